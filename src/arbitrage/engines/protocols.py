@@ -1,0 +1,94 @@
+"""What the method asks of a model: write the next step, or score a step. Every engine speaks these two protocols.
+
+Models see token ids only. The ids of a context are the concatenation of the separately encoded prompt and steps, never
+the encoding of the joined text: a BPE tokenizer may merge across a step boundary, and then the sweep and the live decoder
+would disagree (docs/method.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+Author = Literal["draft", "target"]
+FinishReason = Literal["separator", "eos", "length"]
+Ids = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a step is decoded: greedy at temperature 0; otherwise sampled with a seed of its own per context and sample."""
+
+    temperature: float = 0.0
+    seed: int = 0
+    sample: int = 0
+
+
+GREEDY = Sampling()
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedStep:
+    """One step as a model wrote it.
+
+    text: up to and including the separator; without the separator where it ended by `eos` or `length`.
+    tokens: how many tokens were generated, the end-of-sequence token included; >= 1.
+    finish_reason: anything but "separator" ends the solution.
+    mean_logprob: mean log-probability of the generated tokens under the model (at temperature 1), <= 0.
+    """
+
+    text: str
+    tokens: int
+    finish_reason: FinishReason
+    mean_logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class AuthoredStep:
+    """A step of a history: its text, and the model that wrote it."""
+
+    model: Author
+    text: str
+
+
+class Generator(Protocol):
+    """A model that continues a context by one step."""
+
+    @property
+    def identity(self) -> str:
+        """Hash of weights, tokenizer, dtype, engine and separator: two generators with one identity write the same steps."""
+
+    def prompt_ids(self, problem: str) -> Ids:
+        """Ids of the rendered prompt; exactly one BOS where the tokenizer has one."""
+
+    def step_ids(self, text: str) -> Ids:
+        """Ids of one step's text, encoded on its own, without special tokens."""
+
+    def generate(self, contexts: Sequence[Ids], limits: Sequence[int], sampling: Sampling = GREEDY) -> list[GeneratedStep]:
+        """Continue each context by one step of at most `limits[i]` tokens (>= 1). Order of the result is the contexts'."""
+
+
+class Scorer(Protocol):
+    """A model that judges a step in its context: the PRM, or the router."""
+
+    @property
+    def identity(self) -> str:
+        """Hash of weights, tokenizer, dtype, engine and input format."""
+
+    def input_ids(self, problem: str, history: Sequence[AuthoredStep], step: AuthoredStep) -> Ids:
+        """What the model reads: problem, steps so far, the step to be judged; scored at the last id."""
+
+    def score(self, inputs: Sequence[Ids]) -> list[float]:
+        """One number an input: P(step is right) in (0, 1) for a PRM; the routing scalar for a router.
+
+        Raises ScoreError where a score is not finite.
+        """
+
+
+class EngineError(RuntimeError):
+    """A model that cannot be loaded or run; the message names the model, what was expected and the remedy."""
+
+
+class ScoreError(EngineError):
+    """A score that is not a finite number."""

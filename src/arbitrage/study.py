@@ -66,7 +66,9 @@ class Pair(Section):
 
     draft: Name = Field(description="A key of `models`")
     target: Name = Field(description="A key of `models`")
-    latency: bool = Field(True, description="Measure latency for this pair (pointless where weights are only rounded in place)")
+    latency: bool = Field(
+        True, description="Measure latency for this pair (pointless where weights are only rounded in place)"
+    )
 
 
 class Questions(Section):
@@ -78,14 +80,18 @@ class Questions(Section):
     revision: str | None = Field(None, description="Commit of the hub data set")
     pool: Count = Field(6000, description="Rows the lab generates to sample from; unused by `numina`")
     sample: Count = Field(2000, description="Questions to sample, by largest remainder over `source`")
-    overlap_ngram: Count = Field(13, description="A question sharing a word n-gram of this length with a benchmark goes")
+    overlap_ngram: Count = Field(
+        13, description="A question sharing a word n-gram of this length with a benchmark goes"
+    )
 
 
 class Benchmark(Section):
     """Evaluation questions."""
 
     source: Literal["lab500", "labolympiad", "math500", "olympiadbench"] = Field(description="Which benchmark")
-    path: str | None = Field(None, description="Local JSONL or Parquet with the benchmark's columns, instead of the hub")
+    path: str | None = Field(
+        None, description="Local JSONL or Parquet with the benchmark's columns, instead of the hub"
+    )
     dataset: str | None = Field(None, description="Hub data set, where not the benchmark's own")
     revision: str | None = Field(None, description="Commit of the hub data set")
     limit: Count | None = Field(None, description="Use a seeded sample of this many questions; all if absent")
@@ -186,7 +192,9 @@ class Latency(Section):
     """Wall-clock measurements with the live decoder, batch 1."""
 
     questions: Count = Field(20, description="Timed questions a benchmark")
-    acceptances: list[Share] = Field([0.1, 0.3, 0.5, 0.7, 0.9], min_length=1, description="Where RSD and router are timed")
+    acceptances: list[Share] = Field(
+        [0.1, 0.3, 0.5, 0.7, 0.9], min_length=1, description="Where RSD and router are timed"
+    )
     warmup: int = Field(2, ge=0, description="Solutions decoded before the clock counts")
     heldout: float = Field(0.25, gt=0.0, lt=1.0, description="Share of timed questions kept from the cost model's fit")
 
@@ -231,6 +239,15 @@ class Study(Section):
     def ablation_pair(self) -> str:
         """The pair on which every router variant is trained."""
         return self.router.ablation_pair or next(iter(self.pairs))
+
+    @property
+    def folder(self) -> str:
+        """Where this study's results go."""
+        return f"{self.results}/{self.study}"
+
+    def model_path(self, name: str) -> str:
+        """Where model `name` is: its own path, or where the rule `quantise` writes it."""
+        return self.models[name].path or f"{self.folder}/models/{name}"
 
     def variants_of(self, pair: str) -> list[str]:
         """Router variants trained for `pair`: all on the ablation pair, the default on the others."""

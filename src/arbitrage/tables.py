@@ -40,7 +40,10 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("problem", pa.string()),
             ("solution", pa.string()),
             ("answers", pa.list_(pa.string())),  # one or several gold answers, in no order
-            ("grading", pa.string()),  # JSON: what the grader needs besides (tolerance, unit, answer type); "{}" if nothing
+            (
+                "grading",
+                pa.string(),
+            ),  # JSON: what the grader needs besides (tolerance, unit, answer type); "{}" if nothing
         ]
     ),
     "steps": pa.schema(

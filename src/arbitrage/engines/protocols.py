@@ -1,4 +1,4 @@
-"""What the method asks of a model: write the next step, or score a step. Every engine speaks these two protocols.
+"""What the method asks of a model: write the next step, or score a step. Every engine speaks these protocols.
 
 Models see token ids only. The ids of a context are the concatenation of the separately encoded prompt and steps, never
 the encoding of the joined text: a BPE tokenizer may merge across a step boundary, and then the sweep and the live decoder
@@ -52,12 +52,8 @@ class AuthoredStep:
     text: str
 
 
-class Generator(Protocol):
-    """A model that continues a context by one step."""
-
-    @property
-    def identity(self) -> str:
-        """Hash of weights, tokenizer, dtype, engine and separator: two generators with one identity write the same steps."""
+class Prompting(Protocol):
+    """How a model reads text."""
 
     def prompt_ids(self, problem: str) -> Ids:
         """Ids of the rendered prompt; exactly one BOS where the tokenizer has one."""
@@ -65,7 +61,17 @@ class Generator(Protocol):
     def step_ids(self, text: str) -> Ids:
         """Ids of one step's text, encoded on its own, without special tokens."""
 
-    def generate(self, contexts: Sequence[Ids], limits: Sequence[int], sampling: Sampling = GREEDY) -> list[GeneratedStep]:
+
+class Generator(Prompting, Protocol):
+    """A model that continues a context by one step."""
+
+    @property
+    def identity(self) -> str:
+        """Hash of weights, tokenizer, dtype, engine and separator: two generators with one identity write the same steps."""
+
+    def generate(
+        self, contexts: Sequence[Ids], limits: Sequence[int], sampling: Sampling = GREEDY
+    ) -> list[GeneratedStep]:
         """Continue each context by one step of at most `limits[i]` tokens (>= 1). Order of the result is the contexts'."""
 
 
@@ -84,6 +90,37 @@ class Scorer(Protocol):
 
         Raises ScoreError where a score is not finite.
         """
+
+
+class IncrementalGenerator(Prompting, Protocol):
+    """A generator for one question at a time, which keeps its cache between calls (the live decoder's).
+
+    A call keeps the common prefix of the new context and of what it holds, drops the rest, and reads only what is new.
+    """
+
+    last_prefill_tokens: int  # ids read before the first new token of the last call
+    last_prefill_s: float  # seconds that took
+
+    def generate_one(self, context: Ids, limit: int) -> GeneratedStep:
+        """The greedy next step, of at most `limit` tokens; the same text as Generator.generate's."""
+
+    def reset(self) -> None:
+        """Forget the cache."""
+
+
+class IncrementalScorer(Protocol):
+    """A scorer for one question at a time, which keeps its cache between calls."""
+
+    last_tokens: int  # ids read in the last call
+
+    def input_ids(self, problem: str, history: Sequence[AuthoredStep], step: AuthoredStep) -> Ids:
+        """As Scorer."""
+
+    def score_one(self, ids: Ids) -> float:
+        """As Scorer.score, of one input."""
+
+    def reset(self) -> None:
+        """Forget the cache."""
 
 
 class EngineError(RuntimeError):

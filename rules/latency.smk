@@ -1,0 +1,46 @@
+# The live decoder against the clock. It takes every core, so that nothing runs beside it.
+
+
+rule latency:
+    input:
+        questions=expand(rules.benchmark.output, benchmark=BENCHMARKS),
+        trajectories=lambda w: expand(rules.trajectories.output, pair=w.pair, benchmark=BENCHMARKS),
+        router=f"{OUT}/router/{{pair}}/default/model",
+        models=lambda w: quantised(w.pair),
+    output:
+        f"{OUT}/latency/{{pair}}.parquet",
+    params:
+        reads=lambda w: reads_pair(w.pair, "latency.questions", "latency.acceptances", "latency.warmup", "router.device"),
+    log:
+        f"{OUT}/logs/latency/{{pair}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/latency/{{pair}}.tsv"
+    threads: workflow.cores
+    priority: -1  # after all other work, when the machine is quiet
+    conda:
+        "../envs/training.yaml"
+    message:
+        "Latency of {wildcards.pair}, alone on the machine"
+    shell:
+        "arbitrage latency --study {RESOLVED} --pair {wildcards.pair} --questions {input.questions}"
+        " --trajectories {input.trajectories} --router {input.router} --out {output} 2>&1 | tee {log}"
+
+
+rule cost_model:
+    input:
+        latency=rules.latency.output,
+        module=f"{SOURCE}/evaluation/cost.py",
+    output:
+        f"{OUT}/latency/{{pair}}.cost.json",
+    params:
+        reads=STUDY.reads("seed", "latency.heldout"),
+    log:
+        f"{OUT}/logs/cost_model/{{pair}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/cost_model/{{pair}}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    message:
+        "Cost model of {wildcards.pair}"
+    shell:
+        "arbitrage cost-model --study {RESOLVED} --latency {input.latency} --out {output} 2>&1 | tee {log}"

@@ -1,0 +1,39 @@
+# Evaluation questions, and the questions whose steps are labelled (paper, section 4.1).
+
+
+rule benchmark:
+    output:
+        f"{OUT}/questions/{{benchmark}}.parquet",
+    params:
+        reads=lambda w: STUDY.reads("study", "seed", f"benchmarks.{w.benchmark}"),
+    log:
+        f"{OUT}/logs/benchmark/{{benchmark}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/benchmark/{{benchmark}}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    message:
+        "Questions of {wildcards.benchmark}"
+    shell:
+        "arbitrage benchmark --study {RESOLVED} --name {wildcards.benchmark} --out {output} 2>&1 | tee {log}"
+
+
+rule questions:
+    input:
+        expand(f"{OUT}/questions/{{benchmark}}.parquet", benchmark=BENCHMARKS),
+    output:
+        table=f"{OUT}/questions/labelling.parquet",
+        report=f"{OUT}/questions/labelling.json",
+    params:
+        reads=STUDY.reads("study", "seed", "questions"),
+    log:
+        f"{OUT}/logs/questions.log",
+    benchmark:
+        f"{OUT}/benchmarks/questions.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    message:
+        "Sample the labelling questions, none of them in a benchmark"
+    shell:
+        "arbitrage questions --study {RESOLVED} --benchmarks {input} --out {output.table} --report {output.report}"
+        " 2>&1 | tee {log}"

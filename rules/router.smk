@@ -1,0 +1,79 @@
+# From labelled steps to a trained router, for every variant of Tables 1-3.
+ROUTER = f"{OUT}/router/{{pair}}/{{variant}}"
+
+
+rule dataset:
+    input:
+        rules.steps.output,
+    output:
+        directory(f"{ROUTER}/dataset"),
+    params:
+        reads=lambda w: STUDY.reads(
+            "seed", "dataset", f"router.variants.{w.variant}", "router.init", "prm", "generation.separator"
+        ),
+    log:
+        f"{OUT}/logs/dataset/{{pair}}-{{variant}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/dataset/{{pair}}-{{variant}}.tsv"
+    conda:
+        "../envs/training.yaml"
+    message:
+        "Balanced data set for the router {wildcards.variant} of {wildcards.pair}"
+    shell:
+        "arbitrage dataset --study {RESOLVED} --variant {wildcards.variant} --steps {input} --out {output} 2>&1 | tee {log}"
+
+
+rule router:
+    input:
+        rules.dataset.output,
+    output:
+        directory(f"{ROUTER}/model"),
+    params:
+        reads=lambda w: STUDY.reads(
+            "seed",
+            "threads",
+            f"router.variants.{w.variant}",
+            "router.training",
+            "router.init",
+            "router.revision",
+            "router.device",
+            "prm",
+            "generation.separator",
+        ),
+    log:
+        f"{OUT}/logs/router/{{pair}}-{{variant}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/router/{{pair}}-{{variant}}.tsv"
+    conda:
+        "../envs/training.yaml"
+    message:
+        "Train the router {wildcards.variant} of {wildcards.pair}"
+    shell:
+        "arbitrage train-router --study {RESOLVED} --variant {wildcards.variant} --dataset {input} --out {output}"
+        " 2>&1 | tee {log}"
+
+
+rule heldout:
+    input:
+        model=rules.router.output,
+        dataset=rules.dataset.output,
+    output:
+        f"{ROUTER}/heldout.parquet",
+    params:
+        reads=STUDY.reads("study", "threads", "router.device", "router.batch_size"),
+    log:
+        f"{OUT}/logs/heldout/{{pair}}-{{variant}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/heldout/{{pair}}-{{variant}}.tsv"
+    conda:
+        "../envs/training.yaml"
+    message:
+        "Held-out scores of the router {wildcards.variant} of {wildcards.pair}"
+    shell:
+        "arbitrage heldout --study {RESOLVED} --pair {wildcards.pair} --variant {wildcards.variant}"
+        " --router {input.model} --dataset {input.dataset} --out {output} 2>&1 | tee {log}"
+
+
+def heldout_tables(pair):
+    """Held-out scores of all router variants of `pair`."""
+    return expand(rules.heldout.output, pair=pair, variant=STUDY.variants_of(pair))

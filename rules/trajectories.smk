@@ -1,0 +1,48 @@
+# The exact sweep of all policies over each benchmark, graded, in shards.
+NEEDS_ROUTER = "router" in STUDY.sweep.policies
+
+
+rule trajectories_shard:
+    input:
+        questions=rules.benchmark.output,
+        router=f"{OUT}/router/{{pair}}/default/model" if NEEDS_ROUTER else [],
+        models=lambda w: quantised(w.pair),
+    output:
+        f"{OUT}/trajectories/{{pair}}/{{benchmark}}/shard-{{shard}}.parquet",
+    params:
+        reads=lambda w: reads_pair(w.pair, "sweep", "router.device", "router.batch_size"),
+        router=lambda w, input: f"--router {input.router}" if NEEDS_ROUTER else "",
+    log:
+        f"{OUT}/logs/trajectories/{{pair}}-{{benchmark}}-{{shard}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/trajectories/{{pair}}-{{benchmark}}-{{shard}}.tsv"
+    conda:
+        "../envs/training.yaml"
+    message:
+        "Sweep of {wildcards.pair} on {wildcards.benchmark}, shard {wildcards.shard}"
+    shell:
+        "arbitrage trajectories --study {RESOLVED} --pair {wildcards.pair} --benchmark {wildcards.benchmark}"
+        " --shard {wildcards.shard} --questions {input.questions} {params.router} --out {output} 2>&1 | tee {log}"
+
+
+rule trajectories:
+    input:
+        expand(
+            f"{OUT}/trajectories/{{{{pair}}}}/{{{{benchmark}}}}/shard-{{shard}}.parquet",
+            shard=range(STUDY.sweep.shards),
+        ),
+    output:
+        f"{OUT}/trajectories/{{pair}}/{{benchmark}}.parquet",
+    log:
+        f"{OUT}/logs/trajectories/{{pair}}-{{benchmark}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/trajectories/{{pair}}-{{benchmark}}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    message:
+        "Trajectories of {wildcards.pair} on {wildcards.benchmark}"
+    shell:
+        "arbitrage merge --table trajectories --out {output} {input} 2>&1 | tee {log}"
+
+
+ALL_TRAJECTORIES = expand(rules.trajectories.output, pair=PAIRS, benchmark=BENCHMARKS)

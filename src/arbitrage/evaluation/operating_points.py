@@ -1,0 +1,47 @@
+"""From a wanted acceptance rate to a threshold (RouteLLM calls it calibration: "escalate x % of the steps")."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def thresholds_at(rows: Iterable[dict[str, Any]], acceptances: Sequence[float]) -> list[float]:
+    """One threshold for each wanted acceptance rate, from the `trajectories` rows of one pair, benchmark and policy.
+
+    A threshold lies midway between two neighbouring scores seen in the sweep, so that rounding in a live run cannot
+    tip a decision. Different wanted rates get different thresholds wherever there are enough. Result in the order of
+    `acceptances`. Raises ValueError where the rows hold no finite threshold (a policy without one).
+    """
+    rows = list(rows)
+    edges = {row[side] for row in rows for side in ("threshold_low", "threshold_high") if math.isfinite(row[side])}
+    if not edges:
+        raise ValueError("these trajectories hold no finite threshold; choose a policy that has one, such as `router`")
+    breaks = np.array(sorted(edges))
+    middles = np.concatenate([[breaks[0] - 0.05], (breaks[1:] + breaks[:-1]) / 2, [breaks[-1] + 0.05]])
+    gaps = np.concatenate([[0.1], np.diff(breaks), [0.1]])
+    candidates = middles[gaps >= min(1e-6, float(np.median(gaps)))]
+    reached = acceptance_at(rows, candidates)
+    free = np.ones(len(candidates), dtype=bool)
+    chosen = []
+    for wanted in acceptances:
+        distance = np.abs(reached - wanted) + (0.0 if not free.any() else np.where(free, 0.0, 2.0))
+        place = int(np.argmin(distance))
+        free[place] = False
+        chosen.append(float(candidates[place]))
+    return chosen
+
+
+def acceptance_at(rows: Sequence[dict[str, Any]], thresholds: np.ndarray) -> np.ndarray:
+    """Mean over questions of the share of accepted steps at each threshold (paper, section 4); shape of `thresholds`.
+
+    Each question's rows partition the thresholds, so that every threshold meets exactly one row a question.
+    """
+    total = np.zeros(len(thresholds))
+    for row in rows:
+        inside = (thresholds >= row["threshold_low"]) & (thresholds < row["threshold_high"])
+        total += inside * np.mean([step["model"] == "draft" for step in row["steps"]])
+    return total / len({row["question_id"] for row in rows})

@@ -1,0 +1,123 @@
+"""The stages that need models: what a rule's command composes from engines, store, method and tables.
+
+Each takes a study and paths, shows progress, and writes its table whole or not at all. Questions are worked off in chunks
+of a sorted list; a chunk's new steps and scores are committed to the step store when it is finished, so that a killed
+stage goes on with the first unfinished chunk, in the very same batches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from arbitrage.engines import factory
+from arbitrage.engines.store import StepStore, StoredGenerator, StoredScorer
+from arbitrage.evaluation.grading import grade
+from arbitrage.running import Progress
+from arbitrage.speculation.models import Cast
+from arbitrage.speculation.paired import paired_steps
+from arbitrage.speculation.records import trajectory_rows
+from arbitrage.speculation.sweep import sweep
+from arbitrage.speculation.tree import Question
+from arbitrage.study import Study
+from arbitrage.tables import read_table, write_table
+
+
+@dataclass(frozen=True)
+class StoredCast:
+    """A pair's models behind one step store."""
+
+    cast: Cast
+    store: StepStore
+    identities: dict[str, str]
+
+
+def load_cast(study: Study, pair: str, questions: str, router: Path | None) -> StoredCast:
+    """Load the models of `pair`, and what the store remembers of them on the question set called `questions`."""
+    names = {"draft": study.pairs[pair].draft, "target": study.pairs[pair].target}
+    draft, target = (factory.load_generator(study, name, study.model_path(name)) for name in names.values())
+    prm = factory.load_prm(study)
+    loaded = {"draft": draft.identity, "target": target.identity, "prm": prm.identity}
+    namespace = hashlib.sha256("|".join(loaded.values()).encode()).hexdigest()[:16]
+    store = StepStore(Path(study.results) / ".store", f"{namespace}/{questions}")
+    router_scorer = None
+    if router is not None:
+        scorer = factory.load_router(study, router)
+        loaded["router"] = scorer.identity
+        router_scorer = StoredScorer(scorer, store)
+    cast = Cast(
+        StoredGenerator(draft, store),
+        StoredGenerator(target, store),
+        StoredScorer(prm, store),
+        router_scorer,
+        study.generation,
+    )
+    return StoredCast(cast, store, loaded)
+
+
+def label_steps(study: Study, pair: str, shard: int, questions: Path, out: Path) -> dict[str, str]:
+    """Stage `steps`: paired steps of one shard of the labelling questions. Returns the models' identities."""
+    rows = _shard(read_table(questions, "questions"), shard, study.steps.shards)
+    stored = load_cast(study, pair, "labelling", router=None)
+
+    def work(chunk: list[Question], on_round: Callable[[int, int], None]) -> list[dict[str, Any]]:
+        return paired_steps(
+            stored.cast, chunk, study.steps.target_samples, study.steps.temperature, study.seed, on_round
+        )
+
+    labelled = list(_in_chunks(stored, rows, study.steps.chunk, f"steps {pair} shard {shard}", work))
+    write_table(out, "steps", [{"study": study.study, "pair": pair, **row} for row in labelled])
+    return stored.identities
+
+
+def sweep_benchmark(
+    study: Study, pair: str, benchmark: str, shard: int, questions: Path, router: Path | None, out: Path
+) -> dict[str, str]:
+    """Stage `trajectories`: the sweep of all policies over one shard of a benchmark, graded."""
+    rows = _shard(read_table(questions, "questions"), shard, study.sweep.shards)
+    stored = load_cast(study, pair, benchmark, router)
+    gold = {row["question_id"]: row for row in rows}
+    thresholds = None if study.sweep.thresholds == "exact" else study.sweep.thresholds
+
+    def grade_solution(question_id: str, solution: str) -> tuple[str | None, bool]:
+        row = gold[question_id]
+        return grade(solution, row["answers"], row["grading"])
+
+    def work(chunk: list[Question], on_round: Callable[[int, int], None]) -> list[dict[str, Any]]:
+        found = sweep(stored.cast, chunk, study.sweep.policies, study.seed, thresholds, on_round)
+        return trajectory_rows(stored.cast, found, grade_solution)
+
+    swept = list(_in_chunks(stored, rows, study.sweep.chunk, f"trajectories {pair} {benchmark} shard {shard}", work))
+    keys = {"study": study.study, "pair": pair, "benchmark": benchmark}
+    write_table(out, "trajectories", [{**keys, **row} for row in swept])
+    return stored.identities
+
+
+def _shard(rows: list[dict[str, Any]], shard: int, shards: int) -> list[dict[str, Any]]:
+    """Every `shards`-th question of the list sorted by id, from `shard` on."""
+    return sorted(rows, key=lambda row: row["question_id"])[shard::shards]
+
+
+def _in_chunks(
+    stored: StoredCast,
+    rows: Sequence[dict[str, Any]],
+    size: int,
+    title: str,
+    work: Callable[[list[Question], Callable[[int, int], None]], list[dict[str, Any]]],
+) -> Iterator[dict[str, Any]]:
+    progress = Progress(len(rows), "questions", title)
+    for start in range(0, len(rows), size):
+        chunk = [Question(row["question_id"], row["problem"]) for row in rows[start : start + size]]
+        name = hashlib.sha256("\n".join(question.question_id for question in chunk).encode()).hexdigest()[:12]
+        yield from work(chunk, lambda finished, open_: progress.note(f"{finished} done and {open_} open in this chunk"))
+        stored.store.commit(name)
+        stored.cast.forget()
+        progress.advance(len(chunk))
+    counts = stored.store
+    progress.note(
+        f"generated {counts.generated_tokens:,} tokens in {counts.generated_steps:,} steps, scored {counts.scored:,}, "
+        f"remembered {counts.hits:,}"
+    )

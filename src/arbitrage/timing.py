@@ -1,0 +1,127 @@
+"""Stage `latency`: the live decoder against the clock, batch 1, nothing else running beside it (paper, section 5).
+
+Accuracy at these settings is read off the sweep over all questions, never off the timed few; here only time is measured.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from arbitrage.evaluation.operating_points import thresholds_at
+from arbitrage.running import Progress
+from arbitrage.solving import load_decoder
+from arbitrage.speculation.live import LiveDecoder, LiveSolution
+from arbitrage.speculation.policies import POLICIES
+from arbitrage.speculation.tree import Question
+from arbitrage.study import Study
+from arbitrage.tables import read_table, write_table
+
+TIMED_POLICIES = ("rsd", "router")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is timed: a policy, and its threshold where it has one."""
+
+    policy: str
+    threshold: float | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One solution to be timed."""
+
+    benchmark: str
+    question: Question
+    setting: Setting
+
+
+def measure_latency(
+    study: Study, pair: str, questions: Mapping[str, Path], trajectories: Mapping[str, Path], router: Path, out: Path
+) -> float:
+    """Time draft only, target only, and RSD and router at thresholds spread over acceptance; one row a solution.
+
+    questions, trajectories: table of each benchmark. Settings are interleaved question by question, starting with
+    another one each time, so that drift of the machine hits all alike; the first `latency.warmup` solutions are not counted.
+    Returns the share of timed solutions whose text equals the sweep's trajectory at that threshold.
+    """
+    decoder = load_decoder(study, pair, router)
+    runs: list[Run] = []
+    expected: dict[Run, str] = {}
+    for benchmark, path in questions.items():
+        swept = read_table(trajectories[benchmark], "trajectories")
+        settings = _settings(swept, study.latency.acceptances)
+        chosen = _sample(read_table(path, "questions"), study.latency.questions, study.seed)
+        for place, question in enumerate(chosen):
+            first = place % len(settings)
+            runs += [Run(benchmark, question, setting) for setting in settings[first:] + settings[:first]]
+        expected |= _expected(swept, [run for run in runs if run.benchmark == benchmark])
+    for run in runs[: study.latency.warmup]:
+        _timed(decoder, run)
+    progress = Progress(len(runs), "solutions", f"latency {pair}")
+    rows, equal = [], 0
+    for run in runs:
+        solution = _timed(decoder, run)
+        equal += solution.text == expected[run]
+        rows.append({"study": study.study, "pair": pair, **_row(run, solution)})
+        progress.advance()
+    write_table(out, "latency", rows)
+    return equal / len(runs)
+
+
+def _settings(swept: Sequence[dict[str, Any]], acceptances: Sequence[float]) -> list[Setting]:
+    settings = [Setting("draft_only", None), Setting("target_only", None)]
+    for policy in TIMED_POLICIES:
+        rows = [row for row in swept if row["policy"] == policy]
+        settings += [Setting(policy, threshold) for threshold in sorted(thresholds_at(rows, acceptances))]
+    return settings
+
+
+def _sample(rows: list[dict[str, Any]], count: int, seed: int) -> list[Question]:
+    """`count` questions in an order hashed from the seed: the same whatever the order of the table."""
+    order = sorted(rows, key=lambda row: hashlib.sha256(f"{seed} {row['question_id']}".encode()).hexdigest())
+    return [Question(row["question_id"], row["problem"]) for row in order[:count]]
+
+
+def _expected(swept: Sequence[dict[str, Any]], runs: Sequence[Run]) -> dict[Run, str]:
+    """Text of the sweep's trajectory for every run."""
+    grouped: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in swept:
+        grouped.setdefault((row["question_id"], row["policy"]), []).append(row)
+    texts = {}
+    for run in runs:
+        threshold = run.setting.threshold or 0.0
+        (row,) = (
+            row
+            for row in grouped[run.question.question_id, run.setting.policy]
+            if row["threshold_low"] <= threshold < row["threshold_high"]
+        )
+        texts[run] = "".join(step["text"] for step in row["steps"])
+    return texts
+
+
+def _timed(decoder: LiveDecoder, run: Run) -> LiveSolution:
+    gc.collect()
+    gc.disable()  # a collection in the middle of one solution would be charged to it
+    try:
+        return decoder.solve(run.question, POLICIES[run.setting.policy], run.setting.threshold)
+    finally:
+        gc.enable()
+
+
+def _row(run: Run, solution: LiveSolution) -> dict[str, Any]:
+    return {
+        "benchmark": run.benchmark,
+        "question_id": run.question.question_id,
+        "policy": run.setting.policy,
+        "threshold": run.setting.threshold,
+        "wall_s": solution.wall_s,
+        **asdict(solution.costs),
+        "steps": len(solution.steps),
+        "escalations": sum(step.author == "target" for step in solution.steps),
+    }

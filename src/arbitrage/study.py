@@ -1,8 +1,8 @@
 """The typed configuration of a study: every key, its default, its range, and what it means.
 
 `config.yaml` (the lab) overlaid by `--configfile` and `--config` is validated against `Study` before any job starts;
-`arbitrage.loading` does that and is the only place that reads YAML. A stage gets only the sections it reads (`Study.reads`), so
-that changing one key reruns just the rules that depend on it.
+`arbitrage.loading` does that and is the only place that reads YAML. A rule's `params` hold only the sections its stage
+reads (`Study.reads`), so that changing one key reruns just the rules that depend on it.
 """
 
 from __future__ import annotations
@@ -254,7 +254,7 @@ class Study(Section):
         return list(self.router.variants) if pair == self.ablation_pair else ["default"]
 
     def reads(self, *keys: str) -> dict[str, Any]:
-        """The values at dotted `keys`, for a rule's `params`: changing any of them reruns the rule, nothing else does."""
+        """The values at dotted `keys`, for a rule's `params`: changing one of them reruns the rule."""
         found: dict[str, Any] = {}
         for key in keys:
             value: Any = self

@@ -72,6 +72,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("policy", pa.string()),
             ("threshold_low", pa.float64()),  # the trajectory holds for threshold_low <= tau < threshold_high
             ("threshold_high", pa.float64()),
+            ("prompt_tokens", pa.int32()),  # length of the draft's prompt, for the cost model
             ("steps", pa.list_(TRAJECTORY_STEP)),
             ("answer", pa.string()),  # as extracted; null where none was found
             ("correct", pa.bool_()),

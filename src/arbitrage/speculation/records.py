@@ -31,6 +31,7 @@ def trajectory_rows(cast: Cast, trajectories: Sequence[Trajectory], grade: Grade
                 "policy": trajectory.policy.name,
                 "threshold_low": trajectory.interval.low,
                 "threshold_high": trajectory.interval.high,
+                "prompt_tokens": len(cast.draft.prompt_ids(trajectory.node.question.problem)),
                 "steps": [_step(visit, scores) for visit in trajectory.visits],
                 "answer": answer,
                 "correct": correct,

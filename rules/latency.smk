@@ -22,8 +22,8 @@ rule latency:
     message:
         "Latency of {wildcards.pair}, alone on the machine"
     shell:
-        "arbitrage latency --study {RESOLVED} --pair {wildcards.pair} --questions {input.questions}"
-        " --trajectories {input.trajectories} --router {input.router} --out {output} 2>&1 | tee {log}"
+        "arbitrage latency --study {RESOLVED} --pair {wildcards.pair} --questions {OUT}/questions"
+        " --trajectories {OUT}/trajectories/{wildcards.pair} --router {input.router} --out {output} 2>&1 | tee {log}"
 
 
 rule cost_model:

@@ -35,5 +35,5 @@ rule questions:
     message:
         "Sample the labelling questions, none of them in a benchmark"
     shell:
-        "arbitrage questions --study {RESOLVED} --benchmarks {input} --out {output.table} --report {output.report}"
+        "arbitrage questions --study {RESOLVED} --out {output.table} --report {output.report} {input}"
         " 2>&1 | tee {log}"

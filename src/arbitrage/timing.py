@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -42,21 +42,21 @@ class Run:
 
 
 def measure_latency(
-    study: Study, pair: str, questions: Mapping[str, Path], trajectories: Mapping[str, Path], router: Path, out: Path
+    study: Study, pair: str, questions: Path, trajectories: Path, router: Path, out: Path
 ) -> float:
     """Time draft only, target only, and RSD and router at thresholds spread over acceptance; one row a solution.
 
-    questions, trajectories: table of each benchmark. Settings are interleaved question by question, starting with
+    questions, trajectories: folders with `<benchmark>.parquet`. Settings are interleaved question by question, starting with
     another one each time, so that drift of the machine hits all alike; the first `latency.warmup` solutions are not counted.
     Returns the share of timed solutions whose text equals the sweep's trajectory at that threshold.
     """
     decoder = load_decoder(study, pair, router)
     runs: list[Run] = []
     expected: dict[Run, str] = {}
-    for benchmark, path in questions.items():
-        swept = read_table(trajectories[benchmark], "trajectories")
+    for benchmark in study.benchmarks:
+        swept = read_table(trajectories / f"{benchmark}.parquet", "trajectories")
         settings = _settings(swept, study.latency.acceptances)
-        chosen = _sample(read_table(path, "questions"), study.latency.questions, study.seed)
+        chosen = _sample(read_table(questions / f"{benchmark}.parquet", "questions"), study.latency.questions, study.seed)
         for place, question in enumerate(chosen):
             first = place % len(settings)
             runs += [Run(benchmark, question, setting) for setting in settings[first:] + settings[:first]]

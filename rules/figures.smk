@@ -1,0 +1,64 @@
+# One rule for each figure and table of the paper; each depends on its own module, so that editing one redraws that one alone.
+FIGURE_INPUTS = {
+    "fig3": [rules.outcomes.output],
+    "fig4": [rules.accuracy_acceptance.output],
+    "fig5": [rules.accuracy_latency.output.curves, rules.accuracy_latency.output.speedup],
+    "fig6": [*ALL_TRAJECTORIES, *expand(rules.benchmark.output, benchmark=BENCHMARKS)],
+    "figA1": [rules.outcomes.output],
+    "figE1": [rules.accuracy_acceptance.output],
+}
+TABLES = ["table1", "table2", "table3", "tableC1"]
+
+
+rule figure:
+    input:
+        data=lambda w: FIGURE_INPUTS[w.figure],
+        module=f"{SOURCE}/figures/{{figure}}.py",
+        style=f"{SOURCE}/figures/style.py",
+    output:
+        pdf=report(f"{OUT}/figures/{{figure}}.pdf", category="Figures", labels={{"figure": "{{figure}}"}}),
+        png=f"{OUT}/figures/{{figure}}.png",
+    params:
+        reads=STUDY.reads("study", "seed", "figures", "curves.confidence"),
+    log:
+        f"{OUT}/logs/figure/{{figure}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/figure/{{figure}}.tsv"
+    wildcard_constraints:
+        figure="|".join(FIGURE_INPUTS),
+    conda:
+        "../envs/analysis.yaml"
+    message:
+        "Draw {wildcards.figure}"
+    shell:
+        "arbitrage figure {wildcards.figure} --study {RESOLVED} --pdf {output.pdf} --png {output.png} 2>&1 | tee {log}"
+
+
+rule table:
+    input:
+        heldout=heldout_tables(STUDY.ablation_pair),
+        module=f"{SOURCE}/figures/{{table}}.py",
+    output:
+        csv=f"{OUT}/tables/{{table}}.csv",
+        md=f"{OUT}/tables/{{table}}.md",
+    params:
+        reads=STUDY.reads("seed", "curves.resamples", "curves.confidence", "router", "dataset"),
+    log:
+        f"{OUT}/logs/table/{{table}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/table/{{table}}.tsv"
+    wildcard_constraints:
+        table="|".join(TABLES),
+    conda:
+        "../envs/analysis.yaml"
+    message:
+        "Write {wildcards.table}"
+    shell:
+        "arbitrage table {wildcards.table} --study {RESOLVED} --csv {output.csv} --md {output.md} {input.heldout}"
+        " 2>&1 | tee {log}"
+
+
+rule figures:
+    input:
+        expand(rules.figure.output, figure=FIGURE_INPUTS),
+        expand(rules.table.output, table=TABLES),

@@ -1,0 +1,9 @@
+"""The faults a user can cause or mend: shown as one line, without a traceback."""
+
+from arbitrage.engines.protocols import EngineError
+from arbitrage.loading import ConfigError
+from arbitrage.questions.text import QuestionError
+from arbitrage.running import StudyBusy
+from arbitrage.tables import TableError
+
+FAULTS = (ConfigError, EngineError, OSError, QuestionError, StudyBusy, TableError)

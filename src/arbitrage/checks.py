@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from arbitrage.faults import Fault, dotted, shown
+from arbitrage.key_faults import KeyFault, dotted, shown
 from arbitrage.study import Questions, RouterTraining, Sweep
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -24,7 +24,7 @@ HUB_SOURCES = ("numina", "math500", "olympiadbench")
 TIMED_POLICIES = ("draft_only", "target_only", "rsd", "router")
 
 
-def study_faults(config: Mapping[str, Any], check_paths: bool) -> list[Fault]:
+def study_faults(config: Mapping[str, Any], check_paths: bool) -> list[KeyFault]:
     """Every fault between keys; with `check_paths` also local files and directories that are not there."""
     faults = [*_not_finite(config, ()), *_names(config), *_sweep(config), *_sizes(config), *_devices(config)]
     return [*faults, *_checkpoints(config, check_paths), *_data(config, check_paths)]
@@ -46,7 +46,7 @@ def _entries(config: Mapping[str, Any], *path: str) -> dict[str, Mapping[str, An
     return {name: entry for name, entry in entries.items() if isinstance(name, str) and isinstance(entry, Mapping)}
 
 
-def _not_finite(value: Any, path: tuple[Any, ...]) -> Iterator[Fault]:
+def _not_finite(value: Any, path: tuple[Any, ...]) -> Iterator[KeyFault]:
     if isinstance(value, float) and not math.isfinite(value):
         yield path, f"expected a finite number, got {shown(value)}"
     elif len(path) < 8:  # deeper than any key: a YAML alias inside itself ends here
@@ -59,7 +59,7 @@ def _not_finite(value: Any, path: tuple[Any, ...]) -> Iterator[Fault]:
             yield from _not_finite(child, (*path, part))
 
 
-def _names(config: Mapping[str, Any]) -> Iterator[Fault]:
+def _names(config: Mapping[str, Any]) -> Iterator[KeyFault]:
     """Keys that name other entries: a pair's models, what is quantised, the ablation pair."""
     models, pairs = _entries(config, "models"), _entries(config, "pairs")
     for name, pair in pairs.items():
@@ -79,14 +79,14 @@ def _names(config: Mapping[str, Any]) -> Iterator[Fault]:
     yield from _unknown(("router", "ablation_pair"), _get(config, "router", "ablation_pair"), pairs, "pairs")
 
 
-def _unknown(path: tuple[str, ...], name: Any, known: Mapping[str, Any], section: str) -> Iterator[Fault]:
+def _unknown(path: tuple[str, ...], name: Any, known: Mapping[str, Any], section: str) -> Iterator[KeyFault]:
     if isinstance(name, str) and name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         yield path, f"expected a key of `{section}` ({', '.join(known) or 'there is none'}), got {shown(name)}{hint}"
 
 
-def _sweep(config: Mapping[str, Any]) -> Iterator[Fault]:
+def _sweep(config: Mapping[str, Any]) -> Iterator[KeyFault]:
     thresholds = _get(config, "sweep", "thresholds")
     if isinstance(thresholds, list):
         numbers = [value for value in thresholds if isinstance(value, int | float) and not isinstance(value, bool)]
@@ -110,7 +110,7 @@ def _sweep(config: Mapping[str, Any]) -> Iterator[Fault]:
         )
 
 
-def _sizes(config: Mapping[str, Any]) -> Iterator[Fault]:
+def _sizes(config: Mapping[str, Any]) -> Iterator[KeyFault]:
     """Numbers that bound each other."""
     questions = Questions()
     pool = _get(config, "questions", "pool", default=questions.pool)
@@ -126,7 +126,7 @@ def _sizes(config: Mapping[str, Any]) -> Iterator[Fault]:
         yield path, f"expected a divisor of router.training.batch_size ({batch}), got {micro}"
 
 
-def _devices(config: Mapping[str, Any]) -> Iterator[Fault]:
+def _devices(config: Mapping[str, Any]) -> Iterator[KeyFault]:
     owners: list[tuple[str, ...]] = [("prm",), ("router",), *(("models", name) for name in _entries(config, "models"))]
     for owner in owners:
         device = _get(config, *owner, "device")
@@ -134,7 +134,7 @@ def _devices(config: Mapping[str, Any]) -> Iterator[Fault]:
             yield (*owner, "device"), f"expected a torch device (cpu, cuda, cuda:1, mps), got {shown(device)}"
 
 
-def _checkpoints(config: Mapping[str, Any], check_paths: bool) -> Iterator[Fault]:
+def _checkpoints(config: Mapping[str, Any], check_paths: bool) -> Iterator[KeyFault]:
     """Models on disk must be there; hub models must be pinned."""
     owners = [
         (("prm",), "path"),
@@ -159,7 +159,7 @@ def _checkpoints(config: Mapping[str, Any], check_paths: bool) -> Iterator[Fault
             )
 
 
-def _data(config: Mapping[str, Any], check_paths: bool) -> Iterator[Fault]:
+def _data(config: Mapping[str, Any], check_paths: bool) -> Iterator[KeyFault]:
     """Question files on disk must be there; hub data sets must be pinned; the lab generates its own."""
     owners: list[tuple[str, ...]] = [("questions",), *(("benchmarks", name) for name in _entries(config, "benchmarks"))]
     for owner in owners:

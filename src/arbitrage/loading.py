@@ -1,7 +1,7 @@
-"""Configuration files to a checked `Study`: merging, validation with all faults at once, and the resolved study on disk.
+"""Configuration files to a checked `Study`: merging, validation with all faults at once, the resolved study on disk.
 
-The only place that reads YAML. Later files and overrides are merged into earlier ones key by key; in the tables of named
-entries (`models`, `pairs`, `benchmarks`, `router.variants`) a later `null` takes an entry out.
+The only place that reads YAML. Later files and overrides are merged into earlier ones key by key; in the tables of
+named entries (`models`, `pairs`, `benchmarks`, `router.variants`) a later `null` takes an entry out.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from arbitrage.checks import study_faults
-from arbitrage.faults import Fault, dotted, shape_faults, shown
+from arbitrage.key_faults import KeyFault, dotted, shape_faults, shown
 from arbitrage.files import write_text
 from arbitrage.study import Study
 
@@ -43,18 +43,18 @@ def validate_config(
 ) -> Study:
     """Check a merged configuration, such as Snakemake's `config`. Raises ConfigError with every fault in it.
 
-    command_line: what came by `--config` (in a Snakefile: `workflow.config_settings.config`). Snakemake leaves the values
-    inside `--config 'sweep={thresholds: [0, 0.5]}'` as text; they are read as YAML here, and laid over `config`.
+    command_line: what came by `--config` (in a Snakefile: `workflow.config_settings.config`). Snakemake leaves the
+    values inside `--config 'sweep={thresholds: [0, 0.5]}'` as text; they are read as YAML here, and laid over `config`.
     check_paths: whether local models and data must exist; only `make zoo`, which makes them, says False.
     """
     nested = {key: _as_yaml(value) for key, value in (command_line or {}).items() if isinstance(value, Mapping | list)}
     config = _without_removed(_merge(config, nested))
-    faults: list[Fault] = []
+    faults: list[KeyFault] = []
     study = None
     try:
         study = Study.model_validate(config)
     except ValidationError as fault:
-        faults = shape_faults(fault, config)
+        faults = list(shape_faults(fault, config))
     faulty = {path for path, _ in faults}
     faults += [(path, text) for path, text in study_faults(config, check_paths) if path not in faulty]
     if study is None or faults:
@@ -68,7 +68,7 @@ def study_hash(study: Study) -> str:
 
 
 def write_resolved(study: Study, results_root: Path) -> Path:
-    """Write the whole study as JSON to `<results_root>/<study>/.study/<hash>.json`, unless it is there. Returns the path."""
+    """Write the whole study as JSON to `<results_root>/<study>/.study/<hash>.json`, unless it is there; its path."""
     path = Path(results_root) / study.study / ".study" / f"{study_hash(study)}.json"
     if not path.exists():
         write_text(path, study.model_dump_json(indent=1))

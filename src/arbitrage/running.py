@@ -145,14 +145,14 @@ def _wait_for_orphans(results_dir: Path, former: str) -> None:
         while not _lock(jobs, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
                 raise StudyBusy(
-                    f"{results_dir}: jobs of an earlier run ({former}) are still working on this study. Wait for them or "
-                    "stop them (on a Slurm cluster: squeue --me, then scancel), then give the same command again"
+                    f"{results_dir}: jobs of an earlier run ({former}) are still working on this study. Wait for them "
+                    "or stop them (on a Slurm cluster: squeue --me, then scancel), then give the same command again"
                 )
             time.sleep(POLL_S / 5)
 
 
 def _machine() -> str:
-    """Names this machine, this boot and this process namespace: where they agree, a process id means the same process."""
+    """Names this machine, boot and process namespace: where they agree, a process id means the same process."""
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):  # Linux has both; elsewhere the host's name must do
         parts += [

@@ -1,0 +1,271 @@
+"""Training of the lab's language models from nothing, on the CPU or a GPU.
+
+One command trains one model: `python -m arbitrage.lab.training --role target --tokenizer DIR --out DIR`.
+Hidden matrices are trained with Muon, everything else with AdamW; the loss counts the solution and its end only.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from arbitrage.lab.source import draw_questions
+from arbitrage.lab.tokenizer import prompt_text
+
+if TYPE_CHECKING:
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+IGNORED = -100
+DOCUMENTS_PER_POOL = 4096
+REPORT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Right-padded documents: token ids and what the loss is computed on, both (documents, positions)."""
+
+    ids: torch.Tensor
+    labels: torch.Tensor
+
+    def to(self, device: str) -> "Batch":
+        """The batch on another device."""
+        return Batch(self.ids.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long and how fast to train. The learning rate warms up linearly and then falls linearly to zero."""
+
+    steps: int
+    tokens_per_batch: int = 1536
+    batches_per_step: int = 2
+    learning_rate: float = 2e-3
+    hidden_factor: float = 5.0
+    warmup_share: float = 0.03
+    weight_decay: float = 0.01
+    gradient_clip: float = 1.0
+
+    def factor(self, step: int) -> float:
+        """The share of the peak learning rate at a step counted from 0."""
+        warmup = max(1, int(self.steps * self.warmup_share))
+        if step < warmup:
+            return (step + 1) / warmup
+        return (self.steps - step) / max(1, self.steps - warmup)
+
+
+def llama_config(tokenizer: "PreTrainedTokenizerBase", width: int, layers: int, heads: int, inner: int) -> "LlamaConfig":
+    """A Llama configuration of the lab's vocabulary; `inner` is the width of the feed-forward layers."""
+    from transformers import LlamaConfig
+
+    return LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=inner,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        max_position_embeddings=1024,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        tie_word_embeddings=False,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
+def encode_document(tokenizer: "PreTrainedTokenizerFast", problem: str, solution: str) -> tuple[list[int], list[int]]:
+    """Ids and labels of one document: `<bos>problem\\n` (not learned), then the solution and `<eos>` (learned)."""
+    prompt = [tokenizer.bos_token_id, *tokenizer.encode(prompt_text(problem), add_special_tokens=False)]
+    answer = [*tokenizer.encode(solution, add_special_tokens=False), tokenizer.eos_token_id]
+    return prompt + answer, [IGNORED] * len(prompt) + answer
+
+
+def pad_documents(documents: list[tuple[list[int], list[int]]], pad: int) -> Batch:
+    """Right-pad documents to one length. Causal attention never looks at what follows, so no mask is needed."""
+    length = max(len(ids) for ids, _ in documents)
+    ids = torch.tensor([document + [pad] * (length - len(document)) for document, _ in documents])
+    labels = torch.tensor([labels + [IGNORED] * (length - len(labels)) for _, labels in documents])
+    return Batch(ids, labels)
+
+
+def language_batches(tokenizer: "PreTrainedTokenizerFast", seed: int, tokens_per_batch: int) -> Iterator[Batch]:
+    """Endless batches of fresh questions; documents of similar length go together, so little is padding."""
+    questions = draw_questions("zoo-training", seed, "training", distinct=False)
+    shuffle = torch.Generator().manual_seed(seed)
+    while True:
+        pool = []
+        for _ in range(DOCUMENTS_PER_POOL):
+            question = next(questions)
+            pool.append(encode_document(tokenizer, question.problem, question.solution))
+        batches = group_by_length(pool, tokens_per_batch)
+        for index in torch.randperm(len(batches), generator=shuffle).tolist():
+            yield pad_documents(batches[index], int(tokenizer.pad_token_id))
+
+
+def group_by_length(
+    documents: list[tuple[list[int], list[int]]], tokens: int
+) -> list[list[tuple[list[int], list[int]]]]:
+    """Cut documents, sorted by length, into groups that hold at most `tokens` tokens when padded."""
+    groups: list[list[tuple[list[int], list[int]]]] = [[]]
+    for document in sorted(documents, key=lambda item: len(item[0])):
+        if groups[-1] and (len(groups[-1]) + 1) * len(document[0]) > tokens:
+            groups.append([])
+        groups[-1].append(document)
+    return groups
+
+
+def language_loss(model: Any, batch: Batch) -> torch.Tensor:
+    """Mean cross-entropy (nats a token) of the learned tokens."""
+    logits = model(input_ids=batch.ids, use_cache=False).logits[:, :-1]
+    return cross_entropy(logits.flatten(0, 1).float(), batch.labels[:, 1:].flatten(), ignore_index=IGNORED)
+
+
+def make_optimizers(model: torch.nn.Module, schedule: Schedule) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the layers, AdamW for embeddings, heads and norms."""
+    hidden = [p for name, p in model.named_parameters() if p.ndim == 2 and ".layers." in name]
+    known = {id(p) for p in hidden}
+    rest = [p for p in model.parameters() if id(p) not in known]
+    muon = torch.optim.Muon(
+        hidden,
+        lr=schedule.learning_rate * schedule.hidden_factor,
+        weight_decay=schedule.weight_decay,
+        adjust_lr_fn="match_rms_adamw",
+    )
+    return [muon, torch.optim.AdamW(rest, lr=schedule.learning_rate, betas=(0.9, 0.95), weight_decay=0.0)]
+
+
+def optimise(
+    model: torch.nn.Module,
+    batches: Iterator[Batch],
+    loss_of: Callable[[Any, Batch], torch.Tensor],
+    schedule: Schedule,
+    device: str,
+    compile_model: bool = False,
+    low_precision: bool = True,
+    save: Callable[[], None] | None = None,
+) -> dict[str, float]:
+    """Train in place; prints a progress line every few seconds. Returns last mean loss, tokens seen and seconds.
+
+    `save`, if given, is called about every five minutes, so that a long run leaves something behind when it is killed.
+    """
+    optimizers = make_optimizers(model, schedule)
+    peaks = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
+    started = reported = saved = time.monotonic()
+    tokens, losses = 0, []
+    model.train()
+    compiled = torch.compile(model, dynamic=True) if compile_model else model
+    for step in range(schedule.steps):
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        for group, peak in zip(groups, peaks, strict=True):
+            group["lr"] = peak * schedule.factor(step)
+        # A batch holds documents of one length, so of few families; a step over several evens that out.
+        total = 0.0
+        for _ in range(schedule.batches_per_step):
+            batch = next(batches).to(device)
+            with torch.autocast(device, dtype=torch.bfloat16, enabled=low_precision):
+                loss = loss_of(compiled, batch) / schedule.batches_per_step
+            loss.backward()
+            tokens += batch.ids.numel()
+            total += loss.item()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), schedule.gradient_clip)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        losses.append(total)
+        if not math.isfinite(losses[-1]):
+            raise ValueError(f"loss became {losses[-1]} at step {step}; lower the learning rate")
+        now = time.monotonic()
+        if now - reported > REPORT_SECONDS or step + 1 == schedule.steps:
+            reported = now
+            recent = sum(losses[-50:]) / len(losses[-50:])
+            left = (now - started) / (step + 1) * (schedule.steps - step - 1)
+            rate = tokens / (now - started)
+            print(
+                f"step {step + 1}/{schedule.steps}  loss {recent:.4f}  {rate:,.0f} tokens/s"
+                f"  {now - started:.0f} s passed, {left:.0f} s left",
+                flush=True,
+            )
+        if save is not None and now - saved > 300:
+            saved = now
+            save()
+    model.eval()
+    recent = sum(losses[-50:]) / max(1, len(losses[-50:]))
+    return {"final_loss": recent, "tokens": float(tokens), "seconds": time.monotonic() - started}
+
+
+def train_language_model(
+    tokenizer: "PreTrainedTokenizerFast",
+    out: Path,
+    shape: tuple[int, int, int, int],
+    schedule: Schedule,
+    seed: int,
+    device: str,
+    compile_model: bool = False,
+) -> "LlamaForCausalLM":
+    """Train a model of `shape` = (width, layers, heads, inner) and write it, with its tokenizer, to `out`."""
+    from transformers import LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    model = LlamaForCausalLM(llama_config(tokenizer, *shape)).to(device)
+
+    def save() -> None:
+        model.save_pretrained(out)
+        tokenizer.save_pretrained(out)
+
+    print(f"{model.num_parameters():,} parameters, {schedule.steps} steps on {device}", flush=True)
+    batches = language_batches(tokenizer, seed, schedule.tokens_per_batch)
+    measured = optimise(model, batches, language_loss, schedule, device, compile_model, save=save)
+    save()
+    record = {"seed": seed, "shape": shape, "parameters": model.num_parameters(), **asdict(schedule), **measured}
+    (out / "training.json").write_text(json.dumps(record, indent=2) + "\n")
+    return model
+
+
+def main() -> None:
+    """Train the draft or the target of the lab."""
+    parser = argparse.ArgumentParser(prog="python -m arbitrage.lab.training", description=main.__doc__)
+    parser.add_argument("--tokenizer", type=Path, required=True, help="directory of the lab's tokenizer")
+    parser.add_argument("--out", type=Path, required=True, help="model directory to write")
+    parser.add_argument("--width", type=int, required=True, help="hidden width")
+    parser.add_argument("--layers", type=int, required=True)
+    parser.add_argument("--heads", type=int, required=True)
+    parser.add_argument("--inner", type=int, required=True, help="width of the feed-forward layers")
+    parser.add_argument("--steps", type=int, required=True, help="optimiser steps")
+    parser.add_argument("--tokens-per-batch", type=int, default=1536)
+    parser.add_argument("--batches-per-step", type=int, default=2)
+    parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak rate of AdamW")
+    parser.add_argument("--hidden-factor", type=float, default=5.0, help="Muon's rate over AdamW's")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--compile", action="store_true", help="compile the model first (about 20 %% faster)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    from transformers import AutoTokenizer
+
+    train_language_model(
+        AutoTokenizer.from_pretrained(arguments.tokenizer),
+        arguments.out,
+        (arguments.width, arguments.layers, arguments.heads, arguments.inner),
+        Schedule(
+            steps=arguments.steps,
+            tokens_per_batch=arguments.tokens_per_batch,
+            batches_per_step=arguments.batches_per_step,
+            learning_rate=arguments.learning_rate,
+            hidden_factor=arguments.hidden_factor,
+        ),
+        arguments.seed,
+        arguments.device,
+        arguments.compile,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -15,8 +15,8 @@ import yaml
 from pydantic import ValidationError
 
 from arbitrage.checks import study_faults
-from arbitrage.key_faults import KeyFault, dotted, shape_faults, shown
 from arbitrage.files import write_text
+from arbitrage.key_faults import KeyFault, dotted, shape_faults, shown
 from arbitrage.study import Study
 
 TABLES = (("models",), ("pairs",), ("benchmarks",), ("router", "variants"))

@@ -1,0 +1,72 @@
+# The front door. `make help` lists what there is; `make reproduce` needs Python 3.11 or newer and a package index.
+#
+# On Linux pip's default index brings torch with CUDA (2 GB more). For the CPU build, point pip at an index that has it:
+#   make reproduce PIP_ARGS='--extra-index-url <index of CPU builds>'
+# or configure that index for pip itself (PIP_EXTRA_INDEX_URL, or `pip config set global.extra-index-url ...`).
+
+PYTHON ?= python3
+CORES ?= all
+PIP_ARGS ?=
+SNAKEMAKE_ARGS ?=
+PYTEST_ARGS ?=
+
+VENV := .venv
+READY := $(VENV)/.ready
+SNAKEMAKE = snakemake --cores $(CORES) $(SNAKEMAKE_ARGS)
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# One thread a process: Snakemake runs jobs side by side, and sums in one order give the same bytes on every run.
+export OMP_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+export TOKENIZERS_PARALLELISM := false
+# Only what the lock pins is imported.
+export PYTHONNOUSERSITE := 1
+unexport PYTHONPATH
+
+.DEFAULT_GOAL := help
+.PHONY: help reproduce smoke figures zoo docs test test-all lint clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "Variables: PYTHON=$(PYTHON) CORES=$(CORES) PIP_ARGS= SNAKEMAKE_ARGS= PYTEST_ARGS="
+
+reproduce: $(READY) ## Run the lab study: every figure and table, in results/lab
+	$(SNAKEMAKE)
+
+smoke: $(READY) ## Run every rule on a few questions, in results/smoke
+	$(SNAKEMAKE) --configfile studies/smoke.yaml
+
+figures: $(READY) ## Draw the lab's figures anew, and what they need
+	$(SNAKEMAKE) figures
+
+zoo: $(READY) ## Retrain the lab's draft, target and PRM from nothing
+	$(SNAKEMAKE) zoo
+
+docs: $(READY) ## Write the generated pages of docs/ anew
+	python -m arbitrage.pages docs
+
+test: $(READY) ## Run every test that needs no extra install
+	python -m pytest -m "not extra" $(PYTEST_ARGS)
+
+test-all: $(READY) ## Run all tests; those whose extras are missing are skipped
+	python -m pytest $(PYTEST_ARGS)
+
+lint: $(READY) ## Check style, types and the rules
+	ruff check .
+	ruff format --check .
+	mypy
+	snakefmt --check Snakefile rules
+	snakemake --lint
+
+clean: ## Remove all results and caches; the environment stays
+	rm -rf .snakemake .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find results -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} + 2>/dev/null || true
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "$(PYTHON) is too old or missing; this needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --requirement requirements.lock $(PIP_ARGS)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@

@@ -1,0 +1,161 @@
+"""Where a result came from: a record beside each output, `<output>.provenance.json`, never inside it.
+
+The outputs stay equal, byte for byte, from run to run; what differs (times, machine, versions) is told here. Nothing
+heavy is imported: package versions come from their metadata, GPU names from nvidia-smi.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+import arbitrage
+from arbitrage.files import write_text
+from arbitrage.loading import study_hash
+from arbitrage.study import Study
+
+PACKAGES = (
+    "accelerate",
+    "datasets",
+    "math-verify",
+    "matplotlib",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pydantic",
+    "safetensors",
+    "scipy",
+    "snakemake",
+    "tokenizers",
+    "torch",
+    "transformers",
+    "vllm",
+)
+
+
+def record(
+    outputs: Sequence[Path],
+    stage: str,
+    study: Study,
+    inputs: Sequence[Path],
+    models: Mapping[str, str],
+    started: float,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Write `<output>.provenance.json` beside each finished output (a file or a directory).
+
+    models: name to identity (hash of weights, tokenizer and settings) of what ran; started: `time.time()` when the
+    stage began; extra: whatever else the stage wants to tell, as JSON values. Raises OSError where an input or an
+    output is missing.
+    """
+    ended = time.time()
+    common = {
+        "stage": stage,
+        "study": study.study,
+        "study_hash": study_hash(study),
+        "seed": study.seed,
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "code": code_version(),
+        "inputs": {str(path): digest(path) for path in inputs},
+        "models": dict(models),
+        "packages": _packages(),
+        "hardware": _hardware(),
+        "job": os.environ.get("SLURM_JOB_ID"),
+        "started": _utc(started),
+        "ended": _utc(ended),
+        "wall_s": round(ended - started, 3),
+        **(extra or {}),
+    }
+    for output in outputs:
+        own = {"output": str(output), "sha256": digest(output)}
+        write_json(output.with_name(f"{output.name}.provenance.json"), {**own, **common})
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` as readable JSON, whole or not at all."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file's bytes; of a directory: of the relative names and digests of all files in it, sorted."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        listing = "".join(f"{digest(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
+        return hashlib.sha256(listing.encode()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@cache
+def code_version() -> dict[str, Any]:
+    """Version of the package; in a checkout also the commit, and whether tracked files differ from it."""
+    package = Path(arbitrage.__file__).resolve().parent
+    checkout = package.parents[1]
+    version: dict[str, Any] = {"version": arbitrage.__version__, "commit": None, "modified": None}
+    if not (package.parent.name == "src" and (checkout / ".git").exists()):
+        return version  # installed: a repository further up, around the environment, is somebody else's
+    status = _output("git", "-C", str(checkout), "status", "--porcelain=v2", "--branch", "--untracked-files=no")
+    for line in status:
+        if line.startswith("# branch.oid "):
+            version["commit"] = line.split()[2]
+    if version["commit"]:
+        version["modified"] = any(not line.startswith("#") for line in status)
+    return version
+
+
+@cache
+def _packages() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+@cache
+def _hardware() -> dict[str, Any]:
+    """Host, processor, cores of the machine, memory (GiB), and GPUs by name."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return {
+        "host": platform.node(),
+        "system": platform.platform(),
+        "cpu": model or platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpus": _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader"),
+    }
+
+
+def _output(*command: str) -> list[str]:
+    """Lines a command prints; none where it is not installed, fails, or takes longer than ten seconds."""
+    program = shutil.which(command[0])
+    if program is None:
+        return []
+    try:
+        done = subprocess.run([program, *command[1:]], capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return done.stdout.splitlines()
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

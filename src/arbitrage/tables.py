@@ -40,10 +40,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("problem", pa.string()),
             ("solution", pa.string()),
             ("answers", pa.list_(pa.string())),  # one or several gold answers, in no order
-            (
-                "grading",
-                pa.string(),
-            ),  # JSON: what the grader needs besides (tolerance, unit, answer type); "{}" if nothing
+            ("grading", pa.string()),  # JSON: what the grader needs besides (tolerance, unit, answer type), or "{}"
         ]
     ),
     "steps": pa.schema(
@@ -100,6 +97,19 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("escalations", pa.int32()),
         ]
     ),
+    "examples": pa.schema(  # what a router variant is trained on, or held out: one draft step in its context
+        [
+            ("study", pa.string()),
+            ("pair", pa.string()),
+            ("question_id", pa.string()),
+            ("step_index", pa.int32()),
+            ("input_ids", pa.list_(pa.int32())),  # the router's whole input, not padded
+            ("advantage", pa.float64()),
+            ("label", pa.int8()),  # the class, of the variant's own
+            ("draft_score", pa.float64()),
+            ("draft_confidence", pa.float64()),
+        ]
+    ),
     "heldout": pa.schema(
         [
             ("study", pa.string()),
@@ -145,15 +155,16 @@ def write_table(path: str | Path, name: str, rows: list[dict[str, Any]] | pd.Dat
 
 def read_table(path: str | Path, name: str) -> list[dict[str, Any]]:
     """Read table `name` as a list of rows. Raises TableError, naming the file and the remedy, where it is not one."""
-    return _read(path, name).to_pylist()
+    return read_arrow(path, name).to_pylist()
 
 
 def read_frame(path: str | Path, name: str) -> pd.DataFrame:
     """Read table `name` as a data frame (lists and structs become Python objects). Raises TableError."""
-    return _read(path, name).to_pandas()
+    return read_arrow(path, name).to_pandas()
 
 
-def _read(path: str | Path, name: str) -> pa.Table:
+def read_arrow(path: str | Path, name: str) -> pa.Table:
+    """Read table `name` as it is stored, for computing on nested columns without making Python objects. Raises TableError."""
     try:
         table = pq.read_table(path)
     except FileNotFoundError as fault:

@@ -1,0 +1,129 @@
+"""Run a model over batches of contexts: each read once, from where an earlier one with the same beginning ended.
+
+A batch's columns are [blocks from the pool | new ids, padded on the left | one column a decoded token]. Positions are
+given explicitly and a mask hides the gaps, so a row's outputs do not depend, up to rounding, on the rows beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from arbitrage.engines.kv_cache import BLOCK, BufferCache, PrefixPool, block_keys
+from arbitrage.engines.protocols import EngineError, Ids
+
+POOL_BYTES = 384 * 2**20  # a pool's most; a chunk of the lab (250 questions) needs about 300 MB for the target
+ROOM = 64  # columns reserved for decoded tokens; longer steps make the buffers grow
+
+# (ids [rows, n], positions [rows, n], mask [rows, 1, n, columns] or None, cache) -> output at the last column [rows, w]
+Forward = Callable[[Tensor, Tensor, Tensor | None, BufferCache], Tensor]
+
+
+def context_limit(config: Any) -> int:
+    """The longest context a model reads correctly here: its positions, and its attention window where it has one.
+
+    Raises EngineError for models whose layers are not all attention layers (their state cannot be rolled back).
+    """
+    config = config.get_text_config(decoder=True)
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    if unknown := kinds - {"full_attention", "sliding_attention"}:
+        raise EngineError(
+            f"{config.model_type}: layers of type {sorted(unknown)} are not supported; expected attention layers"
+        )
+    limit = int(getattr(config, "max_position_embeddings", None) or 2**31)
+    if "sliding_attention" in kinds and getattr(config, "sliding_window", None):
+        limit = min(limit, int(config.sliding_window))
+    return limit
+
+
+class Batch:
+    """Contexts being read and continued together. `output`: [rows, width] at the last column."""
+
+    def __init__(self, runner: BatchRunner, contexts: Sequence[Ids], room: int) -> None:
+        self._runner, self._cache = runner, runner.cache
+        self._keys = [block_keys(ids) for ids in contexts]
+        self._known = [
+            runner.pool.known(keys, (len(ids) - 1) // BLOCK) for keys, ids in zip(self._keys, contexts, strict=True)
+        ]
+        device = runner.device
+        past = max(self._known) * BLOCK
+        new = [len(ids) - count * BLOCK for ids, count in zip(contexts, self._known, strict=True)]
+        width = max(new)
+        self._start = [past + width - size for size in new]  # column of a row's first new id
+        self._cache.restart(past + width + min(room, ROOM))
+        runner.pool.load(self._cache, [keys[:count] for keys, count in zip(self._keys, self._known, strict=True)])
+
+        ids = torch.tensor(
+            [(0,) * (width - size) + row[len(row) - size :] for row, size in zip(contexts, new, strict=True)]
+        )
+        lengths = torch.tensor([len(row) for row in contexts], device=device)
+        columns = torch.arange(past + width, device=device)
+        known = torch.tensor(self._known, device=device)[:, None] * BLOCK
+        start = torch.tensor(self._start, device=device)[:, None]
+        self._visible = (columns < known) | (columns >= start)
+        causal = columns <= columns[past:, None]
+        itself = columns == columns[past:, None]  # keeps a padding query's softmax finite
+        mask = (self._visible[:, None, :] & causal) | itself
+        positions = (lengths[:, None] - width + torch.arange(width, device=device)).clamp(min=0)
+        self.output = runner.forward(ids.to(device), positions, mask[:, None], self._cache)
+        self._positions = lengths[:, None]
+        self._visible = torch.nn.functional.pad(self._visible, (0, room), value=True)
+
+    def feed(self, tokens: Tensor) -> Tensor:
+        """Append one token a row ([rows]); return the output after it."""
+        mask = self._visible[:, None, None, : self._cache.length + 1]
+        self.output = self._runner.forward(tokens[:, None], self._positions, mask, self._cache)
+        self._positions = self._positions + 1
+        return self.output
+
+    def keep(self, rows: list[int]) -> None:
+        """Drop all rows but these."""
+        index = torch.tensor(rows, device=self._runner.device)
+        self._cache.keep(index)
+        self._visible, self._positions, self.output = self._visible[index], self._positions[index], self.output[index]
+        self._keys = [self._keys[row] for row in rows]
+        self._known = [self._known[row] for row in rows]
+        self._start = [self._start[row] for row in rows]
+
+    def remember(self, rows: Sequence[int]) -> None:
+        """Give the newly read whole blocks of these rows' contexts to the pool."""
+        where, keys, columns = [], [], []
+        for row in rows:
+            for block in range(self._known[row], len(self._keys[row])):
+                where.append(row)
+                keys.append(self._keys[row][block])
+                columns.append(self._start[row] + (block - self._known[row]) * BLOCK)
+        self._runner.pool.save(self._cache, where, keys, columns)
+
+
+class BatchRunner:
+    """Cuts a list of contexts into batches: a function of that list, and of what was read since `forget`."""
+
+    def __init__(self, forward: Forward, layers: int, device: str, batch_size: int) -> None:
+        self.forward, self.device, self.batch_size = forward, torch.device(device), batch_size
+        self.pool = PrefixPool(POOL_BYTES)
+        self._layers = layers
+        self.cache = BufferCache(layers, 0)
+
+    def forget(self) -> None:
+        """Drop all remembered keys and values, so that what follows does not depend on what was read before."""
+        self.pool.clear()
+        self.cache = BufferCache(self._layers, 0)
+
+    def batches(self, contexts: Sequence[Ids], room: Sequence[int]) -> Iterator[tuple[list[int], Batch]]:
+        """Batches of rows with about as much to read, as (places in `contexts`, the batch just read)."""
+
+        def cost(place: int) -> tuple[int, int, int]:
+            ids = contexts[place]
+            known = self.pool.known(block_keys(ids), (len(ids) - 1) // BLOCK)
+            return (len(ids) - known * BLOCK) // (2 * BLOCK), len(ids), place
+
+        order = sorted(range(len(contexts)), key=cost)
+        for first in range(0, len(order), self.batch_size):
+            places = order[first : first + self.batch_size]
+            batch = Batch(self, [contexts[place] for place in places], max(room[place] for place in places))
+            batch.remember(range(len(places)))
+            yield places, batch

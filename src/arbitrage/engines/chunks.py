@@ -1,0 +1,105 @@
+"""The step store on disk: chunk files that count once they are complete.
+
+A chunk is written under a temporary name and then given its own. What a killed writer leaves behind is ignored and
+cleaned away; a chunk that cannot be read is set aside and reported.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from arbitrage.engines.protocols import EngineError
+
+log = logging.getLogger(__name__)
+
+SCHEMA = pa.schema(
+    [
+        ("key", pa.binary(16)),
+        ("text", pa.string()),  # null for a score
+        ("tokens", pa.int32()),  # 0 for a score
+        ("finish", pa.int8()),  # why a step ended: place in store.FINISH_REASONS; store.NOT_A_STEP for a score
+        ("value", pa.float64()),  # mean log-probability of a step, or the score
+    ]
+)
+LEFTOVER_AGE_S = 24 * 3600  # a temporary file of another host is taken for a leftover after this long
+
+
+class StoreError(EngineError):
+    """The step store cannot be read or written."""
+
+
+def write_chunk(directory: Path, name: str, table: pa.Table) -> Path:
+    """Write `table` as chunk `name`, all or nothing; with a number after the name where that is taken.
+
+    Raises StoreError where the file cannot be written; nothing is left of it then.
+    """
+    temporary = directory / f".{os.getpid()}@{platform.node()}@{name}.tmp"
+    number, path = 1, directory / f"{name}.parquet"
+    try:
+        pq.write_table(table, temporary, compression="zstd")
+        while True:
+            try:
+                os.link(temporary, path)  # unlike a renaming, this never replaces another writer's chunk
+                return path
+            except FileExistsError:
+                number += 1
+                path = directory / f"{name}-{number}.parquet"
+    except OSError as fault:
+        raise StoreError(
+            f"{path}: the step store cannot be written ({fault}); make room or correct the permissions"
+        ) from fault
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_chunks(directory: Path) -> pa.Table:
+    """All complete chunks of a folder, in the order of their names; leftovers of dead writers are removed.
+
+    An unreadable chunk is renamed `<name>.corrupt`, reported, and left out. Raises StoreError for lack of permission.
+    """
+    for temporary in directory.glob(".*.tmp"):
+        if _abandoned(temporary):
+            temporary.unlink(missing_ok=True)
+    tables = [table for file in sorted(directory.glob("*.parquet")) if (table := _read(file)) is not None]
+    return pa.concat_tables(tables) if tables else SCHEMA.empty_table()
+
+
+def _read(file: Path) -> pa.Table | None:
+    try:
+        table = pq.read_table(file)
+        if not table.schema.equals(SCHEMA):
+            raise pa.ArrowInvalid(f"columns {table.schema.names}, expected {SCHEMA.names}")
+    except PermissionError as fault:
+        raise StoreError(f"{file}: the step store cannot be read ({fault}); correct the permissions") from fault
+    except (pa.ArrowInvalid, OSError) as fault:
+        aside = file.with_name(file.name + ".corrupt")
+        log.warning(
+            "%s: unreadable chunk of the step store (%s); set aside as %s, its work is redone", file, fault, aside
+        )
+        file.replace(aside)
+        return None
+    return table
+
+
+def _abandoned(temporary: Path) -> bool:
+    """Whether the writer of a temporary file is gone: no such process on this host, or another host's and a day old."""
+    pid, _, rest = temporary.name[1:].partition("@")
+    if pid.isdigit() and rest.partition("@")[0] == platform.node():
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:  # it lives, as somebody else's
+            return False
+        return False
+    try:
+        return time.time() - temporary.stat().st_mtime > LEFTOVER_AGE_S
+    except FileNotFoundError:
+        return False

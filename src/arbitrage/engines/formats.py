@@ -1,0 +1,34 @@
+"""What a scorer reads: problem, steps so far, the step to be judged, as the paper's release writes it.
+
+`bos + problem + "\\n"`, then each step closed by the last token of the separator; with annotation each step opens with
+who wrote it. Pieces are encoded one by one: a BPE tokenizer merges across them, and ids would depend on what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from arbitrage.engines.protocols import AuthoredStep, Ids
+
+AUTHOR_TAGS = {"draft": "Model 0: ", "target": "Model 1: "}
+
+
+def step_input_ids(
+    tokenizer: Any, problem: str, history: Sequence[AuthoredStep], step: AuthoredStep, separator: str, annotate: bool
+) -> Ids:
+    """Ids of a judged step; the score is read at the last one, which is the last id of `separator`."""
+    ids = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    ids += _encode(tokenizer, problem + "\n")
+    for each in (*history, step):
+        if annotate:
+            ids += _encode(tokenizer, AUTHOR_TAGS[each.model])
+        ids += _encode(tokenizer, each.text.removesuffix(separator))
+        ids.append(_encode(tokenizer, separator)[-1])
+    return tuple(ids)
+
+
+@lru_cache(maxsize=2**16)
+def _encode(tokenizer: Any, text: str) -> Ids:
+    return tuple(tokenizer.encode(text, add_special_tokens=False))

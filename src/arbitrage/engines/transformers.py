@@ -1,0 +1,195 @@
+"""The transformers engine: steps written by any Hugging Face causal language model, many contexts at a time.
+
+Not `model.generate`: steps end at a separator in the text, contexts repeat and grow, and the lab's models are so small
+that whatever is done a token in Python shows. Contexts are id sequences throughout (`protocols`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from arbitrage.engines import checkpoints
+from arbitrage.engines.batches import Batch, BatchRunner, context_limit
+from arbitrage.engines.kv_cache import BufferCache
+from arbitrage.engines.protocols import GREEDY, EngineError, GeneratedStep, Ids, Sampling
+from arbitrage.engines.stopping import StepWriter, StopRule
+from arbitrage.study import Generation, Model
+
+# Llama 3's chat template writes today's date into the prompt unless it is given one: results would change overnight.
+PROMPT_DATE = "26 Jul 2024"
+SHRINK_AT = 0.75  # a batch is compacted when at most this share of its rows still writes
+
+
+class TransformersGenerator:
+    """A causal language model that writes steps (`protocols.Generator`)."""
+
+    def __init__(self, path: str, model: Model, generation: Generation, threads: int) -> None:
+        """Load the checkpoint at `path` (a directory, or a hub id with `model.revision`) as `model` says.
+
+        threads: torch threads of this process. Raises EngineError (`checkpoints`, `stopping`, `batches.context_limit`).
+        """
+        torch.set_num_threads(threads)
+        self.name = path
+        self.system_prompt = model.system_prompt
+        self.tokenizer = checkpoints.load_tokenizer(path, model.revision, chat=True)
+        self.model = checkpoints.load_model(path, model.revision, model.dtype, model.device, ("ForCausalLM",))
+        self.device = torch.device(model.device)
+        self.stop = StopRule(self.tokenizer, generation.separator, eos_ids(self.tokenizer, self.model))
+        self.max_context = context_limit(self.model.config)
+        self.layers = int(self.model.config.get_text_config(decoder=True).num_hidden_layers)
+        weights = checkpoints.fingerprint(path, model.revision, model.dtype, f"transformers {version('transformers')}")
+        self._identity = hashlib.sha256(f"{weights}\n{generation.separator!r}".encode()).hexdigest()
+        self._runner = BatchRunner(self.forward, self.layers, model.device, model.batch_size)
+        self._template_bos = self._render("").count(self.tokenizer.bos_token_id)
+        self.step_ids = lru_cache(maxsize=2**16)(self._step_ids)
+
+    @property
+    def identity(self) -> str:
+        return self._identity
+
+    def _render(self, problem: str) -> list[int]:
+        messages = [{"role": "user", "content": problem}]
+        if self.system_prompt is not None:
+            messages.insert(0, {"role": "system", "content": self.system_prompt})
+        try:
+            text = self.tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True, date_string=PROMPT_DATE
+            )
+        except Exception as fault:  # jinja's own, where a template refuses a system message for example
+            raise EngineError(f"{self.name}: its chat template cannot render the prompt ({fault})") from fault
+        return list(self.tokenizer.encode(text, add_special_tokens=False))
+
+    def prompt_ids(self, problem: str) -> Ids:
+        """Ids of the rendered prompt; one BOS, where the tokenizer has one. Raises EngineError where that cannot be."""
+        ids, bos = self._render(problem), self.tokenizer.bos_token_id
+        if bos is not None:
+            if ids[:1] != [bos]:
+                ids.insert(0, bos)
+            # Some templates open every message with the BOS token: what the template does not write is too many.
+            if ids.count(bos) != max(1, self._template_bos) or ids[1:2] == [bos]:
+                raise EngineError(
+                    f"{self.name}: the prompt of {problem[:60]!r} has {ids.count(bos)} BOS tokens "
+                    f"({self.tokenizer.bos_token}); expected one. Take it out of the problem or the chat template"
+                )
+        return tuple(ids)
+
+    def _step_ids(self, text: str) -> Ids:
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False))
+
+    def forward(self, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: BufferCache) -> Tensor:
+        """Read `ids` [rows, n] after what `cache` holds; return the logits of what follows [rows, vocabulary]."""
+        output = self.model(
+            input_ids=ids,
+            position_ids=positions,
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logits: Tensor = output.logits[:, -1]
+        return logits
+
+    def room(self, context: Ids, limit: int) -> int:
+        """How many tokens a step may have: `limit`, less where the model's positions end before. Raises EngineError."""
+        room = min(limit, self.max_context - len(context))
+        if not context or room < 1 or limit < 1:
+            raise EngineError(
+                f"{self.name}: a context of {len(context)} tokens and a limit of {limit}; expected a context of 1 to "
+                f"{self.max_context - 1} tokens and a limit >= 1. Lower generation.max_tokens or shorten the prompt"
+            )
+        return room
+
+    def forget(self) -> None:
+        """Drop keys and values of earlier contexts; from here on results repeat bit for bit."""
+        self._runner.forget()
+
+    @torch.inference_mode()
+    def generate(
+        self, contexts: Sequence[Ids], limits: Sequence[int], sampling: Sampling = GREEDY
+    ) -> list[GeneratedStep]:
+        """Continue each context by one step of at most `limits[i]` tokens. Raises EngineError."""
+        rooms = [self.room(context, limit) for context, limit in zip(contexts, limits, strict=True)]
+        steps: list[GeneratedStep | None] = [None] * len(contexts)
+        for places, batch in self._runner.batches(contexts, rooms):
+            uniforms = None
+            if sampling.temperature > 0:
+                most = max(rooms[place] for place in places)
+                uniforms = torch.stack([_uniforms(sampling, contexts[place], most) for place in places])
+            written = self._write(batch, [rooms[place] for place in places], sampling.temperature, uniforms)
+            for place, step in zip(places, written, strict=True):
+                steps[place] = step
+        return [step for step in steps if step is not None]
+
+    def _write(
+        self, batch: Batch, rooms: list[int], temperature: float, uniforms: Tensor | None
+    ) -> list[GeneratedStep]:
+        writers = [StepWriter(self.stop, room) for room in rooms]
+        rows = list(range(len(writers)))  # writer of each row of the batch
+        ended = [False] * len(writers)
+        for count in range(max(rooms)):
+            drawn = None if uniforms is None else uniforms[rows, count]
+            tokens, logprobs = choose(batch.output, temperature, drawn)
+            for writer, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):
+                if not ended[writer]:
+                    ended[writer] = writers[writer].push(token, logprob)
+            alive = [row for row, writer in enumerate(rows) if not ended[writer]]
+            if not alive:
+                break
+            if len(alive) <= SHRINK_AT * len(rows):
+                batch.keep(alive)
+                rows, tokens = [rows[row] for row in alive], tokens[alive]
+            batch.feed(tokens)
+        return [self.finished(writer) for writer in writers]
+
+    def finished(self, writer: StepWriter) -> GeneratedStep:
+        """The step of a writer that has ended. Raises EngineError where the model's output was not finite."""
+        if writer.logprob_sum - writer.logprob_sum != 0.0:
+            self.forget()  # what was kept may hold NaN too
+            raise EngineError(
+                f"{self.name}: logits are not finite after {writer.rule.decode(writer.ids)!r}; "
+                "the weights are damaged, or the dtype is too narrow for them (try float32)"
+            )
+        return writer.step()
+
+
+def choose(logits: Tensor, temperature: float, uniforms: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The next token of each row of `logits` [rows, vocabulary], and its log-probability at temperature 1, in fp32.
+
+    uniforms: one number in [0, 1) a row for sampling by inversion; None for the most likely token.
+    """
+    logits = logits.float()
+    if uniforms is None:
+        best, tokens = logits.max(dim=-1)
+    else:
+        cumulative = (logits.double() / temperature).softmax(dim=-1).cumsum(dim=-1)
+        wanted = uniforms.to(logits.device)[:, None] * cumulative[:, -1:]
+        tokens = torch.searchsorted(cumulative, wanted, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
+        best = logits.gather(1, tokens[:, None])[:, 0]
+    return tokens, best - logits.logsumexp(dim=-1)
+
+
+def _uniforms(sampling: Sampling, context: Ids, count: int) -> Tensor:
+    """The random numbers of one context and sample, the same whatever is decoded beside it."""
+    name = f"{sampling.seed}:{sampling.sample}:".encode() + array("q", context).tobytes()
+    seed = int.from_bytes(hashlib.sha256(name).digest()[:8], "big") >> 1
+    return torch.rand(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def eos_ids(tokenizer: Any, model: Any) -> set[int]:
+    """Every id that ends a text: of the tokenizer, the model's configuration and its generation configuration."""
+    found: set[int] = set()
+    for value in (
+        tokenizer.eos_token_id,
+        model.config.eos_token_id,
+        getattr(model.generation_config, "eos_token_id", None),
+    ):
+        found.update([value] if isinstance(value, int) else value or [])
+    return found

@@ -1,0 +1,141 @@
+"""Tiny checkpoints with random weights, for tests of engines and of what stands on them.
+
+Random weights almost never write a separator, so the rows of the output layer that belong to tokens with a line break
+and to end-of-sequence tokens are scaled up: greedy texts then hold short steps of every kind of ending.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
+    LlamaForTokenClassification,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+TokenizerKind = Literal["char", "bpe"]
+
+BOS, EOS, TURN, PAD = "<s>", "</s>", "<|im_end|>", "<pad>"
+SPECIALS = [PAD, BOS, EOS, TURN]
+CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,:;+-*/=()[]{}?!'\"\\$^_<>|%&#@~`\n"
+CHAR_WORDS = ["\n\n", "\\boxed{", "Model 0: ", "Model 1: "]  # single tokens, as in the lab's tokenizer
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}<|im_end|>\n"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
+# Qwen's split: punctuation takes the line breaks that follow it into one piece, so merges such as ".\n\n" exist.
+QWEN_SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+"
+BPE_TEXT = [
+    "First we add 3 and 4.\n\nThen the sum is 7.\n\nSo \\boxed{7}\n\n",
+    "Let x = 2.\n\n\nThen x + x = 4.\n\nThe answer is {4}\n\n\nModel 0: Model 1: ",
+    "a\n\nb\nc\n\n\nd}\n\ne.\n\nf.\n\n\ng}\n\nh)\n\n",
+] * 8
+
+
+def build_tokenizer(kind: TokenizerKind) -> PreTrainedTokenizerFast:
+    """`char`: a character a token, the separator and three others whole. `bpe`: byte-level, merges over line breaks."""
+    if kind == "char":
+        words = [*SPECIALS, "<unk>", *CHAR_WORDS, *CHARACTERS]
+        vocabulary = {word: index for index, word in enumerate(words)}
+        raw = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))  # noqa: S106
+        whole = "|".join(["\n\n", r"\\boxed\{", "Model 0: ", "Model 1: "])
+        raw.pre_tokenizer = pre_tokenizers.Split(Regex(rf"{whole}|[\s\S]"), behavior="isolated")
+        raw.decoder = decoders.Fuse()
+    else:
+        raw = Tokenizer(models.BPE())
+        raw.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(QWEN_SPLIT), "isolated"),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
+        raw.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=400,
+            special_tokens=SPECIALS,
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            show_progress=False,
+        )
+        raw.train_from_iterator(BPE_TEXT, trainer)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw, bos_token=BOS, eos_token=EOS, pad_token=PAD, additional_special_tokens=[TURN]
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
+
+
+def _shape(tokenizer: PreTrainedTokenizerFast, layers: int, width: int) -> dict[str, object]:
+    return {
+        "vocab_size": len(tokenizer),
+        "hidden_size": width,
+        "intermediate_size": 2 * width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 1024,
+        "tie_word_embeddings": False,
+        "initializer_range": 0.25,  # large, so that what is written depends on the whole context
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+
+
+def build_causal(
+    directory: Path,
+    tokenizer_kind: TokenizerKind = "char",
+    seed: int = 0,
+    architecture: Literal["llama", "qwen2"] = "llama",
+    layers: int = 2,
+    width: int = 32,
+) -> Path:
+    """Write a causal model with `</s>` as end of sequence and `<|im_end|>` as a secondary one; return its directory."""
+    tokenizer = build_tokenizer(tokenizer_kind)
+    torch.manual_seed(seed)
+    shape = _shape(tokenizer, layers, width)
+    model = (
+        LlamaForCausalLM(LlamaConfig(**shape)) if architecture == "llama" else Qwen2ForCausalLM(Qwen2Config(**shape))
+    )
+    eos_ids = [tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids(TURN)]
+    texts = tokenizer.batch_decode([[index] for index in range(len(tokenizer))])
+    with torch.no_grad():
+        for index, text in enumerate(texts):
+            if "\n" in text:
+                model.lm_head.weight[index] *= 1.6
+        model.lm_head.weight[eos_ids] *= 1.2
+    model.generation_config.eos_token_id = eos_ids
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
+def build_classifier(
+    directory: Path,
+    tokenizer_kind: TokenizerKind = "char",
+    seed: int = 1,
+    head: Literal["sequence", "token"] = "sequence",
+    labels: int = 1,
+    router: dict[str, object] | None = None,
+    layers: int = 2,
+    width: int = 32,
+) -> Path:
+    """Write a PRM, or with `router` (the content of router.json) a router; return its directory."""
+    tokenizer = build_tokenizer(tokenizer_kind)
+    torch.manual_seed(seed)
+    config = LlamaConfig(**_shape(tokenizer, layers, width), num_labels=labels)
+    model = (LlamaForSequenceClassification if head == "sequence" else LlamaForTokenClassification)(config)
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    if router is not None:
+        (directory / "router.json").write_text(json.dumps(router))
+    return directory

@@ -38,7 +38,9 @@ def shape_faults(error: ValidationError, config: Mapping[str, Any]) -> Iterator[
         path = _path_in(config, location)
         if kind == "literal_error" and isinstance(value, list):
             continue  # one branch of a union; the other branch names the item that is wrong
-        if kind in ("extra_forbidden", "invalid_key"):
+        if kind == "invalid_key":
+            yield path, f"unknown key, and no text; expected one of {', '.join(sorted(_siblings(path)))}"
+        elif kind == "extra_forbidden":
             yield path, f"unknown key (value {shown(value)}){_nearest_key(path)}"
         elif "[key]" in location:
             yield path, "not a name; expected letters, digits, dots and underscores, with single hyphens between"
@@ -80,12 +82,16 @@ def _expected(path: KeyPath) -> str:
     return key.expected.rpartition("each ")[2] if isinstance(path[-1], int) else key.expected
 
 
+def _siblings(path: KeyPath) -> list[str]:
+    """The known keys of the section that `path` is in."""
+    parent = _key(path[:-1])
+    return [key[-1] for key in keys() if key[:-1] == (parent.path if parent else ()) and key[-1] != ANY_NAME]
+
+
 def _nearest_key(path: KeyPath) -> str:
     """A question after the key that was probably meant: in the same section first, then of that name anywhere."""
     *section, name = (str(part) for part in path)
-    parent = _key(path[:-1])
-    siblings = [key[-1] for key in keys() if key[:-1] == (parent.path if parent else ()) and key[-1] != ANY_NAME]
-    near = difflib.get_close_matches(name, siblings, n=1)
+    near = difflib.get_close_matches(name, _siblings(path), n=1)
     if near:
         return f"; did you mean {dotted((*section, near[0]))}?"
     elsewhere = difflib.get_close_matches(name, [key[-1] for key in keys()], n=1, cutoff=0.8)

@@ -1,0 +1,52 @@
+"""Fig. 3: wasted deferrals against the deferral rate, a panel for each pair and benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from arbitrage.evaluation.csvs import read_csv
+from arbitrage.figures import style
+from arbitrage.study import Study
+
+POLICIES = ("random", "rsd", "router", "oracle")
+EVERY_STEP: dict[str, Any] = {"color": "#BBBBBB", "linewidth": 1.0}
+
+
+@style.styled
+def draw(points: pd.DataFrame, confidence: float) -> Figure:
+    """points: `outcomes.csv`. Policies that were not run are left out."""
+    panels = style.panels_of(points)
+    columns = max(1, points["benchmark"].nunique())
+    figure, axes = style.panel_grid(-(-len(panels) // columns), columns)
+    for place, ax in zip(panels, axes.flat, strict=False):
+        rows = style.of_panel(points, *place)
+        ax.plot([0, 100], [0, 100], **EVERY_STEP)
+        for policy in POLICIES:
+            own = rows[rows["policy"] == policy].sort_values(["deferral", "threshold"])
+            style.curve(ax, policy, own["deferral"], own["wasted"], own["wasted_low"], own["wasted_high"])
+        ax.set(xlim=(0, 100), ylim=(0, None))
+        ax.set_xlabel("deferral rate (% of steps escalated)")
+        ax.set_ylabel("wasted deferrals (% of steps)")
+        style.title(ax, *place)
+    for ax in axes.flat[len(panels) :]:
+        ax.set_visible(False)
+    shown = [policy for policy in reversed(POLICIES) if policy in set(points["policy"])]
+    caption = (
+        "A deferral is wasted where the target's step scores no better than the draft step it replaces (st <= sd). "
+        "Both rates are shares of all steps, averaged over questions. Lower is better; at a deferral rate of 100 % "
+        f"all policies meet. Bands: {style.percent(confidence)} intervals by bootstrap over questions."
+    )
+    everything = Line2D([], [], label="every deferral wasted", **EVERY_STEP)
+    style.legend_and_caption(figure, [*style.policy_handles(shown), everything], caption)
+    return figure
+
+
+def from_study(study: Study) -> Figure:
+    """The figure of a finished study."""
+    points = read_csv(Path(study.folder) / "curves" / "outcomes.csv")
+    return draw(style.in_study_order(points, study), study.curves.confidence)

@@ -1,0 +1,65 @@
+"""Fig. 4: accuracy against acceptance rate, a panel for each pair and benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from arbitrage.evaluation.csvs import read_csv
+from arbitrage.figures import style
+from arbitrage.study import Study
+
+POLICIES = ("random", "rsd", "router", "oracle")  # the last is drawn on top
+
+
+@style.styled
+def draw(points: pd.DataFrame, confidence: float) -> Figure:
+    """points: `accuracy_acceptance.csv`. Policies that were not run are left out."""
+    panels = style.panels_of(points)
+    columns = max(1, points["benchmark"].nunique())
+    figure, axes = style.panel_grid(-(-len(panels) // columns), columns)
+    for place, ax in zip(panels, axes.flat, strict=False):
+        rows = style.of_panel(points, *place)
+        accuracy_panel(ax, rows, POLICIES)
+        style.title(ax, *place)
+        ax.set_xlabel("acceptance rate (% of steps written by the draft)")
+        ax.set_ylabel("accuracy (%)")
+    for ax in axes.flat[len(panels) :]:
+        ax.set_visible(False)
+    caption = (
+        f"Each curve runs over all thresholds of one policy. Bands: {style.percent(confidence)} intervals of accuracy "
+        "by bootstrap over questions. Acceptance is the share of a question's steps that the draft wrote, averaged "
+        "over questions. The diamond marks the oracle at threshold 0, where it escalates exactly the steps that the "
+        "target writes better; left of it, it escalates steps that gain nothing, and where steps tie exactly no "
+        "threshold gives the rates in between (a straight stretch)."
+    )
+    style.legend_and_caption(figure, handles(points, POLICIES), caption)
+    return figure
+
+
+def accuracy_panel(ax: Axes, rows: pd.DataFrame, policies: tuple[str, ...], acceptance: str = "acceptance") -> None:
+    """The curves of one panel over the column `acceptance`, between the lines of draft and target alone."""
+    for alone in ("draft_only", "target_only"):
+        style.level(ax, alone, rows)
+    for policy in policies:
+        own = rows[rows["policy"] == policy].sort_values([acceptance, "threshold"])
+        style.curve(ax, policy, own[acceptance], own["accuracy"], own["accuracy_low"], own["accuracy_high"])
+    for zero in rows[(rows["policy"] == "oracle") & (rows["threshold"] == 0)].itertuples():
+        ax.plot(100 * getattr(zero, acceptance), 100 * zero.accuracy, "D", color=style.COLOURS["oracle"], markersize=5)
+    ax.set_xlim(0, 100)
+
+
+def handles(points: pd.DataFrame, policies: tuple[str, ...]) -> list[Line2D]:
+    """Legend entries of what the panels show."""
+    shown = [policy for policy in (*reversed(policies), "target_only", "draft_only") if policy in set(points["policy"])]
+    return style.policy_handles(shown)
+
+
+def from_study(study: Study) -> Figure:
+    """The figure of a finished study."""
+    points = read_csv(Path(study.folder) / "curves" / "accuracy_acceptance.csv")
+    return draw(style.in_study_order(points, study), study.curves.confidence)

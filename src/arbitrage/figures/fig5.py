@@ -1,0 +1,104 @@
+"""Fig. 5: accuracy against mean latency, a panel for each benchmark of each timed pair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from arbitrage.evaluation.csvs import read_csv
+from arbitrage.figures import style
+from arbitrage.study import Study
+
+POLICIES = ("rsd", "router")
+ALONE = ("draft_only", "target_only")
+
+
+@style.styled
+def draw(points: pd.DataFrame, speedup: pd.DataFrame, confidence: float, untimed: Sequence[str] = ()) -> Figure:
+    """points: `accuracy_latency.csv`; speedup: `speedup.csv`; untimed: pairs of the study without a latency."""
+    panels = style.panels_of(points)
+    columns = max(1, points["benchmark"].nunique())
+    figure, axes = style.panel_grid(-(-len(panels) // columns), columns, panel=(3.6, 3.0), extra=1.3)
+    for place, ax in zip(panels, axes.flat, strict=False):
+        rows = style.of_panel(points, *place)
+        modelled, measured = rows[~rows["measured"]], rows[rows["measured"]]
+        for policy in POLICIES:
+            own = modelled[modelled["policy"] == policy].sort_values(["latency_s", "threshold"])
+            ax.plot(own["latency_s"], 100 * own["accuracy"], color=style.COLOURS[policy], linewidth=1.2, alpha=0.75)
+        for policy in (*ALONE, *POLICIES):
+            own = measured[measured["policy"] == policy]
+            ax.errorbar(
+                own["latency_s"],
+                100 * own["accuracy"],
+                xerr=[own["latency_s"] - own["latency_low"], own["latency_high"] - own["latency_s"]],
+                yerr=[100 * (own["accuracy"] - own["accuracy_low"]), 100 * (own["accuracy_high"] - own["accuracy"])],
+                fmt=style.MARKERS[policy],
+                color=style.COLOURS[policy],
+                markersize=5,
+                elinewidth=0.8,
+                capsize=1.5,
+                zorder=3,
+            )
+        ax.set_xlim(0, None)
+        ax.set_xlabel("mean latency of a solution (s)")
+        ax.set_ylabel("accuracy (%)")
+        style.title(ax, *place, pad=17)
+        headline = _headline(style.of_panel(speedup, *place))
+        ax.annotate(headline, (0, 1), xytext=(0, 5), xycoords="axes fraction", textcoords="offset points", fontsize=7.5)
+    for ax in axes.flat[len(panels) :]:
+        ax.set_visible(False)
+    style.legend_and_caption(figure, _handles(points), _caption(confidence, untimed))
+    return figure
+
+
+def _headline(speedup: pd.DataFrame) -> str:
+    """The panel's speed-up of the router over RSD, in a line."""
+    rows = speedup[(speedup["policy"] == "router") & (speedup["baseline"] == "rsd") & (speedup["kind"] == "maximal")]
+    for row in rows.itertuples():
+        if pd.isna(row.speedup):
+            return "router and RSD: no common accuracy"
+        ends = "no interval" if pd.isna(row.low) else f"{row.low:.2f} to {row.high:.2f}"
+        return f"router over RSD: at most {row.speedup:.2f}x ({ends}), at {100 * row.accuracy:.0f} %"
+    return ""
+
+
+def _handles(points: pd.DataFrame) -> list[Line2D]:
+    shown = [policy for policy in (*reversed(POLICIES), *reversed(ALONE)) if policy in set(points["policy"])]
+    marks = [
+        Line2D(
+            [], [], color=style.COLOURS[policy], marker=style.MARKERS[policy], linestyle="", label=style.LABELS[policy]
+        )
+        for policy in shown
+    ]
+    return [
+        *marks,
+        Line2D([], [], color="#444444", linewidth=1.2, label="curve: modelled, all questions"),
+        Line2D([], [], color="#444444", marker="o", linestyle="", label="marker: measured, timed questions"),
+    ]
+
+
+def _caption(confidence: float, untimed: Sequence[str]) -> str:
+    caption = (
+        "Wall-clock time of the live decoder at batch size 1, nothing else running beside it. Markers: mean of the "
+        f"timed questions, with {style.percent(confidence)} bootstrap intervals. Curves: a cost model fitted to the "
+        "timed solutions, applied to all questions at every threshold; the timed few are a sample of these, so "
+        "markers may lie beside the curves. Accuracy is always that of all questions."
+    )
+    if untimed:
+        caption += (
+            f" No latency for {' and '.join(untimed)}: the draft's weights are only rounded in place there, and run at "
+            "the speed of full precision."
+        )
+    return caption
+
+
+def from_study(study: Study) -> Figure:
+    """The figure of a finished study."""
+    curves = Path(study.folder) / "curves"
+    untimed = [name for name, pair in study.pairs.items() if not pair.latency]
+    points = style.in_study_order(read_csv(curves / "accuracy_latency.csv"), study)
+    return draw(points, read_csv(curves / "speedup.csv"), study.curves.confidence, untimed)

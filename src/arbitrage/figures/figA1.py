@@ -1,0 +1,76 @@
+# ruff: noqa: N999 - the paper's own name
+"""Fig. A.1: what RSD's rejections are worth at each threshold, a row for each pair and benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from arbitrage.evaluation.csvs import read_csv
+from arbitrage.figures import style
+from arbitrage.study import Study
+
+OUTCOMES: dict[str, tuple[str, str, Any]] = {  # column of outcomes.csv: what it means, colour, line
+    "better": ("target better (st > sd)", "#009E73", "solid"),
+    "equal": ("equal (st = sd)", "#7F7F7F", (0, (1, 1))),
+    "worse": ("target worse (st < sd)", "#AA3377", (0, (5, 1.5))),
+}
+RATES = {"deferral": "reject rate\n(% of steps)", "useful": "P(better) x reject rate\n(% of steps)"}
+
+
+@style.styled
+def draw(points: pd.DataFrame, confidence: float) -> Figure:
+    """points: `outcomes.csv`; only RSD's rows are used. Raises ValueError where it has none."""
+    rsd = points[points["policy"] == "rsd"]
+    if rsd.empty:
+        raise ValueError("figA1 shows RSD's rejections, and there are none; add `rsd` to sweep.policies")
+    panels = style.panels_of(rsd)
+    figure, axes = style.panel_grid(len(panels), 1 + len(RATES), panel=(2.9, 2.3))
+    for place, line in zip(panels, axes, strict=True):
+        rows = style.of_panel(rsd, *place).sort_values("threshold")
+        for column, (_, colour, dashes) in OUTCOMES.items():
+            _band(line[0], rows, column, colour, dashes)
+        line[0].set_ylabel("share of rejected steps (%)")
+        style.title(line[0], *place)
+        for (column, label), ax in zip(RATES.items(), line[1:], strict=True):
+            _band(ax, rows, column, style.COLOURS["rsd"], "solid")
+            ax.set_ylabel(label)
+        for ax in line:
+            ax.set(xlim=(0, 1), xlabel="RSD's threshold")
+        line[0].set_ylim(0, 100)
+        line[1].set_ylim(0, 100)
+        line[2].set_ylim(0, None)
+    handles = [
+        Line2D([], [], color=colour, linestyle=dashes, label=label) for label, colour, dashes in OUTCOMES.values()
+    ]
+    caption = (
+        "RSD rejects a draft step where its score sd is at or below the threshold. Left: how the target's step then "
+        "scores against it. Middle: how much is rejected. Right: their product, the rejections that gained anything. "
+        f"All weighted as the acceptance rate is. Bands: {style.percent(confidence)} intervals by bootstrap over "
+        "questions."
+    )
+    style.legend_and_caption(figure, handles, caption)
+    return figure
+
+
+def _band(ax: Axes, rows: pd.DataFrame, column: str, colour: str, dashes: Any) -> None:
+    ax.fill_between(
+        rows["threshold"],
+        100 * rows[f"{column}_low"],
+        100 * rows[f"{column}_high"],
+        color=colour,
+        alpha=style.BAND,
+        lw=0,
+    )
+    ax.plot(rows["threshold"], 100 * rows[column], color=colour, linestyle=dashes)
+
+
+def from_study(study: Study) -> Figure:
+    """The figure of a finished study."""
+    points = read_csv(Path(study.folder) / "curves" / "outcomes.csv")
+    return draw(style.in_study_order(points, study), study.curves.confidence)

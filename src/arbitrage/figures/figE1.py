@@ -1,0 +1,48 @@
+# ruff: noqa: N999 - the paper's own name
+"""Fig. E.1: accuracy against acceptance of every policy, with acceptance counted by steps and by tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from arbitrage.evaluation.csvs import read_csv
+from arbitrage.figures import style
+from arbitrage.figures.fig4 import accuracy_panel, handles
+from arbitrage.study import Study
+
+POLICIES = ("random", "confidence", "rsd", "router", "oracle")
+VIEWS = {
+    "acceptance": "acceptance rate (% of steps)",
+    "token_acceptance": "acceptance rate (% of tokens)",
+}
+
+
+@style.styled
+def draw(points: pd.DataFrame, confidence: float) -> Figure:
+    """points: `accuracy_acceptance.csv`. A row for each pair and benchmark, a column for each way to count."""
+    panels = style.panels_of(points)
+    figure, axes = style.panel_grid(len(panels), len(VIEWS), panel=(3.5, 2.4))
+    for place, line in zip(panels, axes, strict=True):
+        rows = style.of_panel(points, *place)
+        for (column, label), ax in zip(VIEWS.items(), line, strict=True):
+            accuracy_panel(ax, rows, POLICIES, column)
+            ax.set_xlabel(label)
+            ax.set_ylabel("accuracy (%)")
+            style.title(ax, *place)
+    caption = (
+        "Left: acceptance as the paper counts it, the share of a question's steps that the draft wrote, averaged over "
+        "questions. Right: as its released script does, the share of all tokens of all questions. Bands: "
+        f"{style.percent(confidence)} intervals of accuracy by bootstrap over questions. The diamond marks the oracle "
+        "at threshold 0."
+    )
+    style.legend_and_caption(figure, handles(points, POLICIES), caption, columns=4)
+    return figure
+
+
+def from_study(study: Study) -> Figure:
+    """The figure of a finished study."""
+    points = read_csv(Path(study.folder) / "curves" / "accuracy_acceptance.csv")
+    return draw(style.in_study_order(points, study), study.curves.confidence)

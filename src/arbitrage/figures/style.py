@@ -1,0 +1,174 @@
+"""How all figures look: a colour and a line for each policy, sizes, panels, captions, and files equal byte for byte.
+
+Colours are Okabe and Ito's, told apart with any colour vision; most policies also have a line style of their own, so
+that a grey print can be read.
+"""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from arbitrage.study import Study
+
+COLOURS = {
+    "oracle": "#009E73",
+    "router": "#0072B2",
+    "rsd": "#D55E00",
+    "confidence": "#CC79A7",
+    "random": "#7F7F7F",
+    "draft_only": "#B8860B",
+    "target_only": "#000000",
+}
+LINES: dict[str, Any] = {
+    "oracle": (0, (5, 1.5)),
+    "router": "solid",
+    "rsd": "solid",
+    "confidence": (0, (3, 1, 1, 1)),
+    "random": (0, (1, 1)),
+    "draft_only": (0, (6, 3)),
+    "target_only": (0, (6, 3)),
+}
+MARKERS = {"router": "o", "rsd": "s", "draft_only": "^", "target_only": "v", "oracle": "D"}
+LABELS = {
+    "oracle": "Arbitrage oracle",
+    "router": "Arbitrage router",
+    "rsd": "RSD",
+    "confidence": "draft confidence",
+    "random": "random control",
+    "draft_only": "draft alone",
+    "target_only": "target alone",
+}
+PANEL = (3.5, 2.7)  # inches
+CAPTION_WIDTH = 19  # characters an inch, at the caption's size
+BAND = 0.15  # opacity of interval bands
+
+_RC: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "axes.titlesize": 9,
+    "axes.labelsize": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E3E3E3",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "legend.handlelength": 2.6,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "pdf.fonttype": 42,  # text stays text
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+}
+Parameters = ParamSpec("Parameters")
+
+
+def styled(draw: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
+    """Draw with this style, and leave matplotlib's settings as they were."""
+
+    @wraps(draw)
+    def drawn(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Figure:
+        with mpl.rc_context(_RC):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def panel_grid(
+    rows: int, columns: int, panel: tuple[float, float] = PANEL, extra: float = 1.0
+) -> tuple[Figure, np.ndarray]:
+    """A figure with (rows, columns) axes; `extra` inches of height for legend and caption."""
+    figure = Figure(figsize=(panel[0] * columns, panel[1] * rows + extra), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def in_study_order(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """The rows of a result table in the order in which the study lists its pairs and benchmarks."""
+    order = frame["pair"].map(list(study.pairs).index), frame["benchmark"].map(list(study.benchmarks).index)
+    return frame.iloc[np.lexsort([part.to_numpy() for part in reversed(order)])].reset_index(drop=True)
+
+
+def panels_of(frame: pd.DataFrame) -> list[tuple[str, str]]:
+    """(pair, benchmark) of each panel, pairs and benchmarks in the order in which the table first has them."""
+    pairs, benchmarks = list(dict.fromkeys(frame["pair"])), list(dict.fromkeys(frame["benchmark"]))
+    present = set(zip(frame["pair"], frame["benchmark"], strict=True))
+    return [(pair, benchmark) for pair in pairs for benchmark in benchmarks if (pair, benchmark) in present]
+
+
+def of_panel(frame: pd.DataFrame, pair: str, benchmark: str) -> pd.DataFrame:
+    """The rows of one panel."""
+    return frame[(frame["pair"] == pair) & (frame["benchmark"] == benchmark)]
+
+
+def title(axes: Axes, pair: str, benchmark: str, pad: float = 6) -> None:
+    """Say whose panel this is, `pad` points above it."""
+    axes.set_title(f"pair {pair}, benchmark {benchmark}", loc="left", fontweight="bold", pad=pad)
+
+
+def curve(axes: Axes, policy: str, x: pd.Series, y: pd.Series, low: pd.Series, high: pd.Series, **line: Any) -> None:
+    """One policy's curve in per cent with its interval band; nothing is drawn where there is no point."""
+    if len(x):
+        faint = 1.0 if policy in ("router", "rsd") else 0.6  # the two that are compared stand out
+        axes.fill_between(100 * x, 100 * low, 100 * high, color=COLOURS[policy], alpha=BAND * faint, linewidth=0)
+        axes.plot(100 * x, 100 * y, color=COLOURS[policy], linestyle=LINES[policy], **line)
+
+
+def level(axes: Axes, policy: str, rows: pd.DataFrame) -> None:
+    """The accuracy of a policy without threshold, as a horizontal line with its band."""
+    for row in rows[rows["policy"] == policy].itertuples():
+        axes.axhline(100 * row.accuracy, color=COLOURS[policy], linestyle=LINES[policy], linewidth=1.1)
+        axes.axhspan(100 * row.accuracy_low, 100 * row.accuracy_high, color=COLOURS[policy], alpha=0.06, linewidth=0)
+
+
+def policy_handles(policies: Sequence[str], **line: Any) -> list[Line2D]:
+    """Legend entries of policies."""
+    return [
+        Line2D([], [], color=COLOURS[policy], linestyle=LINES[policy], label=LABELS[policy], **line)
+        for policy in policies
+    ]
+
+
+def legend_and_caption(figure: Figure, handles: Sequence[Any], caption: str, columns: int = 3) -> None:
+    """Legend above the panels, caption below them: neither can hide data."""
+    figure.legend(handles=list(handles), loc="outside upper center", ncols=min(columns, len(handles)))
+    write_caption(figure, caption)
+
+
+def write_caption(figure: Figure, caption: str) -> None:
+    """A caption below the panels, wrapped to the figure's width."""
+    width = int(figure.get_figwidth() * CAPTION_WIDTH)
+    figure.supxlabel(textwrap.fill(caption, width), fontsize=7.5, color="#444444", x=0.01, ha="left")
+
+
+def percent(confidence: float) -> str:
+    """`95 %` of 0.95."""
+    return f"{100 * confidence:g} %"
+
+
+def save(figure: Figure, pdf: str | Path, png: str | Path, dpi: int) -> None:
+    """Write a figure as PDF and as PNG, each all or nothing, without dates: equal figures are equal bytes."""
+    stripped = {"pdf": {"CreationDate": None, "Creator": None, "Producer": None}, "png": {"Software": None}}
+    for path, kind in ((Path(pdf), "pdf"), (Path(png), "png")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with mpl.rc_context(_RC):
+                figure.savefig(temporary, format=kind, dpi=dpi, metadata=stripped[kind])
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)

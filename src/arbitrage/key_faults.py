@@ -38,15 +38,16 @@ def shape_faults(error: ValidationError, config: Mapping[str, Any]) -> Iterator[
         path = _path_in(config, location)
         if kind == "literal_error" and isinstance(value, list):
             continue  # one branch of a union; the other branch names the item that is wrong
-        if kind == "invalid_key":
+        if kind in ("missing", "invalid_key"):  # not to be found in the configuration under that name
+            path = (*_path_in(config, location[:-1]), location[-1])
+        if kind == "missing":
+            yield path, f"missing; expected {_expected(path)}"
+        elif kind == "invalid_key":
             yield path, f"unknown key, and no text; expected one of {', '.join(sorted(_siblings(path)))}"
         elif kind == "extra_forbidden":
             yield path, f"unknown key (value {shown(value)}){_nearest_key(path)}"
         elif "[key]" in location:
             yield path, "not a name; expected letters, digits, dots and underscores, with single hyphens between"
-        elif kind == "missing":
-            path = (*path, location[-1])
-            yield path, f"missing; expected {_expected(path)}"
         elif kind == "value_error":
             yield path, f"{fault['msg'].removeprefix('Value error, ')}; got {shown(value)}"
         else:

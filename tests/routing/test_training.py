@@ -149,11 +149,11 @@ def test_a_router_learns_a_rule_it_can_see(dataset: Path, checkpoint: Path, tmp_
     assert sum(right) / len(right) > 0.9
 
 
-@pytest.mark.parametrize(("ordinal", "logits"), [(False, 4), (True, 3)])
+@pytest.mark.parametrize(("ordinal", "values", "logits"), [(False, 9, 4), (True, 9, 3), (True, 2, 1)])
 def test_more_classes_have_a_logit_each_or_one_a_cut(
-    ordinal: bool, logits: int, checkpoint: Path, tmp_path: Path
+    ordinal: bool, values: int, logits: int, checkpoint: Path, tmp_path: Path
 ) -> None:
-    rows = [step_row(f"q{i}", 0, (i % 9 - 4) / 10, f"x = {i}\n\n") for i in range(60)]
+    rows = [step_row(f"q{i}", 0, (i % values - values // 2) / 10 or 0.05, f"x = {i}\n\n") for i in range(60)]
     variant = Variant(classes=4, ordinal=ordinal)
     build_dataset(rows, variant, Dataset(), build_tokenizer("char"), "\n\n", 42, tmp_path / "data")
     train(tmp_path / "data", checkpoint, tmp_path / "router", FAST.model_copy(update={"epochs": 1.0}))

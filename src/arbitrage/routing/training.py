@@ -180,7 +180,7 @@ def _new_model(init: str, revision: str | None, tokenizer: Any, report: dict[str
     """
     logits = report["classes"] - 1 if report["ordinal"] else report["classes"]
     # Loading would warn of the missing head, which is meant to be new.
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.set_verbosity_error()
     set_seed(seed)
     try:
         model, info = AutoModelForSequenceClassification.from_pretrained(

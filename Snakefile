@@ -9,7 +9,7 @@ configfile: "config.yaml"
 
 
 try:
-    STUDY = loading.validate_config(config)
+    STUDY = loading.validate_config(config, workflow.config_settings.config)
 except loading.ConfigError as fault:
     raise WorkflowError(str(fault)) from None
 OUT = STUDY.folder
@@ -25,9 +25,6 @@ wildcard_constraints:
     benchmark="|".join(BENCHMARKS),
     variant="|".join(STUDY.router.variants),
     shard=r"\d+",
-
-
-envvars: []
 
 
 include: "rules/questions.smk"

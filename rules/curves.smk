@@ -1,44 +1,33 @@
 # From graded trajectories and timed solutions to numbers: curves, outcomes, latency, speed-up.
 
+CURVES = {"accuracy_acceptance": "curves", "outcomes": "outcomes", "comparison": "comparison"}  # file -> its module
 
-rule accuracy_acceptance:
+
+def curve_file(kind):
+    """Where the curves called `kind` go."""
+    return f"{OUT}/curves/{kind}.csv"
+
+
+rule curves:
     input:
         trajectories=ALL_TRAJECTORIES,
-        module=f"{SOURCE}/evaluation/curves.py",
+        module=lambda w: f"{SOURCE}/evaluation/{CURVES[w.kind]}.py",
     output:
-        f"{OUT}/curves/accuracy_acceptance.csv",
+        f"{OUT}/curves/{{kind}}.csv",
     params:
         reads=STUDY.reads("seed", "curves"),
     log:
-        f"{OUT}/logs/accuracy_acceptance.log",
+        f"{OUT}/logs/curves/{{kind}}.log",
     benchmark:
-        f"{OUT}/benchmarks/accuracy_acceptance.tsv"
+        f"{OUT}/benchmarks/curves/{{kind}}.tsv"
+    wildcard_constraints:
+        kind="|".join(CURVES),
     conda:
         "../envs/analysis.yaml"
     message:
-        "Accuracy against acceptance"
+        "Curves: {wildcards.kind}"
     shell:
-        "arbitrage curves acceptance --study {RESOLVED} --out {output} {input.trajectories} 2>&1 | tee {log}"
-
-
-rule outcomes:
-    input:
-        trajectories=ALL_TRAJECTORIES,
-        module=f"{SOURCE}/evaluation/outcomes.py",
-    output:
-        f"{OUT}/curves/outcomes.csv",
-    params:
-        reads=STUDY.reads("seed", "curves"),
-    log:
-        f"{OUT}/logs/outcomes.log",
-    benchmark:
-        f"{OUT}/benchmarks/outcomes.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    message:
-        "Wasted deferrals and outcomes of rejections"
-    shell:
-        "arbitrage curves outcomes --study {RESOLVED} --out {output} {input.trajectories} 2>&1 | tee {log}"
+        "arbitrage curves --study {RESOLVED} --kind {wildcards.kind} --out {output} {input.trajectories} 2>&1 | tee {log}"
 
 
 rule accuracy_latency:
@@ -61,5 +50,4 @@ rule accuracy_latency:
     message:
         "Accuracy against latency, and speed-up at matched accuracy"
     shell:
-        "arbitrage curves latency --study {RESOLVED} --trajectories {OUT}/trajectories --latency {OUT}/latency"
-        " --out {output.curves} --speedup {output.speedup} 2>&1 | tee {log}"
+        "arbitrage latency-curves --study {RESOLVED} --out {output.curves} --speedup {output.speedup} 2>&1 | tee {log}"

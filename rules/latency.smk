@@ -29,6 +29,7 @@ rule latency:
 rule cost_model:
     input:
         latency=rules.latency.output,
+        trajectories=lambda w: expand(rules.trajectories.output, pair=w.pair, benchmark=BENCHMARKS),
         module=f"{SOURCE}/evaluation/cost.py",
     output:
         f"{OUT}/latency/{{pair}}.cost.json",
@@ -43,4 +44,5 @@ rule cost_model:
     message:
         "Cost model of {wildcards.pair}"
     shell:
-        "arbitrage cost-model --study {RESOLVED} --latency {input.latency} --out {output} 2>&1 | tee {log}"
+        "arbitrage cost-model --study {RESOLVED} --latency {input.latency} --out {output} {input.trajectories}"
+        " 2>&1 | tee {log}"

@@ -49,7 +49,7 @@ rule router:
     message:
         "Train the router {wildcards.variant} of {wildcards.pair}"
     shell:
-        "arbitrage train-router --study {RESOLVED} --variant {wildcards.variant} --dataset {input} --out {output}"
+        "arbitrage train-router --study {RESOLVED} --dataset {input} --out {output}"
         " 2>&1 | tee {log}"
 
 
@@ -70,10 +70,30 @@ rule heldout:
     message:
         "Held-out scores of the router {wildcards.variant} of {wildcards.pair}"
     shell:
-        "arbitrage heldout --study {RESOLVED} --pair {wildcards.pair} --variant {wildcards.variant}"
+        "arbitrage heldout --study {RESOLVED} --variant {wildcards.variant}"
         " --router {input.model} --dataset {input.dataset} --out {output} 2>&1 | tee {log}"
 
 
 def heldout_tables(pair):
     """Held-out scores of all router variants of `pair`."""
     return expand(rules.heldout.output, pair=pair, variant=STUDY.variants_of(pair))
+
+
+rule router_quality:
+    input:
+        heldout=[table for pair in PAIRS for table in heldout_tables(pair)],
+        module=f"{SOURCE}/routing/quality.py",
+    output:
+        f"{OUT}/router/quality.csv",
+    params:
+        reads=STUDY.reads("seed", "curves"),
+    log:
+        f"{OUT}/logs/router_quality.log",
+    benchmark:
+        f"{OUT}/benchmarks/router_quality.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    message:
+        "Quality of every router on held-out questions"
+    shell:
+        "arbitrage router-quality --study {RESOLVED} --out {output} {input.heldout} 2>&1 | tee {log}"

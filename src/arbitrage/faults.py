@@ -3,7 +3,8 @@
 from arbitrage.engines.protocols import EngineError
 from arbitrage.loading import ConfigError
 from arbitrage.questions.text import QuestionError
+from arbitrage.routing.labels import RoutingError
 from arbitrage.running import StudyBusy
 from arbitrage.tables import TableError
 
-FAULTS = (ConfigError, EngineError, OSError, QuestionError, StudyBusy, TableError)
+FAULTS = (ConfigError, EngineError, OSError, QuestionError, RoutingError, StudyBusy, TableError)

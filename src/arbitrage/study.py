@@ -249,6 +249,11 @@ class Study(Section):
         """Where model `name` is: its own path, or where the rule `quantise` writes it."""
         return self.models[name].path or f"{self.folder}/models/{name}"
 
+    @property
+    def router_init(self) -> tuple[str, str | None]:
+        """The checkpoint routers start from, and its revision: `router.init`, or the PRM."""
+        return (self.router.init, self.router.revision) if self.router.init else (self.prm.path, self.prm.revision)
+
     def variants_of(self, pair: str) -> list[str]:
         """Router variants trained for `pair`: all on the ablation pair, the default on the others."""
         return list(self.router.variants) if pair == self.ablation_pair else ["default"]

@@ -71,6 +71,7 @@ class LiveGenerator:
     def __init__(self, generator: TransformersGenerator) -> None:
         self.generator = generator
         self._context = LiveContext(generator.forward, generator.layers, generator.device)
+        self.prompt_ids, self.step_ids = generator.prompt_ids, generator.step_ids
         self.last_prefill_tokens, self.last_prefill_s, self.last_decode_s = 0, 0.0, 0.0
 
     def reset(self) -> None:
@@ -100,6 +101,7 @@ class LiveScorer:
 
     def __init__(self, scorer: TransformersScorer) -> None:
         self.scorer = scorer
+        self.input_ids = scorer.input_ids
         self._context = LiveContext(scorer.forward, scorer.layers, scorer.device)
         self.last_tokens = 0
 

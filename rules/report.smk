@@ -1,0 +1,25 @@
+# The summary: headline numbers beside the paper's, with what agrees, what does not, and what cannot be told.
+
+
+rule report:
+    input:
+        curves=[curve_file(kind) for kind in CURVES],
+        latency=rules.accuracy_latency.output,
+        cost=expand(rules.cost_model.output, pair=TIMED_PAIRS),
+        quality=rules.router_quality.output,
+        sampling=rules.questions.output.report,
+        module=f"{SOURCE}/report/summary.py",
+    output:
+        f"{OUT}/summary.md",
+    params:
+        reads=STUDY.reads("study", "seed", "curves"),
+    log:
+        f"{OUT}/logs/report.log",
+    benchmark:
+        f"{OUT}/benchmarks/report.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    message:
+        "Summary beside the paper"
+    shell:
+        "arbitrage summary --study {RESOLVED} --out {output} 2>&1 | tee {log}"

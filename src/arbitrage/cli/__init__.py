@@ -1,0 +1,29 @@
+"""`arbitrage`: one command a stage of the pipeline, and a few for people.
+
+Rules call these; each can be called by hand with the same words. Heavy imports sit inside the commands, so that `--help`
+and the commands without models start quickly.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from arbitrage.cli import models, people, results
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", help=__doc__)
+app.add_typer(people.app, rich_help_panel="For people")
+app.add_typer(models.app)
+app.add_typer(results.app)
+
+
+def main() -> None:
+    """Entry point: a known fault is one line on stderr and exit status 1; a traceback only where the fault is ours."""
+    from arbitrage.faults import FAULTS
+
+    try:
+        app()
+    except FAULTS as fault:
+        print(f"arbitrage: {fault}", file=sys.stderr)
+        sys.exit(1)

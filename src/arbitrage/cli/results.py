@@ -1,0 +1,114 @@
+"""Commands from trajectories to numbers, figures, tables and the summary; none of them imports torch."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from arbitrage.cli.common import Out, StudyPath, stage
+
+app = typer.Typer()
+
+Tables = Annotated[list[Path], typer.Argument(help="The study's `trajectories` tables")]
+
+
+@app.command("cost-model")
+def cost_model(
+    trajectories: Annotated[list[Path], typer.Argument(help="The pair's `trajectories` tables")],
+    study: StudyPath,
+    latency: Annotated[Path, typer.Option(help="The pair's `latency` table")],
+    out: Out,
+) -> None:
+    """Fit seconds to token and call counts on part of the timed questions; report the error on the rest."""
+    from arbitrage.evaluation.cost import write_cost_model
+
+    with stage("cost_model", study, [latency, *trajectories], [out]) as run:
+        write_cost_model(latency, trajectories, run.study.latency.heldout, run.study.seed, out)
+
+
+@app.command()
+def curves(
+    trajectories: Tables,
+    study: StudyPath,
+    kind: Annotated[str, typer.Option(help="accuracy_acceptance, outcomes or comparison")],
+    out: Out,
+) -> None:
+    """Curves over thresholds, with bootstrap intervals over questions."""
+    from arbitrage.evaluation.comparison import write_comparison
+    from arbitrage.evaluation.curves import write_accuracy_acceptance
+    from arbitrage.evaluation.outcomes import write_outcomes
+
+    writers = {
+        "accuracy_acceptance": write_accuracy_acceptance,
+        "outcomes": write_outcomes,
+        "comparison": write_comparison,
+    }
+    if kind not in writers:
+        raise typer.BadParameter(f"{kind!r} is not a kind of curve; expected one of {', '.join(writers)}")
+    with stage(kind, study, trajectories, [out]) as run:
+        writers[kind](trajectories, run.study.curves, run.study.seed, out)
+
+
+@app.command("latency-curves")
+def latency_curves(study: StudyPath, out: Out, speedup: Annotated[Path, typer.Option(help="Where speedup.csv goes")]) -> None:
+    """Accuracy against latency, measured and modelled, and the speed-up at matched accuracy."""
+    from arbitrage.evaluation.latency_curves import write_accuracy_latency
+    from arbitrage.evaluation.speedup import write_speedup
+
+    with stage("accuracy_latency", study, [], [out, speedup]) as run:
+        folder, settings, seed = Path(run.study.folder), run.study.curves, run.study.seed
+        pairs = [name for name, pair in run.study.pairs.items() if pair.latency]
+        trajectories = [folder / "trajectories" / p / f"{b}.parquet" for p in pairs for b in run.study.benchmarks]
+        latency = [folder / "latency" / f"{pair}.parquet" for pair in pairs]
+        models = [folder / "latency" / f"{pair}.cost.json" for pair in pairs]
+        write_accuracy_latency(trajectories, latency, models, settings, seed, out)
+        write_speedup(trajectories, models, settings, seed, speedup)
+
+
+@app.command("router-quality")
+def router_quality(
+    heldout: Annotated[list[Path], typer.Argument(help="`heldout` tables")], study: StudyPath, out: Out
+) -> None:
+    """Spearman's rho and accuracies of every router variant, beside the rankings that need no training."""
+    from arbitrage.routing.quality import write_quality
+
+    with stage("quality", study, heldout, [out]) as run:
+        write_quality(heldout, run.study.curves, run.study.seed, out)
+
+
+@app.command()
+def figure(
+    name: Annotated[str, typer.Argument(help="fig3, fig4, fig5, fig6, figA1 or figE1")],
+    study: StudyPath,
+    pdf: Annotated[Path, typer.Option(help="Vector file")],
+    png: Annotated[Path, typer.Option(help="Bitmap file")],
+) -> None:
+    """Draw one figure of the paper from the study's curves."""
+    from arbitrage.figures.style import save
+
+    with stage(name, study, [], [pdf, png]) as run:
+        save(import_module(f"arbitrage.figures.{name}").from_study(run.study), pdf, png, run.study.figures.dpi)
+
+
+@app.command()
+def table(
+    name: Annotated[str, typer.Argument(help="table1, table2, table3 or tableC1")],
+    study: StudyPath,
+    csv: Annotated[Path, typer.Option(help="For programs")],
+    md: Annotated[Path, typer.Option(help="For people")],
+) -> None:
+    """Write one table of the paper: ours beside the published figures."""
+    with stage(name, study, [], [csv, md]) as run:
+        import_module(f"arbitrage.figures.{name}").write(run.study, csv, md)
+
+
+@app.command()
+def summary(study: StudyPath, out: Out) -> None:
+    """Headline numbers beside the paper's: what agrees, what does not, what cannot be told."""
+    from arbitrage.report.summary import write_summary
+
+    with stage("summary", study, [], [out]) as run:
+        write_summary(run.study, out)

@@ -23,6 +23,7 @@ from transformers import (
 )
 
 TokenizerKind = Literal["char", "bpe"]
+Architecture = Literal["llama", "qwen2"]
 
 BOS, EOS, TURN, PAD = "<s>", "</s>", "<|im_end|>", "<pad>"
 SPECIALS = [PAD, BOS, EOS, TURN]
@@ -47,7 +48,7 @@ def build_tokenizer(kind: TokenizerKind) -> PreTrainedTokenizerFast:
     if kind == "char":
         words = [*SPECIALS, "<unk>", *CHAR_WORDS, *CHARACTERS]
         vocabulary = {word: index for index, word in enumerate(words)}
-        raw = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))  # noqa: S106
+        raw = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
         whole = "|".join(["\n\n", r"\\boxed\{", "Model 0: ", "Model 1: "])
         raw.pre_tokenizer = pre_tokenizers.Split(Regex(rf"{whole}|[\s\S]"), behavior="isolated")
         raw.decoder = decoders.Fuse()
@@ -95,11 +96,14 @@ def build_causal(
     directory: Path,
     tokenizer_kind: TokenizerKind = "char",
     seed: int = 0,
-    architecture: Literal["llama", "qwen2"] = "llama",
+    architecture: Architecture = "llama",
     layers: int = 2,
     width: int = 32,
 ) -> Path:
-    """Write a causal model with `</s>` as end of sequence and `<|im_end|>` as a secondary one; return its directory."""
+    """Write a causal model with `</s>` as end of sequence and `<|im_end|>` as a secondary one; return its directory.
+
+    `qwen2` needs `bpe`: transformers loads every Qwen2 tokenizer with Qwen's own splitting rule.
+    """
     tokenizer = build_tokenizer(tokenizer_kind)
     torch.manual_seed(seed)
     shape = _shape(tokenizer, layers, width)

@@ -15,7 +15,7 @@ from torch import Tensor
 from arbitrage.engines.kv_cache import BLOCK, BufferCache, PrefixPool, block_keys
 from arbitrage.engines.protocols import EngineError, Ids
 
-POOL_BYTES = 384 * 2**20  # a pool's most; a chunk of the lab (250 questions) needs about 300 MB for the target
+POOL_BYTES = 256 * 2**20  # a pool's most: about 30,000 tokens of the lab's target
 ROOM = 64  # columns reserved for decoded tokens; longer steps make the buffers grow
 
 # (ids [rows, n], positions [rows, n], mask [rows, 1, n, columns] or None, cache) -> output at the last column [rows, w]
@@ -121,6 +121,7 @@ class BatchRunner:
             known = self.pool.known(block_keys(ids), (len(ids) - 1) // BLOCK)
             return (len(ids) - known * BLOCK) // (2 * BLOCK), len(ids), place
 
+        self.pool.begin_call()
         order = sorted(range(len(contexts)), key=cost)
         for first in range(0, len(order), self.batch_size):
             places = order[first : first + self.batch_size]

@@ -24,7 +24,7 @@ from transformers.utils import logging as transformers_logging
 
 from arbitrage.engines.protocols import EngineError
 
-transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar a checkpoint says nothing; stages show their own progress
+transformers_logging.disable_progress_bar()  # a bar a checkpoint says nothing; stages show their own progress
 
 HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "merges.txt", "vocab.txt", "*.model"]
 TOKENIZER_FILES = (

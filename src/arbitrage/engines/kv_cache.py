@@ -19,9 +19,10 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 from arbitrage.engines.protocols import Ids
 
 BLOCK = 8  # tokens a block: a context is read again from its last whole block
+PROTECTED = 4  # calls for which a block stays: plain LRU would keep nothing of a round that is a little too large
 
 
-class BufferLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
+class BufferLayer(CacheLayerMixin):
     """Keys and values of one layer: [rows, heads, capacity, head size], of which the first `length` columns count."""
 
     keys: Tensor
@@ -124,7 +125,7 @@ def block_keys(ids: Ids) -> list[bytes]:
 
 
 class PrefixPool:
-    """Keys and values of blocks of ids, least recently used out first, at most `budget` bytes.
+    """Keys and values of blocks of ids, at most `budget` bytes; blocks not used for some calls make room for new ones.
 
     A block's content depends on nothing but the ids before it and its own, up to rounding: which batch it was first
     read in moves the last bits. `clear` therefore marks the points from which a run can be repeated bit for bit.
@@ -132,7 +133,9 @@ class PrefixPool:
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
-        self._slots: dict[bytes, int] = {}  # oldest first
+        self._slots: dict[bytes, int] = {}  # least recently used first
+        self._used: dict[int, int] = {}  # the call in which a slot was last used
+        self._call = 0
         self._store: list[tuple[Tensor, Tensor]] = []  # a layer: keys, values [slots, heads, BLOCK, head size]
         self._free: list[int] = []
 
@@ -141,6 +144,10 @@ class PrefixPool:
         self._free.extend(self._slots.values())
         self._free.sort(reverse=True)
         self._slots.clear()
+
+    def begin_call(self) -> None:
+        """Tell calls apart, for the age of blocks."""
+        self._call += 1
 
     def known(self, keys: Sequence[bytes], most: int) -> int:
         """How many of the first blocks, at most `most`, are held."""
@@ -160,7 +167,7 @@ class PrefixPool:
         for row, keys in enumerate(rows):
             for place, key in enumerate(keys):
                 slot = self._slots.pop(key)
-                self._slots[key] = slot  # now the youngest
+                self._hold(key, slot)
                 index[row, place] = slot
         device = self._store[0][0].device
         index = index.to(device).flatten()
@@ -182,10 +189,10 @@ class PrefixPool:
         for place, key in enumerate(keys):
             if key in self._slots:
                 continue
-            slot = self._free.pop() if self._free else self._evict(len(slots))
+            slot = self._free.pop() if self._free else self._evict()
             if slot is None:
                 break
-            self._slots[key] = slot
+            self._hold(key, slot)
             picked.append(place)
             slots.append(slot)
         if not picked:
@@ -211,8 +218,14 @@ class PrefixPool:
             self._store.append((keys, values))
         self._free = list(range(slots, 0, -1))
 
-    def _evict(self, fresh: int) -> int | None:
-        """The slot of the block used longest ago; None where all that are held are the `fresh` ones of this call."""
-        if fresh == len(self._slots):
+    def _hold(self, key: bytes, slot: int) -> None:
+        self._slots[key] = slot  # at the end: the most recently used
+        self._used[slot] = self._call
+
+    def _evict(self) -> int | None:
+        """The slot of the block used longest ago; None where even that was used in one of the last calls."""
+        key, slot = next(iter(self._slots.items()), (b"", 0))
+        if slot == 0 or self._used[slot] > self._call - PROTECTED:
             return None
-        return self._slots.pop(next(iter(self._slots)))
+        del self._slots[key]
+        return slot

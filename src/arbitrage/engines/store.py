@@ -69,7 +69,7 @@ class StepStore:
         self._tokens: np.ndarray = loaded["tokens"].to_numpy()
         self._finish: np.ndarray = loaded["finish"].to_numpy()
         self._value: np.ndarray = loaded["value"].to_numpy()
-        self._loaded = loaded.num_rows
+        self._loaded: int = loaded.num_rows
         self._places: dict[bytes, int] = dict(zip(loaded["key"].to_pylist(), range(self._loaded), strict=True))
 
     def __contains__(self, key: bytes) -> bool:

@@ -167,13 +167,12 @@ def choose(logits: Tensor, temperature: float, uniforms: Tensor | None) -> tuple
     """
     logits = logits.float()
     if uniforms is None:
-        best, tokens = logits.max(dim=-1)
+        tokens = logits.argmax(dim=-1)
     else:
         cumulative = (logits.double() / temperature).softmax(dim=-1).cumsum(dim=-1)
         wanted = uniforms.to(logits.device)[:, None] * cumulative[:, -1:]
         tokens = torch.searchsorted(cumulative, wanted, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
-        best = logits.gather(1, tokens[:, None])[:, 0]
-    return tokens, best - logits.logsumexp(dim=-1)
+    return tokens, logits.log_softmax(dim=-1).gather(1, tokens[:, None])[:, 0]
 
 
 def _uniforms(sampling: Sampling, context: Ids, count: int) -> Tensor:

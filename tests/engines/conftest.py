@@ -1,0 +1,47 @@
+"""Tiny checkpoints, built once a session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from arbitrage.engines.scorers import PrmScorer
+from arbitrage.engines.transformers import TransformersGenerator
+from arbitrage.study import Generation, Model, Prm
+from tests.tiny_models import Architecture, TokenizerKind, build_causal, build_classifier
+
+CAUSAL: dict[str, tuple[TokenizerKind, Architecture]] = {
+    "llama-char": ("char", "llama"),
+    "llama-bpe": ("bpe", "llama"),
+    "qwen2-bpe": ("bpe", "qwen2"),
+}
+
+
+@pytest.fixture(scope="session")
+def checkpoints_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("checkpoints")
+    for name, (tokenizer, architecture) in CAUSAL.items():
+        build_causal(root / name, tokenizer, seed=3, architecture=architecture)
+    build_classifier(root / "prm", "bpe")
+    return root
+
+
+def load(directory: Path, batch_size: int = 8, system_prompt: str | None = None) -> TransformersGenerator:
+    model = Model(path=str(directory), batch_size=batch_size, system_prompt=system_prompt)
+    return TransformersGenerator(str(directory), model, Generation(), threads=1)
+
+
+def load_prm(directory: Path, batch_size: int = 8) -> PrmScorer:
+    return PrmScorer(str(directory), Prm(path=str(directory), batch_size=batch_size), "\n\n", threads=1)
+
+
+@pytest.fixture(scope="session", params=list(CAUSAL))
+def causal(request: pytest.FixtureRequest, checkpoints_root: Path) -> Path:
+    """The directory of each tiny causal model in turn."""
+    return checkpoints_root / str(request.param)
+
+
+@pytest.fixture(scope="session")
+def prm(checkpoints_root: Path) -> PrmScorer:
+    return load_prm(checkpoints_root / "prm")

@@ -7,6 +7,7 @@
 - `mean_gain`: of `policy` over `against`, mean over the whole range of acceptance both cover (area between the curves)
 - `share_not_below`: share of that range on which `policy` is not below `against`
 - `acceptance`: the highest at which `policy` is still as accurate as the draft plus `level` of the draft-to-target gap
+- `wasted`: wasted deferrals of `policy` as a share of all steps, at deferral rate `level`
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ import pandas as pd
 from arbitrage.evaluation.bootstrap import Floats, interval, resampled_means
 from arbitrage.evaluation.csvs import write_csv
 from arbitrage.evaluation.curves import Panel, panels
-from arbitrage.evaluation.matched import accuracy_at, cheapest
+from arbitrage.evaluation.matched import at_acceptance, cheapest
 from arbitrage.study import THRESHOLD_POLICIES, Curves
 
 ACCEPTANCES = np.array([0.6, 0.7, 0.8, 0.9])
+DEFERRALS = np.array([0.7])
 RECOVERED = np.array([0.25, 0.5, 0.75, 0.9, 1.0])  # of the accuracy gap between draft and target
 VERSUS = (
     ("router", "rsd"),
@@ -40,6 +42,7 @@ STEPS_OF_RANGE = 101
 def compare(panel: Panel, confidence: float) -> pd.DataFrame:
     """The panel's rows of `comparison.csv`: pair, benchmark, metric, policy, against, level, value, low, high."""
     resampled: dict[str, tuple[Floats, Floats]] = {}
+    wasted: dict[str, Floats] = {}
     for policy in sorted(set(panel.curves) & set(THRESHOLD_POLICIES)):
         # Row 0 is the data itself, the others its resamples: one computation serves value and interval.
         weights = np.vstack([np.ones(panel.weights.shape[1]), panel.weights])
@@ -48,6 +51,8 @@ def compare(panel: Panel, confidence: float) -> pd.DataFrame:
             resampled_means(weights, curve.values("acceptance")),
             resampled_means(weights, curve.values("correct")),
         )
+        in_vain = (curve.values("equal") + curve.values("worse")) / curve.values("steps")
+        wasted[policy] = resampled_means(weights, in_vain)
     rows: list[dict[str, Any]] = []
 
     def add(metric: str, policy: str, against: str | None, levels: Floats, samples: Floats) -> None:
@@ -62,9 +67,11 @@ def compare(panel: Panel, confidence: float) -> pd.DataFrame:
             }
             rows.append(head | {"level": level, "value": samples[0, number], "low": low[number], "high": high[number]})
 
-    at_levels = {policy: accuracy_at(*both, ACCEPTANCES) for policy, both in resampled.items()}
+    at_levels = {policy: at_acceptance(*both, ACCEPTANCES) for policy, both in resampled.items()}
     for policy, samples in at_levels.items():
         add("accuracy", policy, None, ACCEPTANCES, samples)
+        acceptance = resampled[policy][0]
+        add("wasted", policy, None, DEFERRALS, at_acceptance(acceptance, wasted[policy], 1 - DEFERRALS))
     for policy, against in VERSUS:
         if policy in resampled and against in resampled:
             add("accuracy_gain", policy, against, ACCEPTANCES, at_levels[policy] - at_levels[against])
@@ -90,7 +97,7 @@ def _gains_over_range(one: tuple[Floats, Floats], other: tuple[Floats, Floats]) 
     low = max(one[0][0].min(), other[0][0].min())
     high = min(one[0][0].max(), other[0][0].max())
     levels = np.linspace(low, high, STEPS_OF_RANGE)
-    return accuracy_at(*one, levels) - accuracy_at(*other, levels)
+    return at_acceptance(*one, levels) - at_acceptance(*other, levels)
 
 
 def write_comparison(trajectories: Sequence[Path], settings: Curves, seed: int, out: Path) -> None:

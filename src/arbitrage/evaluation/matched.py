@@ -24,13 +24,13 @@ def cheapest(cost: Floats, accuracy: Floats, levels: Floats) -> Floats:
     return np.where(reached.any(axis=2), np.take_along_axis(cost, first, axis=1), np.nan)
 
 
-def accuracy_at(acceptance: Floats, accuracy: Floats, levels: Floats) -> Floats:
-    """Accuracy at acceptance rates, linear between the curve's neighbouring points.
+def at_acceptance(acceptance: Floats, values: Floats, levels: Floats) -> Floats:
+    """What a curve has (its accuracy, say) at acceptance rates, linear between its neighbouring points.
 
-    acceptance, accuracy: (B, T). levels: (L,). Result (B, L); NaN outside the curve's range of acceptance.
+    acceptance, values: (B, T). levels: (L,). Result (B, L); NaN outside the curve's range of acceptance.
     """
     found = np.empty((len(acceptance), len(levels)))
-    for row, (x, y) in enumerate(zip(acceptance, accuracy, strict=True)):
+    for row, (x, y) in enumerate(zip(acceptance, values, strict=True)):
         order = np.argsort(x, kind="stable")
         found[row] = np.interp(levels, x[order], y[order], left=np.nan, right=np.nan)
     return found

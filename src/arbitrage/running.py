@@ -59,7 +59,11 @@ def guard_study(results_dir: Path) -> None:
             f"{results_dir}: another run is working on this study ({holder}). "
             "Wait for it or stop it, then give the same command again"
         )
-    _wait_for_orphans(results_dir, holder)
+    try:
+        _wait_for_orphans(results_dir, holder)
+    except StudyBusy:
+        lock.close()
+        raise
     pid = os.getpid()
     lock.truncate(0)
     lock.write(f"process {pid} on {socket.gethostname()}, started {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")

@@ -1,0 +1,44 @@
+"""The lock, the environments and the citation say the same as pyproject.toml."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import arbitrage
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+LOCK = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+PINS = {canonicalize_name(line.partition("==")[0]): line.partition("==")[2] for line in LOCK}
+
+
+def test_the_lock_is_names_and_versions_alone() -> None:
+    """No hosts, no paths, no local versions such as +cpu: it must hold for the CPU and the CUDA build of torch."""
+    assert [line for line in LOCK if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line)] == []
+    assert PINS["torch"] == "2.13.0"
+
+
+@pytest.mark.parametrize("line", [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]])
+def test_the_lock_satisfies_every_dependency(line: str) -> None:
+    requirement = Requirement(line)
+    assert requirement.specifier.contains(PINS[canonicalize_name(requirement.name)])
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "envs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_an_environment_pins_what_the_lock_pins(path: Path) -> None:
+    pins = [Requirement(line) for line in yaml.safe_load(path.read_text())["dependencies"][-1]["pip"]]
+    known = {pin.name: str(pin.specifier) for pin in pins if pin.name != "vllm"}
+    assert known == {name: f"=={PINS[canonicalize_name(name)]}" for name in known}
+    assert path.with_suffix(".post-deploy.sh").exists()
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == arbitrage.__version__
+    assert citation["license"] == PROJECT["license"]
+    assert citation["preferred-citation"]["identifiers"][0]["value"] == "arXiv:2512.05033"

@@ -1,5 +1,7 @@
 # The whole study: questions -> steps -> labels -> router -> trajectories -> latency -> curves -> figures -> report.
 # The logic is in the package `arbitrage`; a rule names what a stage reads and writes and calls one command of it.
+from pathlib import Path
+
 from snakemake.exceptions import WorkflowError
 
 from arbitrage import loading, running
@@ -12,12 +14,10 @@ try:
     STUDY = loading.validate_config(config, workflow.config_settings.config)
 except loading.ConfigError as fault:
     raise WorkflowError(str(fault)) from None
-OUT = STUDY.folder
-RESOLVED = loading.write_resolved(STUDY, STUDY.results)  # what the commands read; named by its own hash
-PAIRS = list(STUDY.pairs)
-TIMED_PAIRS = [name for name, pair in STUDY.pairs.items() if pair.latency]
-BENCHMARKS = list(STUDY.benchmarks)
-SOURCE = f"{workflow.basedir}/src/arbitrage"
+loading.announce(STUDY)
+
+
+include: "rules/common.smk"
 
 
 wildcard_constraints:
@@ -41,7 +41,7 @@ rule all:
     default_target: True
     input:
         rules.figures.input,
-        rules.report.input,
+        rules.report.output,
 
 
 onstart:

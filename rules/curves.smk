@@ -1,12 +1,5 @@
 # From graded trajectories and timed solutions to numbers: curves, outcomes, latency, speed-up.
 
-CURVES = {"accuracy_acceptance": "curves", "outcomes": "outcomes", "comparison": "comparison"}  # file -> its module
-
-
-def curve_file(kind):
-    """Where the curves called `kind` go."""
-    return f"{OUT}/curves/{kind}.csv"
-
 
 rule curves:
     input:
@@ -14,8 +7,6 @@ rule curves:
         module=lambda w: f"{SOURCE}/evaluation/{CURVES[w.kind]}.py",
     output:
         f"{OUT}/curves/{{kind}}.csv",
-    params:
-        reads=STUDY.reads("seed", "curves"),
     log:
         f"{OUT}/logs/curves/{{kind}}.log",
     benchmark:
@@ -24,10 +15,12 @@ rule curves:
         kind="|".join(CURVES),
     conda:
         "../envs/analysis.yaml"
+    params:
+        reads=STUDY.reads("seed", "curves"),
     message:
         "Curves: {wildcards.kind}"
     shell:
-        "arbitrage curves --study {RESOLVED} --kind {wildcards.kind} --out {output} {input.trajectories} 2>&1 | tee {log}"
+        "arbitrage curves --kind {wildcards.kind} --out {output} {input.trajectories} 2>&1 | tee {log}"
 
 
 rule accuracy_latency:
@@ -39,15 +32,15 @@ rule accuracy_latency:
     output:
         curves=f"{OUT}/curves/accuracy_latency.csv",
         speedup=f"{OUT}/curves/speedup.csv",
-    params:
-        reads=STUDY.reads("seed", "curves"),
     log:
         f"{OUT}/logs/accuracy_latency.log",
     benchmark:
         f"{OUT}/benchmarks/accuracy_latency.tsv"
     conda:
         "../envs/analysis.yaml"
+    params:
+        reads=STUDY.reads("seed", "curves"),
     message:
         "Accuracy against latency, and speed-up at matched accuracy"
     shell:
-        "arbitrage latency-curves --study {RESOLVED} --out {output.curves} --speedup {output.speedup} 2>&1 | tee {log}"
+        "arbitrage latency-curves --out {output.curves} --speedup {output.speedup} 2>&1 | tee {log}"

@@ -18,8 +18,6 @@ rule figure:
     output:
         pdf=report(f"{OUT}/figures/{{figure}}.pdf", category="Figures", labels={"figure": "{figure}"}),
         png=f"{OUT}/figures/{{figure}}.png",
-    params:
-        reads=STUDY.reads("study", "seed", "figures", "curves.confidence"),
     log:
         f"{OUT}/logs/figure/{{figure}}.log",
     benchmark:
@@ -28,10 +26,12 @@ rule figure:
         figure="|".join(FIGURE_INPUTS),
     conda:
         "../envs/analysis.yaml"
+    params:
+        reads=STUDY.reads("study", "seed", "figures", "curves.confidence"),
     message:
         "Draw {wildcards.figure}"
     shell:
-        "arbitrage figure {wildcards.figure} --study {RESOLVED} --pdf {output.pdf} --png {output.png} 2>&1 | tee {log}"
+        "arbitrage figure {wildcards.figure} --pdf {output.pdf} --png {output.png} 2>&1 | tee {log}"
 
 
 rule table:
@@ -41,8 +41,6 @@ rule table:
     output:
         csv=f"{OUT}/tables/{{table}}.csv",
         md=f"{OUT}/tables/{{table}}.md",
-    params:
-        reads=STUDY.reads("curves.confidence", "router", "dataset"),
     log:
         f"{OUT}/logs/table/{{table}}.log",
     benchmark:
@@ -51,13 +49,30 @@ rule table:
         table="|".join(TABLES),
     conda:
         "../envs/analysis.yaml"
+    params:
+        reads=STUDY.reads("curves.confidence", "router", "dataset"),
     message:
         "Write {wildcards.table}"
     shell:
-        "arbitrage table {wildcards.table} --study {RESOLVED} --csv {output.csv} --md {output.md} 2>&1 | tee {log}"
+        "arbitrage table {wildcards.table} --csv {output.csv} --md {output.md} 2>&1 | tee {log}"
 
 
 rule figures:
     input:
         expand(rules.figure.output, figure=FIGURE_INPUTS),
         expand(rules.table.output, table=TABLES),
+
+
+rule pictures:
+    input:
+        [f"{OUT}/figures/{name}.png" for name in ("fig4", "fig5")],
+    output:
+        [f"docs/pictures/{name}.png" for name in ("fig4", "fig5")],
+    log:
+        f"{OUT}/logs/pictures.log",
+    conda:
+        "../envs/analysis.yaml"
+    message:
+        "Refresh the README's pictures"
+    shell:
+        "cp -v {input} docs/pictures/ 2>&1 | tee {log}"

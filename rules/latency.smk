@@ -9,21 +9,22 @@ rule latency:
         models=lambda w: quantised(w.pair),
     output:
         f"{OUT}/latency/{{pair}}.parquet",
-    params:
-        reads=lambda w: reads_pair(w.pair, "latency.questions", "latency.acceptances", "latency.warmup", "router.device"),
     log:
         f"{OUT}/logs/latency/{{pair}}.log",
     benchmark:
         f"{OUT}/benchmarks/latency/{{pair}}.tsv"
-    threads: workflow.cores
     priority: -1  # after all other work, when the machine is quiet
     conda:
         "../envs/training.yaml"
+    threads: workflow.cores
+    params:
+        reads=lambda w: reads_pair(
+            w.pair, "latency.questions", "latency.acceptances", "latency.warmup", "router.device"
+        ),
     message:
         "Latency of {wildcards.pair}, alone on the machine"
     shell:
-        "arbitrage latency --study {RESOLVED} --pair {wildcards.pair} --questions {OUT}/questions"
-        " --trajectories {OUT}/trajectories/{wildcards.pair} --router {input.router} --out {output} 2>&1 | tee {log}"
+        "arbitrage latency --pair {wildcards.pair} --router {input.router} --out {output} 2>&1 | tee {log}"
 
 
 rule cost_model:
@@ -33,16 +34,15 @@ rule cost_model:
         module=f"{SOURCE}/evaluation/cost.py",
     output:
         f"{OUT}/latency/{{pair}}.cost.json",
-    params:
-        reads=STUDY.reads("seed", "latency.heldout"),
     log:
         f"{OUT}/logs/cost_model/{{pair}}.log",
     benchmark:
         f"{OUT}/benchmarks/cost_model/{{pair}}.tsv"
     conda:
         "../envs/analysis.yaml"
+    params:
+        reads=STUDY.reads("seed", "latency.heldout"),
     message:
         "Cost model of {wildcards.pair}"
     shell:
-        "arbitrage cost-model --study {RESOLVED} --latency {input.latency} --out {output} {input.trajectories}"
-        " 2>&1 | tee {log}"
+        "arbitrage cost-model --latency {input.latency} --out {output} {input.trajectories}" " 2>&1 | tee {log}"

@@ -4,18 +4,18 @@
 rule benchmark:
     output:
         f"{OUT}/questions/{{benchmark}}.parquet",
-    params:
-        reads=lambda w: STUDY.reads("study", "seed", f"benchmarks.{w.benchmark}"),
     log:
         f"{OUT}/logs/benchmark/{{benchmark}}.log",
     benchmark:
         f"{OUT}/benchmarks/benchmark/{{benchmark}}.tsv"
     conda:
         "../envs/analysis.yaml"
+    params:
+        reads=lambda w: STUDY.reads("study", "seed", f"benchmarks.{w.benchmark}"),
     message:
         "Questions of {wildcards.benchmark}"
     shell:
-        "arbitrage benchmark --study {RESOLVED} --name {wildcards.benchmark} --out {output} 2>&1 | tee {log}"
+        "arbitrage benchmark --name {wildcards.benchmark} --out {output} 2>&1 | tee {log}"
 
 
 rule questions:
@@ -24,16 +24,15 @@ rule questions:
     output:
         table=f"{OUT}/questions/labelling.parquet",
         report=f"{OUT}/questions/labelling.json",
-    params:
-        reads=STUDY.reads("study", "seed", "questions"),
     log:
         f"{OUT}/logs/questions.log",
     benchmark:
         f"{OUT}/benchmarks/questions.tsv"
     conda:
         "../envs/analysis.yaml"
+    params:
+        reads=STUDY.reads("study", "seed", "questions"),
     message:
         "Sample the labelling questions, none of them in a benchmark"
     shell:
-        "arbitrage questions --study {RESOLVED} --out {output.table} --report {output.report} {input}"
-        " 2>&1 | tee {log}"
+        "arbitrage questions --out {output.table} --report {output.report} {input}" " 2>&1 | tee {log}"

@@ -11,15 +11,15 @@ rule report:
         module=f"{SOURCE}/report/summary.py",
     output:
         f"{OUT}/summary.md",
-    params:
-        reads=STUDY.reads("study", "seed", "curves"),
     log:
         f"{OUT}/logs/report.log",
     benchmark:
         f"{OUT}/benchmarks/report.tsv"
     conda:
         "../envs/analysis.yaml"
+    params:
+        reads=STUDY.reads("study", "seed", "curves"),
     message:
         "Summary beside the paper"
     shell:
-        "arbitrage summary --study {RESOLVED} --out {output} 2>&1 | tee {log}"
+        "arbitrage summary --out {output} 2>&1 | tee {log}"

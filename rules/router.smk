@@ -7,20 +7,20 @@ rule dataset:
         rules.steps.output,
     output:
         directory(f"{ROUTER}/dataset"),
-    params:
-        reads=lambda w: STUDY.reads(
-            "seed", "dataset", f"router.variants.{w.variant}", "router.init", "prm", "generation.separator"
-        ),
     log:
         f"{OUT}/logs/dataset/{{pair}}-{{variant}}.log",
     benchmark:
         f"{OUT}/benchmarks/dataset/{{pair}}-{{variant}}.tsv"
     conda:
         "../envs/training.yaml"
+    params:
+        reads=lambda w: STUDY.reads(
+            "seed", "dataset", f"router.variants.{w.variant}", "router.init", "prm", "generation.separator"
+        ),
     message:
         "Balanced data set for the router {wildcards.variant} of {wildcards.pair}"
     shell:
-        "arbitrage dataset --study {RESOLVED} --variant {wildcards.variant} --steps {input} --out {output} 2>&1 | tee {log}"
+        "arbitrage dataset --variant {wildcards.variant} --steps {input} --out {output} 2>&1 | tee {log}"
 
 
 rule router:
@@ -28,6 +28,12 @@ rule router:
         rules.dataset.output,
     output:
         directory(f"{ROUTER}/model"),
+    log:
+        f"{OUT}/logs/router/{{pair}}-{{variant}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/router/{{pair}}-{{variant}}.tsv"
+    conda:
+        "../envs/training.yaml"
     params:
         reads=lambda w: STUDY.reads(
             "seed",
@@ -40,17 +46,10 @@ rule router:
             "prm",
             "generation.separator",
         ),
-    log:
-        f"{OUT}/logs/router/{{pair}}-{{variant}}.log",
-    benchmark:
-        f"{OUT}/benchmarks/router/{{pair}}-{{variant}}.tsv"
-    conda:
-        "../envs/training.yaml"
     message:
         "Train the router {wildcards.variant} of {wildcards.pair}"
     shell:
-        "arbitrage train-router --study {RESOLVED} --dataset {input} --out {output}"
-        " 2>&1 | tee {log}"
+        "arbitrage train-router --dataset {input} --out {output}" " 2>&1 | tee {log}"
 
 
 rule heldout:
@@ -59,41 +58,36 @@ rule heldout:
         dataset=rules.dataset.output,
     output:
         f"{ROUTER}/heldout.parquet",
-    params:
-        reads=STUDY.reads("study", "threads", "router.device", "router.batch_size"),
     log:
         f"{OUT}/logs/heldout/{{pair}}-{{variant}}.log",
     benchmark:
         f"{OUT}/benchmarks/heldout/{{pair}}-{{variant}}.tsv"
     conda:
         "../envs/training.yaml"
+    params:
+        reads=STUDY.reads("study", "threads", "router.device", "router.batch_size"),
     message:
         "Held-out scores of the router {wildcards.variant} of {wildcards.pair}"
     shell:
-        "arbitrage heldout --study {RESOLVED} --variant {wildcards.variant}"
+        "arbitrage heldout --variant {wildcards.variant}"
         " --router {input.model} --dataset {input.dataset} --out {output} 2>&1 | tee {log}"
-
-
-def heldout_tables(pair):
-    """Held-out scores of all router variants of `pair`."""
-    return expand(rules.heldout.output, pair=pair, variant=STUDY.variants_of(pair))
 
 
 rule router_quality:
     input:
-        heldout=[table for pair in PAIRS for table in heldout_tables(pair)],
+        heldout=[f"{OUT}/router/{p}/{v}/heldout.parquet" for p in PAIRS for v in STUDY.variants_of(p)],
         module=f"{SOURCE}/routing/quality.py",
     output:
         f"{OUT}/router/quality.csv",
-    params:
-        reads=STUDY.reads("seed", "curves"),
     log:
         f"{OUT}/logs/router_quality.log",
     benchmark:
         f"{OUT}/benchmarks/router_quality.tsv"
     conda:
         "../envs/analysis.yaml"
+    params:
+        reads=STUDY.reads("seed", "curves"),
     message:
         "Quality of every router on held-out questions"
     shell:
-        "arbitrage router-quality --study {RESOLVED} --out {output} {input.heldout} 2>&1 | tee {log}"
+        "arbitrage router-quality --out {output} {input.heldout} 2>&1 | tee {log}"

@@ -1,5 +1,4 @@
 # The exact sweep of all policies over each benchmark, graded, in shards.
-NEEDS_ROUTER = "router" in STUDY.sweep.policies
 
 
 rule trajectories_shard:
@@ -9,19 +8,19 @@ rule trajectories_shard:
         models=lambda w: quantised(w.pair),
     output:
         f"{OUT}/trajectories/{{pair}}/{{benchmark}}/shard-{{shard}}.parquet",
-    params:
-        reads=lambda w: reads_pair(w.pair, "sweep", "router.device", "router.batch_size"),
-        router=lambda w, input: f"--router {input.router}" if NEEDS_ROUTER else "",
     log:
         f"{OUT}/logs/trajectories/{{pair}}-{{benchmark}}-{{shard}}.log",
     benchmark:
         f"{OUT}/benchmarks/trajectories/{{pair}}-{{benchmark}}-{{shard}}.tsv"
     conda:
         "../envs/training.yaml"
+    params:
+        reads=lambda w: reads_pair(w.pair, "sweep", "router.device", "router.batch_size"),
+        router=lambda w, input: f"--router {input.router}" if NEEDS_ROUTER else "",
     message:
         "Sweep of {wildcards.pair} on {wildcards.benchmark}, shard {wildcards.shard}"
     shell:
-        "arbitrage trajectories --study {RESOLVED} --pair {wildcards.pair} --benchmark {wildcards.benchmark}"
+        "arbitrage trajectories --pair {wildcards.pair} --benchmark {wildcards.benchmark}"
         " --shard {wildcards.shard} --questions {input.questions} {params.router} --out {output} 2>&1 | tee {log}"
 
 

@@ -7,6 +7,7 @@ named entries (`models`, `pairs`, `benchmarks`, `router.variants`) a later `null
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from arbitrage.key_faults import KeyFault, dotted, shape_faults, shown
 from arbitrage.study import Study
 
 TABLES = (("models",), ("pairs",), ("benchmarks",), ("router", "variants"))
+
+
+STUDY_VARIABLE = "ARBITRAGE_STUDY"  # path of the resolved study, for commands without --study
 
 
 class ConfigError(ValueError):
@@ -73,6 +77,14 @@ def write_resolved(study: Study, results_root: Path) -> Path:
     if not path.exists():
         write_text(path, study.model_dump_json(indent=1))
     return path
+
+
+def announce(study: Study) -> None:
+    """Write the resolved study, and name it to the commands that this process's jobs will be (`STUDY_VARIABLE`).
+
+    It is not named in their text: so a change of the study reruns the rules whose `params` it changes, and no others.
+    """
+    os.environ[STUDY_VARIABLE] = str(write_resolved(study, Path(study.results)))
 
 
 def read_resolved(path: Path) -> Study:

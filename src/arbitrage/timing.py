@@ -41,22 +41,24 @@ class Run:
     setting: Setting
 
 
-def measure_latency(
-    study: Study, pair: str, questions: Path, trajectories: Path, router: Path, out: Path
-) -> float:
+def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[list[Path], float]:
     """Time draft only, target only, and RSD and router at thresholds spread over acceptance; one row a solution.
 
-    questions, trajectories: folders with `<benchmark>.parquet`. Settings are interleaved question by question, starting with
-    another one each time, so that drift of the machine hits all alike; the first `latency.warmup` solutions are not counted.
-    Returns the share of timed solutions whose text equals the sweep's trajectory at that threshold.
+    Settings are interleaved question by question, starting with another one each time, so that drift of the machine hits
+    all alike; the first `latency.warmup` solutions are not counted.
+    Returns the tables it read, and the share of timed solutions whose text equals the sweep's at that threshold.
     """
     decoder = load_decoder(study, pair, router)
     runs: list[Run] = []
     expected: dict[Run, str] = {}
+    read: list[Path] = []
     for benchmark in study.benchmarks:
-        swept = read_table(trajectories / f"{benchmark}.parquet", "trajectories")
+        questions = Path(study.folder) / "questions" / f"{benchmark}.parquet"
+        trajectories = Path(study.folder) / "trajectories" / pair / f"{benchmark}.parquet"
+        read += [questions, trajectories]
+        swept = read_table(trajectories, "trajectories")
         settings = _settings(swept, study.latency.acceptances)
-        chosen = _sample(read_table(questions / f"{benchmark}.parquet", "questions"), study.latency.questions, study.seed)
+        chosen = _sample(read_table(questions, "questions"), study.latency.questions, study.seed)
         for place, question in enumerate(chosen):
             first = place % len(settings)
             runs += [Run(benchmark, question, setting) for setting in settings[first:] + settings[:first]]
@@ -71,7 +73,7 @@ def measure_latency(
         rows.append({"study": study.study, "pair": pair, **_row(run, solution)})
         progress.advance()
     write_table(out, "latency", rows)
-    return equal / len(runs)
+    return read, equal / len(runs)
 
 
 def _settings(swept: Sequence[dict[str, Any]], acceptances: Sequence[float]) -> list[Setting]:

@@ -15,7 +15,12 @@ from arbitrage import loading, provenance, running
 from arbitrage.study import Study
 
 StudyPath = Annotated[
-    list[Path], typer.Option("--study", help="YAML files, each overlaying the one before, or one resolved study (.json)")
+    list[Path],
+    typer.Option(
+        "--study",
+        envvar=loading.STUDY_VARIABLE,
+        help="YAML file of a study; give it again for one that overlays the first. Or one resolved study (.json)",
+    ),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Where the result goes; written whole or not at all")]
 PairName = Annotated[str, typer.Option("--pair", help="A key of the study's `pairs`")]
@@ -30,6 +35,7 @@ class Run:
     """A stage at work; what it learns for the provenance record is noted here."""
 
     study: Study
+    inputs: list[Path]
     models: Mapping[str, str] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -39,11 +45,11 @@ def stage(name: str, study: list[Path], inputs: list[Path], outputs: list[Path])
     """What all stages share: end with the run that started them, and leave a provenance record beside each output."""
     running.watch_parent()
     started = time.time()
-    run = Run(load(study))
+    run = Run(load(study), inputs)
     for output in outputs:
         output.parent.mkdir(parents=True, exist_ok=True)
     yield run
-    provenance.record(outputs, name, run.study, inputs, run.models, started, run.extra)
+    provenance.record(outputs, name, run.study, run.inputs, run.models, started, run.extra)
 
 
 def load(paths: list[Path]) -> Study:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from arbitrage.cli.common import Out, PairName, QuestionsPath, RouterPath, Shard, StudyPath, VariantName, load, stage
+from arbitrage.cli.common import Out, PairName, QuestionsPath, RouterPath, Shard, StudyPath, VariantName, stage
 from arbitrage.running import watch_parent
 
 app = typer.Typer()
@@ -169,16 +169,11 @@ def trajectories(
 def latency(
     study: StudyPath,
     pair: PairName,
-    questions: Annotated[Path, typer.Option(help="Folder of the benchmarks' `questions` tables")],
-    trajectories: Annotated[Path, typer.Option(help="Folder of the pair's `trajectories` tables")],
     router: RouterPath,
     out: Out,
 ) -> None:
     """Time the live decoder at batch 1: draft only, target only, RSD and router at several thresholds."""
-    names = [f"{name}.parquet" for name in load(study).benchmarks]
-    inputs = [folder / name for folder in (questions, trajectories) for name in names]
-    with stage("latency", study, [*inputs, router], [out]) as run:
+    with stage("latency", study, [router], [out]) as run:
         from arbitrage.timing import measure_latency
 
-        equal = measure_latency(run.study, pair, questions, trajectories, router, out)
-        run.extra["texts_equal_to_sweep"] = equal
+        run.inputs, run.extra["texts_equal_to_sweep"] = measure_latency(run.study, pair, router, out)

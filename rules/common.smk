@@ -1,0 +1,26 @@
+# Names that several rules use. STUDY is the validated configuration; `STUDY.reads` picks what a rule depends on.
+OUT = STUDY.folder
+SOURCE = f"{workflow.basedir}/src/arbitrage"
+PAIRS = list(STUDY.pairs)
+TIMED_PAIRS = [name for name, pair in STUDY.pairs.items() if pair.latency]
+BENCHMARKS = list(STUDY.benchmarks)
+NEEDS_ROUTER = "router" in STUDY.sweep.policies
+CURVES = {"accuracy_acceptance": "curves", "outcomes": "outcomes", "comparison": "comparison"}  # file -> its module
+GENERATING = ("study", "seed", "threads", "generation", "prm")
+
+
+def reads_pair(pair, *keys):
+    """The sections a stage that runs the models of `pair` reads, and `keys`."""
+    names = (STUDY.pairs[pair].draft, STUDY.pairs[pair].target)
+    return STUDY.reads(*GENERATING, *(f"models.{name}" for name in names), *keys)
+
+
+def quantised(*pairs):
+    """The directories of models of `pairs` that a rule has to make first."""
+    names = {name for pair in pairs for name in (STUDY.pairs[pair].draft, STUDY.pairs[pair].target)}
+    return [STUDY.model_path(name) for name in sorted(names) if STUDY.models[name].quantise]
+
+
+def curve_file(kind):
+    """Where the curves called `kind` go."""
+    return f"{OUT}/curves/{kind}.csv"

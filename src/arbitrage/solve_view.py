@@ -16,7 +16,9 @@ COLOURS = {"draft": "cyan", "target": "magenta"}
 def show(console: Console, steps: Iterable[LiveStep], policy: str, threshold: float | None) -> str:
     """Print each step as soon as it is decided, then what the whole cost. Returns the solution's text."""
     setting = policy if threshold is None else f"{policy} at threshold {threshold:g}"
-    console.print(Text.assemble("policy ", (setting, "bold"), "; ", ("draft", "cyan"), " / ", ("target", "magenta"), "\n"))
+    console.print(
+        Text.assemble("policy ", (setting, "bold"), "; ", ("draft", "cyan"), " / ", ("target", "magenta"), "\n")
+    )
     costs, decided = Costs(), []
     for number, step in enumerate(steps, start=1):
         costs.add(step.costs)

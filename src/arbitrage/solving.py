@@ -1,12 +1,12 @@
 """Decode one question live with a study's models: behind `arbitrage solve`, and for use from Python.
 
-    from arbitrage.loading import load_study
-    from arbitrage.solving import load_decoder, solve
+from arbitrage.loading import load_study
+from arbitrage.solving import load_decoder, solve
 
-    study = load_study([Path("config.yaml")])
-    decoder = load_decoder(study, "small", Path("results/lab/router/small/default/model"))
-    solution = solve(decoder, "What is 3 + 4 * 5?", policy="router", threshold=0.5)
-    print(solution.text, solution.wall_s)
+study = load_study([Path("config.yaml")])
+decoder = load_decoder(study, "small", Path("results/lab/router/small/default/model"))
+solution = solve(decoder, "What is 3 + 4 * 5?", policy="router", threshold=0.5)
+print(solution.text, solution.wall_s)
 """
 
 from __future__ import annotations

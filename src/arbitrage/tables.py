@@ -148,7 +148,7 @@ def write_table(path: str | Path, name: str, rows: list[dict[str, Any]] | pd.Dat
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         pq.write_table(table, temporary, compression="zstd")
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -164,7 +164,7 @@ def read_frame(path: str | Path, name: str) -> pd.DataFrame:
 
 
 def read_arrow(path: str | Path, name: str) -> pa.Table:
-    """Read table `name` as it is stored, for computing on nested columns without making Python objects. Raises TableError."""
+    """Read table `name` as Arrow, to compute on nested columns without making Python objects. Raises TableError."""
     try:
         table = pq.read_table(path)
     except FileNotFoundError as fault:

@@ -1,6 +1,6 @@
 """Stage `latency`: the live decoder against the clock, batch 1, nothing else running beside it (paper, section 5).
 
-Accuracy at these settings is read off the sweep over all questions, never off the timed few; here only time is measured.
+Only time is measured here: accuracy at these settings is read off the sweep over all questions, not off the timed few.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Run:
 def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[list[Path], float]:
     """Time draft only, target only, and RSD and router at thresholds spread over acceptance; one row a solution.
 
-    Settings are interleaved question by question, starting with another one each time, so that drift of the machine hits
-    all alike; the first `latency.warmup` solutions are not counted.
+    Settings are interleaved question by question, starting with another one each time, so that drift of the machine
+    hits all alike; the first `latency.warmup` solutions are not counted.
     Returns the tables it read, and the share of timed solutions whose text equals the sweep's at that threshold.
     """
     decoder = load_decoder(study, pair, router)

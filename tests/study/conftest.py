@@ -22,10 +22,8 @@ class SmokeStudy:
         return self.results / "smoke"
 
     def command(self, *arguments: str, config: tuple[str, ...] = ()) -> list[str]:
-        overrides = ["--config", f"results={self.results}", *config]
-        return [
-            sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "studies/smoke.yaml", *arguments, *overrides
-        ]  # fmt: skip
+        snakemake = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "studies/smoke.yaml"]
+        return [*snakemake, *arguments, "--config", f"results={self.results}", *config]
 
     def run(self, *arguments: str, config: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

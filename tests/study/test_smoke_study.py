@@ -13,7 +13,11 @@ from tests.study.conftest import ROOT, SmokeStudy, environment
 pytestmark = pytest.mark.study
 
 EXPECTED = [
-    *(f"figures/{name}.{kind}" for name in ("fig3", "fig4", "fig5", "fig6", "figA1", "figE1") for kind in ("pdf", "png")),
+    *(
+        f"figures/{name}.{kind}"
+        for name in ("fig3", "fig4", "fig5", "fig6", "figA1", "figE1")
+        for kind in ("pdf", "png")
+    ),
     *(f"tables/{name}.{kind}" for name in ("table1", "table2", "table3", "tableC1") for kind in ("csv", "md")),
     "curves/accuracy_acceptance.csv",
     "curves/accuracy_latency.csv",
@@ -32,9 +36,16 @@ def test_a_second_run_does_nothing(smoke):
 
 def test_the_curves_have_their_columns_and_are_shares(smoke):
     acceptance = pd.read_csv(smoke.folder / "curves/accuracy_acceptance.csv")
-    assert {"pair", "benchmark", "policy", "threshold", "acceptance", "accuracy", "accuracy_low", "accuracy_high"} <= set(
-        acceptance
-    )
+    assert {
+        "pair",
+        "benchmark",
+        "policy",
+        "threshold",
+        "acceptance",
+        "accuracy",
+        "accuracy_low",
+        "accuracy_high",
+    } <= set(acceptance)
     assert acceptance[["acceptance", "accuracy", "accuracy_low", "accuracy_high"]].stack().between(0, 1).all()
     latency = pd.read_csv(smoke.folder / "curves/accuracy_latency.csv")
     assert set(latency["measured"]) == {True, False}
@@ -74,7 +85,7 @@ def test_a_changed_key_reruns_the_rules_that_read_it_and_spares_the_others(smoke
 
 
 def test_a_run_killed_in_the_middle_goes_on_to_the_same_tables(smoke, tmp_path):
-    """SIGKILL during `steps` and again during `trajectories`; the same command finishes, without anything to clean up."""
+    """SIGKILL during `steps`, again during `trajectories`; the same command finishes, with nothing to clean up."""
     study = SmokeStudy(tmp_path / "results")
     for stage in ("logs/steps", "logs/trajectories"):
         _kill_when_there(study, stage)

@@ -1,7 +1,7 @@
 """`arbitrage`: one command a stage of the pipeline, and a few for people.
 
-Rules call these; each can be called by hand with the same words. Heavy imports sit inside the commands, so that `--help`
-and the commands without models start quickly.
+Rules call these; each can be called by hand with the same words. Heavy imports sit inside the commands, so that
+`--help` and the commands without models start quickly.
 """
 
 from __future__ import annotations

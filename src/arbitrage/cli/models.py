@@ -19,6 +19,7 @@ def register_lab() -> None:
 
     register_sources()
 
+
 @app.command()
 def benchmark(study: StudyPath, name: Annotated[str, typer.Option(help="A key of `benchmarks`")], out: Out) -> None:
     """Write the questions of a benchmark."""
@@ -27,7 +28,9 @@ def benchmark(study: StudyPath, name: Annotated[str, typer.Option(help="A key of
 
     with stage("benchmark", study, [], [out]) as run:
         register_lab()
-        write_table(out, "questions", benchmark_questions(run.study.study, name, run.study.benchmarks[name], run.study.seed))
+        write_table(
+            out, "questions", benchmark_questions(run.study.study, name, run.study.benchmarks[name], run.study.seed)
+        )
 
 
 @app.command()
@@ -89,7 +92,10 @@ def merge(
 
 @app.command()
 def dataset(
-    study: StudyPath, variant: VariantName, steps: Annotated[Path, typer.Option(help="The pair's `steps` table")], out: Out
+    study: StudyPath,
+    variant: VariantName,
+    steps: Annotated[Path, typer.Option(help="The pair's `steps` table")],
+    out: Out,
 ) -> None:
     """Build a router's training and validation data: annotated, split by question, balanced."""
     with stage("dataset", study, [steps], [out]) as run:

@@ -23,9 +23,13 @@ def solve(
     question: Annotated[str, typer.Option(help="The question to solve")],
     study: StudyPath = [Path("config.yaml")],  # noqa: B006 - typer's way to default a list
     pair: Annotated[str | None, typer.Option(help="A key of `pairs`; the first if absent")] = None,
-    policy: Annotated[str, typer.Option(help="draft_only, target_only, rsd, oracle, router, random or confidence")] = "router",
+    policy: Annotated[
+        str, typer.Option(help="draft_only, target_only, rsd, oracle, router, random or confidence")
+    ] = "router",
     threshold: Annotated[float, typer.Option(help="Where the policy decides; `arbitrage thresholds` finds one")] = 0.5,
-    router: Annotated[Path | None, typer.Option(help="Directory of a trained router; the study's own if absent")] = None,
+    router: Annotated[
+        Path | None, typer.Option(help="Directory of a trained router; the study's own if absent")
+    ] = None,
 ) -> None:
     """Decode one question live and print the solution step by step, coloured by who wrote each step.
 

@@ -53,7 +53,9 @@ def curves(
 
 
 @app.command("latency-curves")
-def latency_curves(study: StudyPath, out: Out, speedup: Annotated[Path, typer.Option(help="Where speedup.csv goes")]) -> None:
+def latency_curves(
+    study: StudyPath, out: Out, speedup: Annotated[Path, typer.Option(help="Where speedup.csv goes")]
+) -> None:
     """Accuracy against latency, measured and modelled, and the speed-up at matched accuracy."""
     from arbitrage.evaluation.latency_curves import write_accuracy_latency
     from arbitrage.evaluation.speedup import write_speedup

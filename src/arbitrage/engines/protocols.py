@@ -1,8 +1,8 @@
 """What the method asks of a model: write the next step, or score a step. Every engine speaks these protocols.
 
 Models see token ids only. The ids of a context are the concatenation of the separately encoded prompt and steps, never
-the encoding of the joined text: a BPE tokenizer may merge across a step boundary, and then the sweep and the live decoder
-would disagree (docs/method.md).
+the encoding of the joined text: a BPE tokenizer may merge across a step boundary, and then the sweep and the live
+decoder would disagree (docs/method.md).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Ids = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a step is decoded: greedy at temperature 0; otherwise sampled with a seed of its own per context and sample."""
+    """How a step is decoded: greedy at temperature 0; otherwise sampled, with a seed of its own per context."""
 
     temperature: float = 0.0
     seed: int = 0
@@ -67,12 +67,12 @@ class Generator(Prompting, Protocol):
 
     @property
     def identity(self) -> str:
-        """Hash of weights, tokenizer, dtype, engine and separator: two generators with one identity write the same steps."""
+        """Hash of weights, tokenizer, dtype, engine and separator: with one identity go the same steps."""
 
     def generate(
         self, contexts: Sequence[Ids], limits: Sequence[int], sampling: Sampling = GREEDY
     ) -> list[GeneratedStep]:
-        """Continue each context by one step of at most `limits[i]` tokens (>= 1). Order of the result is the contexts'."""
+        """Continue each context by one step of at most `limits[i]` tokens (>= 1), in the order of the contexts."""
 
 
 class Scorer(Protocol):

@@ -1,4 +1,4 @@
-"""The lab as a source of the pipeline: its pool stands in for NuminaMath, its benchmarks for MATH500 and OlympiadBench."""
+"""The lab as a source of the pipeline: its pool plays NuminaMath, its benchmarks MATH500 and OlympiadBench."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Paired steps for the router's labels: draft and target continue the same context, the PRM scores both.
 
 The path that continues is the oracle's own at threshold 0 (as in the authors' release): the better-scored step, the
-draft's on ties. Further target samples refine the label only: sample 0 is the greedy one, and the only one that may continue.
+draft's on ties. Further target samples refine the label only: sample 0 is the greedy one, and the only one that may
+continue.
 """
 
 from __future__ import annotations

@@ -157,8 +157,8 @@ def _latency(study: Study, speedup: pd.DataFrame, models: list[CostModel]) -> st
         text += f"Not timed: {', '.join(untimed)} (weights rounded in place run at the speed of full precision).\n\n"
     text += (
         f"Speed-up at matched accuracy, by the cost model (the paper: up to {paper.SPEEDUPS}). Accuracies are the "
-        "draft's plus a share of the gap between draft and target; the last two columns run over the accuracies that both "
-        "curves cover, and the largest ratio, picked by its size, flatters.\n\n"
+        "draft's plus a share of the gap between draft and target; the last two columns run over the accuracies that "
+        "both curves cover, and the largest ratio, picked by its size, flatters.\n\n"
     )
     return text + _speedups(speedup)
 

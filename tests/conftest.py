@@ -1,0 +1,75 @@
+"""A study made of the simulated world of `tests.synthetic`, evaluated once for all tests that read results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from arbitrage.evaluation.comparison import write_comparison
+from arbitrage.evaluation.cost import write_cost_model
+from arbitrage.evaluation.curves import write_accuracy_acceptance
+from arbitrage.evaluation.latency_curves import write_accuracy_latency
+from arbitrage.evaluation.outcomes import write_outcomes
+from arbitrage.evaluation.speedup import write_speedup
+from arbitrage.routing.quality import write_quality
+from arbitrage.study import Study
+from tests import synthetic
+
+
+@dataclass(frozen=True)
+class World:
+    """The simulated study: its settings, and the paths of its tables by name."""
+
+    study: Study
+    tables: dict[str, list[Path]]
+    cost: Path
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.study.folder)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Tables and results of the simulated study, where the pipeline would put them."""
+    results = tmp_path_factory.mktemp("results")
+    study = Study.model_validate(
+        {
+            "study": "synthetic",
+            "results": str(results),
+            "seed": 7,
+            "models": {"d": {"path": "d"}, "t": {"path": "t"}},
+            "pairs": {
+                "small": {"draft": "d", "target": "t"},
+                "lowbit": {"draft": "d", "target": "t", "latency": False},
+            },
+            "prm": {"path": "prm"},
+            "benchmarks": {name: {"source": name} for name in synthetic.BENCHMARKS},
+            "router": {
+                "variants": {
+                    "default": {},
+                    "four-class": {"classes": 4},
+                    "four-class-ordinal": {"classes": 4, "ordinal": True},
+                    "ten-class": {"classes": 10},
+                    "no-annotation": {"annotate": False},
+                    "no-balance": {"balance": False},
+                }
+            },
+            "curves": {"resamples": 200, "points": 60},
+            "figures": {"dpi": 60},
+        }
+    )
+    folder = Path(study.folder)
+    tables = synthetic.write_world(folder, questions=40, timed=10)
+    cost = folder / "latency" / "small.cost.json"
+    curves, swept = folder / "curves", tables["trajectories"]
+    write_accuracy_acceptance(swept, study.curves, study.seed, curves / "accuracy_acceptance.csv")
+    write_outcomes(swept, study.curves, study.seed, curves / "outcomes.csv")
+    write_comparison(swept, study.curves, study.seed, curves / "comparison.csv")
+    write_cost_model(tables["latency"][0], swept, study.latency.heldout, study.seed, cost)
+    write_accuracy_latency(swept, tables["latency"], [cost], study.curves, study.seed, curves / "accuracy_latency.csv")
+    write_speedup(swept, [cost], study.curves, study.seed, curves / "speedup.csv")
+    write_quality(tables["heldout"], study.curves, study.seed, folder / "router" / "quality.csv")
+    return World(study, tables, cost)

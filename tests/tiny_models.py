@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -75,7 +75,7 @@ def build_tokenizer(kind: TokenizerKind) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def _shape(tokenizer: PreTrainedTokenizerFast, layers: int, width: int) -> dict[str, object]:
+def _shape(tokenizer: PreTrainedTokenizerFast, layers: int, width: int) -> dict[str, Any]:
     return {
         "vocab_size": len(tokenizer),
         "hidden_size": width,
@@ -129,14 +129,14 @@ def build_classifier(
     seed: int = 1,
     head: Literal["sequence", "token"] = "sequence",
     labels: int = 1,
-    router: dict[str, object] | None = None,
+    router: dict[str, Any] | None = None,
     layers: int = 2,
     width: int = 32,
 ) -> Path:
     """Write a PRM, or with `router` (the content of router.json) a router; return its directory."""
     tokenizer = build_tokenizer(tokenizer_kind)
     torch.manual_seed(seed)
-    config = LlamaConfig(**_shape(tokenizer, layers, width), num_labels=labels)
+    config = LlamaConfig(**_shape(tokenizer, layers, width), num_labels=labels)  # type: ignore[call-arg]
     model = (LlamaForSequenceClassification if head == "sequence" else LlamaForTokenClassification)(config)
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)

@@ -45,3 +45,8 @@ def causal(request: pytest.FixtureRequest, checkpoints_root: Path) -> Path:
 @pytest.fixture(scope="session")
 def prm(checkpoints_root: Path) -> PrmScorer:
     return load_prm(checkpoints_root / "prm")
+
+
+def never_stop(generator: TransformersGenerator) -> None:
+    """Have steps end by their limit alone."""
+    generator.stop.eos_ids = generator.stop.checked = frozenset()

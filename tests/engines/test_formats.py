@@ -27,13 +27,13 @@ def test_annotation_says_who_wrote_each_step() -> None:
     tokenizer = build_tokenizer("char")
     ids = step_input_ids(tokenizer, "What?", HISTORY, LAST, "\n\n", annotate=True)
     text = "<s>What?\nModel 0: a = 4.\n\nModel 1: b\n\n\n\nModel 0: no separator\n\n"
-    assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text
+    assert tokenizer.decode(list(ids), clean_up_tokenization_spaces=False) == text
 
 
 def test_of_a_separator_of_several_tokens_the_last_one_closes_the_step() -> None:
     tokenizer = build_tokenizer("char")
     ids = step_input_ids(tokenizer, "a", [], AuthoredStep("draft", "b##"), "##", annotate=False)
-    assert tokenizer.decode(ids) == "<s>a\nb#"
+    assert tokenizer.decode(list(ids)) == "<s>a\nb#"
 
 
 def test_pieces_are_never_merged_across_their_boundary() -> None:
@@ -46,4 +46,7 @@ def test_pieces_are_never_merged_across_their_boundary() -> None:
 def test_a_tokenizer_without_bos_gets_none() -> None:
     tokenizer = build_tokenizer("char")
     tokenizer.bos_token = None
-    assert tokenizer.decode(step_input_ids(tokenizer, "a", [], LAST, "\n\n", annotate=False)) == "a\nno separator\n\n"
+    assert (
+        tokenizer.decode(list(step_input_ids(tokenizer, "a", [], LAST, "\n\n", annotate=False)))
+        == "a\nno separator\n\n"
+    )

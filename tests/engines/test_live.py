@@ -7,7 +7,7 @@ import pytest
 from arbitrage.engines.live import LiveGenerator, LiveScorer
 from arbitrage.engines.protocols import AuthoredStep
 from arbitrage.engines.scorers import PrmScorer
-from tests.engines.conftest import load
+from tests.engines.conftest import load, never_stop
 from tests.engines.test_transformers import contexts_of, same
 
 
@@ -41,9 +41,9 @@ def test_a_rejected_step_is_rolled_back_and_only_what_is_new_is_read(causal: Pat
 
 def test_a_cache_outgrown_in_the_middle_of_a_step_goes_on(causal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = load(causal)
-    generator.stop.eos_ids = generator.stop.checked = frozenset()
+    never_stop(generator)
     monkeypatch.setattr("arbitrage.engines.live.CAPACITY", 8)
-    monkeypatch.setattr("arbitrage.engines.batches.ROOM", 4)
+    monkeypatch.setattr("arbitrage.engines.kv_cache.GRAIN", 4)
     context = contexts_of(generator, 1)[0]
     live = LiveGenerator(generator).generate_one(context, 120)
     assert live.tokens == 120 and same(live, generator.generate([context], [120])[0])

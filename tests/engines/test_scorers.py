@@ -34,7 +34,7 @@ def logits_of(directory: Path, ids: Ids, head: Literal["sequence", "token"]) -> 
     from transformers import LlamaForSequenceClassification, LlamaForTokenClassification
 
     kind = LlamaForSequenceClassification if head == "sequence" else LlamaForTokenClassification
-    logits = kind.from_pretrained(directory)(torch.tensor([ids])).logits.detach().double()
+    logits: torch.Tensor = kind.from_pretrained(directory)(torch.tensor([ids])).logits.detach().double()
     return logits[0] if head == "sequence" else logits[0, -1]
 
 

@@ -8,7 +8,7 @@ import torch
 
 from arbitrage.engines.protocols import EngineError, GeneratedStep, Ids, Sampling
 from arbitrage.engines.transformers import TransformersGenerator, choose
-from tests.engines.conftest import load
+from tests.engines.conftest import load, never_stop
 from tests.tiny_models import CHARACTERS, build_causal
 
 
@@ -124,7 +124,7 @@ def test_a_prompt_does_not_change_overnight(causal: Path) -> None:
 
 def test_a_step_stops_where_the_models_positions_end(causal: Path) -> None:
     generator = load(causal)
-    generator.stop.eos_ids = generator.stop.checked = frozenset()
+    never_stop(generator)
     context = (contexts_of(generator, 1)[0] * 200)[: generator.max_context - 3]
     (step,) = generator.generate([context], [50])
     assert (step.tokens, step.finish_reason) == (3, "length")

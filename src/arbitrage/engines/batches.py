@@ -6,7 +6,7 @@ given explicitly and a mask hides the gaps, so a row's outputs do not depend, up
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,6 @@ from arbitrage.engines.kv_cache import BLOCK, BufferCache, PrefixPool, block_key
 from arbitrage.engines.protocols import EngineError, Ids
 
 POOL_BYTES = 256 * 2**20  # a pool's most: about 30,000 tokens of the lab's target
-ROOM = 64  # columns reserved for decoded tokens; longer steps make the buffers grow
 
 # (ids [rows, n], positions [rows, n], mask [rows, 1, n, columns] or None, cache) -> output at the last column [rows, w]
 Forward = Callable[[Tensor, Tensor, Tensor | None, BufferCache], Tensor]
@@ -43,18 +42,16 @@ class Batch:
     """Contexts being read and continued together. `output`: [rows, width] at the last column."""
 
     def __init__(self, runner: BatchRunner, contexts: Sequence[Ids], room: int) -> None:
-        self._runner, self._cache = runner, runner.cache
-        self._keys = [block_keys(ids) for ids in contexts]
-        self._known = [
-            runner.pool.known(keys, (len(ids) - 1) // BLOCK) for keys, ids in zip(self._keys, contexts, strict=True)
-        ]
+        self._runner, self._cache, self._contexts = runner, runner.cache, list(contexts)
+        keys = [block_keys(ids[:-1]) for ids in contexts]  # the last id is always read: its output is asked for
+        self._known = [runner.pool.known(row) for row in keys]
         device = runner.device
         past = max(self._known) * BLOCK
         new = [len(ids) - count * BLOCK for ids, count in zip(contexts, self._known, strict=True)]
         width = max(new)
         self._start = [past + width - size for size in new]  # column of a row's first new id
-        self._cache.restart(past + width + min(room, ROOM))
-        runner.pool.load(self._cache, [keys[:count] for keys, count in zip(self._keys, self._known, strict=True)])
+        self._cache.restart(past + width)
+        runner.pool.load(self._cache, [row[:count] for row, count in zip(keys, self._known, strict=True)])
 
         ids = torch.tensor(
             [(0,) * (width - size) + row[len(row) - size :] for row, size in zip(contexts, new, strict=True)]
@@ -80,22 +77,23 @@ class Batch:
         return self.output
 
     def keep(self, rows: list[int]) -> None:
-        """Drop all rows but these."""
+        """Drop all rows but these; row i is then what was row `rows[i]` (see `BufferCache.keep`)."""
+        self._cache.keep(rows)
         index = torch.tensor(rows, device=self._runner.device)
-        self._cache.keep(index)
         self._visible, self._positions, self.output = self._visible[index], self._positions[index], self.output[index]
-        self._keys = [self._keys[row] for row in rows]
+        self._contexts = [self._contexts[row] for row in rows]
         self._known = [self._known[row] for row in rows]
         self._start = [self._start[row] for row in rows]
 
-    def remember(self, rows: Sequence[int]) -> None:
-        """Give the newly read whole blocks of these rows' contexts to the pool."""
+    def remember(self, fed: Mapping[int, Sequence[int]]) -> None:
+        """Give the new whole blocks of rows to the pool. fed: by row, the tokens it was fed that belong to it."""
         where, keys, columns = [], [], []
-        for row in rows:
-            for block in range(self._known[row], len(self._keys[row])):
+        for row, tokens in fed.items():
+            known = self._known[row]
+            for place, key in enumerate(block_keys((*self._contexts[row], *tokens))[known:]):
                 where.append(row)
-                keys.append(self._keys[row][block])
-                columns.append(self._start[row] + (block - self._known[row]) * BLOCK)
+                keys.append(key)
+                columns.append(self._start[row] + place * BLOCK)
         self._runner.pool.save(self._cache, where, keys, columns)
 
 
@@ -114,11 +112,14 @@ class BatchRunner:
         self.cache = BufferCache(self._layers, 0)
 
     def batches(self, contexts: Sequence[Ids], room: Sequence[int]) -> Iterator[tuple[list[int], Batch]]:
-        """Batches of rows with about as much to read, as (places in `contexts`, the batch just read)."""
+        """Batches of rows with about as much to read, as (places in `contexts`, the batch just read).
+
+        What a later context may continue is for the caller to `remember`.
+        """
 
         def cost(place: int) -> tuple[int, int, int]:
             ids = contexts[place]
-            known = self.pool.known(block_keys(ids), (len(ids) - 1) // BLOCK)
+            known = self.pool.known(block_keys(ids[:-1]))
             return (len(ids) - known * BLOCK) // (2 * BLOCK), len(ids), place
 
         self.pool.begin_call()
@@ -126,5 +127,4 @@ class BatchRunner:
         for first in range(0, len(order), self.batch_size):
             places = order[first : first + self.batch_size]
             batch = Batch(self, [contexts[place] for place in places], max(room[place] for place in places))
-            batch.remember(range(len(places)))
             yield places, batch

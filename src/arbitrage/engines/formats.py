@@ -20,15 +20,16 @@ def step_input_ids(
 ) -> Ids:
     """Ids of a judged step; the score is read at the last one, which is the last id of `separator`."""
     ids = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    ids += _encode(tokenizer, problem + "\n")
+    ids += encode(tokenizer, problem + "\n")
     for each in (*history, step):
         if annotate:
-            ids += _encode(tokenizer, AUTHOR_TAGS[each.model])
-        ids += _encode(tokenizer, each.text.removesuffix(separator))
-        ids.append(_encode(tokenizer, separator)[-1])
+            ids += encode(tokenizer, AUTHOR_TAGS[each.model])
+        ids += encode(tokenizer, each.text.removesuffix(separator))
+        ids.append(encode(tokenizer, separator)[-1])
     return tuple(ids)
 
 
 @lru_cache(maxsize=2**16)
-def _encode(tokenizer: Any, text: str) -> Ids:
+def encode(tokenizer: Any, text: str) -> Ids:
+    """Ids of a piece of text on its own, without special tokens."""
     return tuple(tokenizer.encode(text, add_special_tokens=False))

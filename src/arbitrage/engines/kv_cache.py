@@ -19,6 +19,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 from arbitrage.engines.protocols import Ids
 
 BLOCK = 8  # tokens a block: a context is read again from its last whole block
+GRAIN = 256  # columns by which buffers are sized: room for decoded tokens, and for the next, longer contexts
 PROTECTED = 4  # calls for which a block stays: plain LRU would keep nothing of a round that is a little too large
 
 
@@ -68,11 +69,11 @@ class BufferLayer(CacheLayerMixin):
             new[:, :, : self.length] = old[: self.rows, :, : self.length]
             setattr(self, name, new)
 
-    def keep(self, rows: Tensor) -> None:
-        """Keep these rows only, in this order."""
+    def keep(self, rows: int, targets: Tensor, sources: Tensor) -> None:
+        """Keep the first `rows` rows, once rows `sources` have been copied over rows `targets`."""
         for buffer in (self.keys, self.values):
-            buffer[: len(rows), :, : self.length] = buffer[rows, :, : self.length]
-        self.rows = len(rows)
+            buffer[targets, :, : self.length] = buffer[sources, :, : self.length]
+        self.rows = rows
 
     def get_seq_length(self) -> int:
         return self.length
@@ -103,14 +104,18 @@ class BufferCache(Cache):
             layer.length = length
 
     def restart(self, capacity: int) -> None:
-        """Be empty, with room for `capacity` columns; buffers that are large enough stay."""
+        """Be empty, with room for at least `capacity` columns; buffers that are large enough stay."""
+        capacity = -(-capacity // GRAIN) * GRAIN
         for layer in self.layers:
             layer.capacity, layer.length, layer.is_initialized = capacity, 0, False
 
-    def keep(self, rows: Tensor) -> None:
-        """Keep these rows only."""
+    def keep(self, rows: Sequence[int]) -> None:
+        """Keep these rows only: row i is then what was row `rows[i]`, which is i or none of those kept before it."""
+        moved = [(target, source) for target, source in enumerate(rows) if target != source]
+        device = self.layers[0].keys.device
+        targets, sources = torch.tensor(moved, dtype=torch.long, device=device).view(-1, 2).unbind(1)
         for layer in self.layers:
-            layer.keep(rows)
+            layer.keep(len(rows), targets, sources)
 
 
 def block_keys(ids: Ids) -> list[bytes]:
@@ -149,10 +154,10 @@ class PrefixPool:
         """Tell calls apart, for the age of blocks."""
         self._call += 1
 
-    def known(self, keys: Sequence[bytes], most: int) -> int:
-        """How many of the first blocks, at most `most`, are held."""
+    def known(self, keys: Sequence[bytes]) -> int:
+        """How many of the blocks, from the first on without a gap, are held."""
         count = 0
-        for key in keys[:most]:
+        for key in keys:
             if key not in self._slots:
                 break
             count += 1
@@ -177,7 +182,7 @@ class PrefixPool:
                 heads, size = store.shape[1], store.shape[3]
                 blocks = store.index_select(0, index).view(len(rows), most, heads, BLOCK, size).transpose(1, 2)
                 target = buffer[: len(rows), :, : most * BLOCK]
-                target.copy_(blocks.flatten(2, 3))
+                target.view(len(rows), heads, most, BLOCK, size).copy_(blocks)
             layer.length = most * BLOCK
 
     def save(self, cache: BufferCache, rows: Sequence[int], keys: Sequence[bytes], columns: Sequence[int]) -> None:

@@ -7,13 +7,14 @@ rest is read: a rejected step costs the draft a rollback, and an escalation cost
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from arbitrage.engines.batches import Forward
 from arbitrage.engines.kv_cache import BufferCache
-from arbitrage.engines.protocols import GeneratedStep, Ids
+from arbitrage.engines.protocols import AuthoredStep, GeneratedStep, Ids
 from arbitrage.engines.scorers import TransformersScorer
 from arbitrage.engines.stopping import StepWriter
 from arbitrage.engines.transformers import TransformersGenerator, choose
@@ -63,7 +64,7 @@ class LiveContext:
 
 
 class LiveGenerator:
-    """Writes one greedy step at a time with the model of `generator`, and tells what it cost.
+    """Writes one greedy step at a time with the model of `generator` (`protocols.IncrementalGenerator`).
 
     last_prefill_tokens: ids read before the first token; last_prefill_s, last_decode_s: seconds of reading, of writing.
     """
@@ -71,12 +72,19 @@ class LiveGenerator:
     def __init__(self, generator: TransformersGenerator) -> None:
         self.generator = generator
         self._context = LiveContext(generator.forward, generator.layers, generator.device)
-        self.prompt_ids, self.step_ids = generator.prompt_ids, generator.step_ids
         self.last_prefill_tokens, self.last_prefill_s, self.last_decode_s = 0, 0.0, 0.0
 
     def reset(self) -> None:
         """Forget the context: the next call reads everything."""
         self._context.reset()
+
+    def prompt_ids(self, problem: str) -> Ids:
+        """Ids of the rendered prompt."""
+        return self.generator.prompt_ids(problem)
+
+    def step_ids(self, text: str) -> Ids:
+        """Ids of one step's text."""
+        return self.generator.step_ids(text)
 
     @torch.inference_mode()
     def generate_one(self, context: Ids, limit: int) -> GeneratedStep:
@@ -97,17 +105,23 @@ class LiveGenerator:
 
 
 class LiveScorer:
-    """Scores one step at a time with the model of `scorer`. last_tokens: how many ids the last score had to read."""
+    """Scores one step at a time with the model of `scorer` (`protocols.IncrementalScorer`).
+
+    last_tokens: how many ids the last score had to read.
+    """
 
     def __init__(self, scorer: TransformersScorer) -> None:
         self.scorer = scorer
-        self.input_ids = scorer.input_ids
         self._context = LiveContext(scorer.forward, scorer.layers, scorer.device)
         self.last_tokens = 0
 
     def reset(self) -> None:
         """Forget the context: the next call reads everything."""
         self._context.reset()
+
+    def input_ids(self, problem: str, history: Sequence[AuthoredStep], step: AuthoredStep) -> Ids:
+        """What the model reads."""
+        return self.scorer.input_ids(problem, history, step)
 
     @torch.inference_mode()
     def score_one(self, ids: Ids) -> float:

@@ -108,6 +108,7 @@ class TransformersScorer:
         """One number an input. Raises ScoreError where one is not finite."""
         scores = [0.0] * len(inputs)
         for places, batch in self._runner.batches(inputs, [0] * len(inputs)):
+            batch.remember(dict.fromkeys(range(len(places)), ()))
             for place, score in zip(places, self.scalars(batch.output.double()).tolist(), strict=True):
                 scores[place] = self.checked(score, place, inputs[place])
         return scores

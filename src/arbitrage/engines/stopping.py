@@ -18,7 +18,7 @@ class StopRule:
     def __init__(self, tokenizer: Any, separator: str, eos_ids: Iterable[int]) -> None:
         """Raises EngineError where the tokenizer cannot write the separator."""
         self.separator = separator
-        self.eos_ids = frozenset(eos_ids)
+        self.eos_ids: frozenset[int] = frozenset(eos_ids)
         self._tokenizer = tokenizer
         if separator not in self.decode(tokenizer.encode(separator, add_special_tokens=False)):
             raise EngineError(
@@ -31,7 +31,7 @@ class StopRule:
             [[index] for index in range(len(tokenizer))], clean_up_tokenization_spaces=False
         )
         completing = {index for index, piece in enumerate(pieces) if any(mark in piece for mark in marks)}
-        self.checked = completing | self.eos_ids
+        self.checked = self.eos_ids | completing
 
     def decode(self, ids: list[int]) -> str:
         """Text of generated ids, special tokens left out."""

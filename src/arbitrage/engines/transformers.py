@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Sequence
-from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from arbitrage.engines import checkpoints
 from arbitrage.engines.batches import Batch, BatchRunner, context_limit
+from arbitrage.engines.formats import encode
 from arbitrage.engines.kv_cache import BufferCache
 from arbitrage.engines.protocols import GREEDY, EngineError, GeneratedStep, Ids, Sampling
 from arbitrage.engines.stopping import StepWriter, StopRule
@@ -49,7 +49,6 @@ class TransformersGenerator:
         self._identity = hashlib.sha256(f"{weights}\n{generation.separator!r}".encode()).hexdigest()
         self._runner = BatchRunner(self.forward, self.layers, model.device, model.batch_size)
         self._template_bos = self._render("").count(self.tokenizer.bos_token_id)
-        self.step_ids = lru_cache(maxsize=2**16)(self._step_ids)
 
     @property
     def identity(self) -> str:
@@ -81,8 +80,9 @@ class TransformersGenerator:
                 )
         return tuple(ids)
 
-    def _step_ids(self, text: str) -> Ids:
-        return tuple(self.tokenizer.encode(text, add_special_tokens=False))
+    def step_ids(self, text: str) -> Ids:
+        """Ids of one step's text, encoded on its own, without special tokens."""
+        return encode(self.tokenizer, text)
 
     def forward(self, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: BufferCache) -> Tensor:
         """Read `ids` [rows, n] after what `cache` holds; return the logits of what follows [rows, vocabulary]."""
@@ -141,9 +141,13 @@ class TransformersGenerator:
                 if not ended[writer]:
                     ended[writer] = writers[writer].push(token, logprob)
             alive = [row for row, writer in enumerate(rows) if not ended[writer]]
-            if not alive:
-                break
             if len(alive) <= SHRINK_AT * len(rows):
+                done = {row: writers[writer].ids[:-1] for row, writer in enumerate(rows) if ended[writer]}
+                batch.remember(done)  # the last token was not fed
+                if not alive:
+                    break
+                # Rows at the end move into the places of ended ones: fewer to copy than closing the ranks.
+                alive = [row if row not in done else alive.pop() for row in range(len(alive))]
                 batch.keep(alive)
                 rows, tokens = [rows[row] for row in alive], tokens[alive]
             batch.feed(tokens)

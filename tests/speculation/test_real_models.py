@@ -1,0 +1,163 @@
+"""Sweep, plain decoding and live decoder on real models: the same trajectories at every threshold of a grid."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from arbitrage.engines.live import LiveGenerator, LiveScorer
+from arbitrage.engines.protocols import AuthoredStep
+from arbitrage.engines.scorers import PrmScorer, RouterScorer
+from arbitrage.engines.store import StepStore, StoredGenerator, StoredScorer
+from arbitrage.engines.transformers import TransformersGenerator
+from arbitrage.speculation.live import LiveDecoder
+from arbitrage.speculation.models import Cast
+from arbitrage.speculation.policies import POLICIES, Policy, confidence_score, decide, random_score
+from arbitrage.speculation.sweep import Trajectory, sweep
+from arbitrage.speculation.tree import Node, Question
+from arbitrage.study import Generation, Model, Prm, Router
+from tests.tiny_models import build_causal, build_classifier
+
+ZOO = Path(__file__).resolve().parents[2] / "src" / "arbitrage" / "lab" / "zoo"
+GRID = [round(0.1 * place, 1) for place in range(11)]  # the paper's
+ROUTER = {"classes": 2, "boundary": 1, "ordinal": False, "annotate": True, "separator": "\n\n"}
+SEED = 5
+
+
+@pytest.mark.models
+@pytest.mark.timeout(900)
+def test_on_the_shipped_models(tmp_path):
+    """50 labolympiad questions, all policies; the router is the PRM with a new head, as before its training."""
+    from arbitrage.lab.source import benchmark_questions
+
+    rows = benchmark_questions("labolympiad", 50)
+    questions = [Question(row["question_id"], row["problem"]) for row in rows]
+    generation = Generation(max_steps=40, max_tokens=1024, max_step_tokens=64)
+    router = _router_from(ZOO / "prm", tmp_path / "router")
+    models = _load(ZOO / "draft", ZOO / "target", ZOO / "prm", router, generation)
+    _agree(*models, questions, generation, tmp_path, live_thresholds=1)
+
+
+@pytest.mark.timeout(300)
+def test_on_a_pair_whose_tokenizer_merges_across_step_boundaries(tmp_path):
+    build_causal(tmp_path / "draft", "bpe", seed=3)
+    build_causal(tmp_path / "target", "bpe", seed=4)
+    build_classifier(tmp_path / "prm", "bpe")
+    router = build_classifier(tmp_path / "router", "bpe", labels=2, router=ROUTER)
+    questions = [Question(f"q{n}", f"First we add {n} and 4.\n\nWhat is it?") for n in range(8)]
+    generation = Generation(max_steps=5, max_tokens=200, max_step_tokens=16)
+    models = _load(tmp_path / "draft", tmp_path / "target", tmp_path / "prm", router, generation)
+    _assert_merges(models[0])
+    _agree(*models, questions, generation, tmp_path, live_thresholds=len(GRID))
+
+
+def _assert_merges(generator: TransformersGenerator) -> None:
+    """Encoding the joined text would give other ids: the case that matters here."""
+    joined = generator.step_ids("a.\n\n" + "\nb")
+    assert joined != generator.step_ids("a.\n\n") + generator.step_ids("\nb")
+
+
+def _router_from(prm: Path, directory: Path) -> Path:
+    import json
+
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_pretrained(prm, num_labels=2, ignore_mismatched_sizes=True)
+    torch.nn.init.normal_(model.score.weight, std=0.2)
+    model.save_pretrained(directory)
+    AutoTokenizer.from_pretrained(prm).save_pretrained(directory)
+    (directory / "router.json").write_text(json.dumps(ROUTER))
+    return directory
+
+
+Models = tuple[TransformersGenerator, TransformersGenerator, PrmScorer, RouterScorer]
+
+
+def _load(draft: Path, target: Path, prm: Path, router: Path, generation: Generation) -> Models:
+    return (
+        TransformersGenerator(str(draft), Model(path=str(draft)), generation, threads=1),
+        TransformersGenerator(str(target), Model(path=str(target)), generation, threads=1),
+        PrmScorer(str(prm), Prm(path=str(prm)), generation.separator, threads=1),
+        RouterScorer(str(router), Router(), threads=1),
+    )
+
+
+def _agree(
+    draft: TransformersGenerator,
+    target: TransformersGenerator,
+    prm: PrmScorer,
+    router: RouterScorer,
+    questions: list[Question],
+    generation: Generation,
+    folder: Path,
+    live_thresholds: int,
+) -> None:
+    """Hold the sweep against plain decoding at every threshold, and against the live decoder at some of them.
+
+    live_thresholds: how many thresholds of the grid a question and policy are decoded live at, another start each.
+    """
+    store = StepStore(folder / "store", "test")
+    stored = Cast(
+        StoredGenerator(draft, store),
+        StoredGenerator(target, store),
+        StoredScorer(prm, store),
+        StoredScorer(router, store),
+        generation,
+    )
+    swept = sweep(stored, questions, list(POLICIES), SEED)
+    plain = Cast(draft, target, prm, router, generation)
+    decoder = LiveDecoder(
+        LiveGenerator(draft), LiveGenerator(target), LiveScorer(prm), LiveScorer(router), generation, SEED
+    )
+    escalations = 0
+    for policy in POLICIES.values():
+        for threshold in GRID if policy.has_threshold else [0.0]:
+            ends = _plain(plain, questions, policy, threshold)
+            for question, end in zip(questions, ends, strict=True):
+                assert _at(swept, question, policy, threshold).node == end, (policy.name, threshold, question)
+                escalations += sum(step.model == "target" for step in end.steps)
+        for place, question in enumerate(questions):
+            for threshold in [GRID[(place + 3 * n) % len(GRID)] for n in range(live_thresholds)]:
+                live = decoder.solve(question, policy, threshold)
+                steps = [AuthoredStep(step.author, step.chosen.text) for step in live.steps]
+                assert tuple(steps) == _at(swept, question, policy, threshold).node.steps, (policy.name, threshold)
+    assert escalations > 0
+
+
+def _at(swept: Sequence[Trajectory], question: Question, policy: Policy, threshold: float) -> Trajectory:
+    (found,) = [t for t in swept if t.node.question == question and t.policy is policy and threshold in t.interval]
+    return found
+
+
+def _plain(cast: Cast, questions: list[Question], policy: Policy, threshold: float) -> list[Node]:
+    """Decode all questions at one threshold, in lock-step and remembering nothing: where each ends."""
+    nodes = [Node(question) for question in questions]
+    while any(not cast.bounds.finished(node) for node in nodes):
+        open_ = [place for place, node in enumerate(nodes) if not cast.bounds.finished(node)]
+        here = [nodes[place] for place in open_]
+        drafts, targets = cast.draft_steps(here), cast.target_steps(here)
+        draft_steps = [AuthoredStep("draft", step.text) for step in drafts]
+        if policy.name == "rsd":
+            scores = list(cast.prm_scores(here, draft_steps))
+        elif policy.name == "router":
+            scores = list(cast.router_scores(here, draft_steps))
+        elif policy.name == "oracle":
+            target_steps = [AuthoredStep("target", step.text) for step in targets]
+            # Scored together, so that equal steps have equal scores to the last bit.
+            both = cast.prm_scores(here + here, draft_steps + target_steps)
+            scores = [
+                0.0 if a.text == b.text else both[len(here) + place] - both[place]
+                for place, (a, b) in enumerate(zip(draft_steps, target_steps, strict=True))
+            ]
+        elif policy.name == "random":
+            scores = [random_score(SEED, node) for node in here]
+        else:
+            scores = [confidence_score(draft) for draft in drafts]
+        for place, draft, target, score in zip(open_, drafts, targets, scores, strict=True):
+            escalate = decide(policy, score, threshold)
+            chosen = target if escalate else draft
+            step = AuthoredStep("target" if escalate else "draft", chosen.text)
+            nodes[place] = nodes[place].child(step, chosen.finish_reason)
+    return nodes

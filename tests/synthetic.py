@@ -160,7 +160,7 @@ def _timed(
         if tau is not None:
             score_tokens += step["draft_tokens"] + (step["target_tokens"] if number + 1 < len(steps) else 0)
         if step["model"] == "target":
-            catch_up, unseen = catch_up + unseen, 0
+            catch_up, unseen = catch_up + unseen, 1  # the last token it wrote is not in its cache
         else:
             unseen += step["draft_tokens"]
     draft = SECONDS["draft"] * sum(step["draft_tokens"] for step in steps)

@@ -12,12 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from arbitrage.evaluation.counts import trajectory_counts
-from arbitrage.evaluation.curves import Curve, make_curve
+from arbitrage.evaluation.operating_points import thresholds_at
 from arbitrage.tables import TableError, read_table
 
 POLICIES = ("rsd", "router")
-POINTS = 2000  # finely enough that the acceptance asked for is met
 MOST_STEPS = 12  # longer solutions do not fit on a page
 TOLERANCES = (0.1, 0.2, 0.3, 1.0)  # of a solution's own acceptance; the next is tried where no question is left
 
@@ -45,22 +43,17 @@ def pick_example(trajectories: Path, questions: Path, level: float, seed: int) -
     trajectories: of one pair and benchmark. level: mean acceptance at which both policies' thresholds are set.
     Raises TableError where a policy was not run, or where no question shows a difference.
     """
-    counts = trajectory_counts([trajectories])
-    curves: dict[str, Curve] = {}
+    table = read_table(trajectories, "trajectories")
+    rows, thresholds = {}, {}
     for policy in POLICIES:
-        own = counts[counts["policy"] == policy].reset_index(drop=True)
-        if own.empty:
+        own = [row for row in table if row["policy"] == policy]
+        if not own:
             raise TableError(f"{trajectories}: no {policy} trajectories for fig6; add {policy} to sweep.policies")
-        curves[policy] = make_curve(own, POINTS, policy)
-    places = {name: int(np.abs(curve.mean("acceptance") - level).argmin()) for name, curve in curves.items()}
-    thresholds = {name: float(curves[name].thresholds[place]) for name, place in places.items()}
-    table = [row for row in read_table(trajectories, "trajectories") if row["policy"] in POLICIES]
-    rows = {
-        policy: {
-            row["question_id"]: row for row in table if row["policy"] == policy and _holds(row, thresholds[policy])
+        (threshold,) = thresholds_at(own, [level])
+        thresholds[policy] = threshold
+        rows[policy] = {
+            row["question_id"]: row for row in own if row["threshold_low"] <= threshold < row["threshold_high"]
         }
-        for policy in POLICIES
-    }
     for tolerance in TOLERANCES:
         eligible = [
             question
@@ -77,10 +70,6 @@ def pick_example(trajectories: Path, questions: Path, level: float, seed: int) -
         f"{trajectories}: on no question with at most {MOST_STEPS} steps do RSD and the router choose differently at "
         f"acceptance {level:g}; set figures.example_acceptance to another rate"
     )
-
-
-def _holds(row: dict[str, Any], threshold: float) -> bool:
-    return bool(row["threshold_low"] <= threshold < row["threshold_high"])
 
 
 def _shows_a_difference(rows: Sequence[dict[str, Any]], level: float, tolerance: float) -> bool:

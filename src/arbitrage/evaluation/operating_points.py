@@ -14,7 +14,8 @@ def thresholds_at(rows: Iterable[dict[str, Any]], acceptances: Sequence[float]) 
 
     A threshold lies midway between two neighbouring scores seen in the sweep, so that rounding in a live run cannot
     tip a decision. Different wanted rates get different thresholds wherever there are enough. Result in the order of
-    `acceptances`. Raises ValueError where the rows hold no finite threshold (a policy without one).
+    `acceptances`. Raises ValueError where the rows hold no finite threshold (a policy without one), or none that every
+    question was swept at.
     """
     rows = list(rows)
     edges = {row[side] for row in rows for side in ("threshold_low", "threshold_high") if math.isfinite(row[side])}
@@ -23,8 +24,12 @@ def thresholds_at(rows: Iterable[dict[str, Any]], acceptances: Sequence[float]) 
     breaks = np.array(sorted(edges))
     middles = np.concatenate([[breaks[0] - 0.05], (breaks[1:] + breaks[:-1]) / 2, [breaks[-1] + 0.05]])
     gaps = np.concatenate([[0.1], np.diff(breaks), [0.1]])
-    candidates = middles[gaps >= min(1e-6, float(np.median(gaps)))]
-    reached = acceptance_at(rows, candidates)
+    reached = _acceptance(rows, middles)
+    swept = np.isfinite(reached)
+    if not swept.any():
+        raise ValueError("no threshold was swept on every question; run the stage `trajectories` again")
+    wide = swept & (gaps >= min(1e-6, float(np.median(gaps[swept]))))
+    candidates, reached = middles[wide], reached[wide]
     free = np.ones(len(candidates), dtype=bool)
     chosen = []
     for wanted in acceptances:
@@ -35,13 +40,15 @@ def thresholds_at(rows: Iterable[dict[str, Any]], acceptances: Sequence[float]) 
     return chosen
 
 
-def acceptance_at(rows: Sequence[dict[str, Any]], thresholds: np.ndarray) -> np.ndarray:
+def _acceptance(rows: Sequence[dict[str, Any]], thresholds: np.ndarray) -> np.ndarray:
     """Mean over questions of the share of accepted steps at each threshold (paper, section 4); shape of `thresholds`.
 
-    Each question's rows partition the thresholds, so that every threshold meets exactly one row a question.
+    NaN where a question has no trajectory: a sweep of listed thresholds has holes between its intervals.
     """
-    total = np.zeros(len(thresholds))
+    total, met = np.zeros(len(thresholds)), np.zeros(len(thresholds))
     for row in rows:
         inside = (thresholds >= row["threshold_low"]) & (thresholds < row["threshold_high"])
         total += inside * np.mean([step["model"] == "draft" for step in row["steps"]])
-    return total / len({row["question_id"] for row in rows})
+        met += inside
+    questions = len({row["question_id"] for row in rows})
+    return np.where(met == questions, total / questions, np.nan)

@@ -51,7 +51,7 @@ LABELS = {
     "target_only": "target alone",
 }
 PANEL = (3.5, 2.7)  # inches
-CAPTION_WIDTH = 19  # characters an inch, at the caption's size
+CAPTION_WIDTH = 18  # characters an inch, at the caption's size
 BAND = 0.15  # opacity of interval bands
 
 _RC: Any = {

@@ -96,7 +96,7 @@ def _claim_holds(truth: Truth, run: list[str], clause: str) -> bool:
     first = expressions[0]
     if any(not _same(first.value, other.value, modulus) for other in expressions[1:]):
         return False
-    if not _owner_agrees(truth, clause, expressions[-1].value):
+    if (asserted or first.compound) and not _owner_agrees(truth, clause, first.value):
         return False
     if "denominator" in clause:
         return first.value > 0 and all(first.value % low == 0 for low in truth.denominators)
@@ -136,10 +136,17 @@ def _mention_holds(truth: Truth, expression: Expression, asserted: bool, clause:
         return True
     if expression.compound:
         return (expression.value, expression.leaves) in truth.facts
+    if asserted and any(expression.value in amounts for amounts in truth.amounts.values()):
+        return True
     return expression.value in truth.goals or (not asserted and expression.value in truth.numbers)
 
 
 def _owner_agrees(truth: Truth, clause: str, value: Fraction) -> bool:
-    """A claim that names one of the question's things (pens, books) must be about that thing's numbers."""
-    named = [values for noun, values in truth.owners.items() if re.search(rf"\b{noun[:-1]}s?\b", clause)]
-    return len(named) != 1 or value in named[0]
+    """A claim that names one of the question's things must be about its money: `4 pens` about four times its price."""
+    named = [noun for noun in truth.prices if re.search(rf"\b{noun[:-1]}s?\b", clause)]
+    if len(named) != 1:
+        return True
+    counted = re.search(rf"\b(\d+|one|each|an?|per) {named[0][:-1]}s?\b", clause)
+    if counted is None:
+        return value in truth.amounts[named[0]]
+    return value == truth.prices[named[0]] * (int(counted[1]) if counted[1].isdigit() else 1)

@@ -31,7 +31,9 @@ SPELLINGS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\bdivided by\b", "/"),
         (r"\bplus\b", "+"),
         (r"\bminus\b", "-"),
-        (r"\b(?:gives|makes|leaves|becomes|is)\b", "="),
+        (r"\bgreatest common (?:divisor|factor)\b|\\gcd\b", "gcd"),
+        (r"\bgcd of (\d+) and (\d+)", r"gcd(\1, \2)"),
+        (r"\b(?:gives|makes|leaves|becomes|is|costs?)\b", "="),
         (r"(\d+) ?/ ?(\d+) ?= ?(\d+),? (?:remainder|rem|r|R) ?=? ?(\d+)", r"\1 = \2 * \3 + \4"),
         # A place in the solution is no claim about a value.
         (r"\b(?:[Dd]ay|[Ss]tep|[Tt]erm|[Pp]lace|[Ii]tem|[Ss]tage|[Nn]umber) \d+\b", " "),
@@ -39,7 +41,7 @@ SPELLINGS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     )
 )
 TOKEN = re.compile(r"\s*(?:(\d+)|([A-Za-z]+\d*)|([-+*/^()=,]))")
-CLAUSES = re.compile(r"[;\n:]|\.(?=\s|$)|,(?![^()]*\))")
+CLAUSES = re.compile(r"[;\n]|\.(?=\s|$)|,(?![^()]*\))")
 
 
 class ReadingError(ValueError):
@@ -84,14 +86,15 @@ def segments(clause: str, names: set[str]) -> list[list[str]]:
     while position < len(clause):
         found = TOKEN.match(clause, position)
         if found is None:
-            if clause[position] in " \t!?.'\"":
+            if clause[position] in "!?.:'\"":
+                runs.append([])
                 position += 1
                 continue
             raise ReadingError(f"cannot read {clause[position:]!r}")
         position = found.end()
         token = found[1] or found[2] or found[3]
         # "3x" is read as 3 and x; a word such as "ax" is prose.
-        if found[2] and token not in names and token not in ("mod", "gcd"):
+        if found[2] and token not in names and token != "mod":
             if token[-1].isdigit():
                 raise ReadingError(f"the question has no {token}")
             runs.append([])
@@ -188,7 +191,7 @@ class Reader:
             inner = self._modulo()
             self._take(")")
             return inner
-        if token == "gcd":
+        if token == "gcd" and self._peek() == "(":
             return self._gcd()
         if token.isdigit():
             value = Fraction(int(token))
@@ -196,7 +199,8 @@ class Reader:
                 raise ReadingError(f"{token} is too large")
             return Expression(value, [value])
         if token in self.truth.names:
-            return Expression(self.truth.names[token], tied=True)
+            value = self.truth.names[token]
+            return Expression(value, [value]) if token in self.truth.aliases else Expression(value, tied=True)
         raise ReadingError(f"{token!r} is no term")
 
     def _gcd(self) -> Expression:

@@ -22,7 +22,8 @@ def round_to_bits(weight: torch.Tensor, bits: int, group_size: int) -> torch.Ten
     groups = weight.reshape(outputs, inputs // group_size, group_size)
     top = 2 ** (bits - 1) - 1
     scale = groups.abs().amax(dim=-1, keepdim=True).clamp_min(1e-12) / top
-    return ((groups / scale).round().clamp(-top, top) * scale).reshape(outputs, inputs)
+    rounded: torch.Tensor = (groups / scale).round().clamp(-top, top) * scale
+    return rounded.reshape(outputs, inputs)
 
 
 def quantise_directory(src: Path, dst: Path, bits: int, group_size: int) -> None:

@@ -23,7 +23,7 @@ PIECES = r"\d|[A-Za-z]+ ?| ?[-+*/=^:,.?()]+ ?|\n| +|[^\sA-Za-z\d]"
 # One conversation turn: the question on a line of its own, after the one BOS; the answer follows.
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{{ message['content'] }}"
-    "{% if message['role'] == 'user' %}\n{% else %}{{ eos_token }}{% endif %}{% endfor %}"
+    "{% if message['role'] == 'user' %}{{ '\\n' }}{% else %}{{ eos_token }}{% endif %}{% endfor %}"
 )
 
 
@@ -47,10 +47,10 @@ def build_tokenizer(questions: int = 20_000, seed: int = 0) -> "PreTrainedTokeni
         question = next(stream)
         for text in (question.problem, *question.solution.split(SEPARATOR)):
             counts.update(piece for piece, _ in pieces.pre_tokenize_str(text.replace("\\boxed{", "")))
-    vocabulary = {piece: 0 for piece in sorted(ByteLevel.alphabet())}
+    vocabulary = dict.fromkeys(sorted(ByteLevel.alphabet()), 0)
     room = VOCABULARY_SIZE - len(vocabulary) - 3 - len(ADDED)
     words = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    vocabulary |= {piece: 0 for piece, _ in [word for word in words if len(word[0]) > 1][:room]}
+    vocabulary |= dict.fromkeys([piece for piece, _ in words if len(piece) > 1][:room], 0)
     # Without merges, a piece is a word of the vocabulary or falls apart into bytes.
     model = BPE(vocab={piece: i for i, piece in enumerate(vocabulary)}, merges=[], ignore_merges=True)
     tokenizer = Tokenizer(model)

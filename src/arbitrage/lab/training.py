@@ -16,27 +16,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from arbitrage.lab.source import draw_questions
-from arbitrage.lab.tokenizer import prompt_text
+from arbitrage.lab.documents import IGNORED, Batch, language_batches
+from arbitrage.lab.generation import load_tokenizer
 
 if TYPE_CHECKING:
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+    from transformers import LlamaConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-IGNORED = -100
-DOCUMENTS_PER_POOL = 4096
 REPORT_SECONDS = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Right-padded documents: token ids and what the loss is computed on, both (documents, positions)."""
-
-    ids: torch.Tensor
-    labels: torch.Tensor
-
-    def to(self, device: str) -> "Batch":
-        """The batch on another device."""
-        return Batch(self.ids.to(device), self.labels.to(device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +46,9 @@ class Schedule:
         return (self.steps - step) / max(1, self.steps - warmup)
 
 
-def llama_config(tokenizer: "PreTrainedTokenizerBase", width: int, layers: int, heads: int, inner: int) -> "LlamaConfig":
+def llama_config(
+    tokenizer: "PreTrainedTokenizerBase", width: int, layers: int, heads: int, inner: int
+) -> "LlamaConfig":
     """A Llama configuration of the lab's vocabulary; `inner` is the width of the feed-forward layers."""
     from transformers import LlamaConfig
 
@@ -78,47 +66,6 @@ def llama_config(tokenizer: "PreTrainedTokenizerBase", width: int, layers: int, 
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-
-
-def encode_document(tokenizer: "PreTrainedTokenizerFast", problem: str, solution: str) -> tuple[list[int], list[int]]:
-    """Ids and labels of one document: `<bos>problem\\n` (not learned), then the solution and `<eos>` (learned)."""
-    prompt = [tokenizer.bos_token_id, *tokenizer.encode(prompt_text(problem), add_special_tokens=False)]
-    answer = [*tokenizer.encode(solution, add_special_tokens=False), tokenizer.eos_token_id]
-    return prompt + answer, [IGNORED] * len(prompt) + answer
-
-
-def pad_documents(documents: list[tuple[list[int], list[int]]], pad: int) -> Batch:
-    """Right-pad documents to one length. Causal attention never looks at what follows, so no mask is needed."""
-    length = max(len(ids) for ids, _ in documents)
-    ids = torch.tensor([document + [pad] * (length - len(document)) for document, _ in documents])
-    labels = torch.tensor([labels + [IGNORED] * (length - len(labels)) for _, labels in documents])
-    return Batch(ids, labels)
-
-
-def language_batches(tokenizer: "PreTrainedTokenizerFast", seed: int, tokens_per_batch: int) -> Iterator[Batch]:
-    """Endless batches of fresh questions; documents of similar length go together, so little is padding."""
-    questions = draw_questions("zoo-training", seed, "training", distinct=False)
-    shuffle = torch.Generator().manual_seed(seed)
-    while True:
-        pool = []
-        for _ in range(DOCUMENTS_PER_POOL):
-            question = next(questions)
-            pool.append(encode_document(tokenizer, question.problem, question.solution))
-        batches = group_by_length(pool, tokens_per_batch)
-        for index in torch.randperm(len(batches), generator=shuffle).tolist():
-            yield pad_documents(batches[index], int(tokenizer.pad_token_id))
-
-
-def group_by_length(
-    documents: list[tuple[list[int], list[int]]], tokens: int
-) -> list[list[tuple[list[int], list[int]]]]:
-    """Cut documents, sorted by length, into groups that hold at most `tokens` tokens when padded."""
-    groups: list[list[tuple[list[int], list[int]]]] = [[]]
-    for document in sorted(documents, key=lambda item: len(item[0])):
-        if groups[-1] and (len(groups[-1]) + 1) * len(document[0]) > tokens:
-            groups.append([])
-        groups[-1].append(document)
-    return groups
 
 
 def language_loss(model: Any, batch: Batch) -> torch.Tensor:
@@ -208,12 +155,21 @@ def train_language_model(
     seed: int,
     device: str,
     compile_model: bool = False,
-) -> "LlamaForCausalLM":
-    """Train a model of `shape` = (width, layers, heads, inner) and write it, with its tokenizer, to `out`."""
+    start: Path | None = None,
+) -> Any:
+    """Train a model of `shape` = (width, layers, heads, inner) and write it, with its tokenizer, to `out`.
+
+    Returns the model. With `start`, training goes on from the weights in that directory; give another seed, so that the
+    questions are others.
+    """
     from transformers import LlamaForCausalLM
 
     torch.manual_seed(seed)
-    model = LlamaForCausalLM(llama_config(tokenizer, *shape)).to(device)
+    if start is None:
+        model: Any = LlamaForCausalLM(llama_config(tokenizer, *shape))
+    else:
+        model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32)
+    model.to(device)
 
     def save() -> None:
         model.save_pretrained(out)
@@ -223,7 +179,14 @@ def train_language_model(
     batches = language_batches(tokenizer, seed, schedule.tokens_per_batch)
     measured = optimise(model, batches, language_loss, schedule, device, compile_model, save=save)
     save()
-    record = {"seed": seed, "shape": shape, "parameters": model.num_parameters(), **asdict(schedule), **measured}
+    record = {
+        "seed": seed,
+        "shape": shape,
+        "continued": start is not None,
+        "parameters": model.num_parameters(),
+        **asdict(schedule),
+        **measured,
+    }
     (out / "training.json").write_text(json.dumps(record, indent=2) + "\n")
     return model
 
@@ -242,16 +205,15 @@ def main() -> None:
     parser.add_argument("--batches-per-step", type=int, default=2)
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak rate of AdamW")
     parser.add_argument("--hidden-factor", type=float, default=5.0, help="Muon's rate over AdamW's")
+    parser.add_argument("--start", type=Path, help="go on from this model directory instead of from nothing")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--compile", action="store_true", help="compile the model first (about 20 %% faster)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    from transformers import AutoTokenizer
-
     train_language_model(
-        AutoTokenizer.from_pretrained(arguments.tokenizer),
+        load_tokenizer(arguments.tokenizer),
         arguments.out,
         (arguments.width, arguments.layers, arguments.heads, arguments.inner),
         Schedule(
@@ -264,6 +226,7 @@ def main() -> None:
         arguments.seed,
         arguments.device,
         arguments.compile,
+        arguments.start,
     )
 
 

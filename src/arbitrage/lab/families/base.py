@@ -49,7 +49,9 @@ class Truth:
     euclid: frozenset[int] = frozenset()
     divisor: int | None = None
     denominators: tuple[int, ...] = ()
-    owners: dict[str, set[Fraction]] = field(default_factory=dict)
+    aliases: set[str] = field(default_factory=set)
+    prices: dict[str, Fraction] = field(default_factory=dict)
+    amounts: dict[str, set[Fraction]] = field(default_factory=dict)
 
     def add(self, value: int | Fraction, literals: Iterable[int | Fraction]) -> None:
         """Record that `value` follows from `literals`; the value may then be mentioned on its own."""
@@ -64,6 +66,7 @@ class Truth:
         self.numbers |= other.numbers
         self.names |= other.names
         self.modulus, self.power_base, self.exponent = other.modulus, other.power_base, other.exponent
+        self.aliases |= other.aliases
         self.euclid, self.divisor = other.euclid, other.divisor
 
 

@@ -16,21 +16,18 @@ FROM_WORDINGS = (
     Wording("What number in base 10 has the digits {digits} in base {base}?"),
 )
 BASES = {1: (3, 4), 2: (2, 3), 3: (2, 3)}
-DIGITS = {1: (3, 3), 2: (5, 6), 3: (7, 9)}
-LARGEST = {1: 63, 2: 150, 3: 420}
+NUMBERS = {1: (9, 50), 2: (16, 99), 3: (64, 255)}
 
 
 def random_digits(rng: Random, difficulty: int) -> tuple[int, list[int], int]:
-    """A base, digits without a leading zero (most significant first), and their value."""
-    low, high = DIGITS[difficulty]
-    while True:
-        base = rng.randint(*BASES[difficulty])
-        digits = [rng.randint(1, base - 1)] + [rng.randint(0, base - 1) for _ in range(rng.randint(low, high) - 1)]
-        value = 0
-        for digit in digits:
-            value = value * base + digit
-        if value <= LARGEST[difficulty]:
-            return base, digits, value
+    """A base, the digits of a number (most significant first), and the number."""
+    base, number = rng.randint(*BASES[difficulty]), rng.randint(*NUMBERS[difficulty])
+    digits: list[int] = []
+    rest = number
+    while rest:
+        digits.insert(0, rest % base)
+        rest //= base
+    return base, digits, number
 
 
 class ToBase:

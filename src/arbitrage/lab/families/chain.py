@@ -13,7 +13,8 @@ WORDINGS = (
 )
 VERBS = {"+": "Add", "-": "Subtract", "*": "Multiply by"}
 LENGTHS = {1: (3, 4), 2: (5, 7), 3: (9, 11)}
-LARGEST = {1: 60, 2: 99, 3: 299}
+LARGEST = {1: 50, 2: 60, 3: 150}
+LARGEST_OPERAND = {1: 9, 2: 9, 3: 19}
 
 Operation = tuple[str, int]
 
@@ -24,13 +25,13 @@ def apply(operation: Operation, value: int) -> int:
     return value + operand if sign == "+" else value - operand if sign == "-" else value * operand
 
 
-def random_operations(rng: Random, start: int, count: int, largest: int) -> list[Operation]:
+def random_operations(rng: Random, start: int, count: int, largest: int, largest_operand: int) -> list[Operation]:
     """Operations that keep every value in 1..largest; no two are the same, so that each names its place."""
     operations: list[Operation] = []
     value = start
     while len(operations) < count:
         sign = rng.choice("++--*")
-        operand = rng.randint(2, 4) if sign == "*" else rng.randint(2, min(49, largest // 2))
+        operand = rng.randint(2, 4) if sign == "*" else rng.randint(2, largest_operand)
         operation = (sign, operand)
         if 1 <= apply(operation, value) <= largest and operation not in operations:
             operations.append(operation)
@@ -83,8 +84,9 @@ class Chain:
     def generate(self, rng: Random, difficulty: int, wording: int | None = None) -> LabQuestion:
         """Write a question (see `Family.generate`)."""
         largest = LARGEST[difficulty]
-        start = rng.randint(2, min(99, largest))
-        operations = random_operations(rng, start, rng.randint(*LENGTHS[difficulty]), largest)
+        start = rng.randint(2, min(50, largest))
+        count = rng.randint(*LENGTHS[difficulty])
+        operations = random_operations(rng, start, count, largest, LARGEST_OPERAND[difficulty])
         lines, value = work(start, operations)
         problem = choose(rng, WORDINGS, wording).fill(start=start, operations=describe(operations))
         return LabQuestion(problem, finish(lines, str(value)), str(value), self.name)

@@ -12,7 +12,7 @@ WORDINGS = (
     Wording("What is {terms}?"),
     Wording("Write {terms} as one fraction."),
 )
-COMMON = {1: (6, 8), 2: (6, 8, 10, 12), 3: (12, 18, 20, 24)}
+COMMON = {1: (6, 8), 2: (6, 8, 12), 3: (12, 18, 20)}
 COUNT = {1: (2, 2), 2: (3, 3), 3: (4, 5)}
 
 
@@ -37,9 +37,7 @@ class FractionSum:
             if min(totals) > 0 and len(set(parts)) == count:
                 break
         lines = [f"The common denominator is {common}"]
-        lines += [
-            f"{top}/{low} = {up}/{common}" for (top, low), up in zip(parts, scaled, strict=True) if low != common
-        ]
+        lines += [f"{top}/{low} = {up}/{common}" for (top, low), up in zip(parts, scaled, strict=True) if low != common]
         for position in range(1, count):
             left, right = f"{totals[position - 1]}/{common}", f"{scaled[position]}/{common}"
             lines.append(f"{left} {signs[position]} {right} = {totals[position]}/{common}")
@@ -59,7 +57,10 @@ class FractionSum:
             return None
         numbers = integers(fields["terms"])
         parts = [Fraction(top, low) for top, low in zip(numbers[::2], numbers[1::2], strict=True)]
-        signed = [-part if sign == "-" else part for sign, part in zip(["+", *fields["terms"].split()[1::2]], parts, strict=True)]
+        signed = [
+            -part if sign == "-" else part
+            for sign, part in zip(["+", *fields["terms"].split()[1::2]], parts, strict=True)
+        ]
         totals = [sum(signed[: count + 1], Fraction(0)) for count in range(len(signed))]
         denominators = tuple(numbers[1::2])
         truth = Truth(answer=totals[-1], denominators=denominators, numbers=set(map(Fraction, numbers)))

@@ -1,5 +1,6 @@
 """Greatest common divisors by Euclid's algorithm in its oldest form, by subtraction."""
 
+import itertools
 from fractions import Fraction
 from functools import cache
 from math import gcd
@@ -12,7 +13,7 @@ WORDINGS = (
     Wording("What is the greatest common divisor of {pair}?"),
     Wording("Find the largest number that divides both {pair}."),
 )
-LARGEST = {1: 30, 2: 99, 3: 199}
+LARGEST = {1: 30, 2: 50, 3: 99}
 SUBTRACTIONS = {1: (2, 3), 2: (4, 6), 3: (8, 10)}
 
 
@@ -49,7 +50,7 @@ class GreatestCommonDivisor:
         if rng.random() < 0.5:
             first, second = second, first
         pairs = descend(first, second)
-        lines = [f"gcd({a}, {b}) = gcd({c}, {d})" for (a, b), (c, d) in zip(pairs, pairs[1:], strict=False)]
+        lines = [f"gcd({a}, {b}) = gcd({c}, {d})" for (a, b), (c, d) in itertools.pairwise(pairs)]
         answer = pairs[-1][0]
         lines.append(f"gcd({answer}, {answer}) = {answer}")
         problem = choose(rng, WORDINGS, wording).fill(pair=f"{first} and {second}")
@@ -65,7 +66,7 @@ class GreatestCommonDivisor:
         answer = Fraction(gcd(first, second))
         reached = frozenset(number for pair in pairs for number in pair) | {0}
         truth = Truth(answer=answer, numbers={Fraction(first), Fraction(second)}, euclid=reached)
-        truth.divisor = int(answer)
+        truth.divisor, truth.names["gcd"] = int(answer), answer
         truth.goals.update(Fraction(number) for number in reached)
         for pair in pairs:
             larger, smaller = max(pair), min(pair)

@@ -12,7 +12,7 @@ WORDINGS = (
     Wording("What is the value of x when {left} = {right}?"),
 )
 SIDE = re.compile(r"(?:(?P<factor>\d+)\(x \+ (?P<inner>\d+)\)|(?P<coefficient>\d+)x)(?: \+ (?P<constant>\d+))?")
-LARGEST_X = {1: 9, 2: 12, 3: 20}
+LARGEST_X = {1: 9, 2: 9, 3: 12}
 
 
 def _read_side(text: str) -> tuple[int, int] | None:
@@ -38,8 +38,8 @@ class Linear:
         x = rng.randint(2, LARGEST_X[difficulty])
         gap = rng.randint(2, 6)
         right = 0 if difficulty == 1 else rng.randint(2, 5)
-        left, added = right + gap, rng.randint(2, 20)
-        inner = rng.randint(2, 9) if difficulty == 3 else 0
+        left, added = right + gap, rng.randint(2, 9)
+        inner = rng.randint(2, 6) if difficulty == 3 else 0
         constant = left * inner + added
         total = gap * x + constant
         far_inner = rng.randint(2, 5) if difficulty == 3 and right * 2 < total else 0

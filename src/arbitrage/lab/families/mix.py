@@ -4,7 +4,15 @@ from fractions import Fraction
 from random import Random
 
 from arbitrage.lab.families.base import SEPARATOR, LabQuestion, Truth, Wording, choose, finish, read_any
-from arbitrage.lab.families.chain import chain_truth, describe, random_operations, read_operations, work
+from arbitrage.lab.families.chain import (
+    LARGEST,
+    LARGEST_OPERAND,
+    chain_truth,
+    describe,
+    random_operations,
+    read_operations,
+    work,
+)
 from arbitrage.lab.families.gcd import GreatestCommonDivisor
 from arbitrage.lab.families.modular import ModularPower
 from arbitrage.lab.families.running_sum import RunningSum
@@ -16,7 +24,6 @@ WORDINGS = (
 )
 STAGES = (GreatestCommonDivisor(), ModularPower(), RunningSum(), Sequence())
 LENGTHS = {1: (1, 2), 2: (3, 4), 3: (5, 6)}
-LARGEST = {1: 60, 2: 99, 3: 299}
 
 
 class Mix:
@@ -30,7 +37,8 @@ class Mix:
         first = rng.choice(STAGES).generate(rng, 2 if difficulty == 3 else 1, wording=0)
         n = int(first.answer)
         largest = max(LARGEST[difficulty], n)
-        operations = random_operations(rng, n, rng.randint(*LENGTHS[difficulty]), largest)
+        count = rng.randint(*LENGTHS[difficulty])
+        operations = random_operations(rng, n, count, largest, LARGEST_OPERAND[difficulty])
         lines, value = work(n, operations)
         lines = [*(step.removesuffix(SEPARATOR) for step in first.steps[:-1]), f"n = {n}", *lines]
         phrase = first.problem.removeprefix("Find ").removesuffix(".")
@@ -50,5 +58,6 @@ class Mix:
         truth = chain_truth(int(first.answer), operations)
         truth.absorb(first)
         truth.names["n"] = first.answer
+        truth.aliases.add("n")
         truth.numbers.update(Fraction(operand) for _, operand in operations)
         return truth

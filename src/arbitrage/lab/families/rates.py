@@ -14,6 +14,7 @@ WORDINGS = (
 )
 NOUNS = ("pens", "books", "cups", "hats", "bags", "keys")
 ITEMS = {1: (1, 2), 2: (2, 3), 3: (4, 4)}
+LARGEST = {1: 6, 2: 6, 3: 9}
 OFFER = re.compile(r"(\d+) (\w+) cost (\d+) dollars")
 
 
@@ -28,7 +29,7 @@ class UnitRates:
         offers, wanted, lines = [], [], []
         total = 0
         for position, noun in enumerate(rng.sample(NOUNS, count)):
-            pieces, price, need = rng.randint(2, 9), rng.randint(2, 9), rng.randint(2, 9)
+            pieces, price, need = (rng.randint(2, LARGEST[difficulty]) for _ in range(3))
             offers.append(f"{pieces} {noun} cost {pieces * price} dollars")
             wanted.append(f"{need} {noun}")
             lines += [f"{noun}: {pieces * price} / {pieces} = {price}", f"{noun}: {need} * {price} = {need * price}"]
@@ -58,7 +59,7 @@ class UnitRates:
             truth.add(price * needs[noun], (cost, pieces, needs[noun]))
             truth.facts.add((Fraction(cost), tuple(sorted((price, Fraction(pieces))))))
             costs.append(price * needs[noun])
-            truth.owners[noun] = {price, costs[-1], Fraction(cost), Fraction(pieces), Fraction(needs[noun])}
+            truth.prices[noun], truth.amounts[noun] = price, {price, costs[-1], Fraction(cost)}
         for size in range(2, len(costs) + 1):
             for group in combinations(costs, size):
                 truth.add(sum(group, Fraction(0)), group)

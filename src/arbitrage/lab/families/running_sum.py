@@ -23,7 +23,7 @@ WORDINGS = (
     Wording("Add the numbers {items}. What is the total?"),
 )
 LENGTHS = {1: (3, 4), 2: (6, 7), 3: (9, 11)}
-LARGEST = {1: 20, 2: 24, 3: 60}
+LARGEST = {1: 9, 2: 11, 3: 19}
 
 
 class RunningSum:

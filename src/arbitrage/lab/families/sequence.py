@@ -16,7 +16,7 @@ INDEXED = Wording("a1 = {first} and each term is the last one plus its index")
 FALLING = Wording("a1 = {first} and each term is the last one minus {difference}")
 PAIRED = Wording("a1 = {first}, a2 = {second} and each term is the sum of the last two")
 LAST = {1: (4, 5), 2: (7, 8), 3: (11, 12)}
-LARGEST = {1: 9, 2: 12, 3: 40}
+LARGEST = {1: 9, 2: 9, 3: 14}
 
 
 def read_rule(rule: str, index: int) -> tuple[list[int], list[tuple[str, int]]] | None:

@@ -155,7 +155,8 @@ def write_table(path: str | Path, name: str, rows: list[dict[str, Any]] | pd.Dat
 
 def read_table(path: str | Path, name: str) -> list[dict[str, Any]]:
     """Read table `name` as a list of rows. Raises TableError, naming the file and the remedy, where it is not one."""
-    return read_arrow(path, name).to_pylist()
+    rows: list[dict[str, Any]] = read_arrow(path, name).to_pylist()
+    return rows
 
 
 def read_frame(path: str | Path, name: str) -> pd.DataFrame:

@@ -101,6 +101,18 @@ def test_twice_the_scorers_time_slows_what_asks_it(world: World, panel: Panel) -
     assert ratios[1] > 1.2 * ratios[0]
 
 
+def test_half_the_time_at_every_accuracy_is_a_speed_up_of_two(world: World, panel: Panel) -> None:
+    rsd = panel.curves["rsd"]
+    halved = rsd.rows.assign(policy="router", draft_tokens=rsd.rows["draft_tokens"] / 2)
+    twins = replace(panel, curves=panel.curves | {"router": replace(rsd, rows=halved)})
+    model = read_cost_model(world.cost)
+    by_draft_alone = replace(model, seconds=dict.fromkeys(model.seconds, 0.0) | {"draft_tokens": 1.0})
+    table = speedups(twins, by_draft_alone, 0.95)
+    ratios = table[(table["policy"] == "router") & (table["baseline"] == "rsd")]
+    assert ratios[["speedup", "low", "high"]].to_numpy() == pytest.approx(2.0)
+    assert ratios["statement"].str.contains("router is faster than rsd").all()
+
+
 def test_curves_that_do_not_overlap_are_said_not_to(world: World, panel: Panel) -> None:
     hopeless = panel.curves["rsd"].rows.assign(correct=0.0)
     never = replace(panel, curves=panel.curves | {"rsd": replace(panel.curves["rsd"], rows=hopeless)})

@@ -2,8 +2,8 @@ r"""From a solution's text to its answer, and from an answer to right or wrong.
 
 The answer is the last `\boxed{...}`; a solution without one has no answer and is wrong. Answers are compared by
 math-verify (which knows LaTeX, sets, tuples, intervals and units), after a fast exact comparison that settles plain
-integers and fractions. Unlike the grader of the paper's release, "69,84" is a pair of numbers and not 6984, 50 % is not
-50, several answers may come in any order, and a benchmark's tolerance is respected.
+integers and fractions. Unlike the grader of the paper's release, "69,84" is a pair of numbers and not 6984, x is
+neither 100 x nor x / 100, several answers may come in any order, and a benchmark's tolerance is respected.
 """
 
 from __future__ import annotations
@@ -97,8 +97,6 @@ def _equal(answer: str, gold: str, tolerance: float) -> bool:
     seconds = SECONDS if threading.current_thread() is threading.main_thread() else None
     parsed_gold = parse(f"\\boxed{{{gold}}}", parsing_timeout=seconds)
     parsed = parse(f"\\boxed{{{answer}}}", parsing_timeout=seconds)
-    if _is_percent(answer) != _is_percent(gold):
-        return False  # math-verify takes 50 % for 50 as well as for 1/2; we take neither
     if verify(parsed_gold, parsed, timeout_seconds=seconds):  # asymmetric: gold comes first
         return True
     return tolerance > 0 and _is_near(parsed_gold, parsed, tolerance)
@@ -114,10 +112,6 @@ def _exact(text: str) -> Fraction | None:
         top = int(above or tex_above)
         return None if bottom == 0 else Fraction(-top if sign == "-" else top, bottom)
     return None
-
-
-def _is_percent(text: str) -> bool:
-    return text.rstrip("$ }").endswith("%") or text.endswith(r"\text{ percent}")
 
 
 def _is_near(gold: list[Any], answer: list[Any], tolerance: float) -> bool:
@@ -138,7 +132,7 @@ def _closing_brace(text: str, start: int) -> int | None:
 
 
 def _split(answer: str) -> list[str]:
-    """The parts of an answer with several: cut at commas, `and` and `or` outside brackets; `x = ` of a part is kept."""
+    """The parts of an answer with several: cut at commas, `and` and `or` outside brackets; plus-minus is two parts."""
     text = answer.strip().strip("$").strip()
     if text.startswith("\\{") and text.endswith("\\}"):
         text = text[2:-2]
@@ -149,4 +143,5 @@ def _split(answer: str) -> list[str]:
         if character == "," and depth == 0:
             parts.append(text[begin:position])
             begin = position + 1
-    return [part.strip() for part in [*parts, text[begin:]] if part.strip()]
+    parts = [part.strip() for part in [*parts, text[begin:]] if part.strip()]
+    return [part.replace("\\pm", sign) for part in parts for sign in ("+-" if "\\pm" in part else "+")]

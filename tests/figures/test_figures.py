@@ -111,10 +111,20 @@ def test_fig5_says_where_curves_do_not_overlap(world: World) -> None:
     assert any("no common accuracy" in text.get_text() for text in figure.axes[0].texts)
 
 
-def test_figA1_without_rsd_says_what_to_add(world: World) -> None:  # noqa: N802
-    outcomes = read_csv(world.folder / "curves" / "outcomes.csv")
-    with pytest.raises(ValueError, match=r"add `rsd` to sweep\.policies"):
-        figA1.draw(outcomes[outcomes["policy"] != "rsd"], 0.95)
+def test_a_figure_with_nothing_to_show_says_why(world: World) -> None:
+    none = read_csv(world.folder / "curves" / "outcomes.csv").iloc[:0]
+    latency, speedup = (
+        read_csv(world.folder / "curves" / f"{name}.csv").iloc[:0] for name in ("accuracy_latency", "speedup")
+    )
+    sweep = world.study.sweep.model_copy(update={"policies": ["rsd"]})
+    figures = {
+        "no rsd": figA1.draw(none, 0.95),
+        "has none": fig3.draw(none, 0.95),
+        "No pair": fig5.draw(latency, speedup, 0.95),
+        "lacks one": fig6.from_study(world.study.model_copy(update={"sweep": sweep})),
+    }
+    for said, figure in figures.items():
+        assert said in " ".join(figure.texts[0].get_text().split())
 
 
 def test_fig6_shows_every_step_of_both_solutions_and_the_rule(world: World, questions: Path, tmp_path: Path) -> None:

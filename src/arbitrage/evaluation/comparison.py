@@ -37,10 +37,11 @@ VERSUS = (
     ("router", "confidence"),
 )
 STEPS_OF_RANGE = 101
+COLUMNS = ["pair", "benchmark", "metric", "policy", "against", "level", "value", "low", "high"]
 
 
 def compare(panel: Panel, confidence: float) -> pd.DataFrame:
-    """The panel's rows of `comparison.csv`: pair, benchmark, metric, policy, against, level, value, low, high."""
+    """The panel's rows of `comparison.csv` (COLUMNS); none where no policy with a threshold was run."""
     resampled: dict[str, tuple[Floats, Floats]] = {}
     wasted: dict[str, Floats] = {}
     for policy in sorted(set(panel.curves) & set(THRESHOLD_POLICIES)):
@@ -89,7 +90,7 @@ def compare(panel: Panel, confidence: float) -> pd.DataFrame:
                 RECOVERED,
                 -cheapest(-acceptance, accuracy, draft + RECOVERED * (target - draft)),
             )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _gains_over_range(one: tuple[Floats, Floats], other: tuple[Floats, Floats]) -> Floats:

@@ -35,6 +35,8 @@ def timed_panels(
 ) -> Iterator[tuple[Panel, CostModel]]:
     """The panels of the pairs that have a cost model, each with its model."""
     by_pair = {model.pair: model for model in map(read_cost_model, models)}
+    if not by_pair:
+        return
     for panel in panels(trajectories, settings, seed):
         if panel.pair in by_pair:
             yield panel, by_pair[panel.pair]
@@ -122,19 +124,13 @@ def write_accuracy_latency(
     seed: int,
     out: Path,
 ) -> None:
-    """Write `accuracy_latency.csv` for the pairs that were timed; `latency` and `models` are one file a pair."""
-    timed = pd.concat([read_frame(path, "latency") for path in latency], ignore_index=True)
-    frames = [
-        accuracy_latency(
-            panel,
-            timed[(timed["pair"] == panel.pair) & (timed["benchmark"] == panel.benchmark)],
-            model,
-            settings,
-            seed,
-        )
-        for panel, model in timed_panels(trajectories, models, settings, seed)
-    ]
-    write_csv(out, pd.concat(frames, ignore_index=True)[COLUMNS])
+    """Write `accuracy_latency.csv` for the pairs that were timed (if any); `latency`, `models`: one file a pair."""
+    timed = {str(table["pair"].iloc[0]): table for table in (read_frame(path, "latency") for path in latency)}
+    frames = []
+    for panel, model in timed_panels(trajectories, models, settings, seed):
+        own = timed[panel.pair]
+        frames.append(accuracy_latency(panel, own[own["benchmark"] == panel.benchmark], model, settings, seed))
+    write_csv(out, pd.concat(frames, ignore_index=True)[COLUMNS] if frames else pd.DataFrame(columns=COLUMNS))
 
 
 COLUMNS = [

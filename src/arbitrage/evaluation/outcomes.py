@@ -17,6 +17,13 @@ from arbitrage.evaluation.csvs import write_csv
 from arbitrage.evaluation.curves import Panel, panels
 from arbitrage.study import THRESHOLD_POLICIES, Curves
 
+RATES = ("deferral", "wasted", "useful", "better", "equal", "worse")
+COLUMNS = [
+    *("pair", "benchmark", "policy", "threshold"),
+    *(f"{rate}{end}" for rate in RATES for end in ("", "_low", "_high")),
+    "questions",
+]
+
 
 def outcomes(panel: Panel, confidence: float) -> pd.DataFrame:
     """The panel's rows of `outcomes.csv`, per policy and threshold; each rate with `_low` and `_high`.
@@ -46,7 +53,7 @@ def outcomes(panel: Panel, confidence: float) -> pd.DataFrame:
             columns[f"{name}_low"], columns[f"{name}_high"] = interval(samples, confidence)
         columns["questions"] = len(curve.questions)
         found.append(pd.DataFrame(columns))
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=COLUMNS)
 
 
 def _ratio(part: Floats, whole: Floats) -> Floats:

@@ -124,12 +124,12 @@ def _summary(policy: str, baseline: str, ratios: Floats, confidence: float, wher
 
 
 def write_speedup(trajectories: Sequence[Path], models: Sequence[Path], settings: Curves, seed: int, out: Path) -> None:
-    """Write `speedup.csv` for the pairs that have a cost model (`models`: one JSON a pair)."""
+    """Write `speedup.csv` for the pairs that have a cost model (`models`: one JSON a pair), if any."""
     frames = [
         speedups(panel, model, settings.confidence)
         for panel, model in timed_panels(trajectories, models, settings, seed)
     ]
-    write_csv(out, pd.concat(frames, ignore_index=True))
+    write_csv(out, pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=COLUMNS))
 
 
 COLUMNS = [

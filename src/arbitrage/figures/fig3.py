@@ -21,6 +21,8 @@ EVERY_STEP: dict[str, Any] = {"color": "#BBBBBB", "linewidth": 1.0}
 def draw(points: pd.DataFrame, confidence: float) -> Figure:
     """points: `outcomes.csv`. Policies that were not run are left out."""
     panels = style.panels_of(points)
+    if not panels:
+        return style.notice("This figure shows policies with a threshold; sweep.policies has none.")
     columns = max(1, points["benchmark"].nunique())
     figure, axes = style.panel_grid(-(-len(panels) // columns), columns)
     for place, ax in zip(panels, axes.flat, strict=False):

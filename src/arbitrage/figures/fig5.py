@@ -21,6 +21,8 @@ ALONE = ("draft_only", "target_only")
 def draw(points: pd.DataFrame, speedup: pd.DataFrame, confidence: float, untimed: Sequence[str] = ()) -> Figure:
     """points: `accuracy_latency.csv`; speedup: `speedup.csv`; untimed: pairs of the study without a latency."""
     panels = style.panels_of(points)
+    if not panels:
+        return style.notice("No pair of this study was timed; its `latency` is false.")
     columns = max(1, points["benchmark"].nunique())
     figure, axes = style.panel_grid(-(-len(panels) // columns), columns, panel=(3.6, 3.0), extra=1.3)
     for place, ax in zip(panels, axes.flat, strict=False):

@@ -97,6 +97,13 @@ def panel_grid(
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
+def notice(text: str) -> Figure:
+    """A figure that says why there is none."""
+    figure = Figure(figsize=(6, 1.2))
+    figure.text(0.5, 0.5, textwrap.fill(text, 80), ha="center", va="center", fontsize=9)
+    return figure
+
+
 def in_study_order(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
     """The rows of a result table in the order in which the study lists its pairs and benchmarks."""
     order = frame["pair"].map(list(study.pairs).index), frame["benchmark"].map(list(study.benchmarks).index)

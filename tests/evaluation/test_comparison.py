@@ -1,12 +1,17 @@
 """Policies at the same acceptance."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from arbitrage.evaluation.comparison import compare
 from arbitrage.evaluation.csvs import read_csv
-from arbitrage.evaluation.curves import Curve, Panel
+from arbitrage.evaluation.curves import Curve, Panel, panels
+from arbitrage.study import Curves
+from arbitrage.tables import write_table
+from tests import synthetic
 from tests.conftest import World
 
 
@@ -69,6 +74,19 @@ def test_more_accuracy_never_allows_more_acceptance(table: pd.DataFrame) -> None
     kept = table[table["metric"] == "acceptance"]
     for _, own in kept.groupby(["pair", "benchmark", "policy"]):
         assert own.sort_values("level")["value"].is_monotonic_decreasing
+
+
+def test_a_sweep_of_listed_thresholds_can_be_compared_where_both_curves_reach(tmp_path: Path) -> None:
+    rows = synthetic.trajectories("small", "lab500", 30, ("router", "rsd"))
+    rows = [row for row in rows if any(row["threshold_low"] <= tau < row["threshold_high"] for tau in (0.3, 0.5, 0.7))]
+    write_table(tmp_path / "t.parquet", "trajectories", rows)
+    (panel,) = panels([tmp_path / "t.parquet"], Curves(resamples=100), 0)
+    table = compare(panel, 0.95)
+    gain = _value(table, "mean_gain", "router")
+    assert gain["low"] <= gain["value"] <= gain["high"]
+    share = _value(table, "share_not_below", "router")
+    assert 0 <= share["low"] <= share["high"] <= 1
+    assert table[table["metric"] == "accuracy"]["value"].isna().any()  # acceptances that no listed threshold gives
 
 
 def test_at_the_same_deferral_the_oracle_wastes_least(table: pd.DataFrame) -> None:

@@ -78,8 +78,9 @@ def compare(panel: Panel, confidence: float) -> pd.DataFrame:
             add("accuracy_gain", policy, against, ACCEPTANCES, at_levels[policy] - at_levels[against])
             gains = _gains_over_range(resampled[policy], resampled[against])
             nowhere = np.full(1, np.nan)
-            add("mean_gain", policy, against, nowhere, np.nanmean(gains, axis=1, keepdims=True))
-            add("share_not_below", policy, against, nowhere, (gains >= -1e-12).mean(axis=1, keepdims=True))
+            not_below = np.where(np.isnan(gains), np.nan, gains >= -1e-12)
+            add("mean_gain", policy, against, nowhere, _means_where_known(gains))
+            add("share_not_below", policy, against, nowhere, _means_where_known(not_below))
     if {"draft_only", "target_only"} <= set(panel.curves):
         draft, target = (panel.curves[name].mean("correct")[0] for name in ("draft_only", "target_only"))
         for policy, (acceptance, accuracy) in resampled.items():
@@ -99,6 +100,15 @@ def _gains_over_range(one: tuple[Floats, Floats], other: tuple[Floats, Floats]) 
     high = min(one[0][0].max(), other[0][0].max())
     levels = np.linspace(low, high, STEPS_OF_RANGE)
     return at_acceptance(*one, levels) - at_acceptance(*other, levels)
+
+
+def _means_where_known(values: Floats) -> Floats:
+    """(B, 1): means of (B, L) over what is known; a resample's curve may not reach the ends of the data's range."""
+    known = ~np.isnan(values)
+    counts = known.sum(axis=1, keepdims=True)
+    totals = np.where(known, values, 0.0).sum(axis=1, keepdims=True)
+    means: Floats = np.divide(totals, counts, out=np.full(totals.shape, np.nan), where=counts > 0)
+    return means
 
 
 def write_comparison(trajectories: Sequence[Path], settings: Curves, seed: int, out: Path) -> None:

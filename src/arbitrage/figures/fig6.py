@@ -146,8 +146,8 @@ def _caption(example: Example) -> str:
         f"among the {example.eligible} whose two solutions each accept within {100 * example.tolerance:.0f} points of "
         "that rate, differ in at least one choice, and fit the page; whether an answer is right played no part. sd, "
         "st: the process reward model's scores of draft and target step. Router: its estimate that the target would "
-        "do better. Yellow boxes: the draft's step was kept. Grey boxes: the target's took its place; in grey letters the "
-        "draft step that was thrown away, in red a wasted deferral (st <= sd)."
+        "do better. Yellow boxes: the draft's step was kept. Grey boxes: the target's took its place; in grey letters "
+        "the draft step that was thrown away, in red a wasted deferral (st <= sd)."
     )
 
 

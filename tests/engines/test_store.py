@@ -230,6 +230,12 @@ def test_a_chunk_that_cannot_be_written_is_an_error_and_can_be_committed_again(
     assert len(StepStore(tmp_path, "shard")) == 1
 
 
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("a file")
+    with pytest.raises(StoreError, match=r"folder cannot be made.*correct `results`"):
+        StepStore(tmp_path / "results", "shard")
+
+
 def test_hundred_thousand_records_open_within_a_second_or_two(tmp_path: Path) -> None:
     count = 100_000
     keys = np.random.default_rng(0).bytes(16 * count)

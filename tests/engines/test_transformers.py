@@ -75,6 +75,8 @@ def test_sampled_steps_depend_on_seed_sample_and_context_but_not_on_the_batch(ca
     generator = load(causal)
     contexts = contexts_of(generator, 12)
     drawn = generator.generate(contexts, [20] * 12, Sampling(1.0, seed=4, sample=1))
+    (shorter, _) = generator.generate([contexts[0], contexts[1]], [6, 20], Sampling(1.0, seed=4, sample=1))
+    assert drawn[0].text.startswith(shorter.text)  # nor on the limit
     for index in (0, 5, 11):
         assert same(generator.generate([contexts[index]], [20], Sampling(1.0, seed=4, sample=1))[0], drawn[index])
     texts = [step.text for step in drawn]
@@ -111,6 +113,19 @@ def test_a_template_without_bos_gets_one_and_a_second_bos_is_refused(causal: Pat
     generator.tokenizer.chat_template = template
     with pytest.raises(EngineError, match="Take it out of the problem"):
         generator.prompt_ids("what is <s> ?")
+
+
+def test_too_little_memory_on_the_device_names_the_remedy(causal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = load(causal)
+
+    def full(*arguments: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(generator._runner, "_forward", full)
+    with pytest.raises(
+        EngineError, match=r"out of memory on cpu with a batch of 8 contexts.*lower the model's batch_size"
+    ):
+        generator.generate(contexts_of(generator, 10), [5] * 10)
 
 
 def test_a_prompt_does_not_change_overnight(causal: Path) -> None:

@@ -27,14 +27,16 @@ def context_limit(config: Any) -> int:
     Raises EngineError for models whose layers are not all attention layers (their state cannot be rolled back).
     """
     config = config.get_text_config(decoder=True)
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    window = getattr(config, "sliding_window", None)
+    # Models from before `layer_types` (Mistral) have the window, where there is one, in every layer.
+    kinds = set(getattr(config, "layer_types", None) or ["sliding_attention" if window else "full_attention"])
     if unknown := kinds - {"full_attention", "sliding_attention"}:
         raise EngineError(
             f"{config.model_type}: layers of type {sorted(unknown)} are not supported; expected attention layers"
         )
     limit = int(getattr(config, "max_position_embeddings", None) or 2**31)
-    if "sliding_attention" in kinds and getattr(config, "sliding_window", None):
-        limit = min(limit, int(config.sliding_window))
+    if "sliding_attention" in kinds and window:
+        limit = min(limit, int(window))
     return limit
 
 
@@ -65,14 +67,14 @@ class Batch:
         itself = columns == columns[past:, None]  # keeps a padding query's softmax finite
         mask = (self._visible[:, None, :] & causal) | itself
         positions = (lengths[:, None] - width + torch.arange(width, device=device)).clamp(min=0)
-        self.output = runner.forward(ids.to(device), positions, mask[:, None], self._cache)
+        self.output = runner.forward(ids.to(device), positions, mask[:, None])
         self._positions = lengths[:, None]
         self._visible = torch.nn.functional.pad(self._visible, (0, room), value=True)
 
     def feed(self, tokens: Tensor) -> Tensor:
         """Append one token a row ([rows]); return the output after it."""
         mask = self._visible[:, None, None, : self._cache.length + 1]
-        self.output = self._runner.forward(tokens[:, None], self._positions, mask, self._cache)
+        self.output = self._runner.forward(tokens[:, None], self._positions, mask)
         self._positions = self._positions + 1
         return self.output
 
@@ -100,11 +102,21 @@ class Batch:
 class BatchRunner:
     """Cuts a list of contexts into batches: a function of that list, and of what was read since `forget`."""
 
-    def __init__(self, forward: Forward, layers: int, device: str, batch_size: int) -> None:
-        self.forward, self.device, self.batch_size = forward, torch.device(device), batch_size
+    def __init__(self, name: str, forward: Forward, layers: int, device: torch.device, batch_size: int) -> None:
+        self.name, self.device, self.batch_size = name, device, batch_size
         self.pool = PrefixPool(POOL_BYTES)
-        self._layers = layers
         self.cache = BufferCache(layers, 0)
+        self._forward, self._layers = forward, layers
+
+    def forward(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+        """The model's output after `ids` [rows, n]. Raises EngineError where the device has too little memory."""
+        try:
+            return self._forward(ids, positions, mask, self.cache)
+        except torch.OutOfMemoryError as fault:
+            raise EngineError(
+                f"{self.name}: out of memory on {self.device} with a batch of {ids.shape[0]} contexts of up to "
+                f"{mask.shape[-1]} tokens; lower the model's batch_size"
+            ) from fault
 
     def forget(self) -> None:
         """Drop all remembered keys and values, so that what follows does not depend on what was read before."""

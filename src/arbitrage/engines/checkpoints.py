@@ -24,8 +24,6 @@ from transformers.utils import logging as transformers_logging
 
 from arbitrage.engines.protocols import EngineError
 
-transformers_logging.disable_progress_bar()  # a bar a checkpoint says nothing; stages show their own progress
-
 HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "merges.txt", "vocab.txt", "*.model"]
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -67,6 +65,7 @@ def resolve(path: str | Path, revision: str | None = None) -> Path:
     return directory
 
 
+@lru_cache(maxsize=64)  # the hub is asked once a process
 def _snapshot(path: str, revision: str | None) -> Path:
     if path.count("/") != 1 or path.startswith((".", "/", "~")):
         raise EngineError(
@@ -135,7 +134,7 @@ def load_tokenizer(path: str | Path, revision: str | None = None, *, chat: bool 
     """The tokenizer of a checkpoint; with `chat`, EngineError where it has no chat template."""
     directory = resolve(path, revision)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
     except Exception as fault:  # every tokenizer class raises its own
         raise EngineError(f"{path}: the tokenizer cannot be loaded ({fault})") from fault
     if chat and not tokenizer.chat_template:
@@ -149,7 +148,7 @@ def load_tokenizer(path: str | Path, revision: str | None = None, *, chat: bool 
 def head_of(path: str | Path, revision: str | None = None) -> str:
     """The class name a checkpoint was saved as, for example `LlamaForCausalLM`."""
     try:
-        config = AutoConfig.from_pretrained(resolve(path, revision), trust_remote_code=False)
+        config = AutoConfig.from_pretrained(resolve(path, revision), trust_remote_code=False, local_files_only=True)
     except (ValueError, OSError) as fault:
         raise EngineError(f"{path}: config.json cannot be read ({fault})") from fault
     return str((config.architectures or ["none"])[0])
@@ -164,10 +163,12 @@ def load_model(path: str | Path, revision: str | None, dtype: str, device: str, 
     head = next((head for head in heads if name.endswith(head)), None)
     if head is None:
         raise EngineError(f"{path}: its head is {name}; expected one of {', '.join('*' + head for head in heads)}")
+    transformers_logging.disable_progress_bar()  # stages show their own progress; a bar a checkpoint says nothing
     try:
         model, info = HEADS[head].from_pretrained(
             resolve(path, revision),
             trust_remote_code=False,
+            local_files_only=True,
             use_safetensors=True,
             dtype=getattr(torch, dtype),
             attn_implementation="sdpa",

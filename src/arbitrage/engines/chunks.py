@@ -60,10 +60,14 @@ def write_chunk(directory: Path, name: str, table: pa.Table) -> Path:
 
 
 def read_chunks(directory: Path) -> pa.Table:
-    """All complete chunks of a folder, in the order of their names; leftovers of dead writers are removed.
+    """All complete chunks of a folder, made if missing, in the order of their names; leftovers are removed.
 
     An unreadable chunk is renamed `<name>.corrupt`, reported, and left out. Raises StoreError for lack of permission.
     """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise StoreError(f"{directory}: the step store's folder cannot be made ({fault}); correct `results`") from fault
     for temporary in directory.glob(".*.tmp"):
         if _abandoned(temporary):
             temporary.unlink(missing_ok=True)

@@ -26,14 +26,15 @@ class LiveContext:
     """One context in a model's cache. `held`: the ids it holds."""
 
     def __init__(self, forward: Forward, layers: int, device: torch.device) -> None:
-        self._forward, self._layers, self._device = forward, layers, device
-        self.reset()
+        self.held: list[int] = []
+        self._forward, self._device = forward, device
+        self._cache = BufferCache(layers, CAPACITY)
+        self._positions = torch.arange(CAPACITY, device=device)[None]
 
     def reset(self) -> None:
-        """Forget everything."""
-        self.held: list[int] = []
-        self._cache = BufferCache(self._layers, CAPACITY)
-        self._positions = torch.arange(CAPACITY, device=self._device)[None]
+        """Forget everything; the memory stays, so that a first step is not timed with getting it."""
+        self.held.clear()
+        self._cache.crop(0)
 
     def read(self, ids: Ids) -> tuple[Tensor, int]:
         """Make the cache hold `ids`; return the output after the last one [1, width], and how many ids were read.

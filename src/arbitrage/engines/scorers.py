@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -44,7 +45,7 @@ class RouterFormat(BaseModel):
         return self
 
 
-class TransformersScorer:
+class TransformersScorer(ABC):
     """What PRM and router share: the backbone, its linear head at the last id, batches (`protocols.Scorer`)."""
 
     def __init__(
@@ -76,7 +77,7 @@ class TransformersScorer:
         self.layers = int(model.config.get_text_config(decoder=True).num_hidden_layers)
         weights = checkpoints.fingerprint(path, revision, dtype, f"transformers {version('transformers')}")
         self._identity = hashlib.sha256(f"{weights}\n{separator!r}\n{annotate}".encode()).hexdigest()
-        self._runner = BatchRunner(self.forward, self.layers, device, batch_size)
+        self._runner = BatchRunner(path, self.forward, self.layers, self.device, batch_size)
         self._warned = False
 
     @property
@@ -95,9 +96,9 @@ class TransformersScorer:
         logits: Tensor = self._head(states[:, -1])
         return logits
 
+    @abstractmethod
     def scalars(self, logits: Tensor) -> Tensor:
         """One number a row from float64 logits [rows, labels]."""
-        raise NotImplementedError
 
     def forget(self) -> None:
         """Drop keys and values of earlier inputs; from here on results repeat bit for bit."""

@@ -59,7 +59,6 @@ class StepStore:
         Raises StoreError where a chunk may not be read.
         """
         self.directory = Path(root) / namespace
-        self.directory.mkdir(parents=True, exist_ok=True)
         self.generated_steps = self.generated_tokens = self.scored = self.hits = self.misses = 0
         self._added: list[tuple[bytes, Record]] = []
         self._committed = 0  # how many of `_added` are on disk

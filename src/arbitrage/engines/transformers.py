@@ -47,7 +47,7 @@ class TransformersGenerator:
         self.layers = int(self.model.config.get_text_config(decoder=True).num_hidden_layers)
         weights = checkpoints.fingerprint(path, model.revision, model.dtype, f"transformers {version('transformers')}")
         self._identity = hashlib.sha256(f"{weights}\n{generation.separator!r}".encode()).hexdigest()
-        self._runner = BatchRunner(self.forward, self.layers, model.device, model.batch_size)
+        self._runner = BatchRunner(path, self.forward, self.layers, self.device, model.batch_size)
         self._template_bos = self._render("").count(self.tokenizer.bos_token_id)
 
     @property
@@ -121,8 +121,8 @@ class TransformersGenerator:
         for places, batch in self._runner.batches(contexts, rooms):
             uniforms = None
             if sampling.temperature > 0:
-                most = max(rooms[place] for place in places)
-                uniforms = torch.stack([_uniforms(sampling, contexts[place], most) for place in places])
+                drawn = [_uniforms(sampling, contexts[place], rooms[place]) for place in places]
+                uniforms = torch.nn.utils.rnn.pad_sequence(drawn, batch_first=True)
             written = self._write(batch, [rooms[place] for place in places], sampling.temperature, uniforms)
             for place, step in zip(places, written, strict=True):
                 steps[place] = step

@@ -20,7 +20,7 @@ from arbitrage.tables import write_table
 
 PAIRS = {"small": 0.85, "lowbit": 0.93}  # how often the draft's step is right after right steps
 BENCHMARKS = {"lab500": (3, 8), "labolympiad": (6, 14)}  # steps of a question
-SECONDS = {"draft": 0.001, "target": 0.005, "catch_up": 0.0002, "rsd": 0.002, "router": 0.002, "fixed": 0.01}
+SECONDS = {"draft": 0.001, "target": 0.005, "catch_up": 0.0002, "rsd": 0.002, "router": 0.003, "fixed": 0.01}
 PROMPT_TOKENS = 40
 Node = tuple[str, ...]  # who wrote each step so far
 
@@ -165,7 +165,7 @@ def _timed(
             unseen += step["draft_tokens"]
     draft = SECONDS["draft"] * sum(step["draft_tokens"] for step in steps)
     target = SECONDS["target"] * sum(step["target_tokens"] for step in steps)
-    score = SECONDS["rsd"] * len(steps) if tau is not None else 0.0
+    score = SECONDS[policy] * len(steps) if tau is not None else 0.0
     factor = 1 + noise * (2 * _uniform(question, policy, tau, "clock") - 1)
     return {
         "study": "synthetic",

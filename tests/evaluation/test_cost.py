@@ -28,6 +28,9 @@ def test_without_noise_the_seconds_of_the_clock_are_found(counts: pd.DataFrame) 
     assert model.seconds["target_tokens"] == pytest.approx(synthetic.SECONDS["target"], rel=1e-3)
     assert model.seconds["draft_tokens"] == pytest.approx(synthetic.SECONDS["draft"], rel=1e-2)
     assert model.seconds["catch_up_tokens"] == pytest.approx(synthetic.SECONDS["catch_up"], rel=1e-2)
+    for policy in ("rsd", "router"):
+        assert model.seconds[f"{policy}_score_calls"] == pytest.approx(synthetic.SECONDS[policy], rel=1e-2)
+    assert model.seconds["solution"] == pytest.approx(synthetic.SECONDS["fixed"], rel=1e-2)
     assert model.heldout_mean_error < 1e-3
 
 

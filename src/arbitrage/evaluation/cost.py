@@ -2,7 +2,8 @@
 
 The live decoder can be timed on a few questions at a few thresholds only. Its time is a sum over simple things (tokens
 decoded, prefills, scorer calls), so non-negative least squares on these gives every trajectory of the sweep its
-latency. How far that can be trusted is measured on questions left out of the fit.
+latency. Each part of the wall time is fitted to what it depends on: in the whole, draft calls and scorer calls, which
+come one for one, could not be told apart. How far the sum can be trusted is measured on questions left out of the fit.
 """
 
 from __future__ import annotations
@@ -32,6 +33,13 @@ FEATURES = [
     "catch_up_tokens",
     *(f"{policy}_score_{unit}" for policy in SCORED for unit in ("calls", "tokens")),
 ]
+PARTS = {  # part of the wall time: what it depends on
+    "draft_s": ["solution", "draft_tokens", "draft_calls"],
+    "score_s": [name for name in FEATURES if "_score_" in name],
+    "target_s": ["target_tokens", "target_calls"],
+    "catch_up_s": ["target_calls", "catch_up_tokens"],
+    "rest_s": ["solution", "draft_calls", "target_calls"],
+}
 SETTING = ["benchmark", "policy", "threshold"]
 SAME_SOLUTION = ["steps", "escalations", "draft_tokens", "target_tokens"]
 
@@ -109,11 +117,7 @@ def fit_cost_model(latency: pd.DataFrame, counts: pd.DataFrame, heldout: float, 
     left_out = min(max(round(heldout * len(questions)), 1), len(questions) - 1)
     test = np.isin(keys, np.random.default_rng(seed).permutation(questions)[:left_out])
     wall, design = rows["wall_s"].to_numpy(), features(rows)
-    # Noise adds up call by call, so its variance grows with the time: weigh by 1 / sqrt(time).
-    weight = 1 / np.sqrt(wall[~test])
-    scale = np.maximum(np.abs(design[~test]).max(axis=0), 1)
-    solution, _ = nnls(design[~test] / scale * weight[:, None], wall[~test] * weight)
-    seconds = dict(zip(FEATURES, (solution / scale).tolist(), strict=True))
+    seconds = _fit_parts(rows[~test], design[~test])
     predicted = _predict(design, seconds)
     error = np.abs(predicted[test] / wall[test] - 1)
     checked = (
@@ -132,6 +136,22 @@ def fit_cost_model(latency: pd.DataFrame, counts: pd.DataFrame, heldout: float, 
         ],
         same_solution=float(rows["same"].mean()),
     )
+
+
+def _fit_parts(rows: pd.DataFrame, design: Floats) -> dict[str, float]:
+    """Seconds by feature, each the sum of what it costs in the parts of the wall time."""
+    rest = rows["wall_s"] - rows[[part for part in PARTS if part in rows]].sum(axis=1)
+    rows = rows.assign(rest_s=rest.clip(lower=0))
+    # Noise adds up call by call, so its variance grows with the time: weigh by 1 / sqrt(time).
+    weight = 1 / np.sqrt(rows["wall_s"].to_numpy())
+    seconds = dict.fromkeys(FEATURES, 0.0)
+    for part, names in PARTS.items():
+        columns = design[:, [FEATURES.index(name) for name in names]]
+        scale = np.maximum(columns.max(axis=0), 1)
+        found, _ = nnls(columns / scale * weight[:, None], rows[part].to_numpy() * weight)
+        for name, value in zip(names, found / scale, strict=True):
+            seconds[name] += float(value)
+    return seconds
 
 
 def _predict(design: Floats, seconds: dict[str, float]) -> Floats:

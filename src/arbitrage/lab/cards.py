@@ -36,7 +36,20 @@ def training_command(role: str, record: dict[str, Any]) -> str:
         return f"python -m arbitrage.lab.prm {inputs} {common} --out OUT"
     width, layers, heads, inner = record["shape"]
     shape = f"--width {width} --layers {layers} --heads {heads} --inner {inner}"
-    return f"python -m arbitrage.lab.training --tokenizer TOKENIZER {shape} {common} --out OUT"
+    start = " --start EARLIER" if "before" in record else ""
+    return f"python -m arbitrage.lab.training --tokenizer TOKENIZER{start} {shape} {common} --out OUT"
+
+
+def earlier_training(record: dict[str, Any]) -> list[str]:
+    """Lines on the run whose weights this training went on from, if there was one."""
+    before = record.get("before")
+    if before is None:
+        return []
+    return [
+        f"Went on from {before['steps']} steps with seed {before['seed']} and learning rate {before['learning_rate']}"
+        f"{'; ' + before['note'] if 'note' in before else ''}.",
+        "",
+    ]
 
 
 def card_text(role: str, directory: Path, metrics: dict[str, Any]) -> str:
@@ -56,6 +69,7 @@ def card_text(role: str, directory: Path, metrics: dict[str, Any]) -> str:
         "",
         f"`{training_command(role, record)}`",
         "",
+        *earlier_training(record),
         f"Data: {DATA[role]} Seed {record['seed']}.",
         f"{record['tokens']:,.0f} tokens in {record['seconds']:,.0f} s; final loss {record['final_loss']:.4f} "
         f"({'nats a judged step' if role == 'prm' else 'nats a learned token'}, mean of the last 50 steps).",

@@ -22,8 +22,8 @@ class PrmConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     layers: int = Field(default=6, ge=1, description="Layers kept of the target, from the first")
-    questions: int = Field(default=2500, ge=10, description="Questions of the prm split, six solutions each")
-    steps: int = Field(default=700, ge=1, description="Optimiser steps")
+    questions: int = Field(default=900, ge=10, description="Questions of the prm split, six solutions each")
+    steps: int = Field(default=400, ge=1, description="Optimiser steps")
     tokens_per_batch: int = Field(default=3072, ge=256, description="Padded tokens a batch")
     learning_rate: float = Field(default=5e-4, gt=0, description="Peak learning rate of AdamW")
 
@@ -39,10 +39,10 @@ class ZooConfig(BaseModel):
     tokenizer_questions: int = Field(default=20_000, ge=100, description="Questions the vocabulary is counted in")
     tokens_per_batch: int = Field(default=1536, ge=256, description="Padded tokens a batch of language-model training")
     evaluation_questions: int = Field(default=500, ge=1, le=500, description="Questions a benchmark is measured on")
-    low_bits: tuple[int, ...] = Field(default=(3, 4, 5), description="Roundings of the target to measure, in bits")
+    low_bits: tuple[int, ...] = Field(default=(3, 4), description="Roundings of the target to measure, in bits")
     low_bit_group_size: int = Field(default=16, ge=2, description="Weights that share a scale when rounded")
     draft: LanguageModelConfig = Field(
-        default=LanguageModelConfig(width=64, layers=2, heads=2, inner=192, steps=4000), description="The draft"
+        default=LanguageModelConfig(width=64, layers=2, heads=2, inner=192, steps=2400), description="The draft"
     )
     target: LanguageModelConfig = Field(
         default=LanguageModelConfig(width=112, layers=8, heads=4, inner=224, steps=3700), description="The target"

@@ -126,7 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m arbitrage.lab.evaluate", description=main.__doc__)
     parser.add_argument("--zoo", type=Path, required=True, help="directory with draft/, target/ and prm/")
     parser.add_argument("--questions", type=int, default=500, help="questions of each benchmark, at most 500")
-    parser.add_argument("--bits", type=int, nargs="*", default=[3, 4, 5], help="roundings of the target to try")
+    parser.add_argument("--bits", type=int, nargs="*", default=[3, 4], help="roundings of the target to try")
     parser.add_argument("--group-size", type=int, default=16, help="weights that share a scale when rounded")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     arguments = parser.parse_args()

@@ -182,11 +182,12 @@ def train_language_model(
     record = {
         "seed": seed,
         "shape": shape,
-        "continued": start is not None,
         "parameters": model.num_parameters(),
         **asdict(schedule),
         **measured,
     }
+    if start is not None and (start / "training.json").exists():
+        record["before"] = json.loads((start / "training.json").read_text())
     (out / "training.json").write_text(json.dumps(record, indent=2) + "\n")
     return model
 

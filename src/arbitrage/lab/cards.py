@@ -90,7 +90,7 @@ def card_text(role: str, directory: Path, metrics: dict[str, Any]) -> str:
         lines.append(f"- {metrics['milliseconds_per_token'][role]:.2f} ms a token (batch 1, cached forward, CPU)")
     lines += ["", "## SHA-256", ""]
     for path in sorted(directory.iterdir()):
-        if path.name != CARD:
+        if path.name != CARD and not path.name.startswith("."):
             lines.append(f"- `{path.name}` {file_sha256(path)}")
     return "\n".join(lines) + "\n"
 

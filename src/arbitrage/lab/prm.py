@@ -2,12 +2,16 @@
 
 It starts from the target's first layers and is trained at every step of a solution at once; it is served as an ordinary
 sequence classifier that reads the separator closing the step in question (score = sigmoid of its one logit).
+
+One verdict a step is a thin signal. Where a step the checker calls wrong leaves the worked solution, every later token
+of the step is wrong too, so training also asks for the verdict at those tokens (and at all tokens of a right step).
 """
 
 import argparse
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -17,7 +21,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from arbitrage.lab.checker import check_step
 from arbitrage.lab.documents import IGNORED, Batch, Document, group_by_length, pad_documents
-from arbitrage.lab.families import SEPARATOR
+from arbitrage.lab.families import SEPARATOR, LabQuestion
 from arbitrage.lab.generation import context_ids, continue_texts, load_language_model, load_tokenizer, split_steps
 from arbitrage.lab.source import draw_questions
 from arbitrage.lab.training import Schedule, optimise
@@ -31,19 +35,23 @@ MAX_STEPS = 30
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A solution with the checker's verdict on each step, and who wrote each step (0 draft, 1 target)."""
+    """A solution with the checker's verdict on each step, and who wrote each step (0 draft, 1 target).
+
+    `worked` holds the steps of the generated solution, which the models were taught to write.
+    """
 
     problem: str
+    worked: tuple[str, ...]
     steps: tuple[str, ...]
     authors: tuple[int, ...]
     right: tuple[bool, ...]
 
 
-def judge(problem: str, steps: Sequence[str], authors: Sequence[int]) -> Judged:
-    """The checker's verdicts on a solution of at most MAX_STEPS steps."""
+def judge(question: LabQuestion, steps: Sequence[str], authors: Sequence[int]) -> Judged:
+    """The checker's verdicts on a solution, cut at MAX_STEPS steps."""
     kept = tuple(steps[:MAX_STEPS])
-    right = tuple(check_step(problem, kept[:index], step) for index, step in enumerate(kept))
-    return Judged(problem, kept, tuple(authors[: len(kept)]), right)
+    right = tuple(check_step(question.problem, kept[:index], step) for index, step in enumerate(kept))
+    return Judged(question.problem, tuple(split_steps(question.solution)), kept, tuple(authors[: len(kept)]), right)
 
 
 def write_judged(
@@ -55,7 +63,8 @@ def write_judged(
     so that both are seen after right and after wrong steps of either.
     """
     stream = draw_questions("prm", seed, "training")
-    problems = [next(stream).problem for _ in range(questions)]
+    drawn = [next(stream) for _ in range(questions)]
+    problems = [question.problem for question in drawn]
     rng = Random(f"prm {seed}")
     judged: list[Judged] = []
     begun: list[tuple[list[str], list[int]]] = [([], []) for _ in problems]
@@ -69,22 +78,35 @@ def write_judged(
         contexts = [context_ids(tokenizer, problem, start[0]) for problem, start in zip(problems, starts, strict=True)]
         texts = continue_texts(models[author], tokenizer, contexts, temperature, seed=seed + number)
         begun = []
-        for problem, start, text in zip(problems, starts, texts, strict=True):
+        for question, start, text in zip(drawn, starts, texts, strict=True):
             written = split_steps(text)[:MAX_STEPS]
             begun.append((start[0] + written, start[1] + [author] * len(written)))
-            judged.append(judge(problem, *begun[-1]))
+            judged.append(judge(question, *begun[-1]))
         print(f"manner {number + 1} of {len(manners)}: {len(judged)} solutions", flush=True)
     return judged
 
 
 def encode_judged(tokenizer: "PreTrainedTokenizerFast", judged: Judged) -> Document:
-    """Ids of a solution with every step closed, and labels (0 or 1) at the separators."""
+    """Ids of a solution with every step closed, and labels: 0 or 1 at separators, 2 or 3 at the other tokens of steps.
+
+    An odd label says right. Tokens of a wrong step that never leaves the worked solution's step have no label.
+    """
     separator = tokenizer.convert_tokens_to_ids(SEPARATOR)
-    ids = context_ids(tokenizer, judged.problem, judged.steps)
-    places = [place for place, token in enumerate(ids) if token == separator]
+    ids = context_ids(tokenizer, judged.problem)
     labels = [IGNORED] * len(ids)
-    for place, right in zip(places, judged.right, strict=True):
-        labels[place] = int(right)
+    for index, (step, right) in enumerate(zip(judged.steps, judged.right, strict=True)):
+        written = tokenizer.encode(step, add_special_tokens=False)
+        expected = judged.worked[index] if index < len(judged.worked) else ""
+        known = tokenizer.encode(expected, add_special_tokens=False)
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(written, known, strict=False)))
+        if right:
+            labels += [3] * len(written)
+        elif same < len(written):
+            labels += [3] * same + [2] * (len(written) - same)
+        else:
+            labels += [IGNORED] * len(written)
+        ids += [*written, separator]
+        labels.append(int(right))
     return ids, labels
 
 
@@ -96,10 +118,12 @@ def step_logits(model: Any, ids: torch.Tensor) -> torch.Tensor:
 
 
 def step_loss(model: Any, batch: Batch) -> torch.Tensor:
-    """Mean binary cross-entropy over the steps of a batch."""
-    judged = batch.labels != IGNORED
-    logits = step_logits(model, batch.ids)[judged].float()
-    return binary_cross_entropy_with_logits(logits, batch.labels[judged].float())
+    """Mean binary cross-entropy over the steps of a batch, plus that over the other labelled tokens."""
+    logits = step_logits(model, batch.ids).float()
+    losses = binary_cross_entropy_with_logits(logits, (batch.labels % 2).float(), reduction="none")
+    closing = (batch.labels == 0) | (batch.labels == 1)
+    inner = batch.labels >= 2
+    return losses[closing].mean() + losses[inner].mean()
 
 
 def classifier_from(target: Any, layers: int) -> Any:
@@ -143,7 +167,7 @@ def score_judged(model: Any, tokenizer: "PreTrainedTokenizerFast", judged: Seque
     for solution in judged:
         ids, labels = encode_judged(tokenizer, solution)
         logits = step_logits(model, torch.tensor([ids], device=model.device))[0]
-        scores.append(torch.sigmoid(logits[torch.tensor(labels) != IGNORED]).tolist())
+        scores.append(torch.sigmoid(logits[(torch.tensor(labels) == 0) | (torch.tensor(labels) == 1)]).tolist())
     return scores
 
 

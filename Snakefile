@@ -28,6 +28,7 @@ wildcard_constraints:
 
 
 include: "rules/questions.smk"
+include: "rules/zoo.smk"
 include: "rules/steps.smk"
 include: "rules/router.smk"
 include: "rules/trajectories.smk"

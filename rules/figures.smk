@@ -7,6 +7,7 @@ FIGURE_INPUTS = {
     "figA1": [curve_file("outcomes")],
     "figE1": [curve_file("accuracy_acceptance")],
 }
+FIGURE_HELPERS = {"fig6": ["evaluation/example"], "figE1": ["figures/fig4"]}  # what a figure's module draws with
 TABLES = ["table1", "table2", "table3", "tableC1"]
 
 
@@ -15,6 +16,7 @@ rule figure:
         data=lambda w: FIGURE_INPUTS[w.figure],
         module=f"{SOURCE}/figures/{{figure}}.py",
         style=f"{SOURCE}/figures/style.py",
+        helpers=lambda w: [f"{SOURCE}/{name}.py" for name in FIGURE_HELPERS.get(w.figure, [])],
     output:
         pdf=report(f"{OUT}/figures/{{figure}}.pdf", category="Figures", labels={"figure": "{figure}"}),
         png=f"{OUT}/figures/{{figure}}.png",
@@ -38,6 +40,7 @@ rule table:
     input:
         quality=rules.router_quality.output,
         module=f"{SOURCE}/figures/{{table}}.py",
+        helpers=[f"{SOURCE}/figures/{name}.py" for name in ("router_table", "markdown")],
     output:
         csv=f"{OUT}/tables/{{table}}.csv",
         md=f"{OUT}/tables/{{table}}.md",

@@ -8,7 +8,7 @@ rule report:
         cost=expand(rules.cost_model.output, pair=TIMED_PAIRS),
         quality=rules.router_quality.output,
         sampling=rules.questions.output.report,
-        module=f"{SOURCE}/report/summary.py",
+        modules=[f"{SOURCE}/report/{name}.py" for name in ("summary", "claims", "paper")],
     output:
         f"{OUT}/summary.md",
     log:

@@ -7,21 +7,15 @@ reads (`Study.reads`), so that changing one key reruns just the rules that depen
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Count = Annotated[int, Field(ge=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._]*(-[A-Za-z0-9._]+)*$")]
+from arbitrage.section import Count, Name, Section, Share
+from arbitrage.zoo import Zoo
+
 PolicyName = Literal["draft_only", "target_only", "rsd", "oracle", "router", "random", "confidence"]
 THRESHOLD_POLICIES: tuple[PolicyName, ...] = ("rsd", "oracle", "router", "random", "confidence")
-
-
-class Section(BaseModel):
-    """A part of the configuration: unknown keys are refused, values are not coerced from other types."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Quantise(Section):
@@ -234,6 +228,7 @@ class Study(Section):
     latency: Latency = Latency()
     curves: Curves = Curves()
     figures: Figures = Figures()
+    zoo: Zoo = Zoo()
 
     @property
     def ablation_pair(self) -> str:

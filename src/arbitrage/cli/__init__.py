@@ -12,7 +12,13 @@ import typer
 
 from arbitrage.cli import models, people, results
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help=__doc__,
+    pretty_exceptions_enable=False,
+)
 app.add_typer(people.app, rich_help_panel="For people")
 app.add_typer(models.app)
 app.add_typer(results.app)

@@ -45,7 +45,10 @@ def solve(
     pair = pair or next(iter(loaded.pairs))
     if policy == "router" and router is None:
         router = Path(loaded.folder) / "router" / pair / "default" / "model"
-    chosen = named_policy(policy)
+    try:
+        chosen = named_policy(policy)
+    except ValueError as fault:
+        raise typer.BadParameter(str(fault), param_hint="--policy") from None
     decoder = load_decoder(loaded, pair, router if policy == "router" else None)
     at = threshold if chosen.has_threshold else None
     show(Console(), decoder.stream(Question("live", question), chosen, at), policy, at)

@@ -1,7 +1,8 @@
 """The lab's process reward model: trained on the checker's labels of both models' steps.
 
-It starts from the target's first layers and is trained at every step of a solution at once; it is served as an ordinary
-sequence classifier that reads the separator closing the step in question (score = sigmoid of its one logit).
+It is the target with new layers on top, the target's own kept as they are: those know what should come next, and the new
+ones learn to compare it with what was written. It is trained at every step of a solution at once, and served as an
+ordinary sequence classifier that reads the separator closing the step in question (score = sigmoid of its one logit).
 
 One verdict a step is a thin signal. Where a step the checker calls wrong leaves the worked solution, every later token
 of the step is wrong too, so training also asks for the verdict at those tokens (and at all tokens of a right step).
@@ -126,17 +127,20 @@ def step_loss(model: Any, batch: Batch) -> torch.Tensor:
     return losses[closing].mean() + losses[inner].mean()
 
 
-def classifier_from(target: Any, layers: int) -> Any:
-    """A one-logit sequence classifier that starts from the first `layers` layers of a language model."""
+def classifier_from(target: Any, new_layers: int) -> Any:
+    """A one-logit sequence classifier: a language model, frozen, with `new_layers` layers of random weights on top."""
     from transformers import LlamaConfig, LlamaForSequenceClassification
 
-    settings = target.config.to_dict() | {"num_hidden_layers": layers, "num_labels": 1}
+    kept = target.config.num_hidden_layers
+    settings = target.config.to_dict() | {"num_hidden_layers": kept + new_layers, "num_labels": 1}
     for key in ("architectures", "layer_types", "id2label", "label2id"):
         settings.pop(key, None)
     model = LlamaForSequenceClassification(LlamaConfig(**settings))
     own = model.state_dict()
     own.update({name: value for name, value in target.state_dict().items() if name in own})
     model.load_state_dict(own)
+    for module in (model.model.embed_tokens, *model.model.layers[:kept]):
+        module.requires_grad_(False)
     return model
 
 
@@ -186,7 +190,7 @@ def quality(model: Any, tokenizer: "PreTrainedTokenizerFast", judged: Sequence[J
 
 
 def train_prm(
-    draft: Path, target: Path, out: Path, layers: int, questions: int, schedule: Schedule, seed: int, device: str
+    draft: Path, target: Path, out: Path, new_layers: int, questions: int, schedule: Schedule, seed: int, device: str
 ) -> dict[str, float]:
     """Write solutions, judge them, train the PRM, write it to `out`; returns its quality on held-out questions."""
     torch.manual_seed(seed)
@@ -196,14 +200,14 @@ def train_prm(
     held_problems = {solution.problem for solution in judged[: max(1, int(questions * HELD_OUT_SHARE))]}
     held_out = [solution for solution in judged if solution.problem in held_problems]
     training = [encode_judged(tokenizer, solution) for solution in judged if solution.problem not in held_problems]
-    model = classifier_from(models[1], layers).to(device)
+    model = classifier_from(models[1], new_layers).to(device)
     batches = epochs(training, int(tokenizer.pad_token_id), schedule.tokens_per_batch, seed)
     measured: dict[str, Any] = dict(optimise(model, batches, step_loss, schedule, device))
     measured |= quality(model, tokenizer, held_out)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     steps = sum(len(solution.steps) for solution in judged)
-    record = {"seed": seed, "layers": layers, "questions": questions, "judged_steps": steps}
+    record = {"seed": seed, "new_layers": new_layers, "questions": questions, "judged_steps": steps}
     record |= {"parameters": model.num_parameters(), **asdict(schedule), **measured}
     (out / "training.json").write_text(json.dumps(record, indent=2) + "\n")
     print(json.dumps(measured, indent=2))
@@ -216,11 +220,11 @@ def main() -> None:
     parser.add_argument("--draft", type=Path, required=True, help="model directory of the draft")
     parser.add_argument("--target", type=Path, required=True, help="model directory of the target")
     parser.add_argument("--out", type=Path, required=True, help="model directory to write")
-    parser.add_argument("--layers", type=int, default=6, help="layers kept of the target")
-    parser.add_argument("--questions", type=int, default=900, help="questions of the prm split, six solutions each")
-    parser.add_argument("--steps", type=int, default=400, help="optimiser steps")
-    parser.add_argument("--tokens-per-batch", type=int, default=3072)
-    parser.add_argument("--learning-rate", type=float, default=5e-4, help="peak rate of AdamW")
+    parser.add_argument("--new-layers", type=int, default=2, help="layers on top of the target's")
+    parser.add_argument("--questions", type=int, default=1500, help="questions of the prm split, six solutions each")
+    parser.add_argument("--steps", type=int, default=4200, help="optimiser steps")
+    parser.add_argument("--tokens-per-batch", type=int, default=768)
+    parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak rate of AdamW; Muon's is five times it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
@@ -235,7 +239,7 @@ def main() -> None:
         arguments.draft,
         arguments.target,
         arguments.out,
-        arguments.layers,
+        arguments.new_layers,
         arguments.questions,
         schedule,
         arguments.seed,

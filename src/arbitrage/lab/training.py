@@ -75,10 +75,11 @@ def language_loss(model: Any, batch: Batch) -> torch.Tensor:
 
 
 def make_optimizers(model: torch.nn.Module, schedule: Schedule) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the layers, AdamW for embeddings, heads and norms."""
-    hidden = [p for name, p in model.named_parameters() if p.ndim == 2 and ".layers." in name]
+    """Muon for the matrices inside the layers, AdamW for embeddings, heads and norms; frozen weights stay out."""
+    learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    hidden = [p for name, p in learned.items() if p.ndim == 2 and ".layers." in name]
     known = {id(p) for p in hidden}
-    rest = [p for p in model.parameters() if id(p) not in known]
+    rest = [p for p in learned.values() if id(p) not in known]
     muon = torch.optim.Muon(
         hidden,
         lr=schedule.learning_rate * schedule.hidden_factor,

@@ -70,7 +70,7 @@ rule zoo_prm:
         "Train the lab's process reward model on the checker's labels"
     shell:
         "python -m arbitrage.lab.prm --draft {input.draft} --target {input.target} --out {output}"
-        " --new-layers {params.prm.new_layers} --questions {params.prm.questions} --steps {params.prm.steps}"
+        " --layers {params.prm.layers} --questions {params.prm.questions} --steps {params.prm.steps}"
         " --tokens-per-batch {params.prm.tokens_per_batch} --learning-rate {params.prm.learning_rate}"
         " --seed {params.zoo.seed} --device {params.zoo.device} --threads {threads} 2>&1 | tee {log}"
 
@@ -90,7 +90,7 @@ rule zoo:
         "../envs/training.yaml"
     threads: STUDY.zoo.threads
     params:
-        folder=ZOO,
+        folder=lambda w, output: Path(output[0]).parent,
         zoo=STUDY.zoo,
         bits=" ".join(map(str, STUDY.zoo.low_bits)),
     message:

@@ -21,11 +21,11 @@ class LanguageModelSize(Section):
 class PrmSize(Section):
     """Size and training length of the process reward model."""
 
-    new_layers: int = Field(default=2, ge=1, description="Layers trained on top of the target's, which are kept")
-    questions: int = Field(default=1500, ge=10, description="Questions of the prm split, six solutions each")
-    steps: int = Field(default=4200, ge=1, description="Optimiser steps")
-    tokens_per_batch: int = Field(default=768, ge=256, description="Padded tokens a batch")
-    learning_rate: float = Field(default=2e-3, gt=0, description="Peak learning rate of AdamW; Muon's is five times it")
+    layers: int = Field(default=6, ge=1, description="Layers kept of the target, from the first")
+    questions: int = Field(default=900, ge=10, description="Questions of the prm split, six solutions each")
+    steps: int = Field(default=400, ge=1, description="Optimiser steps")
+    tokens_per_batch: int = Field(default=3072, ge=256, description="Padded tokens a batch")
+    learning_rate: float = Field(default=5e-4, gt=0, description="Peak learning rate of AdamW; Muon's is five times it")
 
 
 class Zoo(Section):

@@ -68,7 +68,7 @@ def test_a_tiny_zoo_trains_writes_and_rounds(tokenizer_folder: Path, tmp_path: P
         tmp_path / "draft",
         tmp_path / "target",
         tmp_path / "prm",
-        new_layers=1,
+        layers=1,
         questions=2,
         schedule=schedule,
         seed=0,

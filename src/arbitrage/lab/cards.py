@@ -32,7 +32,7 @@ def training_command(role: str, record: dict[str, Any]) -> str:
         f"--learning-rate {record['learning_rate']} --seed {record['seed']}"
     )
     if role == "prm":
-        inputs = f"--draft DRAFT --target TARGET --new-layers {record['new_layers']} --questions {record['questions']}"
+        inputs = f"--draft DRAFT --target TARGET --layers {record['layers']} --questions {record['questions']}"
         return f"python -m arbitrage.lab.prm {inputs} {common} --out OUT"
     width, layers, heads, inner = record["shape"]
     shape = f"--width {width} --layers {layers} --heads {heads} --inner {inner}"

@@ -1,18 +1,13 @@
 """The lab's process reward model: trained on the checker's labels of both models' steps.
 
-It is the target with new layers on top, the target's own kept as they are: those know what should come next, and the new
-ones learn to compare it with what was written. It is trained at every step of a solution at once, and served as an
-ordinary sequence classifier that reads the separator closing the step in question (score = sigmoid of its one logit).
-
-One verdict a step is a thin signal. Where a step the checker calls wrong leaves the worked solution, every later token
-of the step is wrong too, so training also asks for the verdict at those tokens (and at all tokens of a right step).
+It starts from the target's first layers and is trained at every step of a solution at once; it is served as an ordinary
+sequence classifier that reads the separator closing the step in question (score = sigmoid of its one logit).
 """
 
 import argparse
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import takewhile
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -22,7 +17,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from arbitrage.lab.checker import check_step
 from arbitrage.lab.documents import IGNORED, Batch, Document, group_by_length, pad_documents
-from arbitrage.lab.families import SEPARATOR, LabQuestion
+from arbitrage.lab.families import SEPARATOR
 from arbitrage.lab.generation import context_ids, continue_texts, load_language_model, load_tokenizer, split_steps
 from arbitrage.lab.source import draw_questions
 from arbitrage.lab.training import Schedule, optimise
@@ -36,23 +31,19 @@ MAX_STEPS = 30
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A solution with the checker's verdict on each step, and who wrote each step (0 draft, 1 target).
-
-    `worked` holds the steps of the generated solution, which the models were taught to write.
-    """
+    """A solution with the checker's verdict on each step, and who wrote each step (0 draft, 1 target)."""
 
     problem: str
-    worked: tuple[str, ...]
     steps: tuple[str, ...]
     authors: tuple[int, ...]
     right: tuple[bool, ...]
 
 
-def judge(question: LabQuestion, steps: Sequence[str], authors: Sequence[int]) -> Judged:
-    """The checker's verdicts on a solution, cut at MAX_STEPS steps."""
+def judge(problem: str, steps: Sequence[str], authors: Sequence[int]) -> Judged:
+    """The checker's verdicts on a solution of at most MAX_STEPS steps."""
     kept = tuple(steps[:MAX_STEPS])
-    right = tuple(check_step(question.problem, kept[:index], step) for index, step in enumerate(kept))
-    return Judged(question.problem, tuple(split_steps(question.solution)), kept, tuple(authors[: len(kept)]), right)
+    right = tuple(check_step(problem, kept[:index], step) for index, step in enumerate(kept))
+    return Judged(problem, kept, tuple(authors[: len(kept)]), right)
 
 
 def write_judged(
@@ -64,8 +55,7 @@ def write_judged(
     so that both are seen after right and after wrong steps of either.
     """
     stream = draw_questions("prm", seed, "training")
-    drawn = [next(stream) for _ in range(questions)]
-    problems = [question.problem for question in drawn]
+    problems = [next(stream).problem for _ in range(questions)]
     rng = Random(f"prm {seed}")
     judged: list[Judged] = []
     begun: list[tuple[list[str], list[int]]] = [([], []) for _ in problems]
@@ -79,35 +69,22 @@ def write_judged(
         contexts = [context_ids(tokenizer, problem, start[0]) for problem, start in zip(problems, starts, strict=True)]
         texts = continue_texts(models[author], tokenizer, contexts, temperature, seed=seed + number)
         begun = []
-        for question, start, text in zip(drawn, starts, texts, strict=True):
+        for problem, start, text in zip(problems, starts, texts, strict=True):
             written = split_steps(text)[:MAX_STEPS]
             begun.append((start[0] + written, start[1] + [author] * len(written)))
-            judged.append(judge(question, *begun[-1]))
+            judged.append(judge(problem, *begun[-1]))
         print(f"manner {number + 1} of {len(manners)}: {len(judged)} solutions", flush=True)
     return judged
 
 
 def encode_judged(tokenizer: "PreTrainedTokenizerFast", judged: Judged) -> Document:
-    """Ids of a solution with every step closed, and labels: 0 or 1 at separators, 2 or 3 at the other tokens of steps.
-
-    An odd label says right. Tokens of a wrong step that never leaves the worked solution's step have no label.
-    """
+    """Ids of a solution with every step closed, and labels (0 or 1) at the separators."""
     separator = tokenizer.convert_tokens_to_ids(SEPARATOR)
-    ids = context_ids(tokenizer, judged.problem)
+    ids = context_ids(tokenizer, judged.problem, judged.steps)
+    places = [place for place, token in enumerate(ids) if token == separator]
     labels = [IGNORED] * len(ids)
-    for index, (step, right) in enumerate(zip(judged.steps, judged.right, strict=True)):
-        written = tokenizer.encode(step, add_special_tokens=False)
-        expected = judged.worked[index] if index < len(judged.worked) else ""
-        known = tokenizer.encode(expected, add_special_tokens=False)
-        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(written, known, strict=False)))
-        if right:
-            labels += [3] * len(written)
-        elif same < len(written):
-            labels += [3] * same + [2] * (len(written) - same)
-        else:
-            labels += [IGNORED] * len(written)
-        ids += [*written, separator]
-        labels.append(int(right))
+    for place, right in zip(places, judged.right, strict=True):
+        labels[place] = int(right)
     return ids, labels
 
 
@@ -119,28 +96,23 @@ def step_logits(model: Any, ids: torch.Tensor) -> torch.Tensor:
 
 
 def step_loss(model: Any, batch: Batch) -> torch.Tensor:
-    """Mean binary cross-entropy over the steps of a batch, plus that over the other labelled tokens."""
-    logits = step_logits(model, batch.ids).float()
-    losses = binary_cross_entropy_with_logits(logits, (batch.labels % 2).float(), reduction="none")
-    closing = (batch.labels == 0) | (batch.labels == 1)
-    inner = batch.labels >= 2
-    return losses[closing].mean() + losses[inner].mean()
+    """Mean binary cross-entropy over the steps of a batch."""
+    judged = batch.labels != IGNORED
+    logits = step_logits(model, batch.ids)[judged].float()
+    return binary_cross_entropy_with_logits(logits, batch.labels[judged].float())
 
 
-def classifier_from(target: Any, new_layers: int) -> Any:
-    """A one-logit sequence classifier: a language model, frozen, with `new_layers` layers of random weights on top."""
+def classifier_from(target: Any, layers: int) -> Any:
+    """A one-logit sequence classifier that starts from the first `layers` layers of a language model."""
     from transformers import LlamaConfig, LlamaForSequenceClassification
 
-    kept = target.config.num_hidden_layers
-    settings = target.config.to_dict() | {"num_hidden_layers": kept + new_layers, "num_labels": 1}
+    settings = target.config.to_dict() | {"num_hidden_layers": layers, "num_labels": 1}
     for key in ("architectures", "layer_types", "id2label", "label2id"):
         settings.pop(key, None)
     model = LlamaForSequenceClassification(LlamaConfig(**settings))
     own = model.state_dict()
     own.update({name: value for name, value in target.state_dict().items() if name in own})
     model.load_state_dict(own)
-    for module in (model.model.embed_tokens, *model.model.layers[:kept]):
-        module.requires_grad_(False)
     return model
 
 
@@ -171,7 +143,7 @@ def score_judged(model: Any, tokenizer: "PreTrainedTokenizerFast", judged: Seque
     for solution in judged:
         ids, labels = encode_judged(tokenizer, solution)
         logits = step_logits(model, torch.tensor([ids], device=model.device))[0]
-        scores.append(torch.sigmoid(logits[(torch.tensor(labels) == 0) | (torch.tensor(labels) == 1)]).tolist())
+        scores.append(torch.sigmoid(logits[torch.tensor(labels) != IGNORED]).tolist())
     return scores
 
 
@@ -190,7 +162,7 @@ def quality(model: Any, tokenizer: "PreTrainedTokenizerFast", judged: Sequence[J
 
 
 def train_prm(
-    draft: Path, target: Path, out: Path, new_layers: int, questions: int, schedule: Schedule, seed: int, device: str
+    draft: Path, target: Path, out: Path, layers: int, questions: int, schedule: Schedule, seed: int, device: str
 ) -> dict[str, float]:
     """Write solutions, judge them, train the PRM, write it to `out`; returns its quality on held-out questions."""
     torch.manual_seed(seed)
@@ -200,14 +172,14 @@ def train_prm(
     held_problems = {solution.problem for solution in judged[: max(1, int(questions * HELD_OUT_SHARE))]}
     held_out = [solution for solution in judged if solution.problem in held_problems]
     training = [encode_judged(tokenizer, solution) for solution in judged if solution.problem not in held_problems]
-    model = classifier_from(models[1], new_layers).to(device)
+    model = classifier_from(models[1], layers).to(device)
     batches = epochs(training, int(tokenizer.pad_token_id), schedule.tokens_per_batch, seed)
     measured: dict[str, Any] = dict(optimise(model, batches, step_loss, schedule, device))
     measured |= quality(model, tokenizer, held_out)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     steps = sum(len(solution.steps) for solution in judged)
-    record = {"seed": seed, "new_layers": new_layers, "questions": questions, "judged_steps": steps}
+    record = {"seed": seed, "layers": layers, "questions": questions, "judged_steps": steps}
     record |= {"parameters": model.num_parameters(), **asdict(schedule), **measured}
     (out / "training.json").write_text(json.dumps(record, indent=2) + "\n")
     print(json.dumps(measured, indent=2))
@@ -220,11 +192,11 @@ def main() -> None:
     parser.add_argument("--draft", type=Path, required=True, help="model directory of the draft")
     parser.add_argument("--target", type=Path, required=True, help="model directory of the target")
     parser.add_argument("--out", type=Path, required=True, help="model directory to write")
-    parser.add_argument("--new-layers", type=int, default=2, help="layers on top of the target's")
-    parser.add_argument("--questions", type=int, default=1500, help="questions of the prm split, six solutions each")
-    parser.add_argument("--steps", type=int, default=4200, help="optimiser steps")
-    parser.add_argument("--tokens-per-batch", type=int, default=768)
-    parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak rate of AdamW; Muon's is five times it")
+    parser.add_argument("--layers", type=int, default=6, help="layers kept of the target")
+    parser.add_argument("--questions", type=int, default=900, help="questions of the prm split, six solutions each")
+    parser.add_argument("--steps", type=int, default=400, help="optimiser steps")
+    parser.add_argument("--tokens-per-batch", type=int, default=3072)
+    parser.add_argument("--learning-rate", type=float, default=5e-4, help="peak rate of AdamW")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
@@ -239,7 +211,7 @@ def main() -> None:
         arguments.draft,
         arguments.target,
         arguments.out,
-        arguments.new_layers,
+        arguments.layers,
         arguments.questions,
         schedule,
         arguments.seed,

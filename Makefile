@@ -43,11 +43,12 @@ figures: $(READY) ## Draw the lab's figures anew, and what they need
 zoo: $(READY) ## Retrain the lab's draft, target and PRM from nothing
 	$(SNAKEMAKE) zoo
 
-docs: $(READY) ## Write the generated pages of docs/ anew
+docs: $(READY) ## Write the generated pages of docs/ anew, and the pictures from the lab's results
 	python -m arbitrage.pages docs
+	$(SNAKEMAKE) pictures
 
 test: $(READY) ## Run every test that needs no extra install
-	python -m pytest -m "not extra" $(PYTEST_ARGS)
+	python -m pytest -m "not extra" -n 2 --dist loadfile $(PYTEST_ARGS)
 
 test-all: $(READY) ## Run all tests; those whose extras are missing are skipped
 	python -m pytest $(PYTEST_ARGS)

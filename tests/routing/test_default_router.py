@@ -26,9 +26,9 @@ def test_the_default_routers_scores_follow_the_advantage_on_held_out_questions(t
     monkeypatch.chdir(ROOT)
     overrides = {
         "results": str(tmp_path),
-        "questions": {"pool": 2000, "sample": 500},
+        "questions": {"pool": 2500, "sample": 700},
         "steps": {"shards": 1},
-        "dataset": {"validation": 0.4, "max_examples": 700},
+        "dataset": {"validation": 0.4, "max_examples": 1000},
     }
     study = load_study([ROOT / "config.yaml"], overrides)
     register_sources()

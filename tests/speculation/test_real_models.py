@@ -25,7 +25,7 @@ SEED = 5
 
 
 @pytest.mark.models
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_on_the_shipped_models(tmp_path):
     """50 labolympiad questions, all policies; the router is the PRM with a new head, as before its training."""
     from arbitrage.lab.source import benchmark_questions
@@ -133,31 +133,32 @@ def _at(swept: Sequence[Trajectory], question: Question, policy: Policy, thresho
 
 def _plain(cast: Cast, questions: list[Question], policy: Policy, threshold: float) -> list[Node]:
     """Decode all questions at one threshold, in lock-step and remembering nothing: where each ends."""
-    nodes = [Node(question) for question in questions]
-    while any(not cast.bounds.finished(node) for node in nodes):
-        open_ = [place for place, node in enumerate(nodes) if not cast.bounds.finished(node)]
-        here = [nodes[place] for place in open_]
-        drafts, targets = cast.draft_steps(here), cast.target_steps(here)
-        draft_steps = [AuthoredStep("draft", step.text) for step in drafts]
-        if policy.name == "rsd":
-            scores = list(cast.prm_scores(here, draft_steps))
-        elif policy.name == "router":
-            scores = list(cast.router_scores(here, draft_steps))
-        elif policy.name == "oracle":
-            target_steps = [AuthoredStep("target", step.text) for step in targets]
-            # Scored together, so that equal steps have equal scores to the last bit.
-            both = cast.prm_scores(here + here, draft_steps + target_steps)
-            scores = [
-                0.0 if a.text == b.text else both[len(here) + place] - both[place]
-                for place, (a, b) in enumerate(zip(draft_steps, target_steps, strict=True))
-            ]
-        elif policy.name == "random":
-            scores = [random_score(SEED, node) for node in here]
-        else:
-            scores = [confidence_score(draft) for draft in drafts]
-        for place, draft, target, score in zip(open_, drafts, targets, scores, strict=True):
-            escalate = decide(policy, score, threshold)
-            chosen = target if escalate else draft
-            step = AuthoredStep("target" if escalate else "draft", chosen.text)
-            nodes[place] = nodes[place].child(step, chosen.finish_reason)
-    return nodes
+    nodes = {question: Node(question) for question in questions}
+    while here := [node for node in nodes.values() if not cast.bounds.finished(node)]:
+        found = cast.draft_steps(here)
+        drafts = [AuthoredStep("draft", step.text) for step in found]
+        ends = {node: (step, made.finish_reason) for node, step, made in zip(here, drafts, found, strict=True)}
+        scores = _scores(cast, policy, here, drafts, [confidence_score(made) for made in found])
+        escalated = [node for node, score in zip(here, scores, strict=True) if decide(policy, score, threshold)]
+        for node, made in zip(escalated, cast.target_steps(escalated), strict=True):
+            ends[node] = (AuthoredStep("target", made.text), made.finish_reason)
+        for node, (step, reason) in ends.items():
+            nodes[node.question] = node.child(step, reason)
+    return list(nodes.values())
+
+
+def _scores(
+    cast: Cast, policy: Policy, here: list[Node], drafts: list[AuthoredStep], unsure: list[float]
+) -> list[float]:
+    if policy.name == "rsd":
+        return cast.prm_scores(here, drafts)
+    if policy.name == "router":
+        return cast.router_scores(here, drafts)
+    if policy.name == "random":
+        return [random_score(SEED, node) for node in here]
+    if policy.name == "oracle":
+        targets = [AuthoredStep("target", step.text) for step in cast.target_steps(here)]
+        both = cast.prm_scores(here + here, drafts + targets)
+        pairs = enumerate(zip(drafts, targets, strict=True))
+        return [0.0 if a.text == b.text else both[len(here) + place] - both[place] for place, (a, b) in pairs]
+    return unsure

@@ -10,7 +10,7 @@ import pytest
 from arbitrage.tables import read_table
 from tests.study.conftest import ROOT, SmokeStudy, environment
 
-pytestmark = pytest.mark.study
+pytestmark = [pytest.mark.study, pytest.mark.timeout(1800)]
 
 EXPECTED = [
     *(

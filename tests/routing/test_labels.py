@@ -56,3 +56,15 @@ def test_too_few_distinct_values_give_fewer_classes() -> None:
 def test_one_kind_of_step_is_refused(values: list[float]) -> None:
     with pytest.raises(RoutingError, match="needs both kinds: label more questions"):
         fit_classes(values, 2)
+
+
+def test_a_tie_larger_than_a_class_leaves_the_others_equal_shares_of_the_rest():
+    """As in practice: most steps are the same from both models, so that their advantage is exactly 0."""
+    advantages = (
+        [0.0] * 850 + [-number / 1000 for number in range(1, 151)] + [number / 1000 for number in range(1, 101)]
+    )
+    classes = fit_classes(advantages, 10)
+    counts = [sum(classes.label(advantage) == label for advantage in advantages) for label in range(classes.count)]
+    assert classes.count == 10 and classes.boundary == 5
+    assert counts[4] == 850
+    assert all(36 <= count <= 39 for count in counts[:4]) and counts[5:] == [20] * 5

@@ -60,9 +60,21 @@ def fit_classes(advantages: Sequence[float], classes: int) -> Classes:
 
 
 def _cuts(values: np.ndarray, parts: int) -> list[float]:
-    """At most parts - 1 ascending values that cut `values` into non-empty runs of about equal size."""
+    """At most parts - 1 ascending values that cut `values` into non-empty runs of about equal size.
+
+    A tie larger than an equal share is a class of its own, and the other classes share what is below and above it: else
+    they would be single values beside it.
+    """
     distinct, counts = np.unique(values, return_counts=True)
     parts = min(parts, len(distinct))
+    tie = distinct[counts.argmax()]
+    if parts > 1 and counts.max() * parts > len(values):
+        below, above = values[values < tie], values[values > tie]
+        most, least = min(parts - 1, len(np.unique(below))), parts - 1 - min(parts - 1, len(np.unique(above)))
+        parts_below = min(max(round((parts - 1) * len(below) / (len(below) + len(above))), least), most)
+        cuts_below = [*_cuts(below, parts_below), float(below.max())] if parts_below else []
+        cuts_above = [float(tie), *_cuts(above, parts - 1 - parts_below)] if parts_below < parts - 1 else []
+        return cuts_below + cuts_above
     reached = np.cumsum(counts)
     cuts: list[int] = []
     for part in range(1, parts):

@@ -1,8 +1,8 @@
 """The stages that need models: what a rule's command composes from engines, store, method and tables.
 
 Each takes a study and paths, shows progress, and writes its table whole or not at all. Questions are worked off in
-chunks of a sorted list; a chunk's new steps and scores are committed to the step store when it is finished, so that a killed
-stage goes on with the first unfinished chunk, in the very same batches.
+chunks of a sorted list; a chunk's new steps and scores are committed to the step store when it is finished, so that a
+killed stage goes on with the first unfinished chunk, in the very same batches.
 """
 
 from __future__ import annotations

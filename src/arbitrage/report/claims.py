@@ -64,7 +64,8 @@ def _curves(comparison: pd.DataFrame) -> Iterator[Claim]:
                 judge(row.low, row.high, (paper.NEARLY_ALL - 1e-9, inf)),
             )
         if versus == ("mean_gain", "oracle", "router"):
-            text = f"Fig. 4: the router is close to the oracle (we take: within {100 * paper.CLOSE:g} points of it on average)"
+            near = f"we take: within {100 * paper.CLOSE:g} points of it on average"
+            text = f"Fig. 4: the router is close to the oracle ({near})"
             verdict = judge(row.low, row.high, (-paper.CLOSE, paper.CLOSE))
             yield Claim(text, where, f"oracle minus router: {points} points", verdict)
         if (row.metric, row.policy, row.level) == ("wasted", "rsd", paper.DEFERRAL):

@@ -1,4 +1,8 @@
-"""Sweep, plain decoding and live decoder on real models: the same trajectories at every threshold of a grid."""
+"""Sweep, plain decoding and live decoder on real models: the same trajectories at every threshold of a grid.
+
+Scores are computed in fp32, in other batches by each of the three, so they agree to about 1e-7 and no further. Where a
+score lies within ROUNDING of a threshold (two different steps with one score at tau = 0, say), either side is right.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +26,7 @@ ZOO = Path(__file__).resolve().parents[2] / "src" / "arbitrage" / "lab" / "zoo"
 GRID = [round(0.1 * place, 1) for place in range(11)]  # the paper's
 ROUTER = {"classes": 2, "boundary": 1, "ordinal": False, "annotate": True, "separator": "\n\n"}
 SEED = 5
+ROUNDING = 1e-6
 
 
 @pytest.mark.models
@@ -111,19 +116,24 @@ def _agree(
     decoder = LiveDecoder(
         LiveGenerator(draft), LiveGenerator(target), LiveScorer(prm), LiveScorer(router), generation, SEED
     )
-    escalations = 0
+    escalations = compared = on_an_edge = 0
     for policy in POLICIES.values():
         for threshold in GRID if policy.has_threshold else [0.0]:
             ends = _plain(plain, questions, policy, threshold)
             for question, end in zip(questions, ends, strict=True):
-                assert _at(swept, question, policy, threshold).node == end, (policy.name, threshold, question)
+                here = _at(swept, question, policy, threshold)
+                beside = [_at(swept, question, policy, threshold + side).node for side in (-ROUNDING, ROUNDING)]
+                assert end in (here.node, *beside), (policy.name, threshold, question)
+                compared, on_an_edge = compared + 1, on_an_edge + (end != here.node)
                 escalations += sum(step.model == "target" for step in end.steps)
         for place, question in enumerate(questions):
             for threshold in [GRID[(place + 3 * n) % len(GRID)] for n in range(live_thresholds)]:
                 live = decoder.solve(question, policy, threshold)
                 steps = [AuthoredStep(step.author, step.chosen.text) for step in live.steps]
-                assert tuple(steps) == _at(swept, question, policy, threshold).node.steps, (policy.name, threshold)
+                near = [_at(swept, question, policy, threshold + side) for side in (0.0, -ROUNDING, ROUNDING)]
+                assert tuple(steps) in [found.node.steps for found in near], (policy.name, threshold)
     assert escalations > 0
+    assert on_an_edge <= 0.005 * compared, f"{on_an_edge} of {compared} solutions hang on rounding"
 
 
 def _at(swept: Sequence[Trajectory], question: Question, policy: Policy, threshold: float) -> Trajectory:

@@ -64,9 +64,9 @@ def test_every_threshold_of_every_question_meets_exactly_one_trajectory(smoke):
 @pytest.mark.parametrize(
     ("override", "reruns", "spares"),
     [
-        ("figures={dpi: 99}", {"figure"}, {"table", "accuracy_acceptance", "trajectories_shard"}),
-        ("curves={resamples: 201}", {"accuracy_acceptance", "outcomes", "accuracy_latency"}, {"latency", "router"}),
-        ("latency={warmup: 0}", {"latency"}, {"trajectories_shard", "steps_shard", "router", "accuracy_acceptance"}),
+        ("figures={dpi: 99}", {"figure"}, {"table", "curves", "trajectories_shard"}),
+        ("curves={resamples: 201}", {"curves", "accuracy_latency", "router_quality"}, {"latency", "router"}),
+        ("latency={warmup: 0}", {"latency"}, {"trajectories_shard", "steps_shard", "router", "curves"}),
         ("sweep={chunk: 5}", {"trajectories_shard"}, {"steps_shard", "router", "benchmark"}),
         ("router={training: {epochs: 2.0}}", {"router"}, {"dataset", "steps_shard", "questions"}),
         ("dataset={max_examples: 50}", {"dataset"}, {"steps_shard", "questions"}),

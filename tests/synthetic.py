@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from arbitrage.study import THRESHOLD_POLICIES
+from arbitrage.sections.stages import THRESHOLD_POLICIES
 from arbitrage.tables import write_table
 
 PAIRS = {"small": 0.85, "lowbit": 0.93}  # how often the draft's step is right after right steps

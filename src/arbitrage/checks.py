@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from arbitrage.key_faults import KeyFault, dotted, shown
-from arbitrage.study import Questions, RouterTraining, Sweep
+from arbitrage.sections.data import Questions
+from arbitrage.sections.routing import RouterTraining
+from arbitrage.sections.stages import Sweep
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 DEVICE = re.compile(r"(cpu|cuda|mps|xpu)(:\d+)?")

@@ -54,7 +54,7 @@ be compared byte for byte.
 
 def configuration_page() -> str:
     """docs/configuration.md: every key with what it takes, its default and its meaning, section by section."""
-    lines = [NOTE.format(source="src/arbitrage/study.py"), CONFIGURATION]
+    lines = [NOTE.format(source="src/arbitrage/study.py or src/arbitrage/sections/"), CONFIGURATION]
     lines += ["## The study\n", *_key_table(())]
     for section in keys().values():
         table = _key_table(section.path)

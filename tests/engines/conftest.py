@@ -8,7 +8,9 @@ import pytest
 
 from arbitrage.engines.scorers import PrmScorer
 from arbitrage.engines.transformers import TransformersGenerator
-from arbitrage.study import Generation, Model, Prm
+from arbitrage.sections.models import Model
+from arbitrage.sections.scorers import Prm
+from arbitrage.sections.stages import Generation
 from tests.tiny_models import Architecture, TokenizerKind, build_causal, build_classifier
 
 CAUSAL: dict[str, tuple[TokenizerKind, Architecture]] = {

@@ -11,7 +11,7 @@ import torch
 from arbitrage.engines.live import LiveScorer
 from arbitrage.engines.protocols import AuthoredStep, EngineError, Ids, ScoreError
 from arbitrage.engines.scorers import PrmScorer, RouterScorer
-from arbitrage.study import Router
+from arbitrage.sections.routing import Router
 from tests.engines.conftest import load_prm
 from tests.tiny_models import build_classifier
 

@@ -148,7 +148,8 @@ def test_a_step_stops_where_the_models_positions_end(causal: Path) -> None:
 
 
 def test_identity_tells_weights_separator_and_dtype_apart_but_not_places(causal: Path, tmp_path: Path) -> None:
-    from arbitrage.study import Generation, Model
+    from arbitrage.sections.models import Model
+    from arbitrage.sections.stages import Generation
 
     copy = tmp_path / "copy"
     copy.mkdir()

@@ -9,7 +9,7 @@ import pytest
 from arbitrage.evaluation.comparison import compare
 from arbitrage.evaluation.csvs import read_csv
 from arbitrage.evaluation.curves import Curve, Panel, panels
-from arbitrage.study import Curves
+from arbitrage.sections.stages import Curves
 from arbitrage.tables import write_table
 from tests import synthetic
 from tests.conftest import World

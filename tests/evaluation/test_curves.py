@@ -9,7 +9,7 @@ import pytest
 from arbitrage.evaluation.counts import trajectory_counts
 from arbitrage.evaluation.csvs import read_csv
 from arbitrage.evaluation.curves import PAPER_GRID, make_curve, panels, write_accuracy_acceptance
-from arbitrage.study import THRESHOLD_POLICIES, Curves
+from arbitrage.sections.stages import THRESHOLD_POLICIES, Curves
 from arbitrage.tables import TableError, write_table
 from tests import synthetic
 from tests.conftest import World

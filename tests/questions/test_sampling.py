@@ -19,7 +19,7 @@ from arbitrage.questions.sampling import (
 )
 from arbitrage.questions.sources import register
 from arbitrage.questions.text import QuestionError
-from arbitrage.study import Benchmark, Questions
+from arbitrage.sections.data import Benchmark, Questions
 
 
 @pytest.fixture

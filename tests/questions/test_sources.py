@@ -12,7 +12,7 @@ import pytest
 from arbitrage.questions import sources
 from arbitrage.questions.sources import load, register
 from arbitrage.questions.text import QuestionError
-from arbitrage.study import Benchmark, Questions
+from arbitrage.sections.data import Benchmark, Questions
 from arbitrage.tables import read_table, write_table
 
 NUMINA = {"source": "olympiads", "problem": "Find  $x$.", "solution": "\\boxed{1}", "messages": []}

@@ -14,7 +14,7 @@ from arbitrage.engines.protocols import Scorer
 from arbitrage.routing.dataset import balanced, build_dataset, validation_questions
 from arbitrage.routing.heldout import heldout_rows
 from arbitrage.routing.labels import Classes, RoutingError
-from arbitrage.study import Dataset, Variant
+from arbitrage.sections.routing import Dataset, Variant
 from arbitrage.tables import read_table, write_table
 from tests.routing.conftest import step_row
 from tests.tiny_models import build_tokenizer

@@ -17,7 +17,7 @@ from arbitrage.routing.heldout import heldout_rows
 from arbitrage.routing.labels import RoutingError
 from arbitrage.routing.trainer import LengthGrouped, Progress, RightPadding, class_loss, ordinal_loss
 from arbitrage.routing.training import train_router
-from arbitrage.study import Dataset, Router, RouterTraining, Variant
+from arbitrage.sections.routing import Dataset, Router, RouterTraining, Variant
 from tests.routing.conftest import step_row
 from tests.tiny_models import build_classifier, build_tokenizer
 

@@ -4,10 +4,10 @@ import hashlib
 from collections.abc import Sequence
 
 from arbitrage.engines.protocols import GREEDY, AuthoredStep, GeneratedStep, Ids, Sampling
+from arbitrage.sections.stages import Generation
 from arbitrage.speculation.live import LiveDecoder
 from arbitrage.speculation.models import Cast
 from arbitrage.speculation.tree import Question
-from arbitrage.study import Generation
 
 GENERATION = Generation(max_steps=6, max_tokens=200, max_step_tokens=20)
 QUESTIONS = [Question(f"q{number}", f"What is {number}?") for number in range(12)]

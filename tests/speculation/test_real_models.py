@@ -14,12 +14,15 @@ from arbitrage.engines.protocols import AuthoredStep
 from arbitrage.engines.scorers import PrmScorer, RouterScorer
 from arbitrage.engines.store import StepStore, StoredGenerator, StoredScorer
 from arbitrage.engines.transformers import TransformersGenerator
+from arbitrage.sections.models import Model
+from arbitrage.sections.routing import Router
+from arbitrage.sections.scorers import Prm
+from arbitrage.sections.stages import Generation
 from arbitrage.speculation.live import LiveDecoder
 from arbitrage.speculation.models import Cast
 from arbitrage.speculation.policies import POLICIES, Policy, confidence_score, decide, random_score
 from arbitrage.speculation.sweep import Trajectory, sweep
 from arbitrage.speculation.tree import Node, Question
-from arbitrage.study import Generation, Model, Prm, Router
 from tests.tiny_models import build_causal, build_classifier
 
 ZOO = Path(__file__).resolve().parents[2] / "src" / "arbitrage" / "lab" / "zoo"

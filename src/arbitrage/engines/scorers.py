@@ -18,7 +18,8 @@ from arbitrage.engines.batches import BatchRunner, context_limit
 from arbitrage.engines.formats import step_input_ids
 from arbitrage.engines.kv_cache import BufferCache
 from arbitrage.engines.protocols import AuthoredStep, EngineError, Ids, ScoreError
-from arbitrage.study import Prm, Router
+from arbitrage.sections.routing import Router
+from arbitrage.sections.scorers import Prm
 
 ROUTER_FILE = "router.json"
 log = logging.getLogger(__name__)

@@ -17,14 +17,13 @@ from torch import Tensor
 
 from arbitrage.engines import checkpoints
 from arbitrage.engines.batches import Batch, BatchRunner, context_limit
-from arbitrage.engines.formats import encode
 from arbitrage.engines.kv_cache import BufferCache
+from arbitrage.engines.prompts import Prompter
 from arbitrage.engines.protocols import GREEDY, EngineError, GeneratedStep, Ids, Sampling
 from arbitrage.engines.stopping import StepWriter, StopRule
-from arbitrage.study import Generation, Model
+from arbitrage.sections.models import Model
+from arbitrage.sections.stages import Generation
 
-# Llama 3's chat template writes today's date into the prompt unless it is given one: results would change overnight.
-PROMPT_DATE = "26 Jul 2024"
 SHRINK_AT = 0.75  # a batch is compacted when at most this share of its rows still writes
 
 
@@ -38,8 +37,8 @@ class TransformersGenerator:
         """
         torch.set_num_threads(threads)
         self.name = path
-        self.system_prompt = model.system_prompt
         self.tokenizer = checkpoints.load_tokenizer(path, model.revision, chat=True)
+        self._prompter = Prompter(path, self.tokenizer, model)
         self.model = checkpoints.load_model(path, model.revision, model.dtype, model.device, ("ForCausalLM",))
         self.device = torch.device(model.device)
         self.stop = StopRule(self.tokenizer, generation.separator, eos_ids(self.tokenizer, self.model))
@@ -48,41 +47,18 @@ class TransformersGenerator:
         weights = checkpoints.fingerprint(path, model.revision, model.dtype, f"transformers {version('transformers')}")
         self._identity = hashlib.sha256(f"{weights}\n{generation.separator!r}".encode()).hexdigest()
         self._runner = BatchRunner(path, self.forward, self.layers, self.device, model.batch_size)
-        self._template_bos = self._render("").count(self.tokenizer.bos_token_id)
 
     @property
     def identity(self) -> str:
         return self._identity
 
-    def _render(self, problem: str) -> list[int]:
-        messages = [{"role": "user", "content": problem}]
-        if self.system_prompt is not None:
-            messages.insert(0, {"role": "system", "content": self.system_prompt})
-        try:
-            text = self.tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=True, date_string=PROMPT_DATE
-            )
-        except Exception as fault:  # jinja's own, where a template refuses a system message for example
-            raise EngineError(f"{self.name}: its chat template cannot render the prompt ({fault})") from fault
-        return list(self.tokenizer.encode(text, add_special_tokens=False))
-
     def prompt_ids(self, problem: str) -> Ids:
-        """Ids of the rendered prompt; one BOS, where the tokenizer has one. Raises EngineError where that cannot be."""
-        ids, bos = self._render(problem), self.tokenizer.bos_token_id
-        if bos is not None:
-            if ids[:1] != [bos]:
-                ids.insert(0, bos)
-            # Some templates open every message with the BOS token: what the template does not write is too many.
-            if ids.count(bos) != max(1, self._template_bos) or ids[1:2] == [bos]:
-                raise EngineError(
-                    f"{self.name}: the prompt of {problem[:60]!r} has {ids.count(bos)} BOS tokens "
-                    f"({self.tokenizer.bos_token}); expected one. Take it out of the problem or the chat template"
-                )
-        return tuple(ids)
+        """Ids of the rendered prompt (`prompts`). Raises EngineError."""
+        return self._prompter.prompt_ids(problem)
 
     def step_ids(self, text: str) -> Ids:
         """Ids of one step's text, encoded on its own, without special tokens."""
-        return encode(self.tokenizer, text)
+        return self._prompter.step_ids(text)
 
     def forward(self, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: BufferCache) -> Tensor:
         """Read `ids` [rows, n] after what `cache` holds; return the logits of what follows [rows, vocabulary]."""

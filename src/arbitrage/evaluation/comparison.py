@@ -23,7 +23,7 @@ from arbitrage.evaluation.bootstrap import Floats, interval, resampled_means
 from arbitrage.evaluation.csvs import write_csv
 from arbitrage.evaluation.curves import Panel, panels
 from arbitrage.evaluation.matched import at_acceptance, cheapest
-from arbitrage.study import THRESHOLD_POLICIES, Curves
+from arbitrage.sections.stages import THRESHOLD_POLICIES, Curves
 
 ACCEPTANCES = np.array([0.6, 0.7, 0.8, 0.9])
 DEFERRALS = np.array([0.7])

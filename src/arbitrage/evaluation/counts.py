@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from arbitrage.evaluation.bootstrap import Floats
-from arbitrage.study import THRESHOLD_POLICIES
+from arbitrage.sections.stages import THRESHOLD_POLICIES
 from arbitrage.tables import TableError, read_arrow
 
 KEYS = ["pair", "benchmark", "policy", "question_id", "threshold_low"]

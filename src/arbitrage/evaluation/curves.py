@@ -17,7 +17,7 @@ import pandas as pd
 from arbitrage.evaluation.bootstrap import Floats, interval, resample_weights, resampled_means
 from arbitrage.evaluation.counts import trajectory_counts
 from arbitrage.evaluation.csvs import write_csv
-from arbitrage.study import THRESHOLD_POLICIES, Curves
+from arbitrage.sections.stages import THRESHOLD_POLICIES, Curves
 from arbitrage.tables import TableError
 
 PAPER_GRID = tuple(tenth / 10 for tenth in range(11))

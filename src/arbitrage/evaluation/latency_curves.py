@@ -18,7 +18,7 @@ from arbitrage.evaluation.bootstrap import Floats, interval, resample_weights, r
 from arbitrage.evaluation.cost import CostModel, read_cost_model, swept_work
 from arbitrage.evaluation.csvs import write_csv
 from arbitrage.evaluation.curves import Curve, Panel, panels
-from arbitrage.study import Curves
+from arbitrage.sections.stages import Curves
 from arbitrage.tables import TableError, read_frame
 
 TIMED = ("draft_only", "router", "rsd", "target_only")

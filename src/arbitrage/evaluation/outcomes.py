@@ -15,7 +15,7 @@ import pandas as pd
 from arbitrage.evaluation.bootstrap import Floats, interval, resampled_means
 from arbitrage.evaluation.csvs import write_csv
 from arbitrage.evaluation.curves import Panel, panels
-from arbitrage.study import THRESHOLD_POLICIES, Curves
+from arbitrage.sections.stages import THRESHOLD_POLICIES, Curves
 
 RATES = ("deferral", "wasted", "useful", "better", "equal", "worse")
 COLUMNS = [

@@ -28,7 +28,7 @@ from arbitrage.evaluation.csvs import write_csv
 from arbitrage.evaluation.curves import Panel
 from arbitrage.evaluation.latency_curves import seconds, timed_panels
 from arbitrage.evaluation.matched import cheapest, common_range
-from arbitrage.study import Curves
+from arbitrage.sections.stages import Curves
 
 COMPARISONS = (("router", "rsd"), ("router", "target_only"), ("rsd", "target_only"))
 STEPS_OF_RANGE = 41

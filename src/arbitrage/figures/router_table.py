@@ -11,7 +11,8 @@ import pandas as pd
 from arbitrage.evaluation.csvs import read_csv, write_csv
 from arbitrage.figures import markdown
 from arbitrage.files import write_text
-from arbitrage.study import Study, Variant
+from arbitrage.sections.routing import Variant
+from arbitrage.study import Study
 
 METRICS = ("rho", "accuracy_0", "accuracy_1")
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from arbitrage.figures.router_table import PaperRow, write_router_table
-from arbitrage.study import Study, Variant
+from arbitrage.sections.routing import Variant
+from arbitrage.study import Study
 
 PAPER = (
     PaperRow("with annotation", lambda variant: variant == Variant(), 0.1508, 0.7004, 0.7296),

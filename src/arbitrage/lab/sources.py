@@ -7,7 +7,7 @@ from typing import Any
 
 from arbitrage.lab.source import BENCHMARK_SIZE, Benchmark, LabRow, benchmark_questions, label_pool
 from arbitrage.questions.sources import register
-from arbitrage.study import Questions
+from arbitrage.sections.data import Questions
 
 
 def register_sources() -> None:

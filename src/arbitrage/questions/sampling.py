@@ -10,7 +10,7 @@ from typing import Any
 from arbitrage.questions.overlap import find_overlaps
 from arbitrage.questions.sources import Row, load
 from arbitrage.questions.text import QuestionError, digest, normalise
-from arbitrage.study import Benchmark, Questions
+from arbitrage.sections.data import Benchmark, Questions
 
 
 def sample_questions(

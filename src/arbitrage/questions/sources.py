@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from arbitrage.questions.answers import split_answers
 from arbitrage.questions.text import QuestionError, digest, normalise
-from arbitrage.study import Benchmark, Questions
+from arbitrage.sections.data import Benchmark, Questions
 
 Row = dict[str, Any]
 Settings = Questions | Benchmark

@@ -11,7 +11,8 @@ import pandas as pd
 from arbitrage.evaluation.curves import PAPER_GRID
 from arbitrage.figures.markdown import with_interval
 from arbitrage.report import paper
-from arbitrage.study import Study, Variant
+from arbitrage.sections.routing import Variant
+from arbitrage.study import Study
 
 AGREES, DIFFERS, UNTOLD = "agrees", "differs", "cannot be told"
 

@@ -18,7 +18,7 @@ from arbitrage.engines.protocols import AuthoredStep
 from arbitrage.questions.text import digest
 from arbitrage.routing.labels import Classes, RoutingError, fit_classes
 from arbitrage.routing.output import whole_directory
-from arbitrage.study import Dataset, Variant
+from arbitrage.sections.routing import Dataset, Variant
 from arbitrage.tables import write_table
 
 Row = dict[str, Any]

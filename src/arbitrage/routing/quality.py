@@ -16,7 +16,7 @@ import pandas as pd
 
 from arbitrage.evaluation.bootstrap import Floats, interval, resample_weights
 from arbitrage.evaluation.csvs import write_csv
-from arbitrage.study import Curves
+from arbitrage.sections.stages import Curves
 from arbitrage.tables import read_frame
 
 ESCALATE_ABOVE = 0.5

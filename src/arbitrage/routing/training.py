@@ -23,7 +23,7 @@ from arbitrage.routing.dataset import REPORT, TRAIN
 from arbitrage.routing.labels import RoutingError
 from arbitrage.routing.output import whole_directory
 from arbitrage.routing.trainer import Example, Progress, RightPadding, RouterTrainer, class_loss, ordinal_loss
-from arbitrage.study import RouterTraining
+from arbitrage.sections.routing import RouterTraining
 from arbitrage.tables import read_frame
 
 SETTINGS = "settings.json"

@@ -19,9 +19,9 @@ from arbitrage.engines.protocols import (
     IncrementalGenerator,
     IncrementalScorer,
 )
+from arbitrage.sections.stages import Generation
 from arbitrage.speculation.policies import Policy, confidence_score, decide, random_score
 from arbitrage.speculation.tree import Bounds, Contexts, Node, Question
-from arbitrage.study import Generation
 
 
 @dataclass(slots=True)

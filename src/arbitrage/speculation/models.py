@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from arbitrage.engines.protocols import GREEDY, AuthoredStep, GeneratedStep, Generator, Sampling, Scorer
+from arbitrage.sections.stages import Generation
 from arbitrage.speculation.tree import Bounds, Contexts, Node
-from arbitrage.study import Generation
 
 
 @dataclass

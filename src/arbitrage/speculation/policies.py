@@ -21,8 +21,8 @@ import math
 from dataclasses import dataclass
 
 from arbitrage.engines.protocols import GeneratedStep, ScoreError
+from arbitrage.sections.stages import PolicyName
 from arbitrage.speculation.tree import Node
-from arbitrage.study import PolicyName
 
 
 @dataclass(frozen=True, slots=True)

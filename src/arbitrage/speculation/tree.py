@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from arbitrage.engines.protocols import AuthoredStep, FinishReason, Ids, Prompting
-from arbitrage.study import Generation
+from arbitrage.sections.stages import Generation
 
 
 @dataclass(frozen=True, slots=True)

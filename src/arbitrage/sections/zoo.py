@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from arbitrage.section import Section
+from arbitrage.sections.base import Section
 
 
 class LanguageModelSize(Section):

@@ -1,4 +1,4 @@
-"""What every part of the configuration is made of (`arbitrage.study`, `arbitrage.zoo`)."""
+"""What every part of the configuration is made of (`arbitrage.study`)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,35 @@
+"""The questions: those that are labelled, and the benchmarks."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from arbitrage.sections.base import Count, Section
+
+
+class Questions(Section):
+    """The questions whose steps are labelled for the router (paper: 30,000 of NuminaMath-CoT, stratified by source)."""
+
+    source: Literal["lab", "numina"] = Field("lab", description="`lab`: generated; `numina`: NuminaMath-CoT's columns")
+    path: str | None = Field(None, description="Local JSONL or Parquet with NuminaMath's columns, instead of the hub")
+    dataset: str = Field("AI-MO/NuminaMath-CoT", description="Hub data set for `numina`")
+    revision: str | None = Field(None, description="Commit of the hub data set")
+    pool: Count = Field(6000, description="Rows the lab generates to sample from; unused by `numina`")
+    sample: Count = Field(2000, description="Questions to sample, by largest remainder over `source`")
+    overlap_ngram: Count = Field(
+        13, description="A question sharing a word n-gram of this length with a benchmark goes"
+    )
+
+
+class Benchmark(Section):
+    """Evaluation questions."""
+
+    source: Literal["lab500", "labolympiad", "math500", "olympiadbench"] = Field(description="Which benchmark")
+    path: str | None = Field(
+        None, description="Local JSONL or Parquet with the benchmark's columns, instead of the hub"
+    )
+    dataset: str | None = Field(None, description="Hub data set, where not the benchmark's own")
+    revision: str | None = Field(None, description="Commit of the hub data set")
+    limit: Count | None = Field(None, description="Use a seeded sample of this many questions; all if absent")

@@ -1,0 +1,46 @@
+"""What writes steps: the draft and target models, and the engines that run them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from arbitrage.sections.base import Count, Name, Section
+
+
+class Quantise(Section):
+    """Make this model from another one by rounding its linear weights group-wise to few bits."""
+
+    model: Name = Field(description="The model (a key of `models`) whose weights are rounded")
+    bits: int = Field(ge=2, le=8, description="Bits a weight")
+    group_size: Count = Field(64, description="Weights that share one scale")
+
+
+class Model(Section):
+    """A draft or target model: a local directory or a hub id with a pinned revision, or made by quantisation."""
+
+    path: str | None = Field(None, description="Local directory, or hub id (owner/name)")
+    revision: str | None = Field(None, description="Commit of the hub repository; required for a hub id")
+    quantise: Quantise | None = Field(None, description="Instead of `path`: round another model's weights")
+    engine: Literal["transformers"] = Field("transformers", description="What runs the model")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Type of weights and activations")
+    device: str = Field("cpu", description="torch device of the model: cpu, cuda, cuda:1 ...")
+    batch_size: Count = Field(64, description="Contexts decoded together; part of what makes results repeatable")
+    system_prompt: str | None = Field(None, description="System message of the chat template; none if absent")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Model:
+        if (self.path is None) == (self.quantise is None):
+            raise ValueError("give exactly one of `path` and `quantise`")
+        return self
+
+
+class Pair(Section):
+    """A draft and a target that take turns."""
+
+    draft: Name = Field(description="A key of `models`")
+    target: Name = Field(description="A key of `models`")
+    latency: bool = Field(
+        True, description="Measure latency for this pair (pointless where weights are only rounded in place)"
+    )

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from arbitrage.evaluation.grading import extract_answer, grade
+from arbitrage.evaluation.extraction import extract_answer
+from arbitrage.evaluation.grading import grade
 
 
 @pytest.mark.parametrize(

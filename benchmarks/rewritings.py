@@ -4,7 +4,7 @@ The rewritings are made by rules on the text, without the grader's own parsing, 
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 
 from arbitrage.evaluation.extraction import split_outside
@@ -182,10 +182,8 @@ def _sequence(left: str, inside: str, right: str) -> Iterator[str]:
     yield from (left + ",".join(entries) + right, left + " , ".join(entries) + right)
     yield f"\\left{left}{', '.join(entries)}\\right{right}"
     yield f"\\bigl{left}{',~'.join(entries)}\\bigr{right}"
-    changed: dict[int, str] = {}
-    for position, entry in enumerate(entries):
-        changed |= {position: other for other in list(_of_one(entry))[:2] if "=" not in other}
-    yield left + ", ".join(changed.get(position, entry) for position, entry in enumerate(entries)) + right
+    others = [[other for other in _of_one(entry) if "=" not in other] for entry in entries]
+    yield left + ", ".join(other[0] if other else entry for entry, other in zip(entries, others, strict=True)) + right
 
 
 def _expression(text: str) -> Iterator[str]:
@@ -205,6 +203,7 @@ def _misses(text: str) -> Iterator[str]:
     numbers = list(re.finditer(r"(?<![_^{}\d.t])\d+(?![\d}])|(?<=\{)\d+(?=\})", text))
     for match in numbers[:2]:
         yield text[: match.start()] + str(int(match.group()) + 1) + text[match.end() :]
+        yield text[: match.start()] + str(int(match.group()) + 20) + text[match.end() :]
     if numbers and numbers[-1].group() != "1":
         match = numbers[-1]
         yield text[: match.start()] + str(int(match.group()) * 10 + 1) + text[match.end() :]
@@ -232,6 +231,3 @@ def _misses(text: str) -> Iterator[str]:
 def _other_ends(left: str, inside: str, right: str) -> Iterator[str]:
     turn: dict[str, str] = {"(": "[", "[": "(", ")": "]", "]": ")"}
     yield from (turn[left] + inside + right, left + inside + turn[right], turn[left] + inside + turn[right])
-
-
-REWRITINGS: dict[str, Callable[[list[str]], list[str]]] = {"equivalent": equivalents, "wrong": wrongs}

@@ -20,11 +20,14 @@ ENOUGH_DECIMALS = 5  # an answer rounded to so many places stands for the value 
 
 _HUGE = re.compile(r"\d{201}|\^\{?\d*\^|\^\{?\d{5}|!!|\d{4}!")
 _NAME = re.compile(
-    r"(?:([a-zA-Z]|\\[a-zA-Z]+)(?:_(?:\w|\{[^{}]*\}))?'*(\([a-z](?:,[a-z])*\))?|\\angle ?[A-Z_{}\d ]+|\([a-zA-Z](?:,[a-zA-Z])+\))"
+    r"(?:([a-zA-Z]|\\[a-zA-Z]+)(?:_(?:\w|\{[^{}]*\}))?'*(\([a-z](?:,[a-z])*\))?"
+    r"|\\angle ?[A-Z_{}\d ]+|\([a-zA-Z](?:,[a-zA-Z])+\))"
 )
 _MATRIX = re.compile(r"\\begin\{pmatrix\}(.*)\\end\{pmatrix\}")
 _WORD = re.compile(r"\\text\{\(?([^{}\d]*?)\)?\}|\(?([A-F]|[A-Za-z]{3,}(?: [a-z]+)*)\)?")
 _BASE = re.compile(r"(\w+?)_\{?(\d+)\}?")
+_CHAIN = re.compile(r"([^<>=]+?) ?(<|\\le) ?[a-zA-Z] ?(<|\\le) ?([^<>=]+)")
+_BOUND = re.compile(r"[a-zA-Z] ?(<|>|\\le|\\ge) ?([^<>=]+)")
 _ENTRY = re.compile(r"\\in(?![a-z])")
 
 
@@ -47,7 +50,8 @@ def _equal(answer: str, gold: str, unit: str | None, tolerance: float) -> bool:
     if key(answer) == key(gold):
         return True
     (name, value), (gold_name, gold_value) = _named(answer), _named(gold)
-    if name and gold_name and not _same_name(name, gold_name):
+    other_form = "=" in value + gold_value and "," not in answer + gold
+    if other_form or (name and gold_name and not _same_name(name, gold_name)):
         return _single(answer, gold, unit, tolerance)  # two equations, perhaps in another order
     return _shaped(value, gold_value, unit, tolerance)
 
@@ -71,6 +75,8 @@ def _shaped(answer: str, gold: str, unit: str | None, tolerance: float) -> bool:
         other = _MATRIX.fullmatch(answer)
         return other is not None and _same_entries(_entries(other[1]), _entries(matrix[1]), same)
     entries, gold_entries = _bracketed(answer), _bracketed(gold)
+    if gold_entries is not None and len(gold_entries) == 2 and (interval := _as_interval(answer)):
+        answer, entries = interval, _bracketed(interval)
     if gold_entries is not None:
         if entries is None and gold[0] == "(" and gold[-1] == ")" and not re.search(r"[<>]|\\[lg]e", answer):
             entries = split_outside(answer, ",")  # a tuple without its brackets
@@ -90,7 +96,8 @@ def _single(answer: str, gold: str, unit: str | None, tolerance: float) -> bool:
     """Whether two single expressions are equal, words and units included."""
     word, gold_word = _word(answer), _word(gold)
     if gold_word is not None:
-        return word == gold_word
+        choice = len(gold_word) == 1 and re.fullmatch(r"\(?([a-z])\)?", answer)  # a choice's letter in lower case
+        return (choice[1] if choice else word) == gold_word
     if (base := _BASE.fullmatch(key(gold))) and (digits := re.fullmatch(r"(\w+?)(?:_\{?(\d+)\}?)?", key(answer))):
         return digits[1] == base[1] and digits[2] in (None, base[2])  # the question says the base
     (value, ours), (gold_value, theirs) = without_unit(answer), without_unit(gold)
@@ -170,6 +177,20 @@ def _bracketed(text: str) -> list[str] | None:
     return entries if len(entries) > 1 else None
 
 
+def _as_interval(text: str) -> str | None:
+    """ "-2 \\le x < 7" is "[-2,7)", "x > 3" is "(3,\\infty)"; None for anything else."""
+    if match := _CHAIN.fullmatch(text):
+        low, left, right, high = match.groups()
+        return f"{'(' if left == '<' else '['}{low},{high}{')' if right == '<' else ']'}"
+    if match := _BOUND.fullmatch(text):
+        relation, bound = match.groups()
+        closed = relation.startswith("\\")
+        if relation in ("<", "\\le"):
+            return f"(-\\infty,{bound}{']' if closed else ')'}"
+        return f"{'[' if closed else '('}{bound},\\infty)"
+    return None
+
+
 def _entries(matrix: str) -> list[list[str]]:
     rows = [row for row in re.split(r"\\\\(?:\[[^\]]*\])?", matrix) if row.strip()]
     return [[plain(entry) for entry in row.split("&")] for row in rows]
@@ -191,7 +212,12 @@ def _word(text: str) -> str | None:
 
 
 def _for_parser(text: str) -> str:
-    """An expression as math-verify reads it best: no commas in numbers, `3m` no metres, `1/3` in brackets a fraction."""
+    """An expression as math-verify reads it best: `3m` is not metres, `2(1/3)` no mixed number, `n` is a term."""
     text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text.replace("^\\circ", ""))
     text = re.sub(r"(?<![\w}^])(\d+)/(\d+)(?![\w{!^])", r"\\frac{\1}{\2}", text)
-    return re.sub(r"(?<=\d) ?(?=[a-z](?![a-z]))", r"\\cdot ", text)
+    text = re.sub(r"^\(([a-zA-Z])\)$", r"\1", text)
+    text = re.sub(r"(?<![_\d.])([\d.]+)(?=\()", r"\1\\cdot ", text)
+    text = re.sub(r"(?<=\d) ?(?=[a-z](?![a-z]))", r"\\cdot ", text)
+    return (
+        text + "+0" if re.search(r"(?<![a-zA-Z\\])[a-zA-Z]$", text) and not re.search(r"[=<>,]|\\[lg]e", text) else text
+    )

@@ -33,7 +33,8 @@ _TEX = r"\\frac ?(?:(\d)|\{([+-]?\d{1,200})\}) ?(?:(\d)|\{(\d{1,200})\})"
 _FRACTION = re.compile(rf"([+-]?)(?:([+-]?\d{{1,200}})/(\d{{1,200}})|{_TEX})")
 _MIXED = re.compile(rf"([+-]?)(\d{{1,200}})(?: (\d{{1,200}})/(\d{{1,200}})| ?{_TEX})")
 _UNIT = re.compile(
-    r"(.*?[\w})\]^])\s*(?:\\text\s*\{([^{}]*)\}\.?(?:\^\{?(\d)\}?)?|(?<=[\d} ])([a-z]{1,12}(?:/[a-z]+)?)(?:\^\{?(\d)\}?)?)"
+    r"(.*?[\w})\]^])\s*(?:\\text\s*\{([^{}]*)\}\.?(?:\^\{?(\d)\}?)?"
+    r"|(?<=[\d} ])([a-z]{1,12}(?:/[a-z]+)?)(?:\^\{?(\d)\}?)?)"
 )
 _UNITS = {
     "in": "inch inches", "ft": "foot feet", "yd": "yard yards", "mi": "mile miles", "mm": "millimeter millimeters",
@@ -51,7 +52,7 @@ def plain(text: str) -> str:
     One space is left between two digits ("1 3/4" is not "13/4") and after a LaTeX command.
     """
     for pattern, replacement in _SPELLINGS:
-        text = pattern.sub(replacement, text)  # type: ignore[arg-type]  # a text or a function of the match
+        text = pattern.sub(replacement, text)
     text = _SPACES.sub(" ", _DROPPED.sub(" ", text)).strip().rstrip(".;,").strip()
     text = re.sub(r"([\^_])\{(\w)\}", r"\1\2", text)
     text = re.sub(r"(\\text) *\{ *([^{}]*?) *\}", r"\1{\2}", text)

@@ -80,8 +80,8 @@ def math500(settings: Benchmark, seed: int) -> Iterator[Row]:
 def olympiadbench(settings: Benchmark, seed: int) -> Iterator[Row]:
     """OlympiadBench (its own columns; `context`, `unit` and `error` may be absent or null).
 
-    `grading` holds tolerance (the column `error`, absolute) where there is one; answer_type and unit
-    are for the reader.
+    `grading` holds tolerance (the column `error`, absolute) and unit where there are any (an answer in another unit
+    is wrong); answer_type is for the reader.
     """
     dataset = settings.dataset or OLYMPIADBENCH
     for where, raw in _rows(settings.path, dataset, settings.revision, "train", OLYMPIADBENCH_CONFIG):

@@ -1,0 +1,138 @@
+"""`arbitrage check`: each thing that would stop a study is found before it starts, and named with its remedy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
+from typer.testing import CliRunner
+
+from arbitrage.cli import app
+from arbitrage.loading import validate_config
+from arbitrage.preflight import hub, models
+from arbitrage.preflight.data import data_findings
+from arbitrage.preflight.findings import Finding
+from arbitrage.preflight.models import Load, model_findings
+from arbitrage.study import Study
+from tests.tiny_models import build_causal, build_classifier
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("checkpoints")
+    return {
+        "draft": str(build_causal(folder / "draft")),
+        "target": str(build_causal(folder / "target", seed=1)),
+        "prm": str(build_classifier(folder / "prm")),
+    }
+
+
+def study_of(checkpoints: dict[str, str], **changes: Any) -> Study:
+    config: dict[str, Any] = {
+        "study": "checked",
+        "models": {"draft": {"path": checkpoints["draft"]}, "target": {"path": checkpoints["target"]}},
+        "pairs": {"pair": {"draft": "draft", "target": "target"}},
+        "prm": {"path": checkpoints["prm"]},
+        "benchmarks": {"lab500": {"source": "lab500", "limit": 5}},
+        "generation": {"max_tokens": 200},
+    }
+    return validate_config(config | changes, check_paths=False)
+
+
+def found(findings: list[Finding], verdict: str) -> list[str]:
+    return [f"{finding.subject}: {finding.detail}" for finding in findings if finding.verdict == verdict]
+
+
+def test_a_study_that_can_run_has_no_fault_and_no_warning(checkpoints: dict[str, str]) -> None:
+    findings = list(model_findings(study_of(checkpoints), ["What is 3 + 4?"]))
+    assert {finding.subject for finding in findings} == {"models.draft", "models.target", "prm"}
+    assert {finding.verdict for finding in findings} == {"ok"}
+
+
+def test_a_missing_chat_template_is_a_fault_of_that_model(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    bare = build_causal(tmp_path / "bare")
+    (bare / "chat_template.jinja").unlink()
+    (fault,) = found(list(model_findings(study_of(checkpoints | {"draft": str(bare)}), ["a"])), "fault")
+    assert fault.startswith("models.draft") and "template" in fault
+
+
+def test_a_context_too_short_for_prompt_and_solution_is_a_warning_with_the_length_that_fits(
+    checkpoints: dict[str, str],
+) -> None:
+    warnings = found(list(model_findings(study_of(checkpoints, generation={"max_tokens": 4000}), ["ab"])), "warning")
+    assert len(warnings) == 2 and all("context is 1,024" in warning for warning in warnings)
+
+
+def test_a_prompt_longer_than_the_context_is_a_fault(checkpoints: dict[str, str]) -> None:
+    faults = found(list(model_findings(study_of(checkpoints), ["a" * 1100])), "fault")
+    assert len(faults) == 2 and all("the longest prompt" in fault for fault in faults)
+
+
+def test_a_weight_file_that_the_index_lists_but_is_not_there_counts_as_no_weights(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").write_bytes(b"0" * 10)
+    assert hub.weight_bytes(tmp_path) == 10
+    index = {"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert hub.weight_bytes(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [
+        (GatedRepoError, "accept its licence"),
+        (RevisionNotFoundError, "no such revision"),
+        (RepositoryNotFoundError, "no such repository"),
+        (OfflineModeIsEnabled, "HF_HUB_OFFLINE"),
+    ],
+)
+def test_the_hubs_refusals_are_told_apart(
+    kind: type[Exception], remedy: str, checkpoints: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise kind.__new__(kind)
+
+    monkeypatch.setattr(hub.HfApi, "model_info", refuse)
+    study = study_of(checkpoints | {"draft": "some/model"})
+    (fault,) = found(list(model_findings(study, ["a"])), "fault")
+    assert "some/model" in fault and remedy in fault
+
+
+@pytest.mark.parametrize(("total", "verdict"), [(80.0, "ok"), (20.0, "warning"), (10.0, "fault"), (None, "warning")])
+def test_the_models_of_a_device_are_added_up(
+    total: float | None, verdict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "device_memory", lambda device: total)
+    gib = 2**30
+    loads = [Load("models.draft", "cuda:0", 2 * gib, gib), Load("prm", "cuda:0", 14 * gib, 4 * gib)]
+    (finding,) = models._memory([*loads, Load("models.target", "cpu", 100 * gib, 0)])
+    assert (
+        finding.verdict == verdict and "16.0 GiB of weights" in finding.detail and "models.target" not in str(finding)
+    )
+
+
+def test_another_number_of_rows_than_the_benchmark_has_is_a_warning(
+    checkpoints: dict[str, str], tmp_path: Path
+) -> None:
+    row = {"problem": "1+1?", "solution": "2", "answer": "2", "subject": "Algebra", "unique_id": "a"}
+    (tmp_path / "short.jsonl").write_text(json.dumps(row) + "\n")
+    source = {"source": "math500", "path": str(tmp_path / "short.jsonl")}
+    findings, problems = data_findings(study_of(checkpoints, benchmarks={"math500": source}))
+    assert problems == ["1+1?"] and "math500 has 500" in found(findings, "warning")[0]
+
+
+def test_a_benchmark_row_without_an_answer_is_a_fault(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    row = {"problem": "1+1?", "solution": "2", "answer": "", "subject": "Algebra", "unique_id": "a"}
+    (tmp_path / "empty.jsonl").write_text(json.dumps(row) + "\n")
+    source = {"source": "math500", "path": str(tmp_path / "empty.jsonl")}
+    findings, problems = data_findings(study_of(checkpoints, benchmarks={"math500": source}))
+    assert not problems and "'answer'" in found(findings, "fault")[0]
+
+
+@pytest.mark.models
+def test_the_command_says_that_the_lab_is_ready() -> None:
+    result = CliRunner().invoke(app, ["check", "--study", "config.yaml"])
+    assert result.exit_code == 0, result.output
+    assert "ready to run" in result.output and "fault " not in result.output

@@ -1,21 +1,4 @@
 # Paired draft and target steps from the same context, scored by the PRM (paper, section 4.1), in shards.
-rule quantise:
-    output:
-        directory(f"{OUT}/models/{{model}}"),
-    log:
-        f"{OUT}/logs/quantise/{{model}}.log",
-    benchmark:
-        f"{OUT}/benchmarks/quantise/{{model}}.tsv"
-    conda:
-        "../envs/training.yaml"
-    params:
-        reads=lambda w: STUDY.reads(f"models.{w.model}", f"models.{STUDY.models[w.model].quantise.model}"),
-    message:
-        "Round the weights for {wildcards.model}"
-    shell:
-        "arbitrage quantise --model {wildcards.model} --out {output} 2>&1 | tee {log}"
-
-
 rule steps_shard:
     input:
         questions=rules.questions.output.table,

@@ -32,7 +32,8 @@ def test_the_lock_satisfies_every_dependency(line: str) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "envs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_an_environment_pins_what_the_lock_pins(path: Path) -> None:
     pins = [Requirement(line) for line in yaml.safe_load(path.read_text())["dependencies"][-1]["pip"]]
-    known = {pin.name: str(pin.specifier) for pin in pins if pin.name != "vllm"}
+    own = {"vllm", "llmcompressor", *(["transformers"] if path.stem == "gptq" else [])}  # what only this job needs
+    known = {pin.name: str(pin.specifier) for pin in pins if pin.name not in own}
     assert known == {name: f"=={PINS[canonicalize_name(name)]}" for name in known}
     assert path.with_suffix(".post-deploy.sh").exists()
 

@@ -13,10 +13,10 @@ from arbitrage.lab.cards import file_sha256
 from arbitrage.lab.families import SEPARATOR
 from arbitrage.lab.generation import context_ids, continue_texts, load_language_model, load_tokenizer, split_steps
 from arbitrage.lab.prm import area_under_curve, train_prm
-from arbitrage.lab.quantise import quantise_directory, round_to_bits
 from arbitrage.lab.source import lab_questions
 from arbitrage.lab.tokenizer import ADDED, BOS, VOCABULARY_SIZE, build_tokenizer
 from arbitrage.lab.training import Schedule, train_language_model
+from arbitrage.quantisation.rounding import quantise_directory, round_to_bits
 
 ZOO = Path(__file__).parents[2] / "src" / "arbitrage" / "lab" / "zoo"
 

@@ -54,18 +54,6 @@ def questions(
 
 
 @app.command()
-def quantise(study: StudyPath, model: Annotated[str, typer.Option(help="A key of `models`")], out: Out) -> None:
-    """Round another model's linear weights group-wise to few bits."""
-    from arbitrage.lab.quantise import quantise_directory
-
-    with stage("quantise", study, [], [out]) as run:
-        recipe = run.study.models[model].quantise
-        if recipe is None:
-            raise typer.BadParameter(f"models.{model} has no `quantise`; nothing to make")
-        quantise_directory(Path(run.study.model_path(recipe.model)), out, recipe.bits, recipe.group_size)
-
-
-@app.command()
 def steps(study: StudyPath, pair: PairName, shard: Shard, questions: QuestionsPath, out: Out) -> None:
     """Label one shard: draft and target continue each context, the PRM scores both."""
     with stage("steps", study, [questions], [out]) as run:

@@ -14,8 +14,8 @@ import torch
 from arbitrage.lab.cards import write_cards
 from arbitrage.lab.checker import check_answer, check_step
 from arbitrage.lab.generation import context_ids, continue_texts, load_language_model, load_tokenizer, split_steps
-from arbitrage.lab.quantise import quantise_directory
 from arbitrage.lab.source import Benchmark, LabRow, benchmark_questions
+from arbitrage.quantisation.rounding import quantise_directory
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

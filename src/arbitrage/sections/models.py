@@ -10,11 +10,26 @@ from arbitrage.sections.base import Count, Name, Section
 
 
 class Quantise(Section):
-    """Make this model from another one by rounding its linear weights group-wise to few bits."""
+    """Make this model from another one: weights in few bits."""
 
-    model: Name = Field(description="The model (a key of `models`) whose weights are rounded")
-    bits: int = Field(ge=2, le=8, description="Bits a weight")
-    group_size: Count = Field(64, description="Weights that share one scale")
+    model: Name = Field(description="The model (a key of `models`) that is quantised")
+    method: Literal["round", "gptq", "gguf"] = Field(
+        "round",
+        description="`round`: nearest level, stored as full-precision weights; `gptq`: calibrated and packed, by "
+        "llm-compressor; `gguf`: by llama.cpp's tools, then unpacked",
+    )
+    bits: int | None = Field(None, ge=2, le=8, description="Bits a weight; for `round` and `gptq`")
+    group_size: Count = Field(64, description="Weights that share one scale; for `round` and `gptq`")
+    calibration: Count = Field(256, description="Labelling questions `gptq` is calibrated on, with their solutions")
+    gguf_type: str | None = Field(None, description="llama.cpp's name of the type, such as Q3_K_L; for `gguf`")
+
+    @model_validator(mode="after")
+    def _method_has_its_size(self) -> Quantise:
+        if self.method == "gguf" and self.gguf_type is None:
+            raise ValueError("method gguf needs `gguf_type`, such as Q3_K_L")
+        if self.method != "gguf" and self.bits is None:
+            raise ValueError(f"method {self.method} needs `bits`, 2 to 8")
+        return self
 
 
 class Model(Section):

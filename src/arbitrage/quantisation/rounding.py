@@ -41,7 +41,7 @@ def quantise_directory(src: Path, dst: Path, bits: int, group_size: int) -> None
 
 def main() -> None:
     """Write a low-bit copy of a model."""
-    parser = argparse.ArgumentParser(prog="python -m arbitrage.lab.quantise", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m arbitrage.quantisation.rounding", description=main.__doc__)
     parser.add_argument("--model", type=Path, required=True, help="model directory to copy")
     parser.add_argument("--out", type=Path, required=True, help="directory to write")
     parser.add_argument("--bits", type=int, required=True, help="2..8")

@@ -1,0 +1,45 @@
+# Models made from others in few bits. GPTQ's library wants an older transformers, so it has an environment of its own.
+def made_by(*methods):
+    """A pattern for the names of models that one of `methods` makes; one that fits nothing where there are none."""
+    names = [name for name, model in STUDY.models.items() if model.quantise and model.quantise.method in methods]
+    return "|".join(names) or "(?!)"
+
+
+rule quantise:
+    output:
+        directory(f"{OUT}/models/{{model}}"),
+    log:
+        f"{OUT}/logs/quantise/{{model}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/quantise/{{model}}.tsv"
+    wildcard_constraints:
+        model=made_by("round", "gguf"),
+    conda:
+        "../envs/training.yaml"
+    params:
+        reads=lambda w: STUDY.reads(f"models.{w.model}", f"models.{STUDY.models[w.model].quantise.model}"),
+    message:
+        "Quantise {wildcards.model}"
+    shell:
+        "arbitrage quantise --model {wildcards.model} --out {output} 2>&1 | tee {log}"
+
+
+rule quantise_gptq:
+    input:
+        questions=rules.questions.output.table,
+    output:
+        directory(f"{OUT}/models/{{model}}"),
+    log:
+        f"{OUT}/logs/quantise/{{model}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/quantise/{{model}}.tsv"
+    wildcard_constraints:
+        model=made_by("gptq"),
+    conda:
+        "../envs/gptq.yaml"
+    params:
+        reads=lambda w: STUDY.reads(f"models.{w.model}", f"models.{STUDY.models[w.model].quantise.model}", "seed"),
+    message:
+        "Quantise {wildcards.model} with GPTQ"
+    shell:
+        "arbitrage quantise --model {wildcards.model} --questions {input.questions} --out {output} 2>&1 | tee {log}"

@@ -1,0 +1,64 @@
+"""Commands that make a checkpoint from another: low-bit copies, and GGUF files as ordinary directories."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from arbitrage.cli.common import Out, StudyPath, stage
+
+app = typer.Typer()
+
+
+@app.command()
+def quantise(
+    study: StudyPath,
+    model: Annotated[str, typer.Option(help="A key of `models`")],
+    out: Out,
+    questions: Annotated[
+        Path | None, typer.Option(help="The labelling questions; what `method: gptq` is calibrated on")
+    ] = None,
+) -> None:
+    """Make a model of the study from another one, in few bits."""
+    from arbitrage.engines.checkpoints import resolve
+
+    with stage("quantise", study, [questions] if questions else [], [out]) as run:
+        recipe = run.study.models[model].quantise
+        if recipe is None:
+            raise typer.BadParameter(f"models.{model} has no `quantise`; nothing to make")
+        origin = run.study.models[recipe.model]
+        source = resolve(run.study.model_path(recipe.model), origin.revision)
+        if recipe.method == "gguf":
+            from arbitrage.quantisation.gguf import quantise_gguf
+
+            assert recipe.gguf_type is not None
+            quantise_gguf(source, out, recipe.gguf_type)
+            return
+        assert recipe.bits is not None
+        if recipe.method == "gptq":
+            from arbitrage.quantisation.gptq import quantise_gptq
+            from arbitrage.tables import read_table
+
+            if questions is None:
+                raise typer.BadParameter("method gptq is calibrated on the labelling questions: give --questions")
+            rows = read_table(questions, "questions")[: recipe.calibration]
+            texts = [f"{row['problem']}\n{row['solution']}" for row in rows]
+            quantise_gptq(source, out, recipe.bits, recipe.group_size, texts, run.study.seed)
+        else:
+            from arbitrage.quantisation.rounding import quantise_directory
+
+            quantise_directory(source, out, recipe.bits, recipe.group_size)
+
+
+@app.command("unpack-gguf")
+def unpack_gguf(
+    gguf: Annotated[Path, typer.Option(help="A GGUF file of a causal language model")],
+    out: Out,
+    dtype: Annotated[str, typer.Option(help="Type of the weights written: float16, bfloat16 or float32")] = "float16",
+) -> None:
+    """Write the model in a GGUF file as an ordinary Hugging Face directory, which every engine reads."""
+    from arbitrage.quantisation.gguf import unpack
+
+    unpack(gguf, out, dtype=dtype)

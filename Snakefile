@@ -1,10 +1,11 @@
 # The whole study: questions -> steps -> labels -> router -> trajectories -> latency -> curves -> figures -> report.
 # The logic is in the package `arbitrage`; a rule names what a stage reads and writes and calls one command of it.
+from functools import partial
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from arbitrage import loading, running
+from arbitrage import demand, loading, running
 
 
 configfile: "config.yaml"
@@ -18,6 +19,22 @@ loading.announce(STUDY)
 
 
 include: "rules/common.smk"
+
+
+# On a cluster these run where Snakemake runs: they take seconds, or need the network (questions and benchmarks).
+localrules:
+    all,
+    benchmark,
+    questions,
+    steps,
+    trajectories,
+    router_quality,
+    cost_model,
+    figure,
+    table,
+    figures,
+    pictures,
+    report,
 
 
 wildcard_constraints:

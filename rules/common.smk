@@ -24,3 +24,12 @@ def quantised(*pairs):
 def curve_file(kind):
     """Where the curves called `kind` go."""
     return f"{OUT}/curves/{kind}.csv"
+
+
+def resources_of(stage):
+    """What a job of `stage` asks a cluster for: each resource as a function of wildcards and attempt."""
+    return {name: partial(_resource, stage, name) for name in demand.RESOURCES}
+
+
+def _resource(stage, name, wildcards, attempt):
+    return demand.resources(STUDY, stage, wildcards.get("pair"), attempt)[name]

@@ -15,6 +15,8 @@ rule curves:
         kind="|".join(CURVES),
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **resources_of("small"),
     params:
         reads=STUDY.reads("seed", "curves"),
     message:
@@ -38,6 +40,8 @@ rule accuracy_latency:
         f"{OUT}/benchmarks/accuracy_latency.tsv"
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **resources_of("small"),
     params:
         reads=STUDY.reads("seed", "curves"),
     message:

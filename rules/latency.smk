@@ -1,4 +1,4 @@
-# The live decoder against the clock. It takes every core, so that nothing runs beside it.
+# The live decoder against the clock. It takes every core (on a cluster a whole node), so that nothing runs beside it.
 
 
 rule latency:
@@ -16,7 +16,9 @@ rule latency:
     priority: -1  # after all other work, when the machine is quiet
     conda:
         "../envs/training.yaml"
-    threads: workflow.cores
+    threads: workflow.cores if workflow.local_exec else 1
+    resources:
+        **resources_of("latency"),
     params:
         reads=lambda w: reads_pair(
             w.pair, "latency.questions", "latency.acceptances", "latency.warmup", "router.device"

@@ -16,6 +16,8 @@ rule quantise:
         model=made_by("round", "gguf"),
     conda:
         "../envs/training.yaml"
+    resources:
+        **resources_of("quantise"),
     params:
         reads=lambda w: STUDY.reads(f"models.{w.model}", f"models.{STUDY.models[w.model].quantise.model}"),
     message:
@@ -37,6 +39,8 @@ rule quantise_gptq:
         model=made_by("gptq"),
     conda:
         "../envs/gptq.yaml"
+    resources:
+        **resources_of("quantise"),
     params:
         reads=lambda w: STUDY.reads(f"models.{w.model}", f"models.{STUDY.models[w.model].quantise.model}", "seed"),
     message:

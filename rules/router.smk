@@ -13,6 +13,8 @@ rule dataset:
         f"{OUT}/benchmarks/dataset/{{pair}}-{{variant}}.tsv"
     conda:
         "../envs/training.yaml"
+    resources:
+        **resources_of("dataset"),
     params:
         reads=lambda w: STUDY.reads(
             "seed", "dataset", f"router.variants.{w.variant}", "router.init", "prm", "generation.separator"
@@ -34,6 +36,8 @@ rule router:
         f"{OUT}/benchmarks/router/{{pair}}-{{variant}}.tsv"
     conda:
         "../envs/training.yaml"
+    resources:
+        **resources_of("router"),
     params:
         reads=lambda w: STUDY.reads(
             "seed",
@@ -64,6 +68,8 @@ rule heldout:
         f"{OUT}/benchmarks/heldout/{{pair}}-{{variant}}.tsv"
     conda:
         "../envs/training.yaml"
+    resources:
+        **resources_of("router"),
     params:
         reads=STUDY.reads("study", "threads", "router.device", "router.batch_size"),
     message:

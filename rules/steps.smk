@@ -11,6 +11,8 @@ rule steps_shard:
         f"{OUT}/benchmarks/steps/{{pair}}-{{shard}}.tsv"
     conda:
         "../envs/training.yaml"
+    resources:
+        **resources_of("steps"),
     params:
         reads=lambda w: reads_pair(w.pair, "steps"),
     message:
@@ -22,7 +24,7 @@ rule steps_shard:
 
 rule steps:
     input:
-        expand(f"{OUT}/steps/{{{{pair}}}}/shard-{{shard}}.parquet", shard=range(STUDY.steps.shards)),
+        expand(f"{OUT}/steps/{{{{pair}}}}/shard-{{shard}}.parquet", shard=range(STUDY.steps_shards)),
     output:
         f"{OUT}/steps/{{pair}}.parquet",
     log:

@@ -14,6 +14,8 @@ rule trajectories_shard:
         f"{OUT}/benchmarks/trajectories/{{pair}}-{{benchmark}}-{{shard}}.tsv"
     conda:
         "../envs/training.yaml"
+    resources:
+        **resources_of("trajectories"),
     params:
         reads=lambda w: reads_pair(w.pair, "sweep", "router.device", "router.batch_size"),
         router=lambda w, input: f"--router {input.router}" if NEEDS_ROUTER else "",
@@ -26,9 +28,9 @@ rule trajectories_shard:
 
 rule trajectories:
     input:
-        expand(
-            f"{OUT}/trajectories/{{{{pair}}}}/{{{{benchmark}}}}/shard-{{shard}}.parquet",
-            shard=range(STUDY.sweep.shards),
+        lambda w: expand(
+            f"{OUT}/trajectories/{w.pair}/{w.benchmark}/shard-{{shard}}.parquet",
+            shard=range(STUDY.sweep_shards(w.benchmark)),
         ),
     output:
         f"{OUT}/trajectories/{{pair}}/{{benchmark}}.parquet",

@@ -1,5 +1,6 @@
 """The faults a user can cause or mend: shown as one line, without a traceback."""
 
+from arbitrage.devices import DeviceError
 from arbitrage.engines.protocols import EngineError
 from arbitrage.loading import ConfigError
 from arbitrage.questions.text import QuestionError
@@ -7,4 +8,4 @@ from arbitrage.routing.labels import RoutingError
 from arbitrage.running import StudyBusy
 from arbitrage.tables import TableError
 
-FAULTS = (ConfigError, EngineError, OSError, QuestionError, RoutingError, StudyBusy, TableError)
+FAULTS = (ConfigError, DeviceError, EngineError, OSError, QuestionError, RoutingError, StudyBusy, TableError)

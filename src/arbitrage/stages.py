@@ -60,7 +60,7 @@ def load_cast(study: Study, pair: str, questions: str, router: Path | None) -> S
 
 def label_steps(study: Study, pair: str, shard: int, questions: Path, out: Path) -> dict[str, str]:
     """Stage `steps`: paired steps of one shard of the labelling questions. Returns the models' identities."""
-    rows = _shard(read_table(questions, "questions"), shard, study.steps.shards)
+    rows = _shard(read_table(questions, "questions"), shard, study.steps_shards)
     stored = load_cast(study, pair, "labelling", router=None)
 
     def work(chunk: list[Question], on_round: Callable[[int, int], None]) -> list[dict[str, Any]]:
@@ -77,7 +77,7 @@ def sweep_benchmark(
     study: Study, pair: str, benchmark: str, shard: int, questions: Path, router: Path | None, out: Path
 ) -> dict[str, str]:
     """Stage `trajectories`: the sweep of all policies over one shard of a benchmark, graded."""
-    rows = _shard(read_table(questions, "questions"), shard, study.sweep.shards)
+    rows = _shard(read_table(questions, "questions"), shard, study.sweep_shards(benchmark))
     stored = load_cast(study, pair, benchmark, router)
     gold = {row["question_id"]: row for row in rows}
     thresholds = None if study.sweep.thresholds == "exact" else study.sweep.thresholds

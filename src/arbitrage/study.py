@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from arbitrage.sections.base import Count, Name, Section
 from arbitrage.sections.data import Benchmark, Questions
 from arbitrage.sections.models import Model, Pair
+from arbitrage.sections.resources import Resources
 from arbitrage.sections.routing import Dataset, Router
 from arbitrage.sections.scorers import Prm
 from arbitrage.sections.stages import Curves, Figures, Generation, Latency, Steps, Sweep
@@ -41,6 +42,7 @@ class Study(Section):
     curves: Curves = Curves()
     figures: Figures = Figures()
     zoo: Zoo = Zoo()
+    resources: Resources = Resources()
 
     @property
     def ablation_pair(self) -> str:
@@ -64,6 +66,15 @@ class Study(Section):
     def variants_of(self, pair: str) -> list[str]:
         """Router variants trained for `pair`: all on the ablation pair, the default on the others."""
         return list(self.router.variants) if pair == self.ablation_pair else ["default"]
+
+    @property
+    def steps_shards(self) -> int:
+        """Jobs that label the questions of a pair."""
+        return self.steps.shards_of(self.questions.sample)
+
+    def sweep_shards(self, benchmark: str) -> int:
+        """Jobs that sweep `benchmark` for a pair."""
+        return self.sweep.shards_of(self.benchmarks[benchmark].size)
 
     def reads(self, *keys: str) -> dict[str, Any]:
         """The values at dotted `keys`, for a rule's `params`: changing one of them reruns the rule."""

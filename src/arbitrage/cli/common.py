@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from arbitrage import loading, provenance, running
+from arbitrage import demand, devices, loading, provenance, running
 from arbitrage.study import Study
 
 StudyPath = Annotated[
@@ -41,11 +41,24 @@ class Run:
 
 
 @contextmanager
-def stage(name: str, study: list[Path], inputs: list[Path], outputs: list[Path]) -> Iterator[Run]:
-    """What all stages share: end with the run that started them, and leave a provenance record beside each output."""
+def stage(
+    name: str,
+    study: list[Path],
+    inputs: list[Path],
+    outputs: list[Path],
+    job: demand.Stage | None = None,
+    pair: str | None = None,
+) -> Iterator[Run]:
+    """What all stages share: end with the run that started them, and leave a provenance record beside each output.
+
+    job: the kind of job in `resources` whose GPUs it claims, with the models of `pair`; None where it runs no model.
+    """
     running.watch_parent()
-    started = time.time()
     run = Run(load(study), inputs)
+    if job:
+        alone = job == "latency"  # nobody may use its GPUs while it looks at the clock
+        devices.claim(demand.gpus(run.study, job, pair), share=run.study.resources.share_gpus and not alone)
+    started = time.time()
     for output in outputs:
         output.parent.mkdir(parents=True, exist_ok=True)
     yield run

@@ -56,7 +56,7 @@ def questions(
 @app.command()
 def steps(study: StudyPath, pair: PairName, shard: Shard, questions: QuestionsPath, out: Out) -> None:
     """Label one shard: draft and target continue each context, the PRM scores both."""
-    with stage("steps", study, [questions], [out]) as run:
+    with stage("steps", study, [questions], [out], "steps", pair) as run:
         from arbitrage.stages import label_steps
 
         run.models = label_steps(run.study, pair, shard, questions, out)
@@ -108,7 +108,7 @@ def train_router_command(
     study: StudyPath, dataset: Annotated[Path, typer.Option(help="From `arbitrage dataset`")], out: Out
 ) -> None:
     """Fine-tune a router from its starting checkpoint; goes on where a killed training stopped."""
-    with stage("router", study, [dataset], [out]) as run:
+    with stage("router", study, [dataset], [out], "router") as run:
         from arbitrage.routing.training import train_router
 
         init, revision = run.study.router_init
@@ -134,7 +134,7 @@ def heldout(
     out: Out,
 ) -> None:
     """Score the held-out steps with a trained router."""
-    with stage("heldout", study, [router, dataset], [out]) as run:
+    with stage("heldout", study, [router, dataset], [out], "router") as run:
         from arbitrage.engines.factory import load_router
         from arbitrage.routing.heldout import heldout_rows
         from arbitrage.tables import write_table
@@ -153,7 +153,8 @@ def trajectories(
     router: Annotated[Path | None, typer.Option(help="Directory of a trained router, if that policy is swept")] = None,
 ) -> None:
     """Sweep all policies over one shard of a benchmark, and grade the answers."""
-    with stage("trajectories", study, [questions, *([router] if router else [])], [out]) as run:
+    inputs = [questions, *([router] if router else [])]
+    with stage("trajectories", study, inputs, [out], "trajectories", pair) as run:
         from arbitrage.stages import sweep_benchmark
 
         run.models = sweep_benchmark(run.study, pair, benchmark, shard, questions, router, out)
@@ -167,7 +168,7 @@ def latency(
     out: Out,
 ) -> None:
     """Time the live decoder at batch 1: draft only, target only, RSD and router at several thresholds."""
-    with stage("latency", study, [router], [out]) as run:
+    with stage("latency", study, [router], [out], "latency", pair) as run:
         from arbitrage.timing import measure_latency
 
         run.inputs, run.extra["texts_equal_to_sweep"] = measure_latency(run.study, pair, router, out)

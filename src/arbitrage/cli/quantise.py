@@ -24,7 +24,7 @@ def quantise(
     """Make a model of the study from another one, in few bits."""
     from arbitrage.engines.checkpoints import resolve
 
-    with stage("quantise", study, [questions] if questions else [], [out]) as run:
+    with stage("quantise", study, [questions] if questions else [], [out], "quantise") as run:
         recipe = run.study.models[model].quantise
         if recipe is None:
             raise typer.BadParameter(f"models.{model} has no `quantise`; nothing to make")

@@ -23,6 +23,10 @@ class Questions(Section):
     )
 
 
+# Rows of the whole benchmarks, to reckon the number of jobs with; of olympiadbench as on the hub
+BENCHMARK_SIZES = {"lab500": 500, "labolympiad": 500, "math500": 500, "olympiadbench": 674}
+
+
 class Benchmark(Section):
     """Evaluation questions."""
 
@@ -33,3 +37,9 @@ class Benchmark(Section):
     dataset: str | None = Field(None, description="Hub data set, where not the benchmark's own")
     revision: str | None = Field(None, description="Commit of the hub data set")
     limit: Count | None = Field(None, description="Use a seeded sample of this many questions; all if absent")
+
+    @property
+    def size(self) -> int:
+        """How many questions there are to be expected: `limit`, or all of the benchmark."""
+        whole = BENCHMARK_SIZES[self.source]
+        return min(self.limit or whole, whole)

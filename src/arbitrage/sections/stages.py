@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -21,10 +22,22 @@ class Generation(Section):
     max_step_tokens: Count = Field(512, description="Tokens of one step")
 
 
-class Steps(Section):
-    """Labelling: paired steps along the oracle's own path at threshold 0."""
+class Sharded(Section):
+    """A stage that is cut into jobs: `shards` of them, or as many as `questions_per_job` makes."""
 
     shards: Count = Field(2, description="Jobs the questions are cut into")
+    questions_per_job: Count | None = Field(
+        None, description="Instead of `shards`: the most questions a job works on; the number of jobs follows"
+    )
+
+    def shards_of(self, questions: int) -> int:
+        """Number of jobs for `questions` questions, >= 1."""
+        return math.ceil(questions / self.questions_per_job) if self.questions_per_job else self.shards
+
+
+class Steps(Sharded):
+    """Labelling: paired steps along the oracle's own path at threshold 0."""
+
     chunk: Count = Field(250, description="Questions finished whole, or redone whole, within a shard")
     target_samples: Count = Field(1, description="Target steps a context; their mean score sets the label")
     temperature: float = Field(0.0, ge=0.0, le=2.0, description="Of the samples after the greedy one")
@@ -36,7 +49,7 @@ class Steps(Section):
         return self
 
 
-class Sweep(Section):
+class Sweep(Sharded):
     """Evaluation trajectories."""
 
     policies: list[PolicyName] = Field(
@@ -45,7 +58,6 @@ class Sweep(Section):
     thresholds: Literal["exact"] | list[float] = Field(
         "exact", description="`exact`: every distinct trajectory; a list: only those a listed threshold yields"
     )
-    shards: Count = Field(2, description="Jobs the questions of a benchmark are cut into")
     chunk: Count = Field(50, description="Questions finished whole, or redone whole, within a shard")
 
 

@@ -20,7 +20,7 @@ TEXTS = ["What is 3 + 4?\nWe add 3 and 4.\n\nSo it is 7.\n\n", "Let x = 2.\nThen
 
 @pytest.mark.skipif(HERE, reason="llm-compressor is installed")
 def test_without_llm_compressor_the_remedy_is_named(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="envs/gptq.yaml"):
+    with pytest.raises(EngineError, match=r"envs/gptq\.yaml"):
         quantise_gptq(tmp_path, tmp_path / "out", 4, 16, TEXTS, seed=0)
 
 

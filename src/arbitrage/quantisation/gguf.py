@@ -52,7 +52,12 @@ def unpack(file: Path, dst: Path, tokenizer_from: Path | None = None, dtype: str
         raise EngineError(f"{file}: reading GGUF needs the package gguf (pip install '.[gguf]'): {fault}") from fault
     except (OSError, ValueError, KeyError) as fault:
         raise EngineError(f"{file}: transformers cannot read this GGUF file ({fault})") from fault
-    model.save_pretrained(dst)
+    # What transformers made of the file are ordinary weights, but it refuses to save a model it calls quantised.
+    settings = model.config.to_dict()
+    settings.pop("quantization_config", None)
+    plain = type(model)(type(model.config)(**settings)).to(model.dtype)
+    plain.load_state_dict(model.state_dict())
+    plain.save_pretrained(dst)
     tokenizer.save_pretrained(dst)
 
 

@@ -181,7 +181,7 @@ class SimulatedGenerator:
         self.identity = name
 
     def prompt_ids(self, problem: str) -> Ids:
-        return (hash(problem) % 2**31,)
+        return (len(problem),)
 
     def step_ids(self, text: str) -> Ids:
         return (ord(text[0]),)
@@ -200,7 +200,7 @@ class SimulatedScorer:
         self.identity = name
 
     def input_ids(self, problem: str, history: Sequence[AuthoredStep], step: AuthoredStep) -> Ids:
-        return tuple(ord(each.text[0]) for each in (*history, step)) + (len(problem),)
+        return (len(problem), *(ord(each.text[0]) for each in (*history, step)))
 
     def score(self, inputs: Sequence[Ids]) -> list[float]:
         return [

@@ -24,7 +24,7 @@ PACKAGES = ("torch", "transformers", "vllm", "pyarrow", "pandas", "numpy")
 
 @dataclass(frozen=True)
 class Finding:
-    """One measured number. goal: what was asked for, such as ">= 15"; met: whether it is; both None where nothing was."""
+    """One measured number. goal: what was asked for, such as ">= 15", and whether it is met; None where nothing was."""
 
     measure: str
     value: float
@@ -66,7 +66,8 @@ def processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or "unknown processor"
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown processor")
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "unknown processor")
 
 
 def commit() -> str:

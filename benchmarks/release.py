@@ -23,8 +23,9 @@ def run_at(cast: Cast, questions: Sequence[Question], policy: str, threshold: fl
     ends: dict[str, Node] = {}
     nodes = [Node(question) for question in questions]
     while nodes:
-        drafts = [AuthoredStep("draft", step.text) for step in (written := cast.draft_steps(nodes))]
-        targets = [AuthoredStep("target", step.text) for step in (written_by_target := cast.target_steps(nodes))]
+        by_draft, by_target = cast.draft_steps(nodes), cast.target_steps(nodes)
+        drafts = [AuthoredStep("draft", step.text) for step in by_draft]
+        targets = [AuthoredStep("target", step.text) for step in by_target]
         if policy == "oracle":
             both = cast.prm_scores([*nodes, *nodes], [*drafts, *targets])
             scores = [both[len(nodes) + place] - both[place] for place in range(len(nodes))]
@@ -33,9 +34,9 @@ def run_at(cast: Cast, questions: Sequence[Question], policy: str, threshold: fl
         following = []
         for place, node in enumerate(nodes):
             if decide(POLICIES[policy], scores[place], threshold):
-                after = node.child(targets[place], written_by_target[place].finish_reason)
+                after = node.child(targets[place], by_target[place].finish_reason)
             else:
-                after = node.child(drafts[place], written[place].finish_reason)
+                after = node.child(drafts[place], by_draft[place].finish_reason)
             if cast.bounds.finished(after):
                 ends[node.question.question_id] = after
             else:

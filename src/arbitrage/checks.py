@@ -29,7 +29,7 @@ TIMED_POLICIES = ("draft_only", "target_only", "rsd", "router")
 def study_faults(config: Mapping[str, Any], check_paths: bool) -> list[KeyFault]:
     """Every fault between keys; with `check_paths` also local files and directories that are not there."""
     faults = [*_not_finite(config, ()), *_names(config), *_sweep(config), *_sizes(config), *_devices(config)]
-    return [*faults, *_checkpoints(config, check_paths), *_data(config, check_paths)]
+    return [*faults, *_router_start(config), *_checkpoints(config, check_paths), *_data(config, check_paths)]
 
 
 def _get(config: Any, *path: str, default: Any = None) -> Any:
@@ -159,6 +159,16 @@ def _checkpoints(config: Mapping[str, Any], check_paths: bool) -> Iterator[KeyFa
                 (*owner, name),
                 f"expected a directory, or a hub id (owner/name); {shown(value)} is neither",
             )
+
+
+def _router_start(config: Mapping[str, Any]) -> Iterator[KeyFault]:
+    """Routers start from the PRM only where it is a classifier that reads what they read."""
+    kind = _get(config, "prm", "kind")
+    if kind in ("marks", "token", "judge") and _get(config, "router", "init") is None:
+        yield (
+            ("router", "init"),
+            f"expected a checkpoint for routers to start from, as a PRM of kind {kind} is none; got none",
+        )
 
 
 def _data(config: Mapping[str, Any], check_paths: bool) -> Iterator[KeyFault]:

@@ -59,9 +59,14 @@ class Study(Section):
         return self.models[name].path or f"{self.folder}/models/{name}"
 
     @property
+    def prm_path(self) -> str:
+        """Where the PRM is: its own path, or where the rule `convert_prm` writes it (no model's name begins so)."""
+        return f"{self.folder}/models/_prm" if self.prm.kind == "value-head" else self.prm.path
+
+    @property
     def router_init(self) -> tuple[str, str | None]:
         """The checkpoint routers start from, and its revision: `router.init`, or the PRM."""
-        return (self.router.init, self.router.revision) if self.router.init else (self.prm.path, self.prm.revision)
+        return (self.router.init, self.router.revision) if self.router.init else (self.prm_path, self.prm.revision)
 
     def variants_of(self, pair: str) -> list[str]:
         """Router variants trained for `pair`: all on the ablation pair, the default on the others."""

@@ -22,6 +22,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from arbitrage.engines.process_reward import Qwen2ForProcessRewardModel
 from arbitrage.engines.protocols import EngineError
 
 HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "merges.txt", "vocab.txt", "*.model"]
@@ -42,8 +43,9 @@ HEADS: dict[str, Any] = {
     "ForCausalLM": AutoModelForCausalLM,
     "ForSequenceClassification": AutoModelForSequenceClassification,
     "ForTokenClassification": AutoModelForTokenClassification,
+    "ForProcessRewardModel": Qwen2ForProcessRewardModel,
 }
-Head = Literal["ForCausalLM", "ForSequenceClassification", "ForTokenClassification"]
+Head = Literal["ForCausalLM", "ForSequenceClassification", "ForTokenClassification", "ForProcessRewardModel"]
 
 
 def resolve(path: str | Path, revision: str | None = None) -> Path:

@@ -33,3 +33,20 @@ def step_input_ids(
 def encode(tokenizer: Any, text: str) -> Ids:
     """Ids of a piece of text on its own, without special tokens."""
     return tuple(tokenizer.encode(text, add_special_tokens=False))
+
+
+class StepReader:
+    """`step_input_ids` as a scorer reads it (`scorers.Reader`)."""
+
+    def __init__(self, tokenizer: Any, separator: str, annotate: bool) -> None:
+        self.separator = separator
+        self._tokenizer, self._annotate = tokenizer, annotate
+
+    @property
+    def description(self) -> str:
+        """All that changes what is read, for the scorer's identity."""
+        return f"{self.separator!r}\n{self._annotate}"
+
+    def input_ids(self, problem: str, history: Sequence[AuthoredStep], step: AuthoredStep) -> Ids:
+        """Ids of a judged step, whose last one is the separator's."""
+        return step_input_ids(self._tokenizer, problem, history, step, self.separator, self._annotate)

@@ -47,6 +47,7 @@ wildcard_constraints:
 include: "rules/questions.smk"
 include: "rules/zoo.smk"
 include: "rules/quantise.smk"
+include: "rules/convert.smk"
 include: "rules/steps.smk"
 include: "rules/router.smk"
 include: "rules/trajectories.smk"

@@ -16,9 +16,10 @@ def reads_pair(pair, *keys):
 
 
 def quantised(*pairs):
-    """The directories of models of `pairs` that a rule has to make first."""
+    """The directories of models of `pairs`, and of the PRM, that a rule has to make first."""
     names = {name for pair in pairs for name in (STUDY.pairs[pair].draft, STUDY.pairs[pair].target)}
-    return [STUDY.model_path(name) for name in sorted(names) if STUDY.models[name].quantise]
+    made = [STUDY.model_path(name) for name in sorted(names) if STUDY.models[name].quantise]
+    return made + ([STUDY.prm_path] if STUDY.prm.kind == "value-head" else [])
 
 
 def curve_file(kind):

@@ -1,0 +1,18 @@
+# A PRM with a value head (Skywork-o1-Open-PRM) is made a standard classifier once; every stage that scores reads that.
+rule convert_prm:
+    output:
+        directory(f"{OUT}/models/_prm"),
+    log:
+        f"{OUT}/logs/convert_prm.log",
+    benchmark:
+        f"{OUT}/benchmarks/convert_prm.tsv"
+    conda:
+        "../envs/training.yaml"
+    resources:
+        **resources_of("quantise"),
+    params:
+        reads=STUDY.reads("prm.path", "prm.revision", "prm.kind"),
+    message:
+        "Convert the PRM's value head"
+    shell:
+        "arbitrage convert-prm --out {output} 2>&1 | tee {log}"

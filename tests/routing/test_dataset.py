@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +33,9 @@ def steps(questions: int = 20) -> list[dict[str, Any]]:
 
 
 def build(out: Path, rows: list[dict[str, Any]], variant: Variant | None = None, **settings: Any) -> dict[str, Any]:
-    return build_dataset(rows, variant or Variant(), Dataset(**settings), TOKENIZER, "\n\n", 42, out)
+    steps = out.with_suffix(".steps.parquet")
+    write_table(steps, "steps", rows)
+    return build_dataset(steps, variant or Variant(), Dataset(**settings), TOKENIZER, "\n\n", 42, out)
 
 
 def parts(out: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -56,11 +59,11 @@ def test_balance_makes_sides_and_classes_equal(counts: list[int], boundary: int,
     boundary = min(boundary, len(counts) - 1)
     classes = Classes(tuple((edge - boundary + 1) / 10 for edge in range(len(counts) - 1)))
     assert classes.boundary == boundary
-    examples = [
+    examples = pd.DataFrame(
         {"question_id": f"{label}-{i}", "step_index": 0, "label": label}
         for label, count in enumerate(counts)
         for i in range(count)
-    ]
+    )
     sides = (boundary, len(counts) - boundary)
     size = min(sides[0] * min(counts[:boundary]), sides[1] * min(counts[boundary:]), (cap or 1000) // 2)
     if size < max(sides):
@@ -68,9 +71,9 @@ def test_balance_makes_sides_and_classes_equal(counts: list[int], boundary: int,
             balanced(examples, classes, 1, cap)
         return
     drawn = balanced(examples, classes, 1, cap)
-    found = Counter(example["label"] for example in drawn)
+    found = Counter(drawn["label"])
     assert all(found[label] == size // sides[label >= boundary] for label in range(len(counts)))
-    assert len({example["question_id"] for example in drawn}) == len(drawn)
+    assert drawn["question_id"].is_unique
     assert cap is None or len(drawn) <= cap
 
 
@@ -147,7 +150,7 @@ def test_inputs_that_are_too_long_are_left_out_and_counted(tmp_path: Path) -> No
 def test_a_limit_that_leaves_nothing_is_refused_and_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(RoutingError, match=r"within 5 tokens; raise dataset\.max_length"):
         build(tmp_path / "data", steps(), max_length=5)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["data.steps.parquet"]
 
 
 def test_steps_of_one_question_are_refused(tmp_path: Path) -> None:

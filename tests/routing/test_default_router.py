@@ -12,7 +12,7 @@ from arbitrage.routing.dataset import build_dataset
 from arbitrage.routing.heldout import heldout_rows
 from arbitrage.routing.training import train_router
 from arbitrage.stages import label_steps
-from arbitrage.tables import read_table, write_table
+from arbitrage.tables import write_table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,7 +36,7 @@ def test_the_default_routers_scores_follow_the_advantage_on_held_out_questions(t
     write_table(tmp_path / "questions.parquet", "questions", questions)
     label_steps(study, "small", 0, tmp_path / "questions.parquet", tmp_path / "steps.parquet")
     build_dataset(
-        read_table(tmp_path / "steps.parquet", "steps"),
+        tmp_path / "steps.parquet",
         study.router.variants["default"],
         study.dataset,
         load_tokenizer(study.prm.path),

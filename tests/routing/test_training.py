@@ -18,6 +18,7 @@ from arbitrage.routing.labels import RoutingError
 from arbitrage.routing.trainer import LengthGrouped, Progress, RightPadding, class_loss, ordinal_loss
 from arbitrage.routing.training import train_router
 from arbitrage.sections.routing import Dataset, Router, RouterTraining, Variant
+from arbitrage.tables import write_table
 from tests.routing.conftest import step_row
 from tests.tiny_models import build_classifier, build_tokenizer
 
@@ -34,7 +35,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
             text = f"{'It is' if question % 3 else 'So x is'} {question}{'!' if good else '.'}\n\n"
             rows.append(step_row(f"q{question}", index, 0.2 + index / 10 if good else -0.1 * index, text))
     out = tmp_path_factory.mktemp("data") / "dataset"
-    build_dataset(rows, Variant(), Dataset(), build_tokenizer("char"), "\n\n", 42, out)
+    write_table(out.with_name("steps.parquet"), "steps", rows)
+    build_dataset(out.with_name("steps.parquet"), Variant(), Dataset(), build_tokenizer("char"), "\n\n", 42, out)
     return out
 
 
@@ -155,7 +157,10 @@ def test_more_classes_have_a_logit_each_or_one_a_cut(
 ) -> None:
     rows = [step_row(f"q{i}", 0, (i % values - values // 2) / 10 or 0.05, f"x = {i}\n\n") for i in range(60)]
     variant = Variant(classes=4, ordinal=ordinal)
-    build_dataset(rows, variant, Dataset(), build_tokenizer("char"), "\n\n", 42, tmp_path / "data")
+    write_table(tmp_path / "steps.parquet", "steps", rows)
+    build_dataset(
+        tmp_path / "steps.parquet", variant, Dataset(), build_tokenizer("char"), "\n\n", 42, tmp_path / "data"
+    )
     train(tmp_path / "data", checkpoint, tmp_path / "router", FAST.model_copy(update={"epochs": 1.0}))
     assert json.loads((tmp_path / "router" / "config.json").read_text())["id2label"].keys() == set(
         map(str, range(logits))

@@ -69,13 +69,10 @@ def merge(
     out: Out,
 ) -> None:
     """Join the shards of a table."""
-    from arbitrage.tables import read_frame, write_table
+    from arbitrage.tables import merge_tables
 
     watch_parent()
-    import pandas as pd
-
-    frame = pd.concat([read_frame(shard, table) for shard in shards], ignore_index=True)
-    write_table(out, table, frame.sort_values(["question_id"], kind="stable", ignore_index=True))
+    merge_tables(shards, table, out)
 
 
 @app.command()
@@ -89,11 +86,10 @@ def dataset(
     with stage("dataset", study, [steps], [out]) as run:
         from arbitrage.engines.checkpoints import load_tokenizer
         from arbitrage.routing.dataset import build_dataset
-        from arbitrage.tables import read_table
 
         path, revision = run.study.router_init
         build_dataset(
-            read_table(steps, "steps"),
+            steps,
             run.study.router.variants[variant],
             run.study.dataset,
             load_tokenizer(path, revision),

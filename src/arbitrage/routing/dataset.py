@@ -6,12 +6,14 @@ depends neither on the order of the rows nor on the variant: all variants have t
 """
 
 import json
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 
 from arbitrage.engines.formats import step_input_ids
 from arbitrage.engines.protocols import AuthoredStep
@@ -19,72 +21,66 @@ from arbitrage.questions.text import digest
 from arbitrage.routing.labels import Classes, RoutingError, fit_classes
 from arbitrage.routing.output import whole_directory
 from arbitrage.sections.routing import Dataset, Variant
-from arbitrage.tables import write_table
+from arbitrage.tables import SCHEMAS, read_arrow, read_batches, table_writer
 
-Row = dict[str, Any]
 TRAIN, VALIDATION, REPORT = "train.parquet", "validation.parquet", "report.json"
+ORDER = ["question_id", "step_index"]
+KEPT = ("study", "pair", *ORDER, "advantage", "draft_score", "draft_confidence")  # of a step, in its example
+READ = ["problem", "history", "draft_step", *KEPT]
 
 
 def build_dataset(
-    steps_rows: list[Row],
-    variant: Variant,
-    dataset: Dataset,
-    tokenizer: Any,
-    separator: str,
-    seed: int,
-    out_dir: str | Path,
+    steps: Path, variant: Variant, dataset: Dataset, tokenizer: Any, separator: str, seed: int, out_dir: str | Path
 ) -> dict[str, Any]:
     """Write `train.parquet`, `validation.parquet` (tables `examples`) and `report.json` to `out_dir`, all or nothing.
 
-    steps_rows: rows of the table `steps` of one pair. tokenizer: of the checkpoint the router starts from.
+    steps: the table `steps` of one pair; it is read piece by piece, for inputs take more room than memory may have.
+    tokenizer: of the checkpoint the router starts from.
     The training part is balanced and capped; the held-out part keeps its natural shares. Inputs longer than
     `dataset.max_length` are left out of both and counted. Returns the report. Raises RoutingError where a part would be
     empty, or where the training part has only one kind of step.
     """
-    held_out = validation_questions({row["question_id"] for row in steps_rows}, dataset.validation, seed)
-    parts: dict[str, list[Row]] = {TRAIN: [], VALIDATION: []}
-    too_long = dict.fromkeys(parts, 0)
-    for row in steps_rows:
-        part = VALIDATION if row["question_id"] in held_out else TRAIN
-        example = _example(row, tokenizer, separator, variant.annotate)
-        if len(example["input_ids"]) > dataset.max_length:
-            too_long[part] += 1
-        else:
-            parts[part].append(example)
-    for part, examples in parts.items():
-        if not examples:
-            raise RoutingError(
-                f"{part}: none of {too_long[part]} inputs is within {dataset.max_length} tokens; "
-                "raise dataset.max_length, or label more questions (questions.sample)"
-            )
-        examples.sort(key=lambda example: (example["question_id"], example["step_index"]))
-    classes = fit_classes([example["advantage"] for example in parts[TRAIN]], variant.classes)
-    for example in [*parts[TRAIN], *parts[VALIDATION]]:
-        example["label"] = classes.label(example["advantage"])
-    natural = parts[TRAIN]
-    if variant.balance:
-        parts[TRAIN] = balanced(natural, classes, seed, dataset.max_examples)
-    elif dataset.max_examples is not None:
-        parts[TRAIN] = _draw(natural, dataset.max_examples, seed)
-    report = {
-        "classes": classes.count,
-        "boundary": classes.boundary,
-        "edges": list(classes.edges),
-        "ordinal": variant.ordinal,
-        "annotate": variant.annotate,
-        "balance": variant.balance,
-        "separator": separator,
-        "train": _summary(parts[TRAIN], classes) | {"shares_before": _shares(natural, classes)},
-        "validation": _summary(parts[VALIDATION], classes),
-        "left_out": {
-            "too_long_train": too_long[TRAIN],
-            "too_long_validation": too_long[VALIDATION],
-            "balance_or_cap": len(natural) - len(parts[TRAIN]),
-        },
-    }
     with whole_directory(Path(out_dir)) as directory:
-        for name, examples in parts.items():
-            write_table(directory / name, "examples", examples)
+        everything = directory / "everything.parquet"
+        examples = _encode(steps, everything, tokenizer, separator, variant.annotate)
+        held_out = examples["question_id"].isin(
+            validation_questions(examples["question_id"].unique(), dataset.validation, seed)
+        )
+        fits = examples["tokens"] <= dataset.max_length
+        parts = {TRAIN: examples[~held_out & fits], VALIDATION: examples[held_out & fits]}
+        too_long = {TRAIN: int((~held_out & ~fits).sum()), VALIDATION: int((held_out & ~fits).sum())}
+        for part, members in parts.items():
+            if members.empty:
+                raise RoutingError(
+                    f"{part}: none of {too_long[part]} inputs is within {dataset.max_length} tokens; "
+                    "raise dataset.max_length, or label more questions (questions.sample)"
+                )
+        classes = fit_classes(parts[TRAIN]["advantage"].to_numpy(), variant.classes)
+        parts = {part: members.assign(label=classes.labels(members["advantage"])) for part, members in parts.items()}
+        natural = parts[TRAIN]
+        if variant.balance:
+            parts[TRAIN] = balanced(natural, classes, seed, dataset.max_examples)
+        elif dataset.max_examples is not None:
+            parts[TRAIN] = _draw(natural, dataset.max_examples, seed)
+        report = {
+            "classes": classes.count,
+            "boundary": classes.boundary,
+            "edges": list(classes.edges),
+            "ordinal": variant.ordinal,
+            "annotate": variant.annotate,
+            "balance": variant.balance,
+            "separator": separator,
+            "train": _summary(parts[TRAIN], classes) | {"shares_before": _shares(natural, classes)},
+            "validation": _summary(parts[VALIDATION], classes),
+            "left_out": {
+                "too_long_train": too_long[TRAIN],
+                "too_long_validation": too_long[VALIDATION],
+                "balance_or_cap": len(natural) - len(parts[TRAIN]),
+            },
+        }
+        for part, members in parts.items():
+            _pick(everything, members, directory / part)
+        everything.unlink()
         (directory / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return report
 
@@ -100,16 +96,14 @@ def validation_questions(question_ids: Iterable[str], share: float, seed: int) -
     return set(ordered[: min(max(round(share * len(ordered)), 1), len(ordered) - 1)])
 
 
-def balanced(examples: list[Row], classes: Classes, seed: int, max_examples: int | None = None) -> list[Row]:
+def balanced(examples: pd.DataFrame, classes: Classes, seed: int, max_examples: int | None = None) -> pd.DataFrame:
     """A random part of `examples` (with `label`s) in which all classes on a side of zero are equal, and both sides too.
 
     With as many classes below zero as above, the default, every class is as large as the smallest; where ties left one
     side with fewer classes, its classes are larger, so that P(advantage > 0) still starts from one half. `max_examples`
     caps the result. Sorted by question and step. Every class must occur.
     """
-    members: dict[int, list[Row]] = defaultdict(list)
-    for example in examples:
-        members[example["label"]].append(example)
+    members = dict(list(examples.groupby("label")))
     sides = [range(classes.boundary), range(classes.boundary, classes.count)]
     size = min(len(side) * min(len(members[label]) for label in side) for side in sides)
     if max_examples is not None:
@@ -120,39 +114,93 @@ def balanced(examples: list[Row], classes: Classes, seed: int, max_examples: int
             f"balancing leaves {size} steps for the {largest} classes of a side; "
             "label more questions (questions.sample), raise dataset.max_examples, or use fewer classes"
         )
-    drawn = [example for side in sides for label in side for example in _draw(members[label], size // len(side), seed)]
-    return sorted(drawn, key=lambda example: (example["question_id"], example["step_index"]))
+    drawn = [_draw(members[label], size // len(side), seed) for side in sides for label in side]
+    return pd.concat(drawn).sort_values(ORDER)
 
 
-def _draw(examples: list[Row], size: int, seed: int) -> list[Row]:
+def _draw(examples: pd.DataFrame, size: int, seed: int) -> pd.DataFrame:
     """At most `size` examples, the first in the seed's hash order, in the order they were in."""
-
-    def place(number: int) -> str:
-        return digest(str(seed), "example", examples[number]["question_id"], str(examples[number]["step_index"]))
-
-    return [examples[number] for number in sorted(sorted(range(len(examples)), key=place)[:size])]
-
-
-def _example(row: Row, tokenizer: Any, separator: str, annotate: bool) -> Row:
-    history = [AuthoredStep(step["model"], step["text"]) for step in row["history"]]
-    step = AuthoredStep("draft", row["draft_step"])
-    ids = step_input_ids(tokenizer, row["problem"], history, step, separator, annotate)
-    kept = ("study", "pair", "question_id", "step_index", "advantage", "draft_score", "draft_confidence")
-    return {key: row[key] for key in kept} | {"input_ids": np.asarray(ids, dtype=np.int32)}
+    if size >= len(examples):
+        return examples
+    keys = zip(examples["question_id"], examples["step_index"], strict=True)
+    # The first 64 bits of each hash order a million rows as all 256 would, in an eighth of the room
+    places = [int(digest(str(seed), "example", question, str(step))[:16], 16) for question, step in keys]
+    return examples.iloc[np.sort(np.argsort(np.array(places, dtype=np.uint64), kind="stable")[:size])]
 
 
-def _shares(examples: list[Row], classes: Classes) -> list[float]:
+def _encode(steps: Path, out: Path, tokenizer: Any, separator: str, annotate: bool) -> pd.DataFrame:
+    """Write every step's example to `out`, unlabelled, by question and step; return what is chosen by.
+
+    That is question_id, step_index, advantage, and `tokens`, the length of the input; the row number is the index.
+    """
+    columns = [*ORDER, "advantage"]
+    found = [pd.DataFrame(columns=[*columns, "tokens"])]
+    with table_writer(out, "examples") as write:
+        for batch in _in_order(steps):
+            inputs = [np.asarray(ids, dtype=np.int32) for ids in _inputs(batch, tokenizer, separator, annotate)]
+            lengths = np.array([len(ids) for ids in inputs], dtype=np.int64)
+            offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+            parts = {name: batch.column(name) for name in KEPT} | {
+                "input_ids": pa.ListArray.from_arrays(offsets, np.concatenate(inputs)),
+                "label": pa.array(np.zeros(len(inputs), dtype=np.int8)),
+            }
+            write(pa.table([parts[field.name] for field in SCHEMAS["examples"]], schema=SCHEMAS["examples"]))
+            found.append(batch.select(columns).to_pandas().assign(tokens=lengths))
+    return pd.concat(found[1:] or found, ignore_index=True)
+
+
+def _in_order(steps: Path) -> Iterator[pa.RecordBatch]:
+    """The table `steps` by question and step: as the stage that merges shards leaves it; otherwise sorted in memory."""
+    last = ("", -1)
+    for batch in read_batches(steps, "steps", ORDER):
+        keys = list(zip(*(batch.column(name).to_pylist() for name in ORDER), strict=True))
+        if [last, *keys] != sorted([last, *keys]):
+            yield from (
+                read_arrow(steps, "steps").select(READ).sort_by([(name, "ascending") for name in ORDER]).to_batches()
+            )
+            return
+        last = keys[-1]
+    yield from read_batches(steps, "steps", READ)
+
+
+def _inputs(batch: pa.RecordBatch, tokenizer: Any, separator: str, annotate: bool) -> Iterator[tuple[int, ...]]:
+    """What the router reads of each row."""
+    history = batch.column("history")
+    models, texts = (history.flatten().field(name).to_pylist() for name in ("model", "text"))
+    written = [AuthoredStep(model, text) for model, text in zip(models, texts, strict=True)]
+    ends = np.cumsum([0, *history.value_lengths().to_pylist()])
+    own = zip(batch.column("problem").to_pylist(), batch.column("draft_step").to_pylist(), strict=True)
+    for row, (problem, text) in enumerate(own):
+        steps = written[ends[row] : ends[row + 1]]
+        yield step_input_ids(tokenizer, problem, steps, AuthoredStep("draft", text), separator, annotate)
+
+
+def _pick(everything: Path, members: pd.DataFrame, out: Path) -> None:
+    """Write the rows of `everything` whose numbers are `members`' index, with their labels, in order."""
+    numbers, labels = members.index.to_numpy(), members["label"].to_numpy(dtype=np.int8)
+    place = SCHEMAS["examples"].get_field_index("label")
+    seen = 0
+    with table_writer(out, "examples") as write:
+        for batch in read_batches(everything, "examples"):
+            first, last = np.searchsorted(numbers, [seen, seen + len(batch)])
+            if first < last:
+                table = pa.Table.from_batches([batch]).take(pa.array(numbers[first:last] - seen))
+                write(table.set_column(place, SCHEMAS["examples"].field(place), pa.array(labels[first:last])))
+            seen += len(batch)
+
+
+def _shares(examples: pd.DataFrame, classes: Classes) -> list[float]:
     """Share of each class, 0 the lowest; they sum to 1."""
-    counts = Counter(example["label"] for example in examples)
+    counts = Counter(examples["label"].tolist())
     return [counts[label] / len(examples) for label in range(classes.count)]
 
 
-def _summary(examples: list[Row], classes: Classes) -> dict[str, Any]:
-    lengths = [len(example["input_ids"]) for example in examples]
+def _summary(examples: pd.DataFrame, classes: Classes) -> dict[str, Any]:
+    lengths = examples["tokens"].to_numpy()
     percentiles = {f"p{p}": int(np.percentile(lengths, p, method="higher")) for p in (5, 50, 95)}
     return {
-        "questions": len({example["question_id"] for example in examples}),
+        "questions": int(examples["question_id"].nunique()),
         "examples": len(examples),
         "shares": _shares(examples, classes),
-        "tokens": percentiles | {"max": max(lengths), "total": sum(lengths)},
+        "tokens": percentiles | {"max": int(lengths.max()), "total": int(lengths.sum())},
     }

@@ -40,8 +40,12 @@ class Classes:
         """The class of an advantage, 0 the lowest. A tie (advantage 0) is below the boundary."""
         return bisect_left(self.edges, advantage)
 
+    def labels(self, advantages: Sequence[float] | np.ndarray) -> np.ndarray:
+        """`label` of each advantage, int8."""
+        return np.searchsorted(self.edges, advantages, side="left").astype(np.int8)
 
-def fit_classes(advantages: Sequence[float], classes: int) -> Classes:
+
+def fit_classes(advantages: Sequence[float] | np.ndarray, classes: int) -> Classes:
     """Edges for `classes` (even) classes: half of them quantiles of the advantages <= 0, half of those > 0.
 
     Many advantages are equal (0 above all: both models wrote the same step), so a quantile may fall inside a run of

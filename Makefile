@@ -25,7 +25,7 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce smoke figures zoo docs test test-all lint clean
+.PHONY: help reproduce smoke figures zoo docs test test-all test-cluster lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ test: $(READY) ## Run every test that needs no extra install
 test-all: $(READY) ## Run all tests; those whose extras are missing are skipped
 	python -m pytest $(PYTEST_ARGS)
 
+test-cluster: $(VENV)/.slurm ## Run the tests that need Slurm; as root, with Debian's slurmctld, slurmd, slurm-client, munge
+	python -m pytest tests/cluster $(PYTEST_ARGS)
+
 lint: $(READY) ## Check style, types and the rules
 	ruff check .
 	ruff format --check .
@@ -63,6 +66,10 @@ lint: $(READY) ## Check style, types and the rules
 clean: ## Remove all results and caches; the environment stays
 	rm -rf .snakemake .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find results -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} + 2>/dev/null || true
+
+$(VENV)/.slurm: $(READY)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --constraint requirements.lock --editable '.[slurm]' $(PIP_ARGS)
+	touch $@
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

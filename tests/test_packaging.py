@@ -38,6 +38,28 @@ def test_an_environment_pins_what_the_lock_pins(path: Path) -> None:
     assert path.with_suffix(".post-deploy.sh").exists()
 
 
+def test_every_environment_a_rule_names_is_there_and_of_the_images_python() -> None:
+    named = {
+        name for path in (ROOT / "rules").glob("*.smk") for name in re.findall(r'"\.\./(envs/.+)"', path.read_text())
+    }
+    assert named and all((ROOT / name).exists() for name in named)
+    recipe = (ROOT / "envs" / "Dockerfile").read_text()
+    image = re.search(r"^FROM python:([\d.]+)", recipe, re.M)
+    assert image and "--requirement requirements.lock" in recipe
+    for path in (ROOT / "envs").glob("*.yaml"):
+        assert f"python={image[1]}" in yaml.safe_load(path.read_text())["dependencies"]
+
+
+def test_profiles_keep_what_the_default_says() -> None:
+    """Snakemake reads one workflow profile: what the default settles must stand in the others too."""
+    default, *others = (
+        yaml.safe_load((ROOT / "profiles" / name / "profile.yaml").read_text())
+        for name in ("default", "slurm", "workstation")
+    )
+    for other in others:
+        assert {key: other.get(key) for key in default} == default
+
+
 def test_the_citation_is_of_this_version() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["version"] == arbitrage.__version__

@@ -20,7 +20,8 @@ done
 # ten seconds here (cred_expire), not two minutes. Finished jobs stay in squeue's list for an hour (MinJobAge).
 dd if=/dev/urandom of="$dir/munge/key" bs=128 count=1 status=none
 chmod 400 "$dir/munge/key"
-munged --key-file="$dir/munge/key" --socket="$dir/munge/socket" --pid-file="$dir/run/munged.pid" \
+# --force: the folder may be open to its owner alone, as pytest's are.
+munged --force --key-file="$dir/munge/key" --socket="$dir/munge/socket" --pid-file="$dir/run/munged.pid" \
   --log-file="$dir/log/munged.log" --seed-file="$dir/munge/seed"
 
 # Slurm sets CUDA_VISIBLE_DEVICES only where a GPU is a device node: these are two more names of /dev/null.

@@ -1,7 +1,9 @@
 """Run a model over batches of contexts: each read once, from where an earlier one with the same beginning ended.
 
 A batch's columns are [blocks from the pool | new ids, padded on the left | one column a decoded token]. Positions are
-given explicitly and a mask hides the gaps, so a row's outputs do not depend, up to rounding, on the rows beside it.
+given explicitly and a mask hides the gaps, so a row's outputs do not depend, up to rounding, on the rows beside it. A
+row that has ended can be refilled: another context is read beside the batch and its keys and values are put where they
+end at the batch's last column.
 """
 
 from __future__ import annotations
@@ -43,8 +45,8 @@ def context_limit(config: Any) -> int:
 class Batch:
     """Contexts being read and continued together. `output`: [rows, width] at the last column."""
 
-    def __init__(self, runner: BatchRunner, contexts: Sequence[Ids], room: int) -> None:
-        self._runner, self._cache, self._contexts = runner, runner.cache, list(contexts)
+    def __init__(self, runner: BatchRunner, cache: BufferCache, contexts: Sequence[Ids], room: int) -> None:
+        self._runner, self._cache, self._contexts = runner, cache, list(contexts)
         keys = [block_keys(ids[:-1]) for ids in contexts]  # the last id is always read: its output is asked for
         self._known = [runner.pool.known(row) for row in keys]
         device = runner.device
@@ -67,14 +69,19 @@ class Batch:
         itself = columns == columns[past:, None]  # keeps a padding query's softmax finite
         mask = (self._visible[:, None, :] & causal) | itself
         positions = (lengths[:, None] - width + torch.arange(width, device=device)).clamp(min=0)
-        self.output = runner.forward(ids.to(device), positions, mask[:, None])
+        self.output = runner.forward(ids.to(device), positions, mask[:, None], cache)
         self._positions = lengths[:, None]
         self._visible = torch.nn.functional.pad(self._visible, (0, room), value=True)
+
+    @property
+    def length(self) -> int:
+        """Columns so far."""
+        return self._cache.length
 
     def feed(self, tokens: Tensor) -> Tensor:
         """Append one token a row ([rows]); return the output after it."""
         mask = self._visible[:, None, None, : self._cache.length + 1]
-        self.output = self._runner.forward(tokens[:, None], self._positions, mask)
+        self.output = self._runner.forward(tokens[:, None], self._positions, mask, self._cache)
         self._positions = self._positions + 1
         return self.output
 
@@ -86,6 +93,27 @@ class Batch:
         self._contexts = [self._contexts[row] for row in rows]
         self._known = [self._known[row] for row in rows]
         self._start = [self._start[row] for row in rows]
+
+    def refill(self, rows: list[int], contexts: Sequence[Ids]) -> None:
+        """Read `contexts`, none longer than `length`, into `rows` in place of what these held."""
+        fresh = Batch(self._runner, self._runner.spare, contexts, 0)
+        device, length = self._runner.device, self.length
+        sizes = torch.tensor([len(ids) for ids in contexts], device=device)[:, None]
+        widest = max(map(len, contexts))
+        known = torch.tensor(fresh._known, device=device)[:, None] * BLOCK
+        # The place of each id in its context, right-aligned; then the column that holds it: a pool's, or one just read.
+        place = torch.arange(widest, device=device) - widest + sizes
+        start = torch.tensor(fresh._start, device=device)[:, None]
+        source = torch.where(place < known, place, place - known + start).clamp(min=0)
+        into = torch.tensor(rows, device=device)
+        self._cache.put(into, slice(length - widest, length), fresh._cache, source)
+        columns = torch.arange(self._visible.shape[1], device=device)
+        self._visible[into] = columns >= length - sizes
+        self._positions[into] = fresh._positions
+        self.output[into] = fresh.output
+        for row, ids, count in zip(rows, contexts, fresh._known, strict=True):
+            self._contexts[row], self._known[row] = ids, count
+            self._start[row] = length - len(ids) + count * BLOCK
 
     def remember(self, fed: Mapping[int, Sequence[int]]) -> None:
         """Give the new whole blocks of rows to the pool. fed: by row, the tokens it was fed that belong to it."""
@@ -105,13 +133,13 @@ class BatchRunner:
     def __init__(self, name: str, forward: Forward, layers: int, device: torch.device, batch_size: int) -> None:
         self.name, self.device, self.batch_size = name, device, batch_size
         self.pool = PrefixPool(POOL_BYTES)
-        self.cache = BufferCache(layers, 0)
+        self.cache, self.spare = BufferCache(layers, 0), BufferCache(layers, 0)
         self._forward, self._layers = forward, layers
 
-    def forward(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: BufferCache) -> Tensor:
         """The model's output after `ids` [rows, n]. Raises EngineError where the device has too little memory."""
         try:
-            return self._forward(ids, positions, mask, self.cache)
+            return self._forward(ids, positions, mask, cache)
         except torch.OutOfMemoryError as fault:
             raise EngineError(
                 f"{self.name}: out of memory on {self.device} with a batch of {ids.shape[0]} contexts of up to "
@@ -121,13 +149,10 @@ class BatchRunner:
     def forget(self) -> None:
         """Drop all remembered keys and values, so that what follows does not depend on what was read before."""
         self.pool.clear()
-        self.cache = BufferCache(self._layers, 0)
+        self.cache, self.spare = BufferCache(self._layers, 0), BufferCache(self._layers, 0)
 
-    def batches(self, contexts: Sequence[Ids], room: Sequence[int]) -> Iterator[tuple[list[int], Batch]]:
-        """Batches of rows with about as much to read, as (places in `contexts`, the batch just read).
-
-        What a later context may continue is for the caller to `remember`.
-        """
+    def order(self, contexts: Sequence[Ids]) -> list[int]:
+        """Places in `contexts` in the order in which they are best read: those with about as much to read together."""
 
         def cost(place: int) -> tuple[int, int, int]:
             ids = contexts[place]
@@ -135,8 +160,18 @@ class BatchRunner:
             return (len(ids) - known * BLOCK) // (2 * BLOCK), len(ids), place
 
         self.pool.begin_call()
-        order = sorted(range(len(contexts)), key=cost)
+        return sorted(range(len(contexts)), key=cost)
+
+    def read(self, contexts: Sequence[Ids], room: int) -> Batch:
+        """Read at most `batch_size` contexts, with room for `room` more columns; in place of the batch before.
+
+        What a later context may continue is for the caller to `remember`.
+        """
+        return Batch(self, self.cache, contexts, room)
+
+    def batches(self, contexts: Sequence[Ids]) -> Iterator[tuple[list[int], Batch]]:
+        """All contexts, read and not continued, as (places in `contexts`, the batch just read)."""
+        order = self.order(contexts)
         for first in range(0, len(order), self.batch_size):
             places = order[first : first + self.batch_size]
-            batch = Batch(self, [contexts[place] for place in places], max(room[place] for place in places))
-            yield places, batch
+            yield places, self.read([contexts[place] for place in places], 0)

@@ -75,6 +75,10 @@ class BufferLayer(CacheLayerMixin):
             buffer[targets, :, : self.length] = buffer[sources, :, : self.length]
         self.rows = rows
 
+    def put(self, rows: Tensor, columns: slice, keys: Tensor, values: Tensor) -> None:
+        """Overwrite `columns` of `rows` with keys and values [rows, heads, columns, head size]."""
+        self.keys[rows, :, columns], self.values[rows, :, columns] = keys, values
+
     def get_seq_length(self) -> int:
         return self.length
 
@@ -116,6 +120,15 @@ class BufferCache(Cache):
         targets, sources = torch.tensor(moved, dtype=torch.long, device=device).view(-1, 2).unbind(1)
         for layer in self.layers:
             layer.keep(len(rows), targets, sources)
+
+    def put(self, rows: Tensor, columns: slice, other: BufferCache, source: Tensor) -> None:
+        """Overwrite `columns` of `rows` with the columns `source` [rows, columns] of the rows of `other`, in order."""
+        for layer, given in zip(self.layers, other.layers, strict=True):
+            heads, size = given.keys.shape[1], given.keys.shape[3]
+            index = source[:, None, :, None].expand(-1, heads, -1, size)
+            layer.put(
+                rows, columns, given.keys[: len(rows)].gather(2, index), given.values[: len(rows)].gather(2, index)
+            )
 
 
 def block_keys(ids: Ids) -> list[bytes]:

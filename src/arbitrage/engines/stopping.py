@@ -41,19 +41,24 @@ class StopRule:
 class StepWriter:
     """One step in the making: takes tokens until the rule says that it ends."""
 
-    __slots__ = ("finish_reason", "ids", "limit", "logprob_sum", "rule", "text")
+    __slots__ = ("ended", "finish_reason", "ids", "limit", "logprob_sum", "rule", "text")
 
     def __init__(self, rule: StopRule, limit: int) -> None:
         self.rule, self.limit = rule, limit
         self.ids: list[int] = []
         self.logprob_sum = 0.0
         self.text = ""
+        self.ended = False
         self.finish_reason: FinishReason = "length"
 
     def push(self, token: int, logprob: float) -> bool:
         """Take the next token; True where the step has ended with it."""
         self.ids.append(token)
         self.logprob_sum += logprob
+        self.ended = self._ends(token)
+        return self.ended
+
+    def _ends(self, token: int) -> bool:
         if token in self.rule.checked:
             if token in self.rule.eos_ids:
                 self.text, self.finish_reason = self.rule.decode(self.ids[:-1]), "eos"

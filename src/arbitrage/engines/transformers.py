@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from collections import deque
 from collections.abc import Sequence
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
@@ -24,7 +26,10 @@ from arbitrage.engines.stopping import StepWriter, StopRule
 from arbitrage.sections.models import Model
 from arbitrage.sections.stages import Generation
 
-SHRINK_AT = 0.75  # a batch is compacted when at most this share of its rows still writes
+FREE_SHARE = 0.25  # ended rows are refilled, or leave the batch, once they are this share of it
+# A batch is refilled until it has grown by so many columns: those of ended rows are work for nothing. On a CPU that
+# costs what the rows do, and refilling pays little; on a GPU a token takes as long for few rows as for many.
+REFILLED_COLUMNS = {"cpu": 32, "cuda": 512}
 
 
 class TransformersGenerator:
@@ -46,6 +51,7 @@ class TransformersGenerator:
         self.layers = int(self.model.config.get_text_config(decoder=True).num_hidden_layers)
         weights = checkpoints.fingerprint(path, model.revision, model.dtype, f"transformers {version('transformers')}")
         self._identity = hashlib.sha256(f"{weights}\n{generation.separator!r}".encode()).hexdigest()
+        self._refilled = REFILLED_COLUMNS.get(self.device.type, REFILLED_COLUMNS["cuda"])
         self._runner = BatchRunner(path, self.forward, self.layers, self.device, model.batch_size)
 
     @property
@@ -93,41 +99,68 @@ class TransformersGenerator:
     ) -> list[GeneratedStep]:
         """Continue each context by one step of at most `limits[i]` tokens. Raises EngineError."""
         rooms = [self.room(context, limit) for context, limit in zip(contexts, limits, strict=True)]
-        steps: list[GeneratedStep | None] = [None] * len(contexts)
-        for places, batch in self._runner.batches(contexts, rooms):
-            uniforms = None
-            if sampling.temperature > 0:
-                drawn = [_uniforms(sampling, contexts[place], rooms[place]) for place in places]
-                uniforms = torch.nn.utils.rnn.pad_sequence(drawn, batch_first=True)
-            written = self._write(batch, [rooms[place] for place in places], sampling.temperature, uniforms)
-            for place, step in zip(places, written, strict=True):
-                steps[place] = step
-        return [step for step in steps if step is not None]
+        writers = [StepWriter(self.stop, room) for room in rooms]
+        waiting = deque(self._runner.order(contexts))
+        while waiting:
+            places = [waiting.popleft() for _ in range(min(self._runner.batch_size, len(waiting)))]
+            batch = self._runner.read([contexts[place] for place in places], self._refilled + max(rooms))
+            self._write(batch, places, waiting, contexts, writers, sampling)
+        return [self.finished(writer) for writer in writers]
 
     def _write(
-        self, batch: Batch, rooms: list[int], temperature: float, uniforms: Tensor | None
-    ) -> list[GeneratedStep]:
-        writers = [StepWriter(self.stop, room) for room in rooms]
-        rows = list(range(len(writers)))  # writer of each row of the batch
-        ended = [False] * len(writers)
-        for count in range(max(rooms)):
-            drawn = None if uniforms is None else uniforms[rows, count]
-            tokens, logprobs = choose(batch.output, temperature, drawn)
-            for writer, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):
-                if not ended[writer]:
-                    ended[writer] = writers[writer].push(token, logprob)
-            alive = [row for row, writer in enumerate(rows) if not ended[writer]]
-            if len(alive) <= SHRINK_AT * len(rows):
-                done = {row: writers[writer].ids[:-1] for row, writer in enumerate(rows) if ended[writer]}
-                batch.remember(done)  # the last token was not fed
-                if not alive:
-                    break
-                # Rows at the end move into the places of ended ones: fewer to copy than closing the ranks.
-                alive = [row if row not in done else alive.pop() for row in range(len(alive))]
-                batch.keep(alive)
-                rows, tokens = [rows[row] for row in alive], tokens[alive]
+        self,
+        batch: Batch,
+        places: list[int],
+        waiting: deque[int],
+        contexts: Sequence[Ids],
+        writers: Sequence[StepWriter],
+        sampling: Sampling,
+    ) -> None:
+        """Continue the rows of `batch` (the contexts at `places`) to their ends; ended ones make room for `waiting`."""
+        last = batch.length + self._refilled
+        while places:
+            tokens = self._next(batch.output, places, contexts, writers, sampling)
+            free = [row for row, place in enumerate(places) if writers[place].ended]
+            if len(free) >= FREE_SHARE * len(places):
+                batch.remember({row: writers[places[row]].ids[:-1] for row in free})  # the last token was not fed
+                taken: list[int] = []
+                while waiting and len(taken) < len(free) and len(contexts[waiting[0]]) <= batch.length <= last:
+                    taken.append(waiting.popleft())
+                if taken:
+                    rows, free = free[: len(taken)], free[len(taken) :]
+                    batch.refill(rows, [contexts[place] for place in taken])
+                    for row, place in zip(rows, taken, strict=True):
+                        places[row] = place
+                    tokens[rows] = self._next(batch.output[rows], taken, contexts, writers, sampling)
+                if free:
+                    # Rows at the end move into the places of ended ones: fewer to copy than closing the ranks.
+                    gone, alive = set(free), [row for row in range(len(places)) if row not in set(free)]
+                    alive = [row if row not in gone else alive.pop() for row in range(len(alive))]
+                    places[:] = [places[row] for row in alive]
+                    if not places:
+                        break
+                    batch.keep(alive)
+                    tokens = tokens[alive]
             batch.feed(tokens)
-        return [self.finished(writer) for writer in writers]
+
+    def _next(
+        self,
+        output: Tensor,
+        places: Sequence[int],
+        contexts: Sequence[Ids],
+        writers: Sequence[StepWriter],
+        sampling: Sampling,
+    ) -> Tensor:
+        """The next token [rows] after each row of `output`, handed to the writers at `places` that have not ended."""
+        uniforms = None
+        if sampling.temperature > 0:
+            drawn = [_uniform(sampling, contexts[place], writers[place]) for place in places]
+            uniforms = torch.tensor(drawn, dtype=torch.float64)
+        tokens, logprobs = choose(output, sampling.temperature, uniforms)
+        for place, token, logprob in zip(places, tokens.tolist(), logprobs.tolist(), strict=True):
+            if not writers[place].ended:
+                writers[place].push(token, logprob)
+        return tokens
 
     def finished(self, writer: StepWriter) -> GeneratedStep:
         """The step of a writer that has ended. Raises EngineError where the model's output was not finite."""
@@ -155,11 +188,18 @@ def choose(logits: Tensor, temperature: float, uniforms: Tensor | None) -> tuple
     return tokens, logits.log_softmax(dim=-1).gather(1, tokens[:, None])[:, 0]
 
 
-def _uniforms(sampling: Sampling, context: Ids, count: int) -> Tensor:
+def _uniform(sampling: Sampling, context: Ids, writer: StepWriter) -> float:
+    """The random number of a writer's next token."""
+    return _uniforms(sampling, context, writer.limit)[min(len(writer.ids), writer.limit - 1)]
+
+
+@lru_cache(maxsize=4096)
+def _uniforms(sampling: Sampling, context: Ids, count: int) -> list[float]:
     """The random numbers of one context and sample, the same whatever is decoded beside it."""
     name = f"{sampling.seed}:{sampling.sample}:".encode() + array("q", context).tobytes()
     seed = int.from_bytes(hashlib.sha256(name).digest()[:8], "big") >> 1
-    return torch.rand(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    drawn = torch.rand(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return [float(number) for number in drawn]
 
 
 def eos_ids(tokenizer: Any, model: Any) -> set[int]:

@@ -22,6 +22,12 @@ def quantised(*pairs):
     return made + ([STUDY.prm_path] if STUDY.prm.kind == "value-head" else [])
 
 
+def made_by(*methods):
+    """A pattern for the names of models that one of `methods` makes; one that fits nothing where there are none."""
+    names = [name for name, model in STUDY.models.items() if model.quantise and model.quantise.method in methods]
+    return "|".join(names) or "(?!)"
+
+
 def curve_file(kind):
     """Where the curves called `kind` go."""
     return f"{OUT}/curves/{kind}.csv"

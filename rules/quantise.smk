@@ -1,8 +1,4 @@
 # Models made from others in few bits. GPTQ's library wants an older transformers, so it has an environment of its own.
-def made_by(*methods):
-    """A pattern for the names of models that one of `methods` makes; one that fits nothing where there are none."""
-    names = [name for name, model in STUDY.models.items() if model.quantise and model.quantise.method in methods]
-    return "|".join(names) or "(?!)"
 
 
 rule quantise:

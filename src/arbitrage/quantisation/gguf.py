@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from arbitrage.engines.protocols import EngineError
 
@@ -55,7 +56,8 @@ def unpack(file: Path, dst: Path, tokenizer_from: Path | None = None, dtype: str
     # What transformers made of the file are ordinary weights, but it refuses to save a model it calls quantised.
     settings = model.config.to_dict()
     settings.pop("quantization_config", None)
-    plain = type(model)(type(model.config)(**settings)).to(model.dtype)
+    plain: Any = type(model)(type(model.config)(**settings))
+    plain = plain.to(getattr(torch, dtype))
     plain.load_state_dict(model.state_dict())
     plain.save_pretrained(dst)
     tokenizer.save_pretrained(dst)

@@ -124,8 +124,7 @@ def lab_cast(study: Study, pair: str, router: Path) -> Cast:
     from arbitrage.engines import factory
 
     draft, target = (
-        factory.load_generator(study, name, study.model_path(name))
-        for name in (study.pairs[pair].draft, study.pairs[pair].target)
+        factory.load_generator(study, name) for name in (study.pairs[pair].draft, study.pairs[pair].target)
     )
     return Cast(draft, target, factory.load_prm(study), factory.load_router(study, router), study.generation)
 

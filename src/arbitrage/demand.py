@@ -71,10 +71,13 @@ def _devices(study: Study, stage: Stage, pair: str | None) -> Iterable[str]:
     if stage not in ("steps", "trajectories", "latency") or pair is None:
         return []
     routed = stage == "latency" or "router" in study.sweep.policies
-    names = (study.pairs[pair].draft, study.pairs[pair].target)
-    devices = [device for name in names for device in _model_devices(study.models[name])]
+    models = (study.models[name] for name in (study.pairs[pair].draft, study.pairs[pair].target))
+    devices = [device for model in models if model.server.url is None for device in _model_devices(model)]
     return [*devices, study.prm.device, *([study.router.device] if stage != "steps" and routed else [])]
 
 
 def _model_devices(model: Model) -> list[str]:
-    return [model.device]
+    """Every device the model is on: its own, and the following ones it is cut over."""
+    first = last_ordinal(model.device)
+    cut = model.vllm.tensor_parallel if model.engine != "transformers" else 1
+    return [model.device] if first < 0 else [f"cuda:{first + place}" for place in range(cut)]

@@ -1,35 +1,36 @@
 """Decode one question live with a study's models: behind `arbitrage solve`, and for use from Python.
 
 from arbitrage.loading import load_study
-from arbitrage.solving import load_decoder, solve
+from arbitrage.solving import open_decoder, solve
 
 study = load_study([Path("config.yaml")])
-decoder = load_decoder(study, "small", Path("results/lab/router/small/default/model"))
-solution = solve(decoder, "What is 3 + 4 * 5?", policy="router", threshold=0.5)
+with open_decoder(study, "small", Path("results/lab/router/small/default/model")) as decoder:
+    solution = solve(decoder, "What is 3 + 4 * 5?", policy="router", threshold=0.5)
 print(solution.text, solution.wall_s)
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from arbitrage.engines import factory
-from arbitrage.engines.live import LiveGenerator, LiveScorer
+from arbitrage.engines.live import LiveScorer
 from arbitrage.speculation.live import LiveDecoder, LiveSolution
 from arbitrage.speculation.policies import POLICIES, Policy
 from arbitrage.speculation.tree import Question
 from arbitrage.study import Study
 
 
-def load_decoder(study: Study, pair: str, router: Path | None) -> LiveDecoder:
-    """Load draft, target, PRM and (where a directory is given) router of `pair` for decoding at batch 1."""
-    draft, target = (
-        LiveGenerator(factory.load_generator(study, name, study.model_path(name)))
-        for name in (study.pairs[pair].draft, study.pairs[pair].target)
-    )
-    prm = LiveScorer(factory.load_prm(study))
-    scorer = LiveScorer(factory.load_router(study, router)) if router is not None else None
-    return LiveDecoder(draft, target, prm, scorer, study.generation, study.seed)
+@contextmanager
+def open_decoder(study: Study, pair: str, router: Path | None) -> Iterator[LiveDecoder]:
+    """Draft, target, PRM and (where a directory is given) router of `pair`, loaded for decoding at batch 1."""
+    with factory.open_pair(study, pair) as (draft, target):
+        prm = LiveScorer(factory.load_prm(study))
+        scorer = LiveScorer(factory.load_router(study, router)) if router is not None else None
+        writers = factory.live_generator(draft), factory.live_generator(target)
+        yield LiveDecoder(*writers, prm, scorer, study.generation, study.seed)
 
 
 def solve(decoder: LiveDecoder, problem: str, policy: str = "router", threshold: float | None = 0.5) -> LiveSolution:

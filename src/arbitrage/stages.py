@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,40 +36,40 @@ class StoredCast:
     identities: dict[str, str]
 
 
-def load_cast(study: Study, pair: str, questions: str, router: Path | None) -> StoredCast:
-    """Load the models of `pair`, and what the store remembers of them on the question set called `questions`."""
-    names = {"draft": study.pairs[pair].draft, "target": study.pairs[pair].target}
-    draft, target = (factory.load_generator(study, name, study.model_path(name)) for name in names.values())
-    prm = factory.load_prm(study)
-    loaded = {"draft": draft.identity, "target": target.identity, "prm": prm.identity}
-    namespace = hashlib.sha256("|".join(loaded.values()).encode()).hexdigest()[:16]
-    store = StepStore(Path(study.results) / ".store", f"{namespace}/{questions}")
-    router_scorer = None
-    if router is not None:
-        scorer = factory.load_router(study, router)
-        loaded["router"] = scorer.identity
-        router_scorer = StoredScorer(scorer, store)
-    cast = Cast(
-        StoredGenerator(draft, store),
-        StoredGenerator(target, store),
-        StoredScorer(prm, store),
-        router_scorer,
-        study.generation,
-    )
-    return StoredCast(cast, store, loaded)
+@contextmanager
+def open_cast(study: Study, pair: str, questions: str, router: Path | None) -> Iterator[StoredCast]:
+    """The models of `pair`, and what the store remembers of them on the question set called `questions`."""
+    with factory.open_pair(study, pair) as (draft, target):
+        prm = factory.load_prm(study)
+        loaded = {"draft": draft.identity, "target": target.identity, "prm": prm.identity}
+        namespace = hashlib.sha256("|".join(loaded.values()).encode()).hexdigest()[:16]
+        store = StepStore(Path(study.results) / ".store", f"{namespace}/{questions}")
+        router_scorer = None
+        if router is not None:
+            scorer = factory.load_router(study, router)
+            loaded["router"] = scorer.identity
+            router_scorer = StoredScorer(scorer, store)
+        cast = Cast(
+            StoredGenerator(draft, store),
+            StoredGenerator(target, store),
+            StoredScorer(prm, store),
+            router_scorer,
+            study.generation,
+        )
+        yield StoredCast(cast, store, loaded)
 
 
 def label_steps(study: Study, pair: str, shard: int, questions: Path, out: Path) -> dict[str, str]:
     """Stage `steps`: paired steps of one shard of the labelling questions. Returns the models' identities."""
     rows = _shard(read_table(questions, "questions"), shard, study.steps_shards)
-    stored = load_cast(study, pair, "labelling", router=None)
+    with open_cast(study, pair, "labelling", router=None) as stored:
 
-    def work(chunk: list[Question], on_round: Callable[[int, int], None]) -> list[dict[str, Any]]:
-        return paired_steps(
-            stored.cast, chunk, study.steps.target_samples, study.steps.temperature, study.seed, on_round
-        )
+        def work(chunk: list[Question], on_round: Callable[[int, int], None]) -> list[dict[str, Any]]:
+            return paired_steps(
+                stored.cast, chunk, study.steps.target_samples, study.steps.temperature, study.seed, on_round
+            )
 
-    labelled = list(_in_chunks(stored, rows, study.steps.chunk, f"steps {pair} shard {shard}", work))
+        labelled = list(_in_chunks(stored, rows, study.steps.chunk, f"steps {pair} shard {shard}", work))
     write_table(out, "steps", [{"study": study.study, "pair": pair, **row} for row in labelled])
     return stored.identities
 
@@ -78,7 +79,6 @@ def sweep_benchmark(
 ) -> dict[str, str]:
     """Stage `trajectories`: the sweep of all policies over one shard of a benchmark, graded."""
     rows = _shard(read_table(questions, "questions"), shard, study.sweep_shards(benchmark))
-    stored = load_cast(study, pair, benchmark, router)
     gold = {row["question_id"]: row for row in rows}
     thresholds = None if study.sweep.thresholds == "exact" else study.sweep.thresholds
 
@@ -86,11 +86,14 @@ def sweep_benchmark(
         row = gold[question_id]
         return grade(solution, row["answers"], row["grading"])
 
-    def work(chunk: list[Question], on_round: Callable[[int, int], None]) -> list[dict[str, Any]]:
-        found = sweep(stored.cast, chunk, study.sweep.policies, study.seed, thresholds, on_round)
-        return trajectory_rows(stored.cast, found, grade_solution)
+    with open_cast(study, pair, benchmark, router) as stored:
 
-    swept = list(_in_chunks(stored, rows, study.sweep.chunk, f"trajectories {pair} {benchmark} shard {shard}", work))
+        def work(chunk: list[Question], on_round: Callable[[int, int], None]) -> list[dict[str, Any]]:
+            found = sweep(stored.cast, chunk, study.sweep.policies, study.seed, thresholds, on_round)
+            return trajectory_rows(stored.cast, found, grade_solution)
+
+        title = f"trajectories {pair} {benchmark} shard {shard}"
+        swept = list(_in_chunks(stored, rows, study.sweep.chunk, title, work))
     keys = {"study": study.study, "pair": pair, "benchmark": benchmark}
     write_table(out, "trajectories", [{**keys, **row} for row in swept])
     return stored.identities

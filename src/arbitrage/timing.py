@@ -14,7 +14,7 @@ from typing import Any
 
 from arbitrage.evaluation.operating_points import thresholds_at
 from arbitrage.running import Progress
-from arbitrage.solving import load_decoder
+from arbitrage.solving import open_decoder
 from arbitrage.speculation.live import LiveDecoder, LiveSolution
 from arbitrage.speculation.policies import POLICIES
 from arbitrage.speculation.tree import Question
@@ -48,7 +48,6 @@ def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[l
     hits all alike; the first `latency.warmup` solutions are not counted.
     Returns the tables it read, and the share of timed solutions whose text equals the sweep's at that threshold.
     """
-    decoder = load_decoder(study, pair, router)
     runs: list[Run] = []
     expected: dict[Run, str] = {}
     read: list[Path] = []
@@ -63,15 +62,16 @@ def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[l
             first = place % len(settings)
             runs += [Run(benchmark, question, setting) for setting in settings[first:] + settings[:first]]
         expected |= _expected(swept, [run for run in runs if run.benchmark == benchmark])
-    for run in runs[: study.latency.warmup]:
-        _timed(decoder, run)
-    progress = Progress(len(runs), "solutions", f"latency {pair}")
     rows, equal = [], 0
-    for run in runs:
-        solution = _timed(decoder, run)
-        equal += solution.text == expected[run]
-        rows.append({"study": study.study, "pair": pair, **_row(run, solution)})
-        progress.advance()
+    with open_decoder(study, pair, router) as decoder:
+        for run in runs[: study.latency.warmup]:
+            _timed(decoder, run)
+        progress = Progress(len(runs), "solutions", f"latency {pair}")
+        for run in runs:
+            solution = _timed(decoder, run)
+            equal += solution.text == expected[run]
+            rows.append({"study": study.study, "pair": pair, **_row(run, solution)})
+            progress.advance()
     write_table(out, "latency", rows)
     return read, equal / len(runs)
 

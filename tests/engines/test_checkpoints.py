@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from arbitrage.engines import checkpoints
-from arbitrage.engines.factory import load_generator, load_prm, load_router
+from arbitrage.engines.factory import load_generator, load_prm, load_router, open_pair
 from arbitrage.engines.protocols import EngineError
 from arbitrage.study import Study
 from tests.tiny_models import build_causal, build_classifier
@@ -112,6 +113,7 @@ def test_a_study_loads_its_engines(tmp_path: Path) -> None:
     form = {"classes": 2, "boundary": 1, "ordinal": False, "annotate": True, "separator": "\n\n"}
     study = Study.model_validate(
         {
+            "results": str(tmp_path),
             "models": {
                 "draft": {"path": str(build_causal(tmp_path / "draft"))},
                 "low": {"quantise": {"model": "draft", "bits": 3}},
@@ -121,11 +123,11 @@ def test_a_study_loads_its_engines(tmp_path: Path) -> None:
             "benchmarks": {"lab500": {"source": "lab500"}},
         }
     )
+    with pytest.raises(EngineError, match=r"models\.low: .*lab/models/low is missing, which the rule quantise makes"):
+        load_generator(study, "low")
+    shutil.copytree(tmp_path / "draft", study.model_path("low"))
     generator = load_generator(study, "draft")
-    assert load_generator(study, "low", str(tmp_path / "draft")).identity == generator.identity
+    with open_pair(study, "only") as (low, draft):
+        assert low.identity == draft.identity == generator.identity
     assert load_prm(study).separator == generator.stop.separator == "\n\n"
     assert load_router(study, build_classifier(tmp_path / "router", labels=2, router=form)).annotate
-    with pytest.raises(EngineError, match=r"models\.low: made by quantisation"):
-        load_generator(study, "low")
-    with pytest.raises(EngineError, match=r"models\.targt: the study has no such model; it has draft, low"):
-        load_generator(study, "targt")

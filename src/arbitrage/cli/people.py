@@ -38,7 +38,7 @@ def solve(
     from rich.console import Console
 
     from arbitrage.solve_view import show
-    from arbitrage.solving import load_decoder, named_policy
+    from arbitrage.solving import named_policy, open_decoder
     from arbitrage.speculation.tree import Question
 
     loaded = load(study)
@@ -49,9 +49,9 @@ def solve(
         chosen = named_policy(policy)
     except ValueError as fault:
         raise typer.BadParameter(str(fault), param_hint="--policy") from None
-    decoder = load_decoder(loaded, pair, router if policy == "router" else None)
     at = threshold if chosen.has_threshold else None
-    show(Console(), decoder.stream(Question("live", question), chosen, at), policy, at)
+    with open_decoder(loaded, pair, router if policy == "router" else None) as decoder:
+        show(Console(), decoder.stream(Question("live", question), chosen, at), policy, at)
 
 
 @app.command()

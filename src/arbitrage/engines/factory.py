@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 from arbitrage.engines.answering import AnswerScorer
 from arbitrage.engines.checkpoints import head_of
-from arbitrage.engines.protocols import EngineError
+from arbitrage.engines.live import LiveGenerator
+from arbitrage.engines.protocols import EngineError, Generator, IncrementalGenerator
 from arbitrage.engines.scorers import CLASSIFIERS, MARKED, PrmScorer, RouterScorer, TransformersScorer
 from arbitrage.engines.transformers import TransformersGenerator
 from arbitrage.study import Study
 
 
-def load_generator(study: Study, name: str, path: str | Path | None = None) -> TransformersGenerator:
-    """Load `models.<name>`; `path` says where its weights are, and must be given for a model made by quantisation.
+@contextmanager
+def open_pair(study: Study, pair: str) -> Iterator[tuple[Generator, Generator]]:
+    """Draft and target of `pair`, for as long as the context lasts; then whatever was started for them is stopped.
 
-    Raises EngineError where the study has no such model, or it cannot be loaded.
+    Raises EngineError.
     """
-    if name not in study.models:
-        raise EngineError(f"models.{name}: the study has no such model; it has {', '.join(study.models)}")
-    model = study.models[name]
-    where = path or model.path
-    if where is None:
+    names = (study.pairs[pair].draft, study.pairs[pair].target)
+    yield load_generator(study, names[0]), load_generator(study, names[1])
+
+
+def load_generator(study: Study, name: str) -> TransformersGenerator:
+    """Load `models.<name>` in this process. Raises EngineError where it cannot be loaded, or is still to be made."""
+    model, path = study.models[name], study.model_path(name)
+    if model.quantise and not Path(path).is_dir():
         raise EngineError(
-            f"models.{name}: made by quantisation, so its directory must be given; run the stage that makes it"
+            f"models.{name}: {path} is missing, which the rule quantise makes; run the pipeline, "
+            f"or `arbitrage quantise --model {name} --out {path}`"
         )
-    return TransformersGenerator(str(where), model, study.generation, study.threads)
+    return TransformersGenerator(path, model, study.generation, study.threads)
+
+
+def live_generator(generator: Generator) -> IncrementalGenerator:
+    """`generator` for one question at a time, with a cache that is kept between calls."""
+    if isinstance(generator, TransformersGenerator):
+        return LiveGenerator(generator)
+    raise EngineError(f"{type(generator).__name__} cannot decode live")
 
 
 def load_prm(study: Study) -> TransformersScorer:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from arbitrage.sections.base import Count, Name, Section
+from arbitrage.sections.engines import Server, Vllm
 
 
 class Quantise(Section):
@@ -38,7 +39,12 @@ class Model(Section):
     path: str | None = Field(None, description="Local directory, or hub id (owner/name)")
     revision: str | None = Field(None, description="Commit of the hub repository; required for a hub id")
     quantise: Quantise | None = Field(None, description="Instead of `path`: round another model's weights")
-    engine: Literal["transformers"] = Field("transformers", description="What runs the model")
+    engine: Literal["transformers", "vllm", "openai"] = Field(
+        "transformers",
+        description="What runs it: `transformers` or `vllm` in the job's process, or an `openai`-compatible server",
+    )
+    vllm: Vllm = Field(Vllm(), description="For `engine: vllm`, and for servers that a job starts")
+    server: Server = Field(Server(), description="For `engine: openai`")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Type of weights and activations")
     device: str = Field("cpu", description="torch device of the model: cpu, cuda, cuda:1 ...")
     batch_size: Count = Field(64, description="Contexts decoded together; part of what makes results repeatable")

@@ -122,7 +122,7 @@ def test_a_second_run_at_the_same_time_is_refused_and_names_the_first(tmp_path):
         assert second.returncode != 0
         assert str(first.pid) in second.stderr
     finally:
-        first.send_signal(signal.SIGINT)
+        first.terminate()  # a shell in the background has its children ignore SIGINT
         first.wait(timeout=60)
 
 

@@ -25,7 +25,7 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce smoke figures zoo docs test test-all test-cluster lint clean
+.PHONY: help reproduce smoke figures zoo docs test test-all test-cluster bench lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ test-all: $(READY) ## Run all tests; those whose extras are missing are skipped
 
 test-cluster: $(VENV)/.slurm ## Run the tests that need Slurm; as root, with Debian's slurmctld, slurmd, slurm-client, munge
 	python -m pytest tests/cluster $(PYTEST_ARGS)
+
+bench: $(READY) ## Run the benchmarks, at most 15 minutes on two cores; one table, JSON in results/benchmarks
+	python -m benchmarks
 
 lint: $(READY) ## Check style, types and the rules
 	ruff check .

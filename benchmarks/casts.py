@@ -1,16 +1,16 @@
-"""Models for the benchmarks: the lab's behind counters, and a simulated pair whose scores are uniform and independent.
+"""The lab's models and questions for the benchmarks, and counters to put before models.
 
 Counters stand where a model would be called, so that they see what a procedure asks of the models and nothing else.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from arbitrage.cli.models import register_lab
 from arbitrage.engines.protocols import (
     GREEDY,
     AuthoredStep,
@@ -20,9 +20,11 @@ from arbitrage.engines.protocols import (
     Sampling,
     Scorer,
 )
+from arbitrage.engines.scorers import ROUTER_FILE, RouterFormat
 from arbitrage.engines.store import StepStore, StoredGenerator, StoredScorer
-from arbitrage.sections.stages import Generation
+from arbitrage.questions.sampling import benchmark_questions
 from arbitrage.speculation.models import Cast
+from arbitrage.speculation.tree import Question
 from arbitrage.study import Study
 
 
@@ -119,6 +121,19 @@ def counted(cast: Cast) -> tuple[Cast, Work]:
     return counting, work
 
 
+def lab_questions(study: Study, benchmark: str, count: int) -> list[Question]:
+    """`count` questions of one of the study's benchmarks, of all its families: these come one after the other."""
+    register_lab()
+    rows = benchmark_questions(study.study, benchmark, study.benchmarks[benchmark], study.seed)
+    return spread([Question(row["question_id"], row["problem"]) for row in rows], count)
+
+
+def spread(questions: Sequence[Question], count: int) -> list[Question]:
+    """`count` of the questions, evenly spaced; all where there are no more."""
+    count = min(count, len(questions))
+    return [questions[place * len(questions) // count] for place in range(count)]
+
+
 def lab_cast(study: Study, pair: str, router: Path) -> Cast:
     """The study's models, with nothing remembered."""
     from arbitrage.engines import factory
@@ -138,6 +153,14 @@ def forget(cast: Cast) -> None:
             drop()
 
 
+def find_router(study: Study, pair: str, asked: Path | None, folder: Path) -> tuple[Path, str]:
+    """A router and what it is: `asked`, or the study's trained one, or for want of both one made of the PRM."""
+    trained = asked or Path(study.folder) / "router" / pair / "default" / "model"
+    if asked or (trained / ROUTER_FILE).is_file():
+        return trained, f"trained, {trained}"
+    return router_from_prm(Path(study.prm.path), study.generation.separator, folder / "router"), "made of the PRM"
+
+
 def router_from_prm(prm: Path, separator: str, folder: Path) -> Path:
     """A router for want of a trained one: the PRM's weights with a two-class head whose softmax is 1 - P(right).
 
@@ -146,7 +169,6 @@ def router_from_prm(prm: Path, separator: str, folder: Path) -> Path:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from arbitrage.engines.scorers import ROUTER_FILE, RouterFormat
     from arbitrage.files import write_text
 
     model: Any = AutoModelForSequenceClassification.from_pretrained(prm, dtype=torch.float32)
@@ -160,50 +182,3 @@ def router_from_prm(prm: Path, separator: str, folder: Path) -> Path:
     layout = RouterFormat(classes=2, boundary=1, ordinal=False, annotate=False, separator=separator)
     write_text(folder / ROUTER_FILE, layout.model_dump_json() + "\n")
     return folder
-
-
-def simulated_cast(steps: int) -> Cast:
-    """Models that cost nothing: every solution has `steps` steps of ten tokens, the two models never write the same.
-
-    Scores are uniform and independent: every node of the tree splits the thresholds somewhere, the exact sweep's worst
-    case.
-    """
-    generation = Generation(max_steps=steps, max_tokens=10**9, max_step_tokens=100)
-    draft, target, scorer = SimulatedGenerator("draft"), SimulatedGenerator("target"), SimulatedScorer("prm")
-    return Cast(draft, target, scorer, SimulatedScorer("router"), generation)
-
-
-class SimulatedGenerator:
-    """Writes a step that names the model and the place (`protocols.Generator`)."""
-
-    def __init__(self, name: str) -> None:
-        self.identity = name
-
-    def prompt_ids(self, problem: str) -> Ids:
-        return (len(problem),)
-
-    def step_ids(self, text: str) -> Ids:
-        return (ord(text[0]),)
-
-    def generate(
-        self, contexts: Sequence[Ids], limits: Sequence[int], sampling: Sampling = GREEDY
-    ) -> list[GeneratedStep]:
-        step = GeneratedStep(self.identity[0], 10, "separator", -0.1)
-        return [step] * len(contexts)
-
-
-class SimulatedScorer:
-    """A number in (0, 1) hashed from what is judged (`protocols.Scorer`)."""
-
-    def __init__(self, name: str) -> None:
-        self.identity = name
-
-    def input_ids(self, problem: str, history: Sequence[AuthoredStep], step: AuthoredStep) -> Ids:
-        return (len(problem), *(ord(each.text[0]) for each in (*history, step)))
-
-    def score(self, inputs: Sequence[Ids]) -> list[float]:
-        return [
-            (int.from_bytes(hashlib.blake2b(f"{self.identity}{ids}".encode(), digest_size=6).digest(), "big") + 0.5)
-            / 2**48
-            for ids in inputs
-        ]

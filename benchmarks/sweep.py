@@ -19,14 +19,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import casts
+from benchmarks import casts, simulated
 from benchmarks.casts import Work
 from benchmarks.conditions import Finding, conditions, report
 from benchmarks.release import GRID, run_grid
 
-from arbitrage.cli.models import register_lab
 from arbitrage.loading import load_study
-from arbitrage.questions.sampling import benchmark_questions
 from arbitrage.speculation.models import Cast
 from arbitrage.speculation.sweep import Trajectory, sweep
 from arbitrage.speculation.tree import Node, Question
@@ -133,12 +131,12 @@ def tokens_of(works: Sequence[dict[str, Work]]) -> dict[str, float]:
     return tokens | {"ratio": tokens["release"] / tokens["exact"]}
 
 
-def simulated(seed: int, folder: Path) -> list[dict[str, Any]]:
+def worst_case(seed: int, folder: Path) -> list[dict[str, Any]]:
     """`by_steps` on simulated solutions of each of LENGTHS, eight questions of each."""
     rows = []
     for steps in LENGTHS:
         questions = [Question(str(number), "?" * (number + 1)) for number in range(8)]
-        rows += count(casts.simulated_cast(steps), questions, seed, folder / str(steps))
+        rows += count(simulated.simulated_cast(steps), questions, seed, folder / str(steps))
     return by_steps(rows)
 
 
@@ -166,20 +164,19 @@ def main() -> None:
 def run(study: Study, asked: argparse.Namespace, folder: Path) -> None:
     """The whole benchmark, with `folder` for stores."""
     pair = next(iter(study.pairs))
-    router = asked.router or Path(study.folder) / "router" / pair / "default" / "model"
-    if not (router / "router.json").is_file():
-        print(f"# no trained router in {router}: routing by one made of the PRM instead")
-        router = casts.router_from_prm(Path(study.prm.path), study.generation.separator, folder / "router")
-    register_lab()
-    rows = benchmark_questions(study.study, asked.benchmark, study.benchmarks[asked.benchmark], study.seed)
-    questions = [Question(row["question_id"], row["problem"]) for row in rows]
+    router, made = casts.find_router(study, pair, asked.router, folder)
+    questions = casts.lab_questions(study, asked.benchmark, asked.questions)
     cast = casts.lab_cast(study, pair, router)
     names = {"draft": study.pairs[pair].draft, "target": study.pairs[pair].target, "prm": study.prm.path}
-    surroundings = conditions(names | {"router": str(router) if asked.router else "the study's, or made of the PRM"})
+    surroundings = conditions(names | {"router": made})
 
-    timed = clock(cast, questions[: asked.timed], study.seed, asked.runs, folder / "clock") if asked.timed else None
-    counted = count(casts.stored(cast, folder / "all"), questions[: asked.questions], study.seed, folder / "count")
-    work, lengths, worst = total(counted), by_steps(counted), simulated(study.seed, folder / "simulated")
+    timed = (
+        clock(cast, casts.spread(questions, asked.timed), study.seed, asked.runs, folder / "clock")
+        if asked.timed
+        else None
+    )
+    counted = count(casts.stored(cast, folder / "all"), questions, study.seed, folder / "count")
+    work, lengths, worst = total(counted), by_steps(counted), worst_case(study.seed, folder / "simulated")
 
     asked_for = f"{asked.benchmark}, {len(counted)} questions"
     findings = [

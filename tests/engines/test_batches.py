@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from transformers import LlamaConfig, MistralConfig, Qwen2Config
 
-from arbitrage.engines.batches import context_limit
+from arbitrage.engines.batches import Batch, context_limit
 from arbitrage.engines.kv_cache import BLOCK
-from arbitrage.engines.protocols import EngineError
+from arbitrage.engines.protocols import EngineError, Ids
 from arbitrage.engines.transformers import TransformersGenerator
 from tests.engines.conftest import load, never_stop
-from tests.engines.test_transformers import contexts_of
+from tests.engines.test_transformers import contexts_of, same
 from tests.tiny_models import build_causal
 
 
@@ -52,6 +52,59 @@ def test_rows_that_have_ended_leave_the_batch(causal: Path, monkeypatch: pytest.
     generator.generate(contexts_of(generator, 8), [2, 3, 5, 6, 9, 9, 12, 12])
     fed = [rows for rows, columns in shapes if columns == 1]
     assert len(fed) == 11 and fed[0] == 8 and fed[-1] == 2 and sum(fed) <= 1.4 * (58 - 8)
+
+
+def test_places_of_ended_steps_are_filled_with_waiting_ones(causal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = load(causal, batch_size=4)
+    never_stop(generator)
+    shapes = read_columns(generator, monkeypatch)
+    contexts, limits = contexts_of(generator, 16), [3, 3, 3, 21] * 4
+    generator.generate(contexts, limits)
+    fed = [rows for rows, columns in shapes if columns == 1]
+    assert sum(fed) <= 1.2 * (sum(limits) - len(limits))  # waiting for the slowest of four would feed 4 x 20 a batch
+    assert len(fed) < 2 * 20  # four batches, each waited for, would take 4 x 20 passes
+
+
+def test_a_refilled_place_continues_from_the_pool_and_gives_its_blocks_to_it(
+    causal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = load(causal, batch_size=3)
+    contexts = contexts_of(generator, 12)
+    shapes = read_columns(generator, monkeypatch)
+    for _ in range(3):
+        steps = generator.generate(contexts, [2 + 5 * (place % 4) for place in range(12)])
+        assert len([columns for _, columns in shapes if columns > 1]) > 4  # more readings than batches: refilled
+        longer = [ids + generator.step_ids(step.text) for ids, step in zip(contexts, steps, strict=True)]
+        grown = max(len(new) - len(old) for new, old in zip(longer, contexts, strict=True))
+        del shapes[:]
+        generator.generate(longer, [1] * 12)
+        assert max(columns for _, columns in shapes) <= grown + BLOCK
+        contexts = longer
+        del shapes[:]
+
+
+def test_a_context_longer_than_the_batch_so_far_waits_for_the_next(
+    causal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator, alone = load(causal, batch_size=2), load(causal, batch_size=1)
+    never_stop(generator)
+    never_stop(alone)
+    first, second, third = (generator.prompt_ids("1 + 2 " * count) for count in (9, 8, 7))
+    long = generator.prompt_ids("7 * 8 " * 60)
+    generator.generate([long], [1])  # so that it has least to read, and comes last
+    batches: list[list[Ids]] = []
+    read = generator._runner.read
+
+    def watched(contexts: list[Ids], room: int) -> Batch:
+        batches.append(contexts)
+        return read(contexts, room)
+
+    monkeypatch.setattr(generator._runner, "read", watched)
+    contexts, limits = [long, first, second, third], [4, 30, 2, 30]
+    steps = generator.generate(contexts, limits)
+    assert batches == [[first, second], [long]]
+    for context, limit, step in zip(contexts, limits, steps, strict=True):
+        assert same(alone.generate([context], [limit])[0], step)
 
 
 def test_batches_are_of_the_size_asked_for_whatever_the_lengths(causal: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,23 @@ def test_a_batch_writes_what_single_contexts_do_over_three_steps(causal: Path) -
     assert {"separator", "length"} <= reasons
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("columns", [0, 512])
+def test_a_step_does_not_depend_on_the_place_it_is_written_in(causal: Path, temperature: float, columns: int) -> None:
+    """Batches of three, in whose places others go on (512 columns long) or not, over three steps from the pool."""
+    many, single = load(causal, batch_size=3), load(causal, batch_size=1)
+    many._refilled = columns
+    contexts = contexts_of(many, 20, seed=4)
+    limits = [1 + 7 * index % 23 for index in range(20)]
+    for turn in range(3):
+        sampling = Sampling(temperature, seed=1, sample=turn)
+        together = many.generate(contexts, limits, sampling)
+        single.forget()
+        alone = [single.generate([ids], [limit], sampling)[0] for ids, limit in zip(contexts, limits, strict=True)]
+        assert [step for step, other in zip(together, alone, strict=True) if not same(step, other)] == []
+        contexts = [ids + many.step_ids(step.text) for ids, step in zip(contexts, together, strict=True)]
+
+
 def test_a_step_is_what_plain_greedy_decoding_of_the_whole_context_gives(causal: Path) -> None:
     generator = load(causal)
     for context in contexts_of(generator, 6, seed=5):

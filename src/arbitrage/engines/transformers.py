@@ -10,7 +10,8 @@ import hashlib
 from array import array
 from collections import deque
 from collections.abc import Sequence
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
@@ -30,6 +31,26 @@ FREE_SHARE = 0.25  # ended rows are refilled, or leave the batch, once they are 
 # A batch is refilled until it has grown by so many columns: those of ended rows are work for nothing. On a CPU that
 # costs what the rows do, and refilling pays little; on a GPU a token takes as long for few rows as for many.
 REFILLED_COLUMNS = {"cpu": 32, "cuda": 512}
+
+
+@dataclass
+class Job:
+    """A context, and the step in the making that continues it."""
+
+    context: Ids
+    writer: StepWriter
+    sampling: Sampling
+
+    @property
+    def uniform(self) -> float:
+        """The random number of the next token, the same whatever is decoded beside it."""
+        return self._uniforms[min(len(self.writer.ids), self.writer.limit - 1)]
+
+    @cached_property
+    def _uniforms(self) -> list[float]:
+        name = f"{self.sampling.seed}:{self.sampling.sample}:".encode() + array("q", self.context).tobytes()
+        generator = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(name).digest()[:8], "big") >> 1)
+        return torch.rand(self.writer.limit, generator=generator, dtype=torch.float64).tolist()
 
 
 class TransformersGenerator:
@@ -99,68 +120,40 @@ class TransformersGenerator:
     ) -> list[GeneratedStep]:
         """Continue each context by one step of at most `limits[i]` tokens. Raises EngineError."""
         rooms = [self.room(context, limit) for context, limit in zip(contexts, limits, strict=True)]
-        writers = [StepWriter(self.stop, room) for room in rooms]
-        waiting = deque(self._runner.order(contexts))
+        jobs = [
+            Job(context, StepWriter(self.stop, room), sampling) for context, room in zip(contexts, rooms, strict=True)
+        ]
+        waiting = deque(jobs[place] for place in self._runner.order(contexts))
         while waiting:
-            places = [waiting.popleft() for _ in range(min(self._runner.batch_size, len(waiting)))]
-            batch = self._runner.read([contexts[place] for place in places], self._refilled + max(rooms))
-            self._write(batch, places, waiting, contexts, writers, sampling)
-        return [self.finished(writer) for writer in writers]
+            rows = [waiting.popleft() for _ in range(min(self._runner.batch_size, len(waiting)))]
+            batch = self._runner.read([job.context for job in rows], self._refilled + max(rooms))
+            self._write(batch, rows, waiting)
+        return [self.finished(job.writer) for job in jobs]
 
-    def _write(
-        self,
-        batch: Batch,
-        places: list[int],
-        waiting: deque[int],
-        contexts: Sequence[Ids],
-        writers: Sequence[StepWriter],
-        sampling: Sampling,
-    ) -> None:
-        """Continue the rows of `batch` (the contexts at `places`) to their ends; ended ones make room for `waiting`."""
+    def _write(self, batch: Batch, rows: list[Job], waiting: deque[Job]) -> None:
+        """Write the steps of `rows`, the jobs of `batch`, to their ends; those that end make room for `waiting`."""
         last = batch.length + self._refilled
-        while places:
-            tokens = self._next(batch.output, places, contexts, writers, sampling)
-            free = [row for row, place in enumerate(places) if writers[place].ended]
-            if len(free) >= FREE_SHARE * len(places):
-                batch.remember({row: writers[places[row]].ids[:-1] for row in free})  # the last token was not fed
-                taken: list[int] = []
-                while waiting and len(taken) < len(free) and len(contexts[waiting[0]]) <= batch.length <= last:
+        while True:
+            tokens = _next_tokens(batch.output, rows)
+            free = [row for row, job in enumerate(rows) if job.writer.ended]
+            if len(free) >= FREE_SHARE * len(rows):
+                batch.remember({row: rows[row].writer.ids[:-1] for row in free})  # the last token was not fed
+                if len(free) == len(rows):
+                    return
+                taken: list[Job] = []
+                while waiting and len(taken) < len(free) and len(waiting[0].context) <= batch.length <= last:
                     taken.append(waiting.popleft())
-                if taken:
-                    rows, free = free[: len(taken)], free[len(taken) :]
-                    batch.refill(rows, [contexts[place] for place in taken])
-                    for row, place in zip(rows, taken, strict=True):
-                        places[row] = place
-                    tokens[rows] = self._next(batch.output[rows], taken, contexts, writers, sampling)
+                filled, free = free[: len(taken)], free[len(taken) :]
+                if filled:
+                    batch.refill(filled, [job.context for job in taken])
+                    for row, job in zip(filled, taken, strict=True):
+                        rows[row] = job
+                    tokens[filled] = _next_tokens(batch.output[filled], taken)
                 if free:
-                    # Rows at the end move into the places of ended ones: fewer to copy than closing the ranks.
-                    gone, alive = set(free), [row for row in range(len(places)) if row not in set(free)]
-                    alive = [row if row not in gone else alive.pop() for row in range(len(alive))]
-                    places[:] = [places[row] for row in alive]
-                    if not places:
-                        break
+                    alive = _alive(len(rows), free)
                     batch.keep(alive)
-                    tokens = tokens[alive]
+                    rows, tokens = [rows[row] for row in alive], tokens[alive]
             batch.feed(tokens)
-
-    def _next(
-        self,
-        output: Tensor,
-        places: Sequence[int],
-        contexts: Sequence[Ids],
-        writers: Sequence[StepWriter],
-        sampling: Sampling,
-    ) -> Tensor:
-        """The next token [rows] after each row of `output`, handed to the writers at `places` that have not ended."""
-        uniforms = None
-        if sampling.temperature > 0:
-            drawn = [_uniform(sampling, contexts[place], writers[place]) for place in places]
-            uniforms = torch.tensor(drawn, dtype=torch.float64)
-        tokens, logprobs = choose(output, sampling.temperature, uniforms)
-        for place, token, logprob in zip(places, tokens.tolist(), logprobs.tolist(), strict=True):
-            if not writers[place].ended:
-                writers[place].push(token, logprob)
-        return tokens
 
     def finished(self, writer: StepWriter) -> GeneratedStep:
         """The step of a writer that has ended. Raises EngineError where the model's output was not finite."""
@@ -188,18 +181,23 @@ def choose(logits: Tensor, temperature: float, uniforms: Tensor | None) -> tuple
     return tokens, logits.log_softmax(dim=-1).gather(1, tokens[:, None])[:, 0]
 
 
-def _uniform(sampling: Sampling, context: Ids, writer: StepWriter) -> float:
-    """The random number of a writer's next token."""
-    return _uniforms(sampling, context, writer.limit)[min(len(writer.ids), writer.limit - 1)]
+def _next_tokens(output: Tensor, rows: Sequence[Job]) -> Tensor:
+    """The next token [rows] after each row of `output`, handed to the writers that have not ended."""
+    uniforms = None
+    if rows[0].sampling.temperature > 0:
+        uniforms = torch.tensor([job.uniform for job in rows], dtype=torch.float64)
+    tokens, logprobs = choose(output, rows[0].sampling.temperature, uniforms)
+    for job, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):
+        if not job.writer.ended:
+            job.writer.push(token, logprob)
+    return tokens
 
 
-@lru_cache(maxsize=4096)
-def _uniforms(sampling: Sampling, context: Ids, count: int) -> list[float]:
-    """The random numbers of one context and sample, the same whatever is decoded beside it."""
-    name = f"{sampling.seed}:{sampling.sample}:".encode() + array("q", context).tobytes()
-    seed = int.from_bytes(hashlib.sha256(name).digest()[:8], "big") >> 1
-    drawn = torch.rand(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return [float(number) for number in drawn]
+def _alive(count: int, ended: Sequence[int]) -> list[int]:
+    """Rows to keep of `count`: those at the end move into the places of ended ones, fewer to copy than closing up."""
+    gone = set(ended)
+    alive = [row for row in range(count) if row not in gone]
+    return [row if row not in gone else alive.pop() for row in range(len(alive))]
 
 
 def eos_ids(tokenizer: Any, model: Any) -> set[int]:

@@ -173,11 +173,10 @@ def choose(logits: Tensor, temperature: float, uniforms: Tensor | None) -> tuple
     """
     logits = logits.float()
     if uniforms is None:
-        tokens = logits.argmax(dim=-1)
-    else:
-        cumulative = (logits.double() / temperature).softmax(dim=-1).cumsum(dim=-1)
-        wanted = uniforms.to(logits.device)[:, None] * cumulative[:, -1:]
-        tokens = torch.searchsorted(cumulative, wanted, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
+        return logits.argmax(dim=-1), logits.log_softmax(dim=-1).amax(dim=-1)
+    cumulative = (logits.double() / temperature).softmax(dim=-1).cumsum(dim=-1)
+    wanted = uniforms.to(logits.device)[:, None] * cumulative[:, -1:]
+    tokens = torch.searchsorted(cumulative, wanted, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
     return tokens, logits.log_softmax(dim=-1).gather(1, tokens[:, None])[:, 0]
 
 

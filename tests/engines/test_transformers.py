@@ -44,7 +44,7 @@ def test_a_batch_writes_what_single_contexts_do_over_three_steps(causal: Path) -
 def test_a_step_does_not_depend_on_the_place_it_is_written_in(causal: Path, temperature: float, columns: int) -> None:
     """Batches of three, in whose places others go on (512 columns long) or not, over three steps from the pool."""
     many, single = load(causal, batch_size=3), load(causal, batch_size=1)
-    many._refilled = columns
+    many.refilled_columns = columns
     contexts = contexts_of(many, 20, seed=4)
     limits = [1 + 7 * index % 23 for index in range(20)]
     for turn in range(3):

@@ -72,7 +72,7 @@ class TransformersGenerator:
         self.layers = int(self.model.config.get_text_config(decoder=True).num_hidden_layers)
         weights = checkpoints.fingerprint(path, model.revision, model.dtype, f"transformers {version('transformers')}")
         self._identity = hashlib.sha256(f"{weights}\n{generation.separator!r}".encode()).hexdigest()
-        self._refilled = REFILLED_COLUMNS.get(self.device.type, REFILLED_COLUMNS["cuda"])
+        self.refilled_columns = REFILLED_COLUMNS.get(self.device.type, REFILLED_COLUMNS["cuda"])
         self._runner = BatchRunner(path, self.forward, self.layers, self.device, model.batch_size)
 
     @property
@@ -126,13 +126,13 @@ class TransformersGenerator:
         waiting = deque(jobs[place] for place in self._runner.order(contexts))
         while waiting:
             rows = [waiting.popleft() for _ in range(min(self._runner.batch_size, len(waiting)))]
-            batch = self._runner.read([job.context for job in rows], self._refilled + max(rooms))
+            batch = self._runner.read([job.context for job in rows], self.refilled_columns + max(rooms))
             self._write(batch, rows, waiting)
         return [self.finished(job.writer) for job in jobs]
 
     def _write(self, batch: Batch, rows: list[Job], waiting: deque[Job]) -> None:
         """Write the steps of `rows`, the jobs of `batch`, to their ends; those that end make room for `waiting`."""
-        last = batch.length + self._refilled
+        last = batch.length + self.refilled_columns
         while True:
             tokens = _next_tokens(batch.output, rows)
             free = [row for row, job in enumerate(rows) if job.writer.ended]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from arbitrage import demand, loading, running
+from arbitrage import demand, loading, pins, running
 
 
 configfile: "config.yaml"
@@ -15,6 +15,7 @@ try:
     STUDY = loading.validate_config(config, workflow.config_settings.config)
 except loading.ConfigError as fault:
     raise WorkflowError(str(fault)) from None
+STUDY, UNPINNED = pins.pinned(STUDY)
 loading.announce(STUDY)
 
 
@@ -65,6 +66,8 @@ rule all:
 
 
 onstart:
+    for line in UNPINNED:
+        logger.warning(f"A branch that cannot be pinned to a commit: {line}")
     try:
         running.guard_study(Path(OUT))
     except running.StudyBusy as fault:

@@ -21,7 +21,7 @@ rule latency:
         **resources_of("latency"),
     params:
         reads=lambda w: reads_pair(
-            w.pair, "latency.questions", "latency.acceptances", "latency.warmup", "router.device"
+            w.pair, "latency.questions", "latency.acceptances", "latency.warmup", "router.device", "router.dtype"
         ),
     message:
         "Latency of {wildcards.pair}, alone on the machine"

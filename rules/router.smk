@@ -71,7 +71,7 @@ rule heldout:
     resources:
         **resources_of("router"),
     params:
-        reads=STUDY.reads("study", "threads", "router.device", "router.batch_size"),
+        reads=STUDY.reads("study", "threads", "router.device", "router.dtype", "router.batch_size"),
     message:
         "Held-out scores of the router {wildcards.variant} of {wildcards.pair}"
     shell:

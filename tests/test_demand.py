@@ -21,7 +21,7 @@ def study(**sections: Any) -> Study:
 
 @pytest.mark.parametrize(
     ("stage", "gpus"),
-    [("steps", 3), ("trajectories", 4), ("latency", 4), ("router", 4), ("dataset", 0), ("small", 0)],
+    [("steps", 3), ("trajectories", 4), ("latency", 4), ("router", 1), ("dataset", 0), ("small", 0)],
 )
 def test_gpus_follow_from_the_devices_of_the_models_a_stage_runs(stage: demand.Stage, gpus: int) -> None:
     assert demand.gpus(study(), stage, "p") == gpus

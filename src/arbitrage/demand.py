@@ -38,6 +38,11 @@ def last_ordinal(device: str) -> int:
     return int(ordinal or 0) if kind == "cuda" else -1
 
 
+def alone(device: str) -> str:
+    """The torch device of a model that is alone in its job, on GPUs the job has for itself: the first of them."""
+    return "cuda:0" if last_ordinal(device) >= 0 else device
+
+
 def resources(study: Study, stage: Stage, pair: str | None, attempt: int = 1) -> dict[str, int | str | None]:
     """Snakemake resources of a job, by the names of RESOURCES; None where there is nothing to ask for.
 
@@ -67,7 +72,7 @@ def _job(study: Study, stage: Stage) -> Job:
 def _devices(study: Study, stage: Stage, pair: str | None) -> Iterable[str]:
     """The torch devices that a job of `stage` runs models on."""
     if stage == "router":
-        return [study.router.device]
+        return [alone(study.router.device)]
     if stage not in ("steps", "trajectories", "latency") or pair is None:
         return []
     routed = stage == "latency" or "router" in study.sweep.policies

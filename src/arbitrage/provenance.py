@@ -27,6 +27,7 @@ import psutil
 import arbitrage
 from arbitrage.files import write_text
 from arbitrage.loading import study_hash
+from arbitrage.pins import hub_entries
 from arbitrage.study import Study
 
 PACKAGES = (
@@ -73,6 +74,7 @@ def record(
         "code": code_version(),
         "inputs": {str(path): digest(path) for path in inputs},
         "models": dict(models),
+        "hub": {".".join(entry.key[:-1]): str(entry) for entry in hub_entries(study)},
         "packages": _packages(),
         "hardware": _hardware(),
         "job": os.environ.get("SLURM_JOB_ID"),

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from arbitrage import demand
 from arbitrage.cli.common import Out, PairName, QuestionsPath, RouterPath, Shard, StudyPath, VariantName, stage
 from arbitrage.running import watch_parent
 
@@ -115,7 +116,7 @@ def train_router_command(
             revision,
             settings.training,
             seed=run.study.seed,
-            device=settings.device,
+            device=demand.alone(settings.device),
             threads=run.study.threads,
             out_dir=out,
         )
@@ -131,11 +132,14 @@ def heldout(
 ) -> None:
     """Score the held-out steps with a trained router."""
     with stage("heldout", study, [router, dataset], [out], "router") as run:
-        from arbitrage.engines.factory import load_router
+        from arbitrage.engines.scorers import RouterScorer
         from arbitrage.routing.heldout import heldout_rows
         from arbitrage.tables import write_table
 
-        write_table(out, "heldout", heldout_rows(dataset, load_router(run.study, router), variant))
+        settings = run.study.router
+        here = settings.model_copy(update={"device": demand.alone(settings.device)})
+        scorer = RouterScorer(str(router), here, run.study.threads)
+        write_table(out, "heldout", heldout_rows(dataset, scorer, variant))
 
 
 @app.command()

@@ -20,13 +20,13 @@ class Prompter:
 
     def __init__(self, name: str, tokenizer: Any, model: Model) -> None:
         """name: what errors call the model. Raises EngineError where the chat template cannot be rendered."""
-        self.name, self.tokenizer, self.system_prompt = name, tokenizer, model.system_prompt
+        self.name, self.tokenizer, self.system = name, tokenizer, model.system
         self._template_bos = self._render("").count(tokenizer.bos_token_id)
 
     def _render(self, problem: str) -> list[int]:
         messages = [{"role": "user", "content": problem}]
-        if self.system_prompt is not None:
-            messages.insert(0, {"role": "system", "content": self.system_prompt})
+        if self.system is not None:
+            messages.insert(0, {"role": "system", "content": self.system})
         try:
             text = self.tokenizer.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=True, date_string=PROMPT_DATE

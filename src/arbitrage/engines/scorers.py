@@ -216,7 +216,7 @@ class RouterScorer(HeadScorer):
     def __init__(self, path: str, router: Router, threads: int) -> None:
         self.format = form = read_router_format(path)
         self.annotate = form.annotate
-        place = Placement(path, None, "float32", router.device, router.batch_size, threads)
+        place = Placement(path, None, router.dtype, router.device, router.batch_size, threads)
         super().__init__(
             place,
             CLASSIFIERS,

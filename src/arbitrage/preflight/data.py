@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from arbitrage.preflight.findings import Finding
 from arbitrage.preflight.hub import UnreachableError, dataset
 from arbitrage.questions.sampling import benchmark_questions
-from arbitrage.questions.sources import MATH500, OLYMPIADBENCH
 from arbitrage.questions.text import QuestionError
 from arbitrage.study import Study
 
 ROWS = {"math500": (500,), "olympiadbench": (674, 675)}  # the hub's OlympiadBench has one row less than the release's
-HUB_NAMES = {"math500": MATH500, "olympiadbench": OLYMPIADBENCH}
 
 
 def data_findings(study: Study) -> tuple[list[Finding], list[str]]:
@@ -22,9 +20,8 @@ def data_findings(study: Study) -> tuple[list[Finding], list[str]]:
     for name, benchmark in study.benchmarks.items():
         subject = f"benchmarks.{name}"
         try:
-            if benchmark.source in HUB_NAMES and benchmark.path is None:
-                hub_name = benchmark.dataset or HUB_NAMES[benchmark.source]
-                findings.append(Finding(subject, "ok", f"{hub_name}: {dataset(hub_name, benchmark.revision)}"))
+            if benchmark.hub is not None and benchmark.path is None:
+                findings.append(Finding(subject, "ok", f"{benchmark.hub}: {dataset(benchmark.hub, benchmark.revision)}"))
             rows = benchmark_questions(study.study, name, benchmark, study.seed)
         except (QuestionError, UnreachableError) as fault:
             findings.append(Finding(subject, "fault", str(fault)))

@@ -20,8 +20,6 @@ Row = dict[str, Any]
 Settings = Questions | Benchmark
 Loader = Callable[[Any, int], Iterable[Row]]  # (its section: Questions or Benchmark, the study's seed) -> rows
 
-MATH500 = "HuggingFaceH4/MATH-500"
-OLYMPIADBENCH = "Hothan/OlympiadBench"
 OLYMPIADBENCH_CONFIG = "OE_TO_maths_en_COMP"  # open-ended, text-only, mathematics, English, competition
 
 _LOADERS: dict[str, Loader] = {}
@@ -67,7 +65,7 @@ def numina(settings: Questions, seed: int) -> Iterator[Row]:
 
 def math500(settings: Benchmark, seed: int) -> Iterator[Row]:
     """MATH-500 (columns problem, solution, answer, subject, unique_id)."""
-    for where, raw in _rows(settings.path, settings.dataset or MATH500, settings.revision, "test"):
+    for where, raw in _rows(settings.path, settings.hub, settings.revision, "test"):
         yield {
             "question_id": _text(raw, "unique_id", where),
             "source": _text(raw, "subject", where),
@@ -83,8 +81,7 @@ def olympiadbench(settings: Benchmark, seed: int) -> Iterator[Row]:
     `grading` holds tolerance (the column `error`, absolute) and unit where there are any (an answer in another unit
     is wrong); answer_type is for the reader.
     """
-    dataset = settings.dataset or OLYMPIADBENCH
-    for where, raw in _rows(settings.path, dataset, settings.revision, "train", OLYMPIADBENCH_CONFIG):
+    for where, raw in _rows(settings.path, settings.hub, settings.revision, "train", OLYMPIADBENCH_CONFIG):
         multiple = bool(_column(raw, "is_multiple_answer", where))
         answers = [
             part
@@ -114,7 +111,7 @@ register("olympiadbench", olympiadbench)
 
 
 def _rows(
-    path: str | None, dataset: str, revision: str | None, split: str, config: str | None = None
+    path: str | None, dataset: str | None, revision: str | None, split: str, config: str | None = None
 ) -> Iterator[tuple[str, Row]]:
     """(where the row is, for messages; its columns), from the local file if there is one, else from the hub."""
     if path is None:
@@ -127,8 +124,8 @@ def _rows(
         yield from _jsonl_rows(path)
 
 
-def _hub_rows(dataset: str, revision: str | None, split: str, config: str | None) -> Iterator[tuple[str, Row]]:
-    if revision is None:
+def _hub_rows(dataset: str | None, revision: str | None, split: str, config: str | None) -> Iterator[tuple[str, Row]]:
+    if dataset is None or revision is None:
         raise QuestionError(f"{dataset}: a hub data set needs its `revision` (a commit), or give a local `path`")
     import datasets  # slow to import, and needed for hub data sets alone
 

@@ -129,6 +129,8 @@ def _arguments(work: Path, training: RouterTraining, accumulation: int, seed: in
         warmup_steps=min(training.warmup_share, 0.999),  # a share; 1 would mean one update
         max_grad_norm=1.0,
         bf16=training.bf16,
+        gradient_checkpointing=training.recompute,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if training.recompute else None,
         use_cpu=on_cpu,
         seed=seed,
         save_strategy="steps",

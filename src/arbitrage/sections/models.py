@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from arbitrage.sections.base import Count, Name, Section
 from arbitrage.sections.engines import Server, Vllm
+from arbitrage.sections.prompts import PROMPTS, PromptName
 
 
 class Quantise(Section):
@@ -37,7 +38,9 @@ class Model(Section):
     """A draft or target model: a local directory or a hub id with a pinned revision, or made by quantisation."""
 
     path: str | None = Field(None, description="Local directory, or hub id (owner/name)")
-    revision: str | None = Field(None, description="Commit of the hub repository; required for a hub id")
+    revision: str | None = Field(
+        None, description="Commit of the hub repository (or a branch, pinned at the first run); required for a hub id"
+    )
     quantise: Quantise | None = Field(None, description="Instead of `path`: round another model's weights")
     engine: Literal["transformers", "vllm", "openai"] = Field(
         "transformers",
@@ -48,13 +51,23 @@ class Model(Section):
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Type of weights and activations")
     device: str = Field("cpu", description="torch device of the model: cpu, cuda, cuda:1 ...")
     batch_size: Count = Field(64, description="Contexts decoded together; part of what makes results repeatable")
-    system_prompt: str | None = Field(None, description="System message of the chat template; none if absent")
+    prompt: PromptName = Field(
+        "plain",
+        description="System message of the chat template: `qwen`, `llama3` (`## Step k:`, then a boxed sentence), or "
+        "`plain`, none",
+    )
+    system_prompt: str | None = Field(None, description="System message in your own words, instead of `prompt`")
 
     @model_validator(mode="after")
     def _one_origin(self) -> Model:
         if (self.path is None) == (self.quantise is None):
             raise ValueError("give exactly one of `path` and `quantise`")
         return self
+
+    @property
+    def system(self) -> str | None:
+        """The system message; None where there is none."""
+        return PROMPTS[self.prompt] if self.system_prompt is None else self.system_prompt
 
 
 class Pair(Section):

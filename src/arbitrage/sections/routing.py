@@ -42,6 +42,9 @@ class RouterTraining(Section):
     warmup_share: Share = Field(0.1, description="Share of updates with linear warm-up")
     weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay")
     bf16: bool = Field(False, description="Train in bfloat16 autocast")
+    recompute: bool = Field(
+        False, description="Keep no activations but each layer's input (gradient checkpointing): less memory, slower"
+    )
 
 
 class Router(Section):
@@ -49,7 +52,12 @@ class Router(Section):
 
     init: str | None = Field(None, description="Checkpoint to start from, local or hub id; the PRM if absent")
     revision: str | None = Field(None, description="Commit of the hub repository of `init`")
-    device: str = Field("cpu", description="torch device of training and scoring")
+    device: str = Field(
+        "cpu", description="torch device beside the other models; where the router is alone in a job, its first GPU"
+    )
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="Type of weights and activations where it scores; training keeps float32 weights"
+    )
     batch_size: Count = Field(64, description="Steps scored together")
     training: RouterTraining = RouterTraining()
     variants: dict[Name, Variant] = Field({"default": Variant()}, description="By name; `default` routes")

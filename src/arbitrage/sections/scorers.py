@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from arbitrage.sections.base import Count, Section
+from arbitrage.sections.prompts import QWEN
 
 Kind = Literal["auto", "classifier", "value-head", "marks", "token", "judge"]
 FormatName = Literal["plain", "qwen-prm", "math-shepherd", "rlhflow", "judge"]
@@ -67,7 +68,7 @@ Is the next step correct, and does it help to solve the problem? Answer with one
 FORMATS: dict[FormatName, Template] = {
     "qwen-prm": Template(
         chat="answer",
-        system="Please reason step by step, and put your final answer within \\boxed{}.",
+        system=QWEN,
         question="{problem}",
         step="{step}",
         mark="<extra_0>",
@@ -85,7 +86,9 @@ class Prm(Section):
     """The process reward model (docs/scorers.md)."""
 
     path: str = Field(description="Local directory, or hub id")
-    revision: str | None = Field(None, description="Commit of the hub repository; required for a hub id")
+    revision: str | None = Field(
+        None, description="Commit of the hub repository (or a branch, pinned at the first run); required for a hub id"
+    )
     kind: Kind = Field(
         "auto",
         description="`classifier`: a sequence- or token-classification head at a step's last token; `value-head`: "

@@ -9,18 +9,22 @@ from __future__ import annotations
 import difflib
 import itertools
 import math
+import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from arbitrage.key_faults import KeyFault, dotted, shown
-from arbitrage.sections.data import Questions
+from arbitrage.sections.data import BENCHMARK_SIZES, Questions
 from arbitrage.sections.routing import RouterTraining
 from arbitrage.sections.stages import Sweep
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-DEVICE = re.compile(r"(cpu|cuda|mps|xpu)(:\d+)?")
+DEVICE = re.compile(r"(cpu|cuda|mps|xpu)(:\d{1,3})?")
+UNWRITABLE = re.compile("[\0\ud800-\udfff]")
+MOST_JOBS = 10_000  # of a stage: Snakemake plans them all before the first starts
 LAB_SOURCES = ("lab", "lab500", "labolympiad")
 HUB_SOURCES = ("numina", "math500", "olympiadbench")
 TIMED_POLICIES = ("draft_only", "target_only", "rsd", "router")
@@ -28,8 +32,9 @@ TIMED_POLICIES = ("draft_only", "target_only", "rsd", "router")
 
 def study_faults(config: Mapping[str, Any], check_paths: bool) -> list[KeyFault]:
     """Every fault between keys; with `check_paths` also local files and directories that are not there."""
-    faults = [*_not_finite(config, ()), *_names(config), *_sweep(config), *_sizes(config), *_devices(config)]
-    return [*faults, *_router_start(config), *_checkpoints(config, check_paths), *_data(config, check_paths)]
+    faults = [*_unusable(config, ()), *_names(config), *_sweep(config), *_sizes(config), *_jobs(config)]
+    faults += [*_devices(config), *_results(config), *_router_start(config)]
+    return [*faults, *_checkpoints(config, check_paths), *_data(config, check_paths)]
 
 
 def _get(config: Any, *path: str, default: Any = None) -> Any:
@@ -48,9 +53,12 @@ def _entries(config: Mapping[str, Any], *path: str) -> dict[str, Mapping[str, An
     return {name: entry for name, entry in entries.items() if isinstance(name, str) and isinstance(entry, Mapping)}
 
 
-def _not_finite(value: Any, path: tuple[Any, ...]) -> Iterator[KeyFault]:
+def _unusable(value: Any, path: tuple[Any, ...]) -> Iterator[KeyFault]:
+    """Values that are no good anywhere: numbers that are not finite, texts that no file can hold."""
     if isinstance(value, float) and not math.isfinite(value):
         yield path, f"expected a finite number, got {shown(value)}"
+    elif isinstance(value, str) and UNWRITABLE.search(value):
+        yield path, f"expected text without NUL and without halves of characters, got {value!a}"
     elif len(path) < 8:  # deeper than any key: a YAML alias inside itself ends here
         children: Iterable[tuple[Any, Any]] = ()
         if isinstance(value, Mapping):
@@ -58,7 +66,7 @@ def _not_finite(value: Any, path: tuple[Any, ...]) -> Iterator[KeyFault]:
         elif isinstance(value, list):
             children = enumerate(value)
         for part, child in children:
-            yield from _not_finite(child, (*path, part))
+            yield from _unusable(child, (*path, part))
 
 
 def _names(config: Mapping[str, Any]) -> Iterator[KeyFault]:
@@ -78,6 +86,8 @@ def _names(config: Mapping[str, Any]) -> Iterator[KeyFault]:
         yield from _unknown(path, origin, models, "models")
         if isinstance(origin, str) and isinstance(_get(models, origin, "quantise"), Mapping):
             yield path, f"expected a model with weights of its own, got {shown(origin)}, which is quantised itself"
+    if "labelling" in _entries(config, "benchmarks"):
+        yield ("benchmarks", "labelling"), "expected another name: the questions that are labelled have this one"
     yield from _unknown(("router", "ablation_pair"), _get(config, "router", "ablation_pair"), pairs, "pairs")
 
 
@@ -119,17 +129,57 @@ def _sizes(config: Mapping[str, Any]) -> Iterator[KeyFault]:
     sample = _get(config, "questions", "sample", default=questions.sample)
     generated = _get(config, "questions", "source", default="lab") == "lab"
     if generated and isinstance(pool, int) and isinstance(sample, int) and sample > pool:
-        yield ("questions", "sample"), f"expected at most questions.pool ({pool}) questions, got {sample}"
+        yield ("questions", "sample"), f"expected at most questions.pool ({shown(pool)}) questions, got {shown(sample)}"
     training = RouterTraining()
     batch = _get(config, "router", "training", "batch_size", default=training.batch_size)
     micro = _get(config, "router", "training", "micro_batch_size", default=training.micro_batch_size)
     if isinstance(batch, int) and isinstance(micro, int) and micro > 0 and batch % micro:
         path = ("router", "training", "micro_batch_size")
-        yield path, f"expected a divisor of router.training.batch_size ({batch}), got {micro}"
+        yield path, f"expected a divisor of router.training.batch_size ({shown(batch)}), got {shown(micro)}"
+
+
+def _jobs(config: Mapping[str, Any]) -> Iterator[KeyFault]:
+    """Stages that would be cut into more jobs than can be planned."""
+    sample = _get(config, "questions", "sample", default=Questions().sample)
+    for stage, questions in (("steps", sample), ("sweep", max(BENCHMARK_SIZES.values()))):
+        shards, each = _get(config, stage, "shards"), _get(config, stage, "questions_per_job")
+        if not isinstance(questions, int):
+            continue
+        if isinstance(each, int) and 0 < each * MOST_JOBS < questions:
+            yield (
+                (stage, "questions_per_job"),
+                f"{shown(questions)} questions make more than {MOST_JOBS:,} jobs at {each} a job; give each more",
+            )
+        elif each is None and isinstance(shards, int) and shards > min(questions, MOST_JOBS):
+            yield (
+                (stage, "shards"),
+                f"expected at most {min(questions, MOST_JOBS):,}, a question a job, got {shown(shards)}",
+            )
+
+
+def _results(config: Mapping[str, Any]) -> Iterator[KeyFault]:
+    """Results need a folder that is there, or can be made."""
+    results = _get(config, "results", default="results")
+    if not isinstance(results, str):
+        return
+    nearest = next((at for at in (Path(results), *Path(results).parents) if _mode(str(at))), Path())
+    usable = stat.S_ISDIR(_mode(str(nearest))) and os.access(nearest, os.W_OK)
+    too_long = any(len(part.encode(errors="replace")) > 255 for part in Path(results).parts)
+    if not results.strip() or not usable or too_long:
+        yield ("results",), f"expected a folder, or a place where one can be made, got {shown(results)}"
+
+
+def _mode(path: str) -> int:
+    """What is at `path` (`stat.S_ISDIR` and the like read it); 0 where nothing is, or nothing can be."""
+    try:
+        return Path(path).stat().st_mode
+    except (OSError, ValueError):
+        return 0
 
 
 def _devices(config: Mapping[str, Any]) -> Iterator[KeyFault]:
-    owners: list[tuple[str, ...]] = [("prm",), ("router",), *(("models", name) for name in _entries(config, "models"))]
+    owners: list[tuple[str, ...]] = [("prm",), ("router",), ("zoo",)]
+    owners += [("models", name) for name in _entries(config, "models")]
     for owner in owners:
         device = _get(config, *owner, "device")
         if isinstance(device, str) and not DEVICE.fullmatch(device):
@@ -145,10 +195,10 @@ def _checkpoints(config: Mapping[str, Any], check_paths: bool) -> Iterator[KeyFa
     ]
     for owner, name in owners:
         value = _get(config, *owner, name)
-        if not isinstance(value, str) or Path(value).is_dir():
+        if not isinstance(value, str) or stat.S_ISDIR(_mode(value)):
             continue
         revision = (*owner, "revision")
-        if HUB_ID.fullmatch(value) and not Path(value).exists():
+        if HUB_ID.fullmatch(value) and not _mode(value):
             if not isinstance(_get(config, *revision), str) and check_paths:
                 yield (
                     revision,
@@ -186,5 +236,5 @@ def _data(config: Mapping[str, Any], check_paths: bool) -> Iterator[KeyFault]:
                     (*owner, "revision"),
                     f"expected the commit of the hub data set of {source}, or a local `path`, got none",
                 )
-        elif isinstance(path, str) and check_paths and not Path(path).is_file():
+        elif isinstance(path, str) and check_paths and not stat.S_ISREG(_mode(path)):
             yield (*owner, "path"), f"expected a JSONL or Parquet file, got {shown(path)}, which is not there"

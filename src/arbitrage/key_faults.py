@@ -18,7 +18,9 @@ KeyFault = tuple[KeyPath, str]
 
 def dotted(path: KeyPath) -> str:
     """The path as users write it: `models.draft.path`, `sweep.thresholds.2`."""
-    return ".".join(str(part) if re.fullmatch(r"[\w-]+", str(part)) else shown(part) for part in path)
+    return ".".join(
+        part if isinstance(part, str) and re.fullmatch(r"[\w-]{1,80}", part) else shown(part) for part in path
+    )
 
 
 def shown(value: Any) -> str:
@@ -26,7 +28,10 @@ def shown(value: Any) -> str:
     try:
         text = json.dumps(value, default=str, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):  # odd keys, or a YAML alias inside itself
-        text = repr(value)
+        try:
+            text = repr(value)
+        except ValueError:  # Python prints no number of over 4,300 digits
+            text = "a number of thousands of digits"
     text = " ".join(text.split())
     return text if len(text) <= 80 else text[:77] + "..."
 
@@ -36,7 +41,7 @@ def shape_faults(error: ValidationError, config: Mapping[str, Any]) -> Iterator[
     for fault in error.errors(include_url=False):
         kind, location, value = fault["type"], fault["loc"], fault["input"]
         path = _path_in(config, location)
-        if kind == "literal_error" and isinstance(value, list):
+        if kind == "literal_error" and isinstance(value, list) and "literal[" in str(location[-1]):
             continue  # one branch of a union; the other branch names the item that is wrong
         if kind in ("missing", "invalid_key"):  # not to be found in the configuration under that name
             path = (*_path_in(config, location[:-1]), location[-1])
@@ -47,7 +52,10 @@ def shape_faults(error: ValidationError, config: Mapping[str, Any]) -> Iterator[
         elif kind == "extra_forbidden":
             yield path, f"unknown key (value {shown(value)}){_nearest_key(path)}"
         elif "[key]" in location:
-            yield path, "not a name; expected letters, digits, dots and underscores, with single hyphens between"
+            yield (
+                path,
+                "not a name; expected letters, digits, dots and underscores, with single hyphens between; at most 60",
+            )
         elif kind == "value_error":
             yield path, f"{fault['msg'].removeprefix('Value error, ')}; got {shown(value)}"
         else:

@@ -38,7 +38,10 @@ def load_study(paths: Sequence[Path], overrides: Mapping[str, Any] | None = None
     """Read YAML files, merge them in order, lay `overrides` over them, and validate. Raises ConfigError."""
     merged: dict[str, Any] = {}
     for path in paths:
-        merged = _merge(merged, _read_yaml(Path(path)))
+        try:
+            merged = _merge(merged, _read_yaml(Path(path)))
+        except RecursionError as fault:
+            raise ConfigError([f"{path}: cannot be read: an alias (`*name`) stands inside what it names"]) from fault
     return validate_config(_merge(merged, overrides or {}))
 
 

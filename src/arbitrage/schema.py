@@ -77,7 +77,9 @@ def _expected(schema: dict[str, Any], node: dict[str, Any]) -> str:
             schema, node["items"]
         )
     if "pattern" in node:
-        return "a name (letters, digits, dots and underscores, with single hyphens between)"
+        return (
+            f"a name (letters, digits, dots and underscores, with single hyphens between; at most {node['maxLength']})"
+        )
     words = {
         "integer": "a whole number",
         "number": "a number",

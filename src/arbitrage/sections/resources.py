@@ -14,12 +14,17 @@ class Job(Section):
     """What one job of a stage asks for; what is absent follows from the study (`arbitrage.demand`)."""
 
     gpus: int | None = Field(
-        None, ge=0, description="GPUs a job; absent: as many as the devices of the stage's models name"
+        None, ge=0, le=1024, description="GPUs a job; absent: as many as the devices of the stage's models name"
     )
     cpus: Count | None = Field(None, description="CPUs a job; absent: `threads`, and at least 4 a GPU")
-    mem_gb: float | None = Field(None, gt=0, description="Memory of the first attempt, GB; absent: 8, or 64 a GPU")
+    mem_gb: float | None = Field(
+        None, gt=0, le=100_000, description="Memory of the first attempt, GB; absent: 8, or 64 a GPU"
+    )
     hours: float | None = Field(
-        None, gt=0, description="Time limit of the first attempt; absent: 12 for steps, trajectories and router, else 4"
+        None,
+        gt=0,
+        le=10_000,
+        description="Time limit of the first attempt; absent: 12 for steps, trajectories and router, else 4",
     )
     partition: str | None = Field(None, description="Partition of this stage, instead of the two below")
 
@@ -30,7 +35,9 @@ class Resources(Section):
     gpu_partition: str | None = Field(None, description="Partition of jobs with GPUs; the cluster's default if absent")
     cpu_partition: str | None = Field(None, description="Partition of the others; the cluster's default if absent")
     gpu_type: str | None = Field(None, description="Type of GPU, as the cluster names it (a100, h100); any if absent")
-    max_hours: float | None = Field(None, gt=0, description="Longest time limit a retry asks for: the partition's own")
+    max_hours: float | None = Field(
+        None, gt=0, le=10_000, description="Longest time limit a retry asks for: the partition's own"
+    )
     share_gpus: bool = Field(
         False, description="Let jobs on one machine use a GPU together, instead of waiting for one that is free"
     )

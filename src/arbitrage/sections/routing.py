@@ -35,10 +35,10 @@ class Variant(Section):
 class RouterTraining(Section):
     """Table C.1. The paper states batch size, learning rate and epochs; the rest is our declared choice."""
 
-    epochs: float = Field(3.0, gt=0, description="Passes over the data (paper: 3)")
+    epochs: float = Field(3.0, gt=0, le=10_000, description="Passes over the data (paper: 3)")
     batch_size: Count = Field(32, description="Sequences an update (paper: 1024)")
     micro_batch_size: Count = Field(32, description="Sequences at once; the rest is gradient accumulation")
-    learning_rate: float = Field(3e-4, gt=0, description="Peak learning rate of AdamW (paper: 1e-5)")
+    learning_rate: float = Field(3e-4, gt=0, le=1, description="Peak learning rate of AdamW (paper: 1e-5)")
     warmup_share: Share = Field(0.1, description="Share of updates with linear warm-up")
     weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay")
     bf16: bool = Field(False, description="Train in bfloat16 autocast")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from arbitrage.sections.base import Section
 
@@ -16,6 +16,12 @@ class LanguageModelSize(Section):
     inner: int = Field(ge=16, description="Width of the feed-forward layers")
     steps: int = Field(ge=1, description="Optimiser steps")
     learning_rate: float = Field(default=2e-3, gt=0, description="Peak learning rate of AdamW; Muon's is five times it")
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> LanguageModelSize:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
+        return self
 
 
 class PrmSize(Section):

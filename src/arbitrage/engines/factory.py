@@ -10,6 +10,7 @@ from typing import Literal
 from arbitrage.engines.answering import AnswerScorer
 from arbitrage.engines.checkpoints import head_of
 from arbitrage.engines.live import LiveGenerator
+from arbitrage.engines.prefix_cached import PrefixCachedGenerator, PrefixCaching
 from arbitrage.engines.protocols import EngineError, Generator, IncrementalGenerator
 from arbitrage.engines.scorers import CLASSIFIERS, MARKED, PrmScorer, RouterScorer, TransformersScorer
 from arbitrage.engines.transformers import TransformersGenerator
@@ -41,6 +42,8 @@ def live_generator(generator: Generator) -> IncrementalGenerator:
     """`generator` for one question at a time, with a cache that is kept between calls."""
     if isinstance(generator, TransformersGenerator):
         return LiveGenerator(generator)
+    if isinstance(generator, PrefixCaching):
+        return PrefixCachedGenerator(generator)
     raise EngineError(f"{type(generator).__name__} cannot decode live")
 
 

@@ -22,6 +22,11 @@ from arbitrage.engines.transformers import TransformersGenerator, choose
 CAPACITY = 512  # ids a cache first has room for; it doubles where that is short
 
 
+def common_length(left: Sequence[int], right: Sequence[int]) -> int:
+    """How many ids both begin with."""
+    return next((at for at, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
+
+
 class LiveContext:
     """One context in a model's cache. `held`: the ids it holds."""
 
@@ -41,11 +46,7 @@ class LiveContext:
 
         The last id is always read, even where the cache holds it already: its output was not kept.
         """
-        shared = 0
-        for old, new in zip(self.held, ids[:-1], strict=False):
-            if old != new:
-                break
-            shared += 1
+        shared = common_length(self.held, ids[:-1])
         self._cache.crop(shared)
         del self.held[shared:]
         rest = ids[shared:]

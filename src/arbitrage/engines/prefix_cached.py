@@ -1,0 +1,59 @@
+"""Live decoding with engines that keep read prefixes themselves: vLLM in the process, servers over HTTP.
+
+They find the longest prefix they hold of every context, so nothing has to be rolled back here. A salt, which is part of
+what such an engine looks prefixes up by, keeps one question from profiting of another's prompt.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+from uuid import uuid4
+
+from arbitrage.engines.live import common_length
+from arbitrage.engines.protocols import GeneratedStep, Ids, Prompting
+
+
+@runtime_checkable
+class PrefixCaching(Prompting, Protocol):
+    """A generator that writes one step at a time, from where an earlier context with the same beginning ended."""
+
+    def write_one(self, context: Ids, limit: int, salt: str) -> tuple[GeneratedStep, float]:
+        """The greedy next step, of at most `limit` tokens, and the seconds to its first token.
+
+        Only contexts with the same `salt` share what was read. Raises EngineError.
+        """
+
+
+class PrefixCachedGenerator:
+    """Writes one greedy step at a time with `generator` (`protocols.IncrementalGenerator`).
+
+    last_prefill_tokens: ids of the last context that the one before did not begin with; such an engine keeps whole
+    blocks of ids (16 or 32), so it reads a few more. last_prefill_s: seconds until the first token was there.
+    """
+
+    def __init__(self, generator: PrefixCaching) -> None:
+        self.generator = generator
+        self.last_prefill_tokens, self.last_prefill_s = 0, 0.0
+        self._held: Ids = ()
+        self.reset()
+
+    def reset(self) -> None:
+        """Share nothing with what was read so far: the next call reads everything."""
+        self._salt, self._held = uuid4().hex, ()
+
+    def prompt_ids(self, problem: str) -> Ids:
+        """Ids of the rendered prompt."""
+        return self.generator.prompt_ids(problem)
+
+    def step_ids(self, text: str) -> Ids:
+        """Ids of one step's text."""
+        return self.generator.step_ids(text)
+
+    def generate_one(self, context: Ids, limit: int) -> GeneratedStep:
+        """Continue `context` by one step of at most `limit` tokens. Raises EngineError."""
+        step, self.last_prefill_s = self.generator.write_one(context, limit, self._salt)
+        # The last id is always read: what follows it was not kept.
+        self.last_prefill_tokens = len(context) - common_length(self._held, context[:-1])
+        # Nor has the last token of a step been read by the model that wrote it.
+        self._held = (*context, *self.step_ids(step.text)[:-1])
+        return step

@@ -64,9 +64,7 @@ def commit_of(entry: HubEntry) -> str:
 
     cached = Path(HF_HUB_CACHE) / f"{entry.kind}s--{entry.name.replace('/', '--')}" / "refs" / str(entry.revision)
     try:
-        info = HfApi().repo_info(
-            entry.name, repo_type=entry.kind, revision=entry.revision, timeout=HUB_TIMEOUT_S
-        )
+        info = HfApi().repo_info(entry.name, repo_type=entry.kind, revision=entry.revision, timeout=HUB_TIMEOUT_S)
     except Exception as fault:  # the hub's client raises dozens of kinds
         if cached.is_file():
             return cached.read_text(encoding="utf-8").strip()

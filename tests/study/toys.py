@@ -33,9 +33,7 @@ def toy_of(study_file: Path, folder: Path) -> dict[str, Any]:
     """What makes a toy of a study: to be laid over it."""
     study = load_study([ROOT / "config.yaml", study_file])
     changes: dict[str, Any] = json.loads(json.dumps(SIZES))
-    changes["models"] = {
-        name: _model(model, folder, seed) for seed, (name, model) in enumerate(study.models.items())
-    }
+    changes["models"] = {name: _model(model, folder, seed) for seed, (name, model) in enumerate(study.models.items())}
     changes["benchmarks"] = {name: {"limit": 2} for name in study.benchmarks}
     changes["router"] = {
         "training": {"batch_size": 8, "micro_batch_size": 4, "epochs": 1.0},

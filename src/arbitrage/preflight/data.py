@@ -21,7 +21,8 @@ def data_findings(study: Study) -> tuple[list[Finding], list[str]]:
         subject = f"benchmarks.{name}"
         try:
             if benchmark.hub is not None and benchmark.path is None:
-                findings.append(Finding(subject, "ok", f"{benchmark.hub}: {dataset(benchmark.hub, benchmark.revision)}"))
+                place = dataset(benchmark.hub, benchmark.revision)
+                findings.append(Finding(subject, "ok", f"{benchmark.hub}: {place}"))
             rows = benchmark_questions(study.study, name, benchmark, study.seed)
         except (QuestionError, UnreachableError) as fault:
             findings.append(Finding(subject, "fault", str(fault)))

@@ -14,49 +14,55 @@ import argparse
 import importlib.util
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
+from benchmarks.casts import lab_questions
 from benchmarks.conditions import Finding, conditions, report
 from transformers import StoppingCriteriaList, StopStringCriteria
 
-from arbitrage.engines.protocols import Ids
+from arbitrage.engines.factory import open_pair
+from arbitrage.engines.protocols import Generator, Ids
 from arbitrage.engines.transformers import REFILLED_COLUMNS, TransformersGenerator
-from arbitrage.lab.source import draw_questions
-from arbitrage.sections.models import Model
-from arbitrage.sections.stages import Generation
+from arbitrage.loading import load_study
+from arbitrage.study import Study
 
-ZOO = Path("src/arbitrage/lab/zoo")
-GENERATION = Generation(max_steps=40, max_tokens=900, max_step_tokens=64)
-BATCH = 64
+ROLES = ("draft", "target")
 GPU = REFILLED_COLUMNS["cuda"]
+Rounds = Sequence[Sequence[Ids]]
 Write = Callable[[Sequence[Ids]], list[str]]
 
 
-def contexts_of(engine: TransformersGenerator, questions: int, steps: int) -> list[list[Ids]]:
+def rounds_of(engine: Generator, problems: Sequence[str], steps: int, limit: int) -> list[list[Ids]]:
     """Contexts of `steps` rounds: prompts, then prompts with what the model wrote, for those that are not finished."""
-    stream = draw_questions("prm", 1, "training")
-    contexts = [engine.prompt_ids(next(stream).problem) for _ in range(questions)]
+    contexts = [engine.prompt_ids(problem) for problem in problems]
     rounds = []
     for _ in range(steps):
         rounds.append(contexts)
-        written = engine.generate(contexts, [GENERATION.max_step_tokens] * len(contexts))
+        written = engine.generate(contexts, [limit] * len(contexts))
         pairs = zip(contexts, written, strict=True)
         contexts = [ids + engine.step_ids(step.text) for ids, step in pairs if step.finish_reason == "separator"]
     return rounds
 
 
-def plain_generate(engine: TransformersGenerator) -> Write:
+def by_engine(engine: Generator, limit: int) -> Write:
+    """One of our engines as the sweep uses it: what it read in one round it need not read in the next."""
+    return lambda contexts: [step.text for step in engine.generate(contexts, [limit] * len(contexts))]
+
+
+def by_generate(engine: TransformersGenerator, limit: int, batch_size: int) -> Write:
     """`model.generate` on the engine's own model."""
-    pad = engine.tokenizer.pad_token_id
-    stops = StoppingCriteriaList([StopStringCriteria(engine.tokenizer, [GENERATION.separator])])
+    pad, separator = engine.tokenizer.pad_token_id, engine.stop.separator
+    stops = StoppingCriteriaList([StopStringCriteria(engine.tokenizer, [separator])])
 
     def write(contexts: Sequence[Ids]) -> list[str]:
         texts = [""] * len(contexts)
         order = sorted(range(len(contexts)), key=lambda place: len(contexts[place]))
-        for first in range(0, len(order), BATCH):
-            places = order[first : first + BATCH]
+        for first in range(0, len(order), batch_size):
+            places = order[first : first + batch_size]
             width = max(len(contexts[place]) for place in places)
             ids = torch.tensor([(pad,) * (width - len(contexts[place])) + contexts[place] for place in places])
             mask = torch.tensor([[0] * (width - len(contexts[p])) + [1] * len(contexts[p]) for p in places])
@@ -64,7 +70,7 @@ def plain_generate(engine: TransformersGenerator) -> Write:
                 out = engine.model.generate(
                     input_ids=ids,
                     attention_mask=mask,
-                    max_new_tokens=GENERATION.max_step_tokens,
+                    max_new_tokens=limit,
                     do_sample=False,
                     stopping_criteria=stops,
                     pad_token_id=pad,
@@ -72,33 +78,14 @@ def plain_generate(engine: TransformersGenerator) -> Write:
                 )
             for place, row in zip(places, out[:, width:].tolist(), strict=True):
                 text = engine.stop.decode([token for token in row if token != pad])
-                at = text.find(GENERATION.separator)
-                texts[place] = text if at < 0 else text[: at + len(GENERATION.separator)]
+                at = text.find(separator)
+                texts[place] = text if at < 0 else text[: at + len(separator)]
         return texts
 
     return write
 
 
-def ours(engine: TransformersGenerator) -> Write:
-    """The engine as the sweep uses it: what it read in one round it need not read in the next."""
-    return lambda contexts: [
-        step.text for step in engine.generate(contexts, [GENERATION.max_step_tokens] * len(contexts))
-    ]
-
-
-def vllm_engine(name: str) -> Write | None:
-    """The vLLM engine on the same model; None where vLLM is not installed."""
-    if importlib.util.find_spec("vllm") is None:
-        return None
-    from arbitrage.engines.vllm import VllmGenerator
-
-    engine = VllmGenerator(str(ZOO / name), Model(path=str(ZOO / name), engine="vllm"), GENERATION, 1)
-    return lambda contexts: [
-        step.text for step in engine.generate(contexts, [GENERATION.max_step_tokens] * len(contexts))
-    ]
-
-
-def passes(engine: TransformersGenerator, rounds: Sequence[Sequence[Ids]], columns: int) -> int:
+def passes(engine: TransformersGenerator, rounds: Rounds, limit: int, columns: int) -> int:
     """Forward passes of one token while the steps are written, in batches that are refilled for `columns` columns."""
     count = 0
 
@@ -110,20 +97,16 @@ def passes(engine: TransformersGenerator, rounds: Sequence[Sequence[Ids]], colum
     hook = engine.model.register_forward_pre_hook(counted, with_kwargs=True)
     engine.forget()
     for contexts in rounds:
-        ours(engine)(contexts)
+        by_engine(engine, limit)(contexts)
     hook.remove()
     engine.refilled_columns = kept
     return count
 
 
-def measure(name: str, questions: int, steps: int, runs: int) -> tuple[list[Finding], dict[str, object]]:
-    """Findings for one model of the zoo."""
-    model = Model(path=str(ZOO / name), batch_size=BATCH)
-    engine = TransformersGenerator(str(ZOO / name), model, GENERATION, 1)
-    rounds = contexts_of(engine, questions, steps)
-    writers: dict[str, Write] = {"ours": ours(engine), "model.generate": plain_generate(engine)}
-    if (third := vllm_engine(name)) is not None:
-        writers["vllm"] = third
+def measure(
+    role: str, engine: TransformersGenerator, rounds: Rounds, writers: dict[str, Write], limit: int, runs: int
+) -> tuple[list[Finding], dict[str, Any]]:
+    """Findings on one model. writers: "ours" and those it is compared with."""
     seconds: dict[str, list[float]] = {writer: [] for writer in writers}
     texts: dict[str, list[str]] = {}
     for _ in range(runs):
@@ -134,39 +117,57 @@ def measure(name: str, questions: int, steps: int, runs: int) -> tuple[list[Find
             seconds[writer].append(time.perf_counter() - start)
     tokens = sum(len(engine.step_ids(text)) for text in texts["ours"])
     findings = []
-    for writer in list(writers)[1:]:
-        ratio = median(b / a for a, b in zip(seconds["ours"], seconds[writer], strict=True))
+    for writer in [name for name in writers if name != "ours"]:
+        ratio = median(theirs / mine for mine, theirs in zip(seconds["ours"], seconds[writer], strict=True))
+        what = f"{role}: tokens/s, ours / {writer}"
+        findings.append(Finding.at_least(what, ratio, "x", 1.3) if writer != "vllm" else Finding(what, ratio, "x"))
         same = sum(a == b for a, b in zip(texts["ours"], texts[writer], strict=True)) / len(texts["ours"])
-        goal = 1.3 if writer == "model.generate" else None
-        measure = f"{name}: tokens/s, ours against {writer}"
-        findings.append(Finding.at_least(measure, ratio, "x", goal) if goal else Finding(measure, ratio, "x"))
-        findings.append(Finding.at_least(f"{name}: same text as {writer}", same, "of the steps", 1.0))
-    counts = {kind: passes(engine, rounds, columns) for kind, columns in (("not refilled", 0), ("refilled", GPU))}
-    saved = counts["not refilled"] / counts["refilled"]
-    findings.append(Finding(f"{name}: passes of one token, places not refilled / refilled", saved, "x"))
+        findings.append(Finding.at_least(f"{role}: steps of the same text as {writer}", 100 * same, "%", 100))
+    counts = {kind: passes(engine, rounds, limit, columns) for kind, columns in (("as it is", 0), ("refilled", GPU))}
+    saved = counts["as it is"] / counts["refilled"]
+    findings.append(Finding(f"{role}: passes of one token, places not refilled / refilled", saved, "x"))
     rates = {writer: round(tokens / median(times)) for writer, times in seconds.items()}
+    print(f"{role}: tokens/s {rates}")
     detail = {"tokens_per_s": rates, "seconds": seconds, "passes": counts, "steps": len(texts["ours"])}
     return findings, detail | {"tokens": tokens}
 
 
+def on_vllm(study: Study) -> Study:
+    """The same study with its models run by vLLM."""
+    models = {name: model.model_copy(update={"engine": "vllm"}) for name, model in study.models.items()}
+    return study.model_copy(update={"models": models})
+
+
 def main() -> None:
-    """Measure draft and target of the zoo."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__.splitlines()[0])
-    parser.add_argument("--questions", type=int, default=150, help="questions whose steps are written")
-    parser.add_argument("--steps", type=int, default=3, help="rounds of steps")
-    parser.add_argument("--runs", type=int, default=5, help="interleaved runs")
-    parser.add_argument("--out", type=Path, help="JSON; results/benchmarks/engine.json if absent")
-    arguments = parser.parse_args()
+    """Measure the lab's draft and target."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--questions", type=int, default=150, help="Questions whose steps are written")
+    parser.add_argument("--steps", type=int, default=3, help="Rounds of steps")
+    parser.add_argument("--runs", type=int, default=5, help="Interleaved runs")
+    parser.add_argument("--out", type=Path, help="JSON; results/benchmarks/engine.json")
+    asked = parser.parse_args()
+    study = load_study([Path("config.yaml")])
+    pair, limit = next(iter(study.pairs)), study.generation.max_step_tokens
+    problems = [question.problem for question in lab_questions(study, "lab500", asked.questions)]
+    names = dict(zip(ROLES, (study.pairs[pair].draft, study.pairs[pair].target), strict=True))
     findings, detail = [], {}
-    for name in ("draft", "target"):
-        found, detail[name] = measure(name, arguments.questions, arguments.steps, arguments.runs)
-        findings += found
-        print(f"{name}: {detail[name]['tokens_per_s']}")  # type: ignore[index]
-    if importlib.util.find_spec("vllm") is None:
-        print("vLLM is not installed here: skipped")
-    report(
-        "engine", conditions({name: str(ZOO / name) for name in ("draft", "target")}), findings, detail, arguments.out
-    )
+    with ExitStack() as stack:
+        engines: Sequence[Any] = stack.enter_context(open_pair(study, pair))
+        others: Sequence[Any] = (None, None)
+        if importlib.util.find_spec("vllm") is None:
+            print("vLLM is not installed here: the comparison with it is skipped")
+        else:
+            others = stack.enter_context(open_pair(on_vllm(study), pair))
+        surroundings = conditions({role: str(study.model_path(name)) for role, name in names.items()})
+        for role, engine, other in zip(ROLES, engines, others, strict=True):
+            batch_size = study.models[names[role]].batch_size
+            writers = {"ours": by_engine(engine, limit), "model.generate": by_generate(engine, limit, batch_size)}
+            if other is not None:
+                writers["vllm"] = by_engine(other, limit)
+            rounds = rounds_of(engine, problems, asked.steps, limit)
+            found, detail[role] = measure(role, engine, rounds, writers, limit, asked.runs)
+            findings += found
+    report("engine", surroundings, findings, detail, asked.out)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,7 @@ def test_rows_that_have_ended_leave_the_batch(causal: Path, monkeypatch: pytest.
 
 def test_places_of_ended_steps_are_filled_with_waiting_ones(causal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = load(causal, batch_size=4)
+    generator.refilled_columns = 100
     never_stop(generator)
     shapes = read_columns(generator, monkeypatch)
     contexts, limits = contexts_of(generator, 16), [3, 3, 3, 21] * 4
@@ -69,6 +70,7 @@ def test_a_refilled_place_continues_from_the_pool_and_gives_its_blocks_to_it(
     causal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generator = load(causal, batch_size=3)
+    generator.refilled_columns = 100
     contexts = contexts_of(generator, 12)
     shapes = read_columns(generator, monkeypatch)
     for _ in range(3):
@@ -87,6 +89,7 @@ def test_a_context_longer_than_the_batch_so_far_waits_for_the_next(
     causal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generator, alone = load(causal, batch_size=2), load(causal, batch_size=1)
+    generator.refilled_columns = 100
     never_stop(generator)
     never_stop(alone)
     first, second, third = (generator.prompt_ids("1 + 2 " * count) for count in (9, 8, 7))

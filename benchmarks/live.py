@@ -1,6 +1,6 @@
 """The live decoder: a question's time against its model calls, against reading all anew, and against the calls alone.
 
-    python -m benchmarks.live [--questions 30] [--runs 5] [--router DIR] [--out FILE.json]
+    python -m benchmarks.live [--questions 5] [--runs 5] [--router DIR] [--out FILE.json]
 
 RSD, oracle and router decode questions of both lab benchmarks at one threshold each. A model call is a forward pass, as
 the decoder makes it; the rest of a question's time is overhead. Beside it runs the same decoder with caches emptied
@@ -197,7 +197,7 @@ def summed(solved: dict[tuple[str, str, str], list[Solved]], way: str, value: Ca
 def main() -> None:
     """Decode, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--questions", type=int, default=15, help="Questions of each benchmark")
+    parser.add_argument("--questions", type=int, default=5, help="Questions of each benchmark")
     parser.add_argument("--runs", type=int, default=5, help="How often each is decoded each way")
     parser.add_argument("--router", type=Path, help="Directory of a trained router; the study's own, if it is there")
     parser.add_argument("--out", type=Path, help="JSON; results/benchmarks/live.json")

@@ -26,6 +26,8 @@ from arbitrage.speculation.tree import Question
 from arbitrage.study import Study
 from arbitrage.tables import read_table, write_table
 
+Work = dict[str, dict[str, float]]  # by model: seconds and calls, and tokens it generated or inputs it scored
+
 
 @dataclass(frozen=True)
 class StoredCast:
@@ -33,7 +35,26 @@ class StoredCast:
 
     cast: Cast
     store: StepStore
-    identities: dict[str, str]
+    generators: dict[str, StoredGenerator]
+    scorers: dict[str, StoredScorer]
+
+    @property
+    def identities(self) -> dict[str, str]:
+        """Identity of each model."""
+        return {name: model.identity for name, model in (self.generators | self.scorers).items()}
+
+    @property
+    def work(self) -> Work:
+        """What each model did so far, for the provenance record."""
+        wrote = {
+            name: {"seconds": round(model.seconds, 2), "calls": model.calls, "tokens": model.tokens}
+            for name, model in self.generators.items()
+        }
+        scored = {
+            name: {"seconds": round(model.seconds, 2), "calls": model.calls, "scored": model.scored}
+            for name, model in self.scorers.items()
+        }
+        return wrote | scored
 
 
 @contextmanager
@@ -41,26 +62,19 @@ def open_cast(study: Study, pair: str, questions: str, router: Path | None) -> I
     """The models of `pair`, and what the store remembers of them on the question set called `questions`."""
     with factory.open_pair(study, pair) as (draft, target):
         prm = factory.load_prm(study)
-        loaded = {"draft": draft.identity, "target": target.identity, "prm": prm.identity}
-        namespace = hashlib.sha256("|".join(loaded.values()).encode()).hexdigest()[:16]
+        identities = (draft.identity, target.identity, prm.identity)
+        namespace = hashlib.sha256("|".join(identities).encode()).hexdigest()[:16]
         store = StepStore(Path(study.results) / ".store", f"{namespace}/{questions}")
-        router_scorer = None
+        generators = {"draft": StoredGenerator(draft, store), "target": StoredGenerator(target, store)}
+        scorers = {"prm": StoredScorer(prm, store)}
         if router is not None:
-            scorer = factory.load_router(study, router)
-            loaded["router"] = scorer.identity
-            router_scorer = StoredScorer(scorer, store)
-        cast = Cast(
-            StoredGenerator(draft, store),
-            StoredGenerator(target, store),
-            StoredScorer(prm, store),
-            router_scorer,
-            study.generation,
-        )
-        yield StoredCast(cast, store, loaded)
+            scorers["router"] = StoredScorer(factory.load_router(study, router), store)
+        cast = Cast(generators["draft"], generators["target"], scorers["prm"], scorers.get("router"), study.generation)
+        yield StoredCast(cast, store, generators, scorers)
 
 
-def label_steps(study: Study, pair: str, shard: int, questions: Path, out: Path) -> dict[str, str]:
-    """Stage `steps`: paired steps of one shard of the labelling questions. Returns the models' identities."""
+def label_steps(study: Study, pair: str, shard: int, questions: Path, out: Path) -> tuple[dict[str, str], Work]:
+    """Stage `steps`: paired steps of one shard of the labelling questions. Returns the models' identities and work."""
     rows = _shard(read_table(questions, "questions"), shard, study.steps_shards)
     with open_cast(study, pair, "labelling", router=None) as stored:
 
@@ -71,13 +85,13 @@ def label_steps(study: Study, pair: str, shard: int, questions: Path, out: Path)
 
         labelled = list(_in_chunks(stored, rows, study.steps.chunk, f"steps {pair} shard {shard}", work))
     write_table(out, "steps", [{"study": study.study, "pair": pair, **row} for row in labelled])
-    return stored.identities
+    return stored.identities, stored.work
 
 
 def sweep_benchmark(
     study: Study, pair: str, benchmark: str, shard: int, questions: Path, router: Path | None, out: Path
-) -> dict[str, str]:
-    """Stage `trajectories`: the sweep of all policies over one shard of a benchmark, graded."""
+) -> tuple[dict[str, str], Work]:
+    """Stage `trajectories`: sweep of all policies over one shard of a benchmark, graded. Returns as `label_steps`."""
     rows = _shard(read_table(questions, "questions"), shard, study.sweep_shards(benchmark))
     gold = {row["question_id"]: row for row in rows}
     thresholds = None if study.sweep.thresholds == "exact" else study.sweep.thresholds
@@ -96,7 +110,7 @@ def sweep_benchmark(
         swept = list(_in_chunks(stored, rows, study.sweep.chunk, title, work))
     keys = {"study": study.study, "pair": pair, "benchmark": benchmark}
     write_table(out, "trajectories", [{**keys, **row} for row in swept])
-    return stored.identities
+    return stored.identities, stored.work
 
 
 def _shard(rows: list[dict[str, Any]], shard: int, shards: int) -> list[dict[str, Any]]:

@@ -41,12 +41,13 @@ class Run:
     setting: Setting
 
 
-def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[list[Path], float]:
+def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[list[Path], dict[str, Any]]:
     """Time draft only, target only, and RSD and router at thresholds spread over acceptance; one row a solution.
 
     Settings are interleaved question by question, starting with another one each time, so that drift of the machine
     hits all alike; the first `latency.warmup` solutions are not counted.
-    Returns the tables it read, and the share of timed solutions whose text equals the sweep's at that threshold.
+    Returns the tables it read, and what its provenance record tells besides: `texts_equal_to_sweep`, the share of timed
+    solutions whose text equals the sweep's at that threshold, and the models' `work`.
     """
     runs: list[Run] = []
     expected: dict[Run, str] = {}
@@ -56,7 +57,7 @@ def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[l
         trajectories = Path(study.folder) / "trajectories" / pair / f"{benchmark}.parquet"
         read += [questions, trajectories]
         swept = read_table(trajectories, "trajectories")
-        settings = _settings(swept, study.latency.acceptances)
+        settings = settings_of(swept, study.latency.acceptances)
         chosen = _sample(read_table(questions, "questions"), study.latency.questions, study.seed)
         for place, question in enumerate(chosen):
             first = place % len(settings)
@@ -65,18 +66,19 @@ def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[l
     rows, equal = [], 0
     with open_decoder(study, pair, router) as decoder:
         for run in runs[: study.latency.warmup]:
-            _timed(decoder, run)
+            timed(decoder, run)
         progress = Progress(len(runs), "solutions", f"latency {pair}")
         for run in runs:
-            solution = _timed(decoder, run)
+            solution = timed(decoder, run)
             equal += solution.text == expected[run]
-            rows.append({"study": study.study, "pair": pair, **_row(run, solution)})
+            rows.append({"study": study.study, "pair": pair, **row_of(run, solution)})
             progress.advance()
     write_table(out, "latency", rows)
-    return read, equal / len(runs)
+    return read, {"texts_equal_to_sweep": equal / len(runs), "work": _work(rows)}
 
 
-def _settings(swept: Sequence[dict[str, Any]], acceptances: Sequence[float]) -> list[Setting]:
+def settings_of(swept: Sequence[dict[str, Any]], acceptances: Sequence[float]) -> list[Setting]:
+    """Draft and target alone, and TIMED_POLICIES where they accept so many of the steps in the `swept` rows."""
     settings = [Setting("draft_only", None), Setting("target_only", None)]
     for policy in TIMED_POLICIES:
         rows = [row for row in swept if row["policy"] == policy]
@@ -107,7 +109,8 @@ def _expected(swept: Sequence[dict[str, Any]], runs: Sequence[Run]) -> dict[Run,
     return texts
 
 
-def _timed(decoder: LiveDecoder, run: Run) -> LiveSolution:
+def timed(decoder: LiveDecoder, run: Run) -> LiveSolution:
+    """One solution, with nothing in the way of the clock."""
     gc.collect()
     gc.disable()  # a collection in the middle of one solution would be charged to it
     try:
@@ -116,7 +119,21 @@ def _timed(decoder: LiveDecoder, run: Run) -> LiveSolution:
         gc.enable()
 
 
-def _row(run: Run, solution: LiveSolution) -> dict[str, Any]:
+def _work(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Seconds of each model over all timed solutions, the tokens it generated or the steps it scored."""
+
+    def total(*columns: str) -> float:
+        return round(float(sum(row[column] for row in rows for column in columns)), 2)
+
+    return {
+        "draft": {"seconds": total("draft_s"), "tokens": total("draft_tokens")},
+        "target": {"seconds": total("target_s", "catch_up_s"), "tokens": total("target_tokens")},
+        "scorers": {"seconds": total("score_s"), "scored": total("score_calls")},
+    }
+
+
+def row_of(run: Run, solution: LiveSolution) -> dict[str, Any]:
+    """A row of the `latency` table, without study and pair."""
     return {
         "benchmark": run.benchmark,
         "question_id": run.question.question_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -60,7 +61,7 @@ def steps(study: StudyPath, pair: PairName, shard: Shard, questions: QuestionsPa
     with stage("steps", study, [questions], [out], "steps", pair) as run:
         from arbitrage.stages import label_steps
 
-        run.models = label_steps(run.study, pair, shard, questions, out)
+        run.models, run.extra["work"] = label_steps(run.study, pair, shard, questions, out)
 
 
 @app.command()
@@ -110,7 +111,7 @@ def train_router_command(
 
         init, revision = run.study.router_init
         settings = run.study.router
-        train_router(
+        told = train_router(
             dataset,
             init,
             revision,
@@ -120,6 +121,7 @@ def train_router_command(
             threads=run.study.threads,
             out_dir=out,
         )
+        run.extra["work"] = {"router": {"seconds": told["seconds"], "calls": told["updates"]}}
 
 
 @app.command()
@@ -139,7 +141,10 @@ def heldout(
         settings = run.study.router
         here = settings.model_copy(update={"device": demand.alone(settings.device)})
         scorer = RouterScorer(str(router), here, run.study.threads)
-        write_table(out, "heldout", heldout_rows(dataset, scorer, variant))
+        begin = time.perf_counter()
+        rows = heldout_rows(dataset, scorer, variant)
+        run.extra["work"] = {"router": {"seconds": round(time.perf_counter() - begin, 2), "scored": len(rows)}}
+        write_table(out, "heldout", rows)
 
 
 @app.command()
@@ -157,7 +162,7 @@ def trajectories(
     with stage("trajectories", study, inputs, [out], "trajectories", pair) as run:
         from arbitrage.stages import sweep_benchmark
 
-        run.models = sweep_benchmark(run.study, pair, benchmark, shard, questions, router, out)
+        run.models, run.extra["work"] = sweep_benchmark(run.study, pair, benchmark, shard, questions, router, out)
 
 
 @app.command()
@@ -171,4 +176,5 @@ def latency(
     with stage("latency", study, [router], [out], "latency", pair) as run:
         from arbitrage.timing import measure_latency
 
-        run.inputs, run.extra["texts_equal_to_sweep"] = measure_latency(run.study, pair, router, out)
+        run.inputs, told = measure_latency(run.study, pair, router, out)
+        run.extra |= told

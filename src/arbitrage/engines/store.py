@@ -6,6 +6,7 @@ On disk a namespace is a folder of append-only chunks (`chunks`) with one writer
 from __future__ import annotations
 
 import hashlib
+import time
 from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -155,12 +156,14 @@ def _forget_with(store: StepStore, engine: Any) -> None:
 class StoredGenerator:
     """`generator` through `store` (`protocols.Generator`).
 
-    Its own counts: calls (of the model), tokens and steps it generated, hits (contexts answered without it).
+    Its own counts: calls (of the model), tokens and steps it generated, seconds that took, hits (contexts answered
+    without it).
     """
 
     def __init__(self, generator: Generator, store: StepStore) -> None:
         self.generator, self.store = generator, store
         self.calls = self.steps = self.tokens = self.hits = 0
+        self.seconds = 0.0
         _forget_with(store, generator)
 
     @property
@@ -181,7 +184,9 @@ class StoredGenerator:
         keys = [step_key(identity, ids, limit, sampling) for ids, limit in zip(contexts, limits, strict=True)]
         places = _missing(self.store, keys)
         if places:
+            begin = time.perf_counter()
             made = self.generator.generate([contexts[at] for at in places], [limits[at] for at in places], sampling)
+            self.seconds += time.perf_counter() - begin
             for place, step in zip(places, made, strict=True):
                 self.store.add_step(keys[place], step)
                 self.tokens += step.tokens
@@ -195,12 +200,13 @@ class StoredGenerator:
 class StoredScorer:
     """`scorer` through `store` (`protocols.Scorer`).
 
-    Its own counts: calls (of the model), inputs it scored, hits (inputs answered without it).
+    Its own counts: calls (of the model), inputs it scored, seconds that took, hits (inputs answered without it).
     """
 
     def __init__(self, scorer: Scorer, store: StepStore) -> None:
         self.scorer, self.store = scorer, store
         self.calls = self.scored = self.hits = 0
+        self.seconds = 0.0
         _forget_with(store, scorer)
 
     @property
@@ -215,7 +221,9 @@ class StoredScorer:
         keys = [score_key(self.scorer.identity, ids) for ids in inputs]
         places = _missing(self.store, keys)
         if places:
+            begin = time.perf_counter()
             scores = self.scorer.score([inputs[place] for place in places])
+            self.seconds += time.perf_counter() - begin
             for place, score in zip(places, scores, strict=True):
                 self.store.add_score(keys[place], score)
             self.calls += 1

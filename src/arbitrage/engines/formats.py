@@ -19,14 +19,24 @@ def step_input_ids(
     tokenizer: Any, problem: str, history: Sequence[AuthoredStep], step: AuthoredStep, separator: str, annotate: bool
 ) -> Ids:
     """Ids of a judged step; the score is read at the last one, which is the last id of `separator`."""
-    ids = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    ids += encode(tokenizer, problem + "\n")
-    for each in (*history, step):
-        if annotate:
-            ids += encode(tokenizer, AUTHOR_TAGS[each.model])
-        ids += encode(tokenizer, each.text.removesuffix(separator))
-        ids.append(encode(tokenizer, separator)[-1])
-    return tuple(ids)
+    opening = _history_ids(tokenizer, problem, tuple(history), separator, annotate)
+    return opening + _step_ids(tokenizer, step, separator, annotate)
+
+
+@lru_cache(maxsize=2**12)  # what follows a history is asked for soon after it
+def _history_ids(
+    tokenizer: Any, problem: str, history: tuple[AuthoredStep, ...], separator: str, annotate: bool
+) -> Ids:
+    if history:
+        before = _history_ids(tokenizer, problem, history[:-1], separator, annotate)
+        return before + _step_ids(tokenizer, history[-1], separator, annotate)
+    bos = () if tokenizer.bos_token_id is None else (tokenizer.bos_token_id,)
+    return bos + encode(tokenizer, problem + "\n")
+
+
+def _step_ids(tokenizer: Any, step: AuthoredStep, separator: str, annotate: bool) -> Ids:
+    tag = encode(tokenizer, AUTHOR_TAGS[step.model]) if annotate else ()
+    return tag + encode(tokenizer, step.text.removesuffix(separator)) + encode(tokenizer, separator)[-1:]
 
 
 @lru_cache(maxsize=2**16)

@@ -8,6 +8,7 @@ depends neither on the order of the rows nor on the variant: all variants have t
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -167,12 +168,13 @@ def _inputs(batch: pa.RecordBatch, tokenizer: Any, separator: str, annotate: boo
     """What the router reads of each row."""
     history = batch.column("history")
     models, texts = (history.flatten().field(name).to_pylist() for name in ("model", "text"))
-    written = [AuthoredStep(model, text) for model, text in zip(models, texts, strict=True)]
+    step = cache(AuthoredStep)  # a step comes again in the history of every later one
+    written = [step(model, text) for model, text in zip(models, texts, strict=True)]
     ends = np.cumsum([0, *history.value_lengths().to_pylist()])
     own = zip(batch.column("problem").to_pylist(), batch.column("draft_step").to_pylist(), strict=True)
     for row, (problem, text) in enumerate(own):
-        steps = written[ends[row] : ends[row + 1]]
-        yield step_input_ids(tokenizer, problem, steps, AuthoredStep("draft", text), separator, annotate)
+        history_of_row = written[ends[row] : ends[row + 1]]
+        yield step_input_ids(tokenizer, problem, history_of_row, AuthoredStep("draft", text), separator, annotate)
 
 
 def _pick(everything: Path, members: pd.DataFrame, out: Path) -> None:

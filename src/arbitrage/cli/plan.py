@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-UNITS = {"draft": "tokens", "target": "tokens", "prm": "calls", "router": "calls"}
+HEADERS = {"draft": "draft\ntokens", "target": "target\ntokens", "prm": "PRM\ncalls", "router": "router\ncalls"}
+WIDTH = 100  # characters the table needs
 
 
 @app.command()
@@ -26,7 +28,7 @@ def plan(
     study: StudyPath = [Path("config.yaml")],  # noqa: B006 - typer's way to default a list
     questions: Annotated[
         int, typer.Option(min=2, help="Calibration questions of each set; more make the estimate better")
-    ] = 24,
+    ] = 30,
 ) -> None:
     """Estimate what a study will take: tokens, scorer calls, hours and disk by stage, from a few of its questions.
 
@@ -44,12 +46,13 @@ def plan(
     cards = max(demand.gpus(loaded, "latency", pair) for pair in loaded.pairs)
     devices.claim(cards, share=loaded.resources.share_gpus)
     console = Console()
+    console.width = max(console.width, WIDTH)
     with console.status("") as status:
         costs = planned(loaded, questions, status.update)
     console.print(_table(loaded, costs))
     trained = all((Path(loaded.folder) / "router" / pair / "default" / "model").is_dir() for pair in loaded.pairs)
     console.print(
-        f"From {questions} questions of each set; ± is half of a 95 % interval over questions. "
+        f"From {questions} questions of each set; ± is half of the 95 % interval that the choice of questions leaves. "
         + ("Swept with the study's routers. " if trained else UNTRAINED)
         + NOT_COUNTED
     )
@@ -70,31 +73,31 @@ def _table(study: Study, costs: list[Cost]) -> Table:
     from rich.table import Table
 
     from arbitrage.planning.estimates import Amount
-    from arbitrage.planning.plan import MODELS, sum_of
+    from arbitrage.planning.plan import sum_of
 
-    table = Table(title=f"study {study.study}: estimate", box=box.SIMPLE_HEAD)
+    table = Table(title=f"study {study.study}: estimate", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("stage")
-    for column in ("jobs", *(f"{name} {UNITS[name]}" for name in MODELS), "h a job", "core h", "GPU h", "disk MB"):
-        table.add_column(column, justify="right")
+    for column in ("jobs", *HEADERS.values(), "hours\na job", "core\nhours", "GPU\nhours", "disk\nMB", "±"):
+        table.add_column(column, justify="right", no_wrap=True)
     for cost in costs:
         table.add_row(*_cells(cost, cost.core_seconds, cost.gpu_seconds))
     table.add_section()
-    core, gpu = (sum(parts, Amount()) for parts in zip(*((c.core_seconds, c.gpu_seconds) for c in costs), strict=True))
+    core = sum((cost.core_seconds for cost in costs), Amount())
+    gpu = sum((cost.gpu_seconds for cost in costs), Amount())
     table.add_row(*_cells(sum_of(costs), core, gpu), style="bold")
     return table
 
 
 def _cells(cost: Cost, core: Amount, gpu: Amount) -> list[str]:
-    from arbitrage.planning.plan import MODELS
+    hours = [seconds.value / 3600 for seconds in (cost.seconds.times(1 / cost.jobs), core, gpu)]
+    units = [cost.units[name].value if name in cost.units else 0.0 for name in HEADERS]
+    doubt = max(amount.share for amount in (*cost.units.values(), cost.seconds))
+    return [cost.stage, str(cost.jobs), *map(shown, (*units, *hours, cost.disk.value / 1e6)), f"{doubt:.0%}"]
 
-    hours = (cost.seconds.times(1 / cost.jobs / 3600), core.times(1 / 3600), gpu.times(1 / 3600))
-    units = [shown(cost.units[name]) if name in cost.units else "" for name in MODELS]
-    return [cost.stage, str(cost.jobs), *units, *map(shown, hours), shown(cost.disk.times(1e-6))]
 
-
-def shown(amount: Amount) -> str:
-    """The value to three digits, and its error in per cent; nothing for nothing."""
-    if not amount.value:
+def shown(value: float) -> str:
+    """Three digits, and k, M or G; nothing for nothing."""
+    if not value:
         return ""
-    value = f"{amount.value:,.0f}" if amount.value >= 100 else f"{amount.value:.2g}"
-    return f"{value} ±{amount.share:.0%}"
+    power = min(int(math.log10(max(value, 1) * 1.0005) / 3), 3)  # 999.5 is 1k
+    return f"{value / 1000**power:.3g}{('', 'k', 'M', 'G')[power]}"

@@ -122,13 +122,16 @@ def timed(decoder: LiveDecoder, run: Run) -> LiveSolution:
 def _work(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Seconds of each model over all timed solutions, the tokens it generated or the steps it scored."""
 
-    def total(*columns: str) -> float:
-        return round(float(sum(row[column] for row in rows for column in columns)), 2)
+    def total(column: str, policy: str | None = None) -> float:
+        return round(float(sum(row[column] for row in rows if policy in (None, row["policy"]))), 2)
 
+    scorers = {"prm": "rsd", "router": "router"}
     return {
         "draft": {"seconds": total("draft_s"), "tokens": total("draft_tokens")},
-        "target": {"seconds": total("target_s", "catch_up_s"), "tokens": total("target_tokens")},
-        "scorers": {"seconds": total("score_s"), "scored": total("score_calls")},
+        "target": {"seconds": total("target_s") + total("catch_up_s"), "tokens": total("target_tokens")},
+    } | {
+        name: {"seconds": total("score_s", policy), "scored": total("score_calls", policy)}
+        for name, policy in scorers.items()
     }
 
 

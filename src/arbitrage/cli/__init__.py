@@ -30,10 +30,12 @@ app.add_typer(results.app)
 
 def main() -> None:
     """Entry point: a known fault is one line on stderr and exit status 1; a traceback only where the fault is ours."""
-    from arbitrage.faults import FAULTS
-
     try:
         app()
-    except FAULTS as fault:
+    except Exception as fault:
+        from arbitrage.faults import FAULTS  # they bring pandas with them: only where there is a fault
+
+        if not isinstance(fault, FAULTS):
+            raise
         print(f"arbitrage: {fault}", file=sys.stderr)
         sys.exit(1)

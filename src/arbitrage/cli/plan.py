@@ -1,4 +1,4 @@
-"""`arbitrage plan`: what a study will take, before it runs."""
+"""`arbitrage plan` and `arbitrage times`: what a study will take, and what it took."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ import typer
 from arbitrage.cli.common import StudyPath, load
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from arbitrage.planning.estimates import Amount
     from arbitrage.planning.plan import Cost
+    from arbitrage.report.times import RuleTime
     from arbitrage.study import Study
 
 app = typer.Typer()
 
-HEADERS = {"draft": "draft\ntokens", "target": "target\ntokens", "prm": "PRM\ncalls", "router": "router\ncalls"}
+UNITS = {"draft": "draft\ntokens", "target": "target\ntokens", "prm": "PRM\ncalls", "router": "router\ncalls"}
 WIDTH = 100  # characters the table needs
 
 
@@ -35,8 +37,6 @@ def plan(
     Needs the study's models, but nothing it has computed.
     Example: `arbitrage plan --study config.yaml --study studies/lab-full.yaml`
     """
-    from rich.console import Console
-
     from arbitrage import demand, devices
     from arbitrage.cli.models import register_lab
     from arbitrage.planning.plan import plan as planned
@@ -45,11 +45,10 @@ def plan(
     register_lab()
     cards = max(demand.gpus(loaded, "latency", pair) for pair in loaded.pairs)
     devices.claim(cards, share=loaded.resources.share_gpus)
-    console = Console()
-    console.width = max(console.width, WIDTH)
+    console = _console()
     with console.status("") as status:
         costs = planned(loaded, questions, status.update)
-    console.print(_table(loaded, costs))
+    console.print(_plan_table(loaded, costs))
     trained = all((Path(loaded.folder) / "router" / pair / "default" / "model").is_dir() for pair in loaded.pairs)
     console.print(
         f"From {questions} questions of each set; ± is half of the 95 % interval that the choice of questions leaves. "
@@ -68,17 +67,56 @@ NOT_COUNTED = (
 )
 
 
-def _table(study: Study, costs: list[Cost]) -> Table:
+@app.command()
+def times(study: StudyPath = [Path("config.yaml")]) -> None:  # noqa: B006 - typer's way to default a list
+    """Show where the time of a finished study went, rule by rule, and how much of it was inside the models.
+
+    Example: `arbitrage times --study config.yaml`
+    """
+    from arbitrage.report.times import rule_times, sum_of
+
+    loaded = load(study)
+    rules = rule_times(Path(loaded.folder))
+    total = sum_of(rules)
+    table = _frame(f"study {loaded.study}: job time by rule", "rule", ("seconds", "of all", "in\nmodels", "share"))
+    for rule in rules:
+        table.add_row(*_times_cells(rule, total))
+    table.add_section()
+    table.add_row(*_times_cells(total, total), style="bold")
+    _console().print(table)
+
+
+def _times_cells(rule: RuleTime, total: RuleTime) -> list[str]:
+    shares = (f"{rule.seconds / total.seconds:.1%}", f"{rule.model_s / rule.seconds:.0%}" if rule.model_s else "")
+    units = [shown(rule.units.get(name, 0.0)) for name in UNITS]
+    return [rule.rule, str(rule.jobs), *units, f"{rule.seconds:.1f}", shares[0], shown(rule.model_s), shares[1]]
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    console = Console()
+    console.width = max(console.width, WIDTH)
+    return console
+
+
+def _frame(title: str, first: str, columns: tuple[str, ...]) -> Table:
     from rich import box
     from rich.table import Table
 
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column(first)
+    for column in ("jobs", *UNITS.values(), *columns):
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _plan_table(study: Study, costs: list[Cost]) -> Table:
     from arbitrage.planning.estimates import Amount
     from arbitrage.planning.plan import sum_of
 
-    table = Table(title=f"study {study.study}: estimate", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("stage")
-    for column in ("jobs", *HEADERS.values(), "hours\na job", "core\nhours", "GPU\nhours", "disk\nMB", "±"):
-        table.add_column(column, justify="right", no_wrap=True)
+    columns = ("hours\na job", "core\nhours", "GPU\nhours", "disk\nMB", "±")
+    table = _frame(f"study {study.study}: estimate", "stage", columns)
     for cost in costs:
         table.add_row(*_cells(cost, cost.core_seconds, cost.gpu_seconds))
     table.add_section()
@@ -90,7 +128,7 @@ def _table(study: Study, costs: list[Cost]) -> Table:
 
 def _cells(cost: Cost, core: Amount, gpu: Amount) -> list[str]:
     hours = [seconds.value / 3600 for seconds in (cost.seconds.times(1 / cost.jobs), core, gpu)]
-    units = [cost.units[name].value if name in cost.units else 0.0 for name in HEADERS]
+    units = [cost.units[name].value if name in cost.units else 0.0 for name in UNITS]
     doubt = max(amount.share for amount in (*cost.units.values(), cost.seconds))
     return [cost.stage, str(cost.jobs), *map(shown, (*units, *hours, cost.disk.value / 1e6)), f"{doubt:.0%}"]
 

@@ -65,6 +65,7 @@ def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[l
         expected |= _expected(swept, [run for run in runs if run.benchmark == benchmark])
     rows, equal = [], 0
     with open_decoder(study, pair, router) as decoder:
+        gc.freeze()  # what is loaded by now stays: the collection before each solution need not go through it
         for run in runs[: study.latency.warmup]:
             timed(decoder, run)
         progress = Progress(len(runs), "solutions", f"latency {pair}")

@@ -6,12 +6,13 @@ who wrote it. Pieces are encoded one by one: a BPE tokenizer merges across them,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
 from arbitrage.engines.protocols import AuthoredStep, Ids
 
+PIECES = 2**17  # a text and its ids take about half a kilobyte
 AUTHOR_TAGS = {"draft": "Model 0: ", "target": "Model 1: "}
 
 
@@ -39,10 +40,43 @@ def _step_ids(tokenizer: Any, step: AuthoredStep, separator: str, annotate: bool
     return tag + encode(tokenizer, step.text.removesuffix(separator)) + encode(tokenizer, separator)[-1:]
 
 
-@lru_cache(maxsize=2**16)
 def encode(tokenizer: Any, text: str) -> Ids:
-    """Ids of a piece of text on its own, without special tokens."""
-    return tuple(tokenizer.encode(text, add_special_tokens=False))
+    """Ids of a piece of text on its own, without special tokens. The last pieces asked for are remembered."""
+    return _pieces(tokenizer)[text]
+
+
+def learn(tokenizer: Any, problems: Iterable[str], steps: Iterable[str], separator: str) -> None:
+    """Encode the texts of many inputs in one go, for `step_input_ids` to find: in half the time of one by one."""
+    known, backend = _pieces(tokenizer), getattr(tokenizer, "backend_tokenizer", None)
+    texts = dict.fromkeys([problem + "\n" for problem in problems] + [text.removesuffix(separator) for text in steps])
+    new = [text for text in texts if text not in known]
+    if backend is None or not new:
+        return
+    known.make_room(len(new))
+    tokenizer.encode("")  # has transformers undo what truncation and padding the checkpoint asks for
+    encoded = backend.encode_batch_fast(new, add_special_tokens=False)
+    known.update(zip(new, (tuple(each.ids) for each in encoded), strict=True))
+
+
+class _Pieces(dict[str, Ids]):
+    """What `encode` remembers of one tokenizer."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        super().__init__()
+        self._tokenizer = tokenizer
+
+    def __missing__(self, text: str) -> Ids:
+        self.make_room(1)
+        ids = self[text] = tuple(self._tokenizer.encode(text, add_special_tokens=False))
+        return ids
+
+    def make_room(self, count: int) -> None:
+        """Forget everything where `count` pieces more were too many."""
+        if len(self) + count > PIECES:
+            self.clear()
+
+
+_pieces = lru_cache(maxsize=8)(_Pieces)  # by tokenizer
 
 
 class StepReader:

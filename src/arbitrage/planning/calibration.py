@@ -7,6 +7,7 @@ computed in its own batches, and these are others.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -229,10 +230,12 @@ class Calibrator:
             self.study.seed,
         )
         found = []
+        gc.freeze()  # as `measure_latency` does
         for place, setting in enumerate(settings_of(swept, self.study.latency.acceptances)):
             row = rows[place % len(rows)]
             run = Run(benchmark, Question(row["question_id"], row["problem"]), setting)
             found.append(row_of(run, timed(decoder, run)))
+        gc.unfreeze()
         return found
 
 

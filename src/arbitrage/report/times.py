@@ -1,8 +1,8 @@
 """Where a study's time went: rule by rule, and how much of it was spent inside the models (`arbitrage times`).
 
 A rule's seconds are Snakemake's own (`benchmarks/`), from the start of a job's command to its end. Model seconds are
-what the stages tell in their provenance records (`work`): generating, scoring, training. The rest is starting up, loading,
-and everything the study does around its models.
+what the stages tell in their provenance records (`work`): generating, scoring, training. The rest is starting up,
+loading, and everything the study does around its models.
 """
 
 from __future__ import annotations

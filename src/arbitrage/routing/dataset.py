@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from arbitrage.engines.formats import step_input_ids
+from arbitrage.engines.formats import learn, step_input_ids
 from arbitrage.engines.protocols import AuthoredStep
 from arbitrage.questions.text import digest
 from arbitrage.routing.labels import Classes, RoutingError, fit_classes
@@ -171,8 +171,9 @@ def _inputs(batch: pa.RecordBatch, tokenizer: Any, separator: str, annotate: boo
     step = cache(AuthoredStep)  # a step comes again in the history of every later one
     written = [step(model, text) for model, text in zip(models, texts, strict=True)]
     ends = np.cumsum([0, *history.value_lengths().to_pylist()])
-    own = zip(batch.column("problem").to_pylist(), batch.column("draft_step").to_pylist(), strict=True)
-    for row, (problem, text) in enumerate(own):
+    problems, drafts = batch.column("problem").to_pylist(), batch.column("draft_step").to_pylist()
+    learn(tokenizer, problems, [*texts, *drafts], separator)
+    for row, (problem, text) in enumerate(zip(problems, drafts, strict=True)):
         history_of_row = written[ends[row] : ends[row + 1]]
         yield step_input_ids(tokenizer, problem, history_of_row, AuthoredStep("draft", text), separator, annotate)
 

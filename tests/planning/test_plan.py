@@ -10,7 +10,8 @@ import pytest
 from arbitrage.cli.models import register_lab
 from arbitrage.engines.checkpoints import load_tokenizer
 from arbitrage.loading import load_study
-from arbitrage.planning.plan import Cost, plan, sum_of
+from arbitrage.planning.costs import Cost, sum_of
+from arbitrage.planning.plan import plan
 from arbitrage.questions.sampling import benchmark_questions, sample_questions
 from arbitrage.routing.dataset import build_dataset
 from arbitrage.routing.training import train_router

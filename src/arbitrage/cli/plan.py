@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from arbitrage.planning.costs import Cost
     from arbitrage.planning.estimates import Amount
-    from arbitrage.planning.plan import Cost
     from arbitrage.report.times import RuleTime
     from arbitrage.study import Study
 
@@ -112,8 +112,8 @@ def _frame(title: str, first: str, columns: tuple[str, ...]) -> Table:
 
 
 def _plan_table(study: Study, costs: list[Cost]) -> Table:
+    from arbitrage.planning.costs import sum_of
     from arbitrage.planning.estimates import Amount
-    from arbitrage.planning.plan import sum_of
 
     columns = ("hours\na job", "core\nhours", "GPU\nhours", "disk\nMB", "±")
     table = _frame(f"study {study.study}: estimate", "stage", columns)

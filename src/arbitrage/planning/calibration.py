@@ -9,25 +9,23 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from arbitrage.engines import factory
-from arbitrage.engines.checkpoints import load_tokenizer, resolve
-from arbitrage.engines.live import LiveGenerator, LiveScorer
-from arbitrage.engines.scorers import RouterScorer
+from arbitrage.engines.checkpoints import resolve
+from arbitrage.engines.live import LiveScorer
+from arbitrage.engines.protocols import Generator
+from arbitrage.engines.scorers import RouterScorer, TransformersScorer
 from arbitrage.engines.store import StepStore, StoredGenerator, StoredScorer
-from arbitrage.engines.transformers import TransformersGenerator
 from arbitrage.evaluation.grading import grade
 from arbitrage.planning.recording import Call, RecordedGenerator, RecordedScorer
-from arbitrage.planning.router import EvenRouter
+from arbitrage.planning.router import Training, calibration_router
 from arbitrage.quantisation.rounding import quantise_directory
-from arbitrage.routing.dataset import build_dataset
-from arbitrage.routing.labels import RoutingError
-from arbitrage.routing.training import train_router
-from arbitrage.sections.routing import Dataset, Variant
+from arbitrage.sections.models import Model
 from arbitrage.speculation.live import LiveDecoder
 from arbitrage.speculation.models import Cast
 from arbitrage.speculation.paired import paired_steps
@@ -53,18 +51,6 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Training:
-    """What a router took: seconds of its data set and of its training, shares of the labels, bytes of its files."""
-
-    steps: int
-    positive: float
-    dataset_s: float
-    dataset_bytes: float
-    seconds_an_example: float
-    model_bytes: float
-
-
-@dataclass(frozen=True)
 class Calibration:
     """A pair on the calibration questions. live: rows of the `latency` table; load_s: seconds to load its models."""
 
@@ -75,18 +61,42 @@ class Calibration:
     live: Rows
 
 
-class Calibrator:
-    """Runs the stages of `pair`, in `folder`, which is the caller's to delete."""
+@contextmanager
+def open_calibrator(study: Study, pair: str, folder: Path, say: Say) -> Iterator[Calibrator]:
+    """The models of `pair`, to be tried; `folder` is the caller's to delete."""
+    say(f"{pair}: loading the models")
+    begin = time.perf_counter()
+    names = (study.pairs[pair].draft, study.pairs[pair].target)
+    study = study.model_copy(update={"models": study.models | dict(_rounded(study, names, folder))})
+    with factory.open_pair(study, pair) as (draft, target):
+        prm = factory.load_prm(study)
+        yield Calibrator(study, pair, folder, say, draft, target, prm, load_s=time.perf_counter() - begin)
 
-    def __init__(self, study: Study, pair: str, folder: Path, say: Say) -> None:
-        self.study, self.pair, self.folder, self.say = study, pair, folder, say
-        begin = time.perf_counter()
-        say(f"{pair}: loading the models")
-        self.draft, self.target = (
-            self._generator(name) for name in (study.pairs[pair].draft, study.pairs[pair].target)
-        )
-        self.prm = factory.load_prm(study)
-        self.load_s = time.perf_counter() - begin
+
+def _rounded(study: Study, names: Sequence[str], folder: Path) -> Iterator[tuple[str, Model]]:
+    """Those of `names` that are to be rounded from another model and are not there yet, rounded into `folder`."""
+    for name in dict.fromkeys(names):
+        model = study.models[name]
+        recipe = model.quantise
+        if recipe is not None and recipe.method == "round" and not Path(study.model_path(name)).is_dir():
+            assert recipe.bits is not None
+            source = resolve(study.model_path(recipe.model), study.models[recipe.model].revision)
+            quantise_directory(source, folder / name, recipe.bits, recipe.group_size)
+            yield name, model.model_copy(update={"path": str(folder / name), "quantise": None})
+
+
+@dataclass
+class Calibrator:
+    """Runs the stages of a pair in `folder`."""
+
+    study: Study
+    pair: str
+    folder: Path
+    say: Say
+    draft: Generator
+    target: Generator
+    prm: TransformersScorer
+    load_s: float
 
     def run(self, labelling: Rows, benchmarks: dict[str, Rows]) -> Calibration:
         """Label `labelling`, train a router on that, sweep and time each of `benchmarks` (rows of `questions`)."""
@@ -94,7 +104,7 @@ class Calibrator:
         self.say(f"{self.pair}: labelling {len(labelling)} questions")
         steps, labelled = self._steps(labelling)
         self.say(f"{self.pair}: training a router on {len(labelled)} steps")
-        training, router = self._router(labelled)
+        training, router = calibration_router(self.study, self.pair, labelled, self.folder)
         sweeps, live = {}, []
         for name, rows in benchmarks.items():
             self.say(f"{self.pair}: sweeping {len(rows)} questions of {name}")
@@ -103,17 +113,6 @@ class Calibrator:
                 self.say(f"{self.pair}: timing solutions of {name}")
                 live += self._live(name, rows, swept, router)
         return Calibration(self.load_s, steps, training, sweeps, live)
-
-    def _generator(self, name: str) -> TransformersGenerator:
-        """Model `name`; where it is to be rounded and is not there yet, it is rounded here."""
-        path, recipe = Path(self.study.model_path(name)), self.study.models[name].quantise
-        if recipe is not None and recipe.method == "round" and not path.exists():
-            assert recipe.bits is not None
-            origin, path = self.study.models[recipe.model], self.folder / "models" / name
-            if not path.exists():
-                source = resolve(self.study.model_path(recipe.model), origin.revision)
-                quantise_directory(source, path, recipe.bits, recipe.group_size)
-        return factory.load_generator(self.study, name, path)
 
     def _warm_up(self, problem: str) -> None:
         """A first call costs more than any later one, and belongs to no question."""
@@ -159,8 +158,8 @@ class Calibrator:
             self.study.generation,
         )
         for engine in (self.draft, self.target, self.prm, router):
-            if engine is not None:
-                engine.forget()
+            if (forget := getattr(engine, "forget", None)) is not None:
+                forget()
         begin = time.perf_counter()
         made = work(cast, [Question(row["question_id"], row["problem"]) for row in rows])
         chunk = store.commit("chunk")
@@ -173,57 +172,11 @@ class Calibrator:
         disk = stored + 2 * (folder / "table.parquet").stat().st_size  # as a shard, and in the merged table
         return Sample([row["problem"] for row in rows], calls, own_s, disk), made
 
-    def _router(self, labelled: Rows) -> tuple[Training, RouterScorer]:
-        """A router trained on `labelled`, and what it took; the study's own router where it has been trained."""
-        study, steps, dataset = self.study, self.folder / "steps.parquet", self.folder / "dataset"
-        write_table(steps, "steps", labelled)
-        init, revision = study.router_init
-        shape = Dataset(validation=0.01, max_length=study.dataset.max_length)
-        begin = time.perf_counter()
-        try:
-            build_dataset(
-                steps,
-                Variant(balance=False, annotate=study.router.variants["default"].annotate),
-                shape,
-                load_tokenizer(init, revision),
-                study.generation.separator,
-                study.seed,
-                dataset,
-            )
-        except RoutingError as fault:
-            raise RoutingError(
-                f"{len(labelled)} steps are too few to train a router on ({fault}); give --questions more"
-            ) from fault
-        dataset_s = time.perf_counter() - begin
-        out = self.folder / "router"
-        told = train_router(
-            dataset,
-            init,
-            revision,
-            study.router.training,
-            seed=study.seed,
-            device=study.router.device,
-            threads=study.threads,
-            out_dir=out,
-        )
-        training = Training(
-            steps=len(labelled),
-            positive=sum(row["label"] for row in labelled) / len(labelled),
-            dataset_s=dataset_s,
-            dataset_bytes=_bytes(dataset),
-            seconds_an_example=told["seconds"] / (told["examples"] * study.router.training.epochs),
-            model_bytes=_bytes(out),
-        )
-        trained = Path(study.folder) / "router" / self.pair / "default" / "model"
-        if trained.is_dir():
-            return training, factory.load_router(study, trained)
-        return training, EvenRouter(str(out), study.router, study.threads, dataset)
-
     def _live(self, benchmark: str, rows: Rows, swept: Rows, router: RouterScorer) -> Rows:
         """One solution at each setting that is timed, of one question after the other."""
         decoder = LiveDecoder(
-            LiveGenerator(self.draft),
-            LiveGenerator(self.target),
+            factory.live_generator(self.draft),
+            factory.live_generator(self.target),
             LiveScorer(self.prm),
             LiveScorer(router),
             self.study.generation,
@@ -237,7 +190,3 @@ class Calibrator:
             found.append(row_of(run, timed(decoder, run)))
         gc.unfreeze()
         return found
-
-
-def _bytes(folder: Path) -> float:
-    return float(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()))

@@ -77,11 +77,11 @@ def _devices(study: Study, stage: Stage, pair: str | None) -> Iterable[str]:
         return []
     routed = stage == "latency" or "router" in study.sweep.policies
     models = (study.models[name] for name in (study.pairs[pair].draft, study.pairs[pair].target))
-    devices = [device for model in models if model.server.url is None for device in _model_devices(model)]
+    devices = [device for model in models if model.server.url is None for device in model_devices(model)]
     return [*devices, study.prm.device, *([study.router.device] if stage != "steps" and routed else [])]
 
 
-def _model_devices(model: Model) -> list[str]:
+def model_devices(model: Model) -> list[str]:
     """Every device the model is on: its own, and the following ones it is cut over."""
     first = last_ordinal(model.device)
     cut = model.vllm.tensor_parallel if model.engine != "transformers" else 1

@@ -19,13 +19,15 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     AutoTokenizer,
+    GenerationConfig,
 )
 from transformers.utils import logging as transformers_logging
 
 from arbitrage.engines.process_reward import Qwen2ForProcessRewardModel
 from arbitrage.engines.protocols import EngineError
 
-HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "merges.txt", "vocab.txt", "*.model"]
+SMALL_FILES = ["*.json", "*.jinja", "merges.txt", "vocab.txt", "*.model"]
+HUB_FILES = ["*.safetensors", *SMALL_FILES]
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -48,17 +50,19 @@ HEADS: dict[str, Any] = {
 Head = Literal["ForCausalLM", "ForSequenceClassification", "ForTokenClassification", "ForProcessRewardModel"]
 
 
-def resolve(path: str | Path, revision: str | None = None) -> Path:
+def resolve(path: str | Path, revision: str | None = None, *, weights: bool = True) -> Path:
     """The local directory of a checkpoint: `path` itself, or the hub's snapshot of `path` at `revision`.
 
+    weights: whether they are needed here too; not where a server elsewhere has them.
     Raises EngineError where the directory or one of its necessary files is missing, or the hub cannot be reached.
     """
     directory = Path(path)
     if not directory.is_dir():
-        directory = _snapshot(str(path), revision)
+        directory = _snapshot(str(path), revision, weights)
     if not (directory / "config.json").is_file():
         raise EngineError(f"{path}: no config.json in {directory}; expected a Hugging Face model directory")
-    weight_files(directory)
+    if weights:
+        weight_files(directory)
     if not any((directory / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         raise EngineError(
             f"{path}: no tokenizer in {directory} (tokenizer.json, tokenizer.model or vocab.json); "
@@ -68,7 +72,7 @@ def resolve(path: str | Path, revision: str | None = None) -> Path:
 
 
 @lru_cache(maxsize=64)  # the hub is asked once a process
-def _snapshot(path: str, revision: str | None) -> Path:
+def _snapshot(path: str, revision: str | None, weights: bool) -> Path:
     if path.count("/") != 1 or path.startswith((".", "/", "~")):
         raise EngineError(
             f"{path}: no such model directory, and not a hub id (owner/name); "
@@ -82,7 +86,8 @@ def _snapshot(path: str, revision: str | None) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(path, revision=revision, allow_patterns=HUB_FILES))
+        wanted = HUB_FILES if weights else SMALL_FILES
+        return Path(snapshot_download(path, revision=revision, allow_patterns=wanted))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as fault:
         raise EngineError(
             f"{path}@{revision}: not a local directory, and not to be had from the hub ({fault}); "
@@ -111,16 +116,21 @@ def weight_files(directory: Path) -> list[Path]:
 
 
 def fingerprint(
-    path: str | Path, revision: str | None = None, dtype: str = "float32", engine: str = "transformers"
+    path: str | Path,
+    revision: str | None = None,
+    dtype: str = "float32",
+    engine: str = "transformers",
+    *,
+    weights: bool = True,
 ) -> str:
     """Hash (64 hex digits) over weights, tokenizer, configuration, `dtype` and `engine`, not over times and places.
 
     Raises EngineError as `resolve` does.
     """
-    directory = resolve(path, revision)
+    directory = resolve(path, revision, weights=weights)
     others = [directory / name for name in (*TOKENIZER_FILES, *CONFIG_FILES)]
     digest = hashlib.sha256(f"{engine}\n{dtype}\n".encode())
-    for file in [*weight_files(directory), *(other for other in others if other.is_file())]:
+    for file in [*(weight_files(directory) if weights else ()), *(other for other in others if other.is_file())]:
         status = file.stat()
         digest.update(f"{file.name}\n{_file_hash(file, status.st_size, status.st_mtime_ns)}\n".encode())
     return digest.hexdigest()
@@ -132,9 +142,9 @@ def _file_hash(file: Path, size: int, mtime_ns: int) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def load_tokenizer(path: str | Path, revision: str | None = None, *, chat: bool = False) -> Any:
+def load_tokenizer(path: str | Path, revision: str | None = None, *, chat: bool = False, weights: bool = True) -> Any:
     """The tokenizer of a checkpoint; with `chat`, EngineError where it has no chat template."""
-    directory = resolve(path, revision)
+    directory = resolve(path, revision, weights=weights)
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
     except Exception as fault:  # every tokenizer class raises its own
@@ -147,12 +157,21 @@ def load_tokenizer(path: str | Path, revision: str | None = None, *, chat: bool 
     return tokenizer
 
 
+def load_configs(path: str | Path, revision: str | None = None, *, weights: bool = True) -> tuple[Any, Any]:
+    """A checkpoint's configuration, and its generation configuration or None."""
+    directory = resolve(path, revision, weights=weights)
+    try:
+        config = AutoConfig.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
+        if not (directory / "generation_config.json").is_file():
+            return config, None
+        return config, GenerationConfig.from_pretrained(directory, local_files_only=True)
+    except (ValueError, OSError) as fault:
+        raise EngineError(f"{path}: config.json or generation_config.json cannot be read ({fault})") from fault
+
+
 def head_of(path: str | Path, revision: str | None = None) -> str:
     """The class name a checkpoint was saved as, for example `LlamaForCausalLM`."""
-    try:
-        config = AutoConfig.from_pretrained(resolve(path, revision), trust_remote_code=False, local_files_only=True)
-    except (ValueError, OSError) as fault:
-        raise EngineError(f"{path}: config.json cannot be read ({fault})") from fault
+    config, _ = load_configs(path, revision)
     return str((config.architectures or ["none"])[0])
 
 

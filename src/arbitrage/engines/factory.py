@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
+from arbitrage.demand import model_devices
 from arbitrage.engines.answering import AnswerScorer
 from arbitrage.engines.checkpoints import head_of
 from arbitrage.engines.live import LiveGenerator
+from arbitrage.engines.openai import OpenAiGenerator
 from arbitrage.engines.prefix_cached import PrefixCachedGenerator, PrefixCaching
 from arbitrage.engines.protocols import EngineError, Generator, IncrementalGenerator
 from arbitrage.engines.scorers import CLASSIFIERS, MARKED, PrmScorer, RouterScorer, TransformersScorer
+from arbitrage.engines.servers import LocalServer, serve
 from arbitrage.engines.transformers import TransformersGenerator
+from arbitrage.sections.models import Model
 from arbitrage.study import Study
+
+SHARED = 0.9  # of a GPU's memory, for the models of a pair that vLLM runs on it
 
 
 @contextmanager
@@ -24,18 +30,67 @@ def open_pair(study: Study, pair: str) -> Iterator[tuple[Generator, Generator]]:
     Raises EngineError.
     """
     names = (study.pairs[pair].draft, study.pairs[pair].target)
-    yield load_generator(study, names[0]), load_generator(study, names[1])
+    shares = {name: memory_share(study, pair, name) for name in names}
+    folder = Path(study.folder) / "logs" / "servers"
+    with ExitStack() as stack:
+        local: dict[str, LocalServer] = {}
+
+        def start(name: str) -> None:
+            model = study.models[name]
+            if model.starts_server and name not in local:
+                server = serve(name, _made_path(study, name), model, shares[name], study.threads, folder)
+                local[name] = stack.enter_context(server)
+
+        gpus = [device for name in names if study.models[name].starts_server for device in _gpus(study.models[name])]
+        if len(set(gpus)) == len(gpus):  # on one GPU the second waits for the first: vLLM measures what is free there
+            for name in names:
+                start(name)
+        generators = []
+        for name in names:
+            start(name)
+            generator = load_generator(study, name, local.get(name))
+            if isinstance(generator, OpenAiGenerator):
+                stack.callback(generator.close)
+            generators.append(generator)
+        yield generators[0], generators[1]
 
 
-def load_generator(study: Study, name: str) -> TransformersGenerator:
-    """Load `models.<name>` in this process. Raises EngineError where it cannot be loaded, or is still to be made."""
-    model, path = study.models[name], study.model_path(name)
-    if model.quantise and not Path(path).is_dir():
+def memory_share(study: Study, pair: str, name: str) -> float:
+    """Share of each GPU's memory that vLLM may take for a model: as configured, or its part of SHARED."""
+    model = study.models[name]
+    pairs = (study.models[each] for each in (study.pairs[pair].draft, study.pairs[pair].target))
+    taken = [gpu for each in pairs if each.engine == "vllm" or each.starts_server for gpu in _gpus(each)]
+    return model.vllm.memory_share or SHARED / max((taken.count(gpu) for gpu in _gpus(model)), default=1)
+
+
+def _gpus(model: Model) -> list[str]:
+    return [device for device in model_devices(model) if device.startswith("cuda")]
+
+
+def load_generator(
+    study: Study, name: str, local: LocalServer | None = None
+) -> TransformersGenerator | OpenAiGenerator:
+    """Load `models.<name>` in this process, or find it on its server.
+
+    local: the server that this job has started for it.
+    Raises EngineError where it cannot be loaded, or is still to be made.
+    """
+    model = study.models[name]
+    path = _made_path(study, name)
+    if model.engine == "openai":
+        return OpenAiGenerator(name, path, model, study.generation, local)
+    return TransformersGenerator(path, model, study.generation, study.threads)
+
+
+def _made_path(study: Study, name: str) -> str:
+    """Where `models.<name>` is. Raises EngineError where a rule still has to make it."""
+    path = study.model_path(name)
+    if study.models[name].quantise and not Path(path).is_dir():
         raise EngineError(
             f"models.{name}: {path} is missing, which the rule quantise makes; run the pipeline, "
             f"or `arbitrage quantise --model {name} --out {path}`"
         )
-    return TransformersGenerator(path, model, study.generation, study.threads)
+    return path
 
 
 def live_generator(generator: Generator) -> IncrementalGenerator:

@@ -73,6 +73,19 @@ class StepWriter:
             return True
         return False
 
+    def close(self, reason: FinishReason) -> None:
+        """End the step where it is, for a reason that its tokens do not show."""
+        self.text, self.finish_reason, self.ended = self.rule.decode(self.ids), reason, True
+
     def step(self) -> GeneratedStep:
         """The ended step."""
         return GeneratedStep(self.text, len(self.ids), self.finish_reason, min(self.logprob_sum / len(self.ids), 0.0))
+
+
+def eos_ids(tokenizer: Any, *configs: Any) -> set[int]:
+    """Every id that ends a text: of the tokenizer, the model's configuration and its generation configuration."""
+    found: set[int] = set()
+    for owner in (tokenizer, *configs):
+        value = getattr(owner, "eos_token_id", None)
+        found.update([value] if isinstance(value, int) else value or [])
+    return found

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +22,7 @@ from arbitrage.engines.batches import Batch, BatchRunner, context_limit
 from arbitrage.engines.kv_cache import BufferCache
 from arbitrage.engines.prompts import Prompter
 from arbitrage.engines.protocols import GREEDY, EngineError, GeneratedStep, Ids, Sampling
-from arbitrage.engines.stopping import StepWriter, StopRule
+from arbitrage.engines.stopping import StepWriter, StopRule, eos_ids
 from arbitrage.sections.models import Model
 from arbitrage.sections.stages import Generation
 
@@ -68,7 +67,11 @@ class TransformersGenerator:
         self._prompter = Prompter(path, self.tokenizer, model)
         self.model = checkpoints.load_model(path, model.revision, model.dtype, model.device, ("ForCausalLM",))
         self.device = torch.device(model.device)
-        self.stop = StopRule(self.tokenizer, generation.separator, eos_ids(self.tokenizer, self.model))
+        self.stop = StopRule(
+            self.tokenizer,
+            generation.separator,
+            eos_ids(self.tokenizer, self.model.config, self.model.generation_config),
+        )
         self.max_context = context_limit(self.model.config)
         self.layers = int(self.model.config.get_text_config(decoder=True).num_hidden_layers)
         weights = checkpoints.fingerprint(path, model.revision, model.dtype, f"transformers {version('transformers')}")
@@ -198,15 +201,3 @@ def _alive(count: int, ended: Sequence[int]) -> list[int]:
     gone = set(ended)
     alive = [row for row in range(count) if row not in gone]
     return [row if row not in gone else alive.pop() for row in range(len(alive))]
-
-
-def eos_ids(tokenizer: Any, model: Any) -> set[int]:
-    """Every id that ends a text: of the tokenizer, the model's configuration and its generation configuration."""
-    found: set[int] = set()
-    for value in (
-        tokenizer.eos_token_id,
-        model.config.eos_token_id,
-        getattr(model.generation_config, "eos_token_id", None),
-    ):
-        found.update([value] if isinstance(value, int) else value or [])
-    return found

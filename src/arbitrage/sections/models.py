@@ -58,6 +58,11 @@ class Model(Section):
     )
     system_prompt: str | None = Field(None, description="System message in your own words, instead of `prompt`")
 
+    @property
+    def starts_server(self) -> bool:
+        """Whether a job that runs it starts a vLLM server for it."""
+        return self.engine == "openai" and self.server.url is None
+
     @model_validator(mode="after")
     def _one_origin(self) -> Model:
         if (self.path is None) == (self.quantise is None):

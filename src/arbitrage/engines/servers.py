@@ -1,0 +1,130 @@
+"""vLLM servers that a job starts for itself, and stops: `engine: openai` without `server.url`.
+
+A server listens on a Unix socket in a folder that only this user can enter: no port that another process could take
+first, and nobody else on the machine can reach it. It lives no longer than the job, however that ends (`supervise`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from arbitrage import devices
+from arbitrage.engines import checkpoints
+from arbitrage.engines.protocols import EngineError
+from arbitrage.sections.models import Model
+
+MODULE = "vllm.entrypoints.openai.api_server"
+SERVED_NAME = "model"  # a constant: the name is part of the engine's identity
+LOG_LINES = 25  # of a dead server, shown in the error
+STOP_S = 15.0
+CPU_BLOCK = 32  # vLLM's default on a CPU is 128: shorter prefixes would be read anew each time
+CPU_CACHE_GIB = 1.0
+
+
+class LocalServer:
+    """A server process of this job."""
+
+    url = "http://localhost/v1"  # by way of `socket`
+
+    def __init__(self, name: str, process: subprocess.Popen[bytes], socket: Path, log: Path) -> None:
+        self.name, self.process, self.socket, self.log = name, process, socket, log
+
+    def check(self) -> None:
+        """Raises EngineError, with the end of its log, where the server has died."""
+        status = self.process.poll()
+        if status is None:
+            return
+        lines = self.log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+        raise EngineError(
+            f"models.{self.name}: its vLLM server ended with status {status}; see {self.log}, whose last lines are:\n"
+            + "\n".join(f"    {line}" for line in lines)
+        )
+
+    def stop(self) -> None:
+        """End it and all its processes."""
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@contextmanager
+def serve(name: str, path: str, model: Model, share: float, threads: int, folder: Path) -> Iterator[LocalServer]:
+    """Start a vLLM server of `models.<name>`, without waiting until it is ready; stopped at the end of the context.
+
+    path: the checkpoint; share: of each GPU's memory that it may take; folder: of its log file.
+    Raises EngineError where vLLM is not installed, or the device is not there.
+    """
+    if importlib.util.find_spec("vllm") is None:
+        raise EngineError(
+            f"models.{name}: engine openai without server.url starts a vLLM server, and vLLM is not installed here; "
+            "pip install 'arbitrage[vllm]', or give the URL of a server that runs"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / f"{name}-{os.getpid()}.log"
+    with tempfile.TemporaryDirectory(prefix="arbitrage-", ignore_cleanup_errors=True) as private, log.open("wb") as out:
+        socket = Path(private) / "vllm.sock"
+        process = subprocess.Popen(  # noqa: S603
+            [
+                *(sys.executable, "-m", "arbitrage.engines.supervise", str(os.getpid())),
+                *(sys.executable, "-m", MODULE, *options(path, model, share), "--uds", str(socket)),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=os.environ | environment(name, model, threads),
+            start_new_session=True,
+        )
+        server = LocalServer(name, process, socket, log)
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def options(path: str, model: Model, share: float) -> list[str]:
+    """The command line of a server, but for where it listens. Raises EngineError where the checkpoint is not there."""
+    vllm, on_cpu = model.vllm, not model.device.startswith("cuda")
+    chosen: dict[str, object] = {
+        "model": checkpoints.resolve(path, model.revision),
+        "served-model-name": SERVED_NAME,
+        "dtype": model.dtype,
+        "load-format": None if vllm.quantisation == "gguf" else "safetensors",
+        "generation-config": "vllm",  # sampling is what requests say, whatever the checkpoint recommends
+        "max-num-seqs": model.server.concurrency,
+        "max-model-len": vllm.max_context,
+        "quantization": vllm.quantisation,
+        "tensor-parallel-size": vllm.tensor_parallel,
+        "gpu-memory-utilization": None if on_cpu else f"{share:.4g}",
+        "block-size": CPU_BLOCK if on_cpu else None,
+    }
+    gib = vllm.cache_gib or (CPU_CACHE_GIB if on_cpu else None)
+    if gib:
+        chosen["kv-cache-memory-bytes"] = int(gib * 2**30)
+    flags = ["--disable-uvicorn-access-log", *(["--enforce-eager"] if vllm.eager else [])]
+    return [part for key, value in chosen.items() if value is not None for part in (f"--{key}", str(value))] + flags
+
+
+def environment(name: str, model: Model, threads: int) -> dict[str, str]:
+    """Environment variables of a server: its own GPUs, no network. Raises EngineError where it has too few GPUs."""
+    found = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_HOST_IP": "127.0.0.1"}
+    kind, _, first = model.device.partition(":")
+    if kind != "cuda":
+        return found | {devices.VISIBLE: "", "OMP_NUM_THREADS": str(threads), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    present = devices.visible()
+    wanted = range(int(first or 0), int(first or 0) + model.vllm.tensor_parallel)
+    if present is None or len(present) < wanted.stop:
+        raise EngineError(
+            f"models.{name}: its server needs the GPUs {', '.join(f'cuda:{place}' for place in wanted)}, and this job "
+            f"sees {len(present or ())}; correct `device` and vllm.tensor_parallel, or ask for more in `resources`"
+        )
+    return found | {devices.VISIBLE: ",".join(present[place] for place in wanted)}

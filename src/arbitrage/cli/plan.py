@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import psutil
 import typer
 
 from arbitrage.cli.common import StudyPath, load
@@ -41,13 +43,14 @@ def plan(
     from arbitrage.cli.models import register_lab
     from arbitrage.planning.plan import plan as planned
 
+    importing_s = time.time() - psutil.Process().create_time()
     loaded = load(study)
     register_lab()
     cards = max(demand.gpus(loaded, "latency", pair) for pair in loaded.pairs)
     devices.claim(cards, share=loaded.resources.share_gpus)
     console = _console()
     with console.status("") as status:
-        costs = planned(loaded, questions, status.update)
+        costs = planned(loaded, questions, status.update, importing_s)
     console.print(_plan_table(loaded, costs))
     trained = all((Path(loaded.folder) / "router" / pair / "default" / "model").is_dir() for pair in loaded.pairs)
     console.print(
@@ -73,7 +76,7 @@ def times(study: StudyPath = [Path("config.yaml")]) -> None:  # noqa: B006 - typ
 
     Example: `arbitrage times --study config.yaml`
     """
-    from arbitrage.report.times import rule_times, sum_of
+    from arbitrage.report.times import elapsed, rule_times, sum_of
 
     loaded = load(study)
     rules = rule_times(Path(loaded.folder))
@@ -83,7 +86,9 @@ def times(study: StudyPath = [Path("config.yaml")]) -> None:  # noqa: B006 - typ
         table.add_row(*_times_cells(rule, total))
     table.add_section()
     table.add_row(*_times_cells(total, total), style="bold")
-    _console().print(table)
+    console = _console()
+    console.print(table)
+    console.print(f"From the first job's start to the last one's end: {elapsed(Path(loaded.folder)) / 60:.1f} minutes.")
 
 
 def _times_cells(rule: RuleTime, total: RuleTime) -> list[str]:

@@ -6,11 +6,8 @@ curves, figures and tables run no model and are not counted; nor is quantisation
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-import psutil
 
 from arbitrage.planning.calibration import Rows, Say, open_calibrator
 from arbitrage.planning.costs import Cost, costs_of
@@ -20,10 +17,11 @@ from arbitrage.study import Study
 from arbitrage.tables import read_table
 
 
-def plan(study: Study, questions: int, say: Say) -> list[Cost]:
-    """The cost of every stage that runs a model, from `questions` (>= 2) questions of each set."""
-    begun = time.time()
-    importing_s = begun - psutil.Process().create_time()  # a job pays it too
+def plan(study: Study, questions: int, say: Say, importing_s: float = 0.0) -> list[Cost]:
+    """The cost of every stage that runs a model, from `questions` (>= 2) questions of each set.
+
+    importing_s: what a job takes to start before it loads its models. Raises what the stages raise.
+    """
     say("choosing questions")
     rows = {name: _benchmark(study, name) for name in study.benchmarks}
     labelling = spread(_labelling(study, [row for each in rows.values() for row in each]), questions, study.seed)

@@ -11,6 +11,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,19 @@ def rule_times(folder: Path) -> list[RuleTime]:
         each.seconds += seconds
     if not rules:
         raise TableError(f"{folder}: no job of this study has run here; run snakemake first")
-    for stage, work in _works(folder):
-        each = rules.setdefault(stage, RuleTime(stage))
-        for model, told in work.items():
+    for record in _records(folder):
+        each = rules.setdefault(record["stage"], RuleTime(record["stage"]))
+        for model, told in record.get("work", {}).items():
             each.model_s += told["seconds"]
             each.units[model] += told.get("tokens", told.get("scored", 0))
-    return sorted(rules.values(), key=lambda each: -each.seconds)
+    return sorted((rule for rule in rules.values() if rule.jobs), key=lambda each: -each.seconds)
+
+
+def elapsed(folder: Path) -> float:
+    """Seconds from the first job's start to the last one's end, to the second; pauses between runs count too."""
+    records = list(_records(folder))
+    started = min(datetime.fromisoformat(record["started"]) for record in records)
+    return (max(datetime.fromisoformat(record["ended"]) for record in records) - started).total_seconds()
 
 
 def sum_of(rules: Sequence[RuleTime]) -> RuleTime:
@@ -69,9 +77,7 @@ def _jobs(folder: Path) -> Iterator[tuple[str, float]]:
         yield file.relative_to(folder).with_suffix("").parts[0], float(seconds)
 
 
-def _works(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Stage and work of every output that models had a part in."""
-    for file in folder.rglob("*.provenance.json"):
-        record = json.loads(file.read_text(encoding="utf-8"))
-        if "work" in record:
-            yield record["stage"], record["work"]
+def _records(folder: Path) -> Iterator[dict[str, Any]]:
+    """The provenance records of all outputs; of a job with models there is one."""
+    for file in sorted(folder.rglob("*.provenance.json")):
+        yield json.loads(file.read_text(encoding="utf-8"))

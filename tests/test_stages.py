@@ -67,21 +67,13 @@ def test_each_job_loads_each_of_its_models_once_and_tells_their_work(
         return load(path, *arguments)
 
     monkeypatch.setattr(checkpoints, "load_model", counted)
-    router = str(Path(study.models["draft"].path or "").parent / "router")
+    routed = ["--router", str(Path(study.prm.path).parent / "router")]
     swept = results / "trajectories" / "p" / "lab500.parquet"
+    questions = {name: str(results / "questions" / f"{name}.parquet") for name in ("labelling", "lab500")}
     asked = {
-        "steps": ["--shard", "0", "--questions", str(results / "questions" / "labelling.parquet")],
-        "trajectories": [
-            "--shard",
-            "0",
-            "--questions",
-            str(results / "questions" / "lab500.parquet"),
-            "--benchmark",
-            "lab500",
-            "--router",
-            router,
-        ],
-        "latency": ["--router", router],
+        "steps": ["--shard", "0", "--questions", questions["labelling"]],
+        "trajectories": [*routed, "--benchmark", "lab500", "--shard", "0", "--questions", questions["lab500"]],
+        "latency": routed,
     }
     outputs = {"steps": results / "steps.parquet", "trajectories": swept, "latency": results / "latency.parquet"}
     option = ["--study", str(write_resolved(study, Path(study.results))), "--pair", "p"]

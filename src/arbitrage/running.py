@@ -53,7 +53,7 @@ def guard_study(results_dir: Path) -> None:
     lock = (results_dir / ".lock").open("a+")
     lock.seek(0)
     holder = lock.read().strip() or "an unnamed process"
-    if not _lock(lock, fcntl.LOCK_EX):
+    if not take_lock(lock, fcntl.LOCK_EX):
         lock.close()
         raise StudyBusy(
             f"{results_dir}: another run is working on this study ({holder}). "
@@ -85,7 +85,7 @@ def watch_parent() -> None:
     if not _run_is_alive(run):
         _end(run)
     jobs = (Path(results_dir) / ".jobs.lock").open("a")
-    _lock(jobs, fcntl.LOCK_SH, wait=True)
+    take_lock(jobs, fcntl.LOCK_SH, wait=True)
     _held.append(jobs)
     if run.endswith(_machine()):
         _die_with_parent()
@@ -131,14 +131,14 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _lock(file: TextIO, kind: int, wait: bool = False) -> bool:
+def take_lock(file: TextIO, kind: int, wait: bool = False) -> bool:
     """Take the lock; False where somebody else has it. True, with a warning, where the file system knows no locks."""
     try:
         fcntl.flock(file, kind if wait else kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as fault:
-        print(f"{file.name}: cannot be locked ({fault}); nothing stops a second run of this study", file=sys.stderr)
+        print(f"{file.name}: cannot be locked ({fault}); nothing keeps a second process out", file=sys.stderr)
     return True
 
 
@@ -146,7 +146,7 @@ def _wait_for_orphans(results_dir: Path, former: str) -> None:
     """Return once no stage of an earlier run is left; raise StudyBusy where one stays for ORPHANS_S seconds."""
     deadline = time.monotonic() + ORPHANS_S
     with (results_dir / ".jobs.lock").open("a") as jobs:
-        while not _lock(jobs, fcntl.LOCK_EX):
+        while not take_lock(jobs, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
                 raise StudyBusy(
                     f"{results_dir}: jobs of an earlier run ({former}) are still working on this study. Wait for them "

@@ -8,6 +8,7 @@ killed stage goes on with the first unfinished chunk, in the very same batches.
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from arbitrage.engines import factory
+from arbitrage.engines.chunks import claimed
 from arbitrage.engines.store import StepStore, StoredGenerator, StoredScorer
 from arbitrage.evaluation.grading import grade
 from arbitrage.running import Progress
@@ -58,25 +60,42 @@ class StoredCast:
 
 
 @contextmanager
-def open_cast(study: Study, pair: str, questions: str, router: Path | None) -> Iterator[StoredCast]:
-    """The models of `pair`, and what the store remembers of them on the question set called `questions`."""
+def open_cast(study: Study, pair: str, questions: str, shard: int, router: Path | None) -> Iterator[StoredCast]:
+    """The models of `pair`, and what the store remembers of them on the question set called `questions`.
+
+    Raises StoreError where another process works on this shard of it.
+    """
     with factory.open_pair(study, pair) as (draft, target):
         prm = factory.load_prm(study)
         identities = (draft.identity, target.identity, prm.identity)
         namespace = hashlib.sha256("|".join(identities).encode()).hexdigest()[:16]
         store = StepStore(Path(study.results) / ".store", f"{namespace}/{questions}")
+        _tell_of_others(store, questions)
         generators = {"draft": StoredGenerator(draft, store), "target": StoredGenerator(target, store)}
         scorers = {"prm": StoredScorer(prm, store)}
         if router is not None:
             scorers["router"] = StoredScorer(factory.load_router(study, router), store)
         cast = Cast(generators["draft"], generators["target"], scorers["prm"], scorers.get("router"), study.generation)
-        yield StoredCast(cast, store, generators, scorers)
+        with claimed(store.directory, f"shard-{shard}"):
+            yield StoredCast(cast, store, generators, scorers)
+
+
+def _tell_of_others(store: StepStore, questions: str) -> None:
+    """Say so where a store that is still empty stands beside others: a model may have changed by accident."""
+    namespaces = store.directory.parent.parent
+    others = [folder for folder in namespaces.glob(f"*/{questions}") if folder != store.directory]
+    if others and not len(store):
+        print(
+            f"{store.directory}: the step store knows nothing of these models, tokenizers, types and versions on "
+            f"{questions} yet. What it knows of {len(others)} other pairs stays as it is",
+            file=sys.stderr,
+        )
 
 
 def label_steps(study: Study, pair: str, shard: int, questions: Path, out: Path) -> tuple[dict[str, str], Work]:
     """Stage `steps`: paired steps of one shard of the labelling questions. Returns the models' identities and work."""
     rows = _shard(read_table(questions, "questions"), shard, study.steps_shards)
-    with open_cast(study, pair, "labelling", router=None) as stored:
+    with open_cast(study, pair, "labelling", shard, router=None) as stored:
 
         def work(chunk: list[Question], on_round: Callable[[int, int], None]) -> list[dict[str, Any]]:
             return paired_steps(
@@ -100,7 +119,7 @@ def sweep_benchmark(
         row = gold[question_id]
         return grade(solution, row["answers"], row["grading"])
 
-    with open_cast(study, pair, benchmark, router) as stored:
+    with open_cast(study, pair, benchmark, shard, router) as stored:
 
         def work(chunk: list[Question], on_round: Callable[[int, int], None]) -> list[dict[str, Any]]:
             found = sweep(stored.cast, chunk, study.sweep.policies, study.seed, thresholds, on_round)

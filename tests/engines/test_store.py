@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from arbitrage.engines.chunks import SCHEMA, StoreError
+from arbitrage.engines.chunks import FORMAT_KEY, SCHEMA, StoreError, claimed
 from arbitrage.engines.protocols import GREEDY, AuthoredStep, EngineError, GeneratedStep, Ids, Sampling
 from arbitrage.engines.store import StepStore, StoredGenerator, StoredScorer, score_key, step_key
 
@@ -165,8 +165,91 @@ def test_a_truncated_chunk_is_reported_set_aside_and_its_work_redone(
 
 def test_a_chunk_with_other_columns_is_set_aside_too(tmp_path: Path) -> None:
     (tmp_path / "shard").mkdir()
-    pq.write_table(pa.table({"key": [1]}), tmp_path / "shard" / "0001.parquet")
+    pq.write_table(pa.table({"key": [1]}).replace_schema_metadata(SCHEMA.metadata), tmp_path / "shard" / "0001.parquet")
     assert len(StepStore(tmp_path, "shard")) == 0
+    assert (tmp_path / "shard" / "0001.parquet.corrupt").exists()
+
+
+@pytest.mark.parametrize("metadata", [None, {FORMAT_KEY: b"999"}])
+def test_chunks_of_another_version_are_reported_and_stay_as_they_are(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, metadata: dict[bytes, bytes] | None
+) -> None:
+    """Neither read, for their records may mean something else, nor touched, for that version may come back."""
+    store = StepStore(tmp_path, "shard")
+    StoredScorer(Model(), store).score([(1,), (2,)])
+    chunk = store.commit("0001")
+    assert chunk is not None
+    theirs = pq.read_table(chunk).append_column("more", pa.array([1, 2])).replace_schema_metadata(metadata)
+    pq.write_table(theirs, chunk)
+    before = chunk.read_bytes()
+    with caplog.at_level(logging.WARNING):
+        again = StepStore(tmp_path, "shard")
+    assert "1 chunks of the step store are of another version" in caplog.text and "Delete them" in caplog.text
+    model = Model()
+    assert len(again) == 0 and StoredScorer(model, again).score([(1,)]) and model.asked == [[(1,)]]
+    assert again.commit("0001") == tmp_path / "shard" / "0001-2.parquet"  # no name is taken from the other version
+    assert chunk.read_bytes() == before and len(StepStore(tmp_path, "shard")) == 1
+
+
+def test_another_model_finds_nothing_and_takes_nothing_from_the_first(tmp_path: Path) -> None:
+    """Another model, tokenizer, type or engine is another identity: in one folder even, records stay apart."""
+    for name in ("model", "other", "model"):
+        store, model = StepStore(tmp_path, "shard"), Model(name)
+        StoredGenerator(model, store).generate([(1,)], [5])
+        StoredScorer(model, store).score([(1,)])
+        store.commit("0001")
+    assert model.asked == [] and len(StepStore(tmp_path, "shard")) == 4
+
+
+def _hold(root: Path, held: Any, finish: Any) -> None:
+    with claimed(root, "shard-0"):
+        held.set()
+        finish.wait(60)
+
+
+def test_a_second_process_on_one_shard_is_refused_and_told_of_the_first(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    held, finish = context.Event(), context.Event()
+    first = context.Process(target=_hold, args=(tmp_path, held, finish))
+    first.start()
+    assert held.wait(30)
+    told = f"shard-0 is being worked on by process {first.pid} on .*wait for it"
+    with pytest.raises(StoreError, match=told), claimed(tmp_path, "shard-0"):
+        pass
+    with claimed(tmp_path, "shard-1"):  # another shard is nobody's business
+        pass
+    assert first.pid is not None
+    os.kill(first.pid, signal.SIGKILL)
+    first.join()
+    with claimed(tmp_path, "shard-0"):  # however the first one ended
+        pass
+
+
+def _score_and_commit(root: Path, ready: Any, go: Any) -> None:
+    store = StepStore(root, "shard")
+    ready.release()
+    go.wait(30)
+    StoredScorer(Model(), store).score([(number,) for number in range(50)])
+    store.commit("0001")
+
+
+def test_two_writers_at_once_lose_nothing_where_no_lock_keeps_them_apart(tmp_path: Path) -> None:
+    """A file system without locks: both finish, both chunks are whole, and each key is one record again."""
+    context = multiprocessing.get_context("spawn")
+    ready, go = context.Semaphore(0), context.Event()
+    writers = [context.Process(target=_score_and_commit, args=(tmp_path, ready, go)) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    for _ in writers:
+        assert ready.acquire(timeout=30)
+    go.set()
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    assert sorted(path.name for path in (tmp_path / "shard").glob("*.parquet")) == ["0001-2.parquet", "0001.parquet"]
+    again, silent = StepStore(tmp_path, "shard"), Model()
+    assert len(again) == 50
+    assert StoredScorer(silent, again).score([(3,)]) == [1.0] and silent.asked == []
 
 
 def _write_until_killed(root: Path, started: Any) -> None:

@@ -1,24 +1,31 @@
 """The step store on disk: chunk files that count once they are complete.
 
 A chunk is written under a temporary name and then given its own. What a killed writer leaves behind is ignored and
-cleaned away; a chunk that cannot be read is set aside and reported.
+cleaned away; a chunk that cannot be read is set aside and reported; one of another FORMAT is reported and stays.
 """
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import platform
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from arbitrage.engines.protocols import EngineError
+from arbitrage.running import take_lock
 
 log = logging.getLogger(__name__)
 
+# To be raised with every change by which a model's steps or scores, or their records, come out otherwise for a key.
+FORMAT = 1
+FORMAT_KEY = b"arbitrage.store"
 SCHEMA = pa.schema(
     [
         ("key", pa.binary(16)),
@@ -26,7 +33,8 @@ SCHEMA = pa.schema(
         ("tokens", pa.int32()),  # 0 for a score
         ("finish", pa.int8()),  # why a step ended: place in store.FINISH_REASONS; store.NOT_A_STEP for a score
         ("value", pa.float64()),  # mean log-probability of a step, or the score
-    ]
+    ],
+    metadata={FORMAT_KEY: str(FORMAT)},
 )
 LEFTOVER_AGE_S = 24 * 3600  # a temporary file of another host is taken for a leftover after this long
 
@@ -62,7 +70,8 @@ def write_chunk(directory: Path, name: str, table: pa.Table) -> Path:
 def read_chunks(directory: Path) -> pa.Table:
     """All complete chunks of a folder, made if missing, in the order of their names; leftovers are removed.
 
-    An unreadable chunk is renamed `<name>.corrupt`, reported, and left out. Raises StoreError for lack of permission.
+    An unreadable chunk is renamed `<name>.corrupt`, reported, and left out; one of another FORMAT is reported and left
+    out. Raises StoreError for lack of permission.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -71,14 +80,53 @@ def read_chunks(directory: Path) -> pa.Table:
     for temporary in directory.glob(".*.tmp"):
         if _abandoned(temporary):
             temporary.unlink(missing_ok=True)
-    tables = [table for file in sorted(directory.glob("*.parquet")) if (table := _read(file)) is not None]
+    tables, others = [], []
+    for file in sorted(directory.glob("*.parquet")):
+        table = _read(file)
+        if table is not None and _format(table.schema) == FORMAT:
+            tables.append(table)
+        elif table is not None:
+            others.append(f"{file.name} (format {_format(table.schema)})")
+    if others:
+        log.warning(
+            "%s: %d chunks of the step store are of another version of this program than format %d, %s first; they "
+            "stay as they are, and their work is done anew. Delete them if that version is not used any more",
+            directory,
+            len(others),
+            FORMAT,
+            others[0],
+        )
     return pa.concat_tables(tables) if tables else SCHEMA.empty_table()
+
+
+def _format(schema: pa.Schema) -> int:
+    """The FORMAT a chunk was written in; 0 of those from before there was one."""
+    return int((schema.metadata or {}).get(FORMAT_KEY, b"0"))
+
+
+@contextmanager
+def claimed(directory: Path, part: str) -> Iterator[None]:
+    """Be the only process that works on `part` (a shard) of the store in `directory`, as long as the block lasts.
+
+    Raises StoreError where another one does.
+    """
+    with (directory / f".{part}.lock").open("a+") as lock:
+        if not take_lock(lock, fcntl.LOCK_EX):
+            lock.seek(0)
+            raise StoreError(
+                f"{directory}: {part} is being worked on by {lock.read().strip() or 'another process'}; wait for it or "
+                "stop it, then start again: what it has finished by then is not done twice"
+            )
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {platform.node()}\n")
+        lock.flush()
+        yield
 
 
 def _read(file: Path) -> pa.Table | None:
     try:
         table = pq.read_table(file)
-        if not table.schema.equals(SCHEMA):
+        if _format(table.schema) == FORMAT and not table.schema.equals(SCHEMA):
             raise pa.ArrowInvalid(f"columns {table.schema.names}, expected {SCHEMA.names}")
     except PermissionError as fault:
         raise StoreError(f"{file}: the step store cannot be read ({fault}); correct the permissions") from fault

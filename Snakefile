@@ -25,6 +25,7 @@ include: "rules/common.smk"
 # On a cluster these run where Snakemake runs: they take seconds, or need the network (questions and benchmarks).
 localrules:
     all,
+    check,
     benchmark,
     questions,
     steps,
@@ -45,6 +46,7 @@ wildcard_constraints:
     shard=r"\d+",
 
 
+include: "rules/check.smk"
 include: "rules/questions.smk"
 include: "rules/zoo.smk"
 include: "rules/quantise.smk"

@@ -1,5 +1,7 @@
 # A PRM with a value head (Skywork-o1-Open-PRM) is made a standard classifier once; every stage that scores reads that.
 rule convert_prm:
+    input:
+        checked=ancient(rules.check.output),
     output:
         directory(f"{OUT}/models/_prm"),
     log:

@@ -2,6 +2,8 @@
 
 
 rule quantise:
+    input:
+        checked=ancient(rules.check.output),
     output:
         directory(f"{OUT}/models/{{model}}"),
     log:
@@ -24,6 +26,7 @@ rule quantise:
 
 rule quantise_gptq:
     input:
+        checked=ancient(rules.check.output),
         questions=rules.questions.output.table,
     output:
         directory(f"{OUT}/models/{{model}}"),

@@ -1,6 +1,7 @@
 # Paired draft and target steps from the same context, scored by the PRM (paper, section 4.1), in shards.
 rule steps_shard:
     input:
+        checked=ancient(rules.check.output),
         questions=rules.questions.output.table,
         models=lambda w: quantised(w.pair),
     output:

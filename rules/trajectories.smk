@@ -3,6 +3,7 @@
 
 rule trajectories_shard:
     input:
+        checked=ancient(rules.check.output),
         questions=rules.benchmark.output,
         router=f"{OUT}/router/{{pair}}/default/model" if NEEDS_ROUTER else [],
         models=lambda w: quantised(w.pair),

@@ -36,8 +36,9 @@ sweep: {thresholds: [0, 0.25, 0.5, 0.75]}
 
 Before any job starts, everything is checked: unknown keys, types, ranges, names that must exist, files that must be
 there. All faults come at once, one a line. Values are taken as they are written: `"42"` is text, not a number, and
-YAML also reads `3e-4` as text (write `3.0e-4`). A hub id (`owner/name`) needs a `revision`, the commit to pin it to;
-a local path does not. `arbitrage config --study config.yaml --study studies/my-study.yaml` prints the whole study
+YAML also reads `3e-4` as text (write `3.0e-4`). A hub id (`owner/name`) needs a `revision`: the
+commit to pin it to, or a branch or tag, which the first run pins ([studies](studies.md#revisions)); a local path does
+not. `arbitrage config --study config.yaml --study studies/my-study.yaml` prints the whole study
 with its defaults.
 
 A stage reads only its own sections: changing a key reruns the stages that read it, and nothing else.

@@ -12,11 +12,13 @@ from typer.testing import CliRunner
 
 from arbitrage.cli import app
 from arbitrage.loading import validate_config
-from arbitrage.preflight import hub, models
+from arbitrage.preflight import engines, hub, models
 from arbitrage.preflight.data import data_findings
+from arbitrage.preflight.engines import engine_findings
 from arbitrage.preflight.findings import Finding
 from arbitrage.preflight.models import Load, model_findings
 from arbitrage.study import Study
+from tests.engines.tiny_prms import build_answering, build_marked, build_value_head, prm_tokenizer, save
 from tests.tiny_models import build_causal, build_classifier
 
 
@@ -129,6 +131,120 @@ def test_a_benchmark_row_without_an_answer_is_a_fault(checkpoints: dict[str, str
     source = {"source": "math500", "path": str(tmp_path / "empty.jsonl")}
     findings, problems = data_findings(study_of(checkpoints, benchmarks={"math500": source}))
     assert not problems and "'answer'" in found(findings, "fault")[0]
+
+
+def scored_by(checkpoints: dict[str, str], path: Path, **prm: Any) -> list[str]:
+    """Faults of a study whose PRM is at `path`."""
+    study = study_of(checkpoints, prm={"path": str(path), **prm}, router={"init": checkpoints["prm"]})
+    return found(list(model_findings(study, ["a"])), "fault")
+
+
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [
+        ("auto", "prm.kind: value-head"),
+        ("classifier", "Set prm.kind to what the checkpoint is"),
+        ("marks", "Set prm.kind to what the checkpoint is"),
+        ("value-head", "no v_head.summary.weight"),
+    ],
+)
+def test_a_prm_with_another_head_than_its_kind_needs_is_a_fault(
+    kind: str, remedy: str, checkpoints: dict[str, str]
+) -> None:
+    (fault,) = scored_by(checkpoints, Path(checkpoints["draft"]), kind=kind)
+    assert fault.startswith("prm: ") and checkpoints["draft"] in fault and remedy in fault
+
+
+def test_a_prm_of_three_labels_is_a_fault(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    (fault,) = scored_by(checkpoints, build_classifier(tmp_path / "three", labels=3))
+    assert "3 labels" in fault and "1 or 2" in fault
+
+
+@pytest.mark.parametrize("kind", ["judge", "token"])
+def test_an_answering_prm_whose_words_are_no_tokens_is_a_fault(kind: str, checkpoints: dict[str, str]) -> None:
+    (fault,) = scored_by(checkpoints, Path(checkpoints["draft"]), kind=kind)
+    assert "prm.template" in fault
+
+
+def test_a_marked_prm_without_its_mark_is_a_fault(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    marked = build_marked(tmp_path / "marked", prm_tokenizer())
+    (fault,) = scored_by(checkpoints, marked, kind="marks")
+    assert "<extra_0>" in fault and "prm.template.mark" in fault
+
+
+def test_prms_of_every_kind_pass(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    tokenizer = prm_tokenizer("<extra_0>", "Yes", "No")
+    built = {
+        "marks": build_marked(tmp_path / "marked", tokenizer),
+        "judge": build_answering(tmp_path / "judge", tokenizer),
+        "value-head": build_value_head(tmp_path / "head", tokenizer),
+        "auto": Path(checkpoints["prm"]),
+    }
+    assert [scored_by(checkpoints, path, kind=kind) for kind, path in built.items()] == [[]] * len(built)
+
+
+def test_a_router_start_without_padding_or_end_token_is_a_fault(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    start = build_causal(tmp_path / "start")
+    settings = json.loads((start / "tokenizer_config.json").read_text())
+    settings |= {"pad_token": None, "eos_token": None}
+    (start / "tokenizer_config.json").write_text(json.dumps(settings))
+    study = study_of(checkpoints, router={"init": str(start)})
+    (fault,) = found(list(model_findings(study, ["a"])), "fault")
+    assert fault.startswith("router.init") and "neither a padding" in fault
+
+
+def test_a_router_start_that_is_no_decoder_is_a_fault(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    from transformers import BertConfig, BertForSequenceClassification
+
+    tokenizer = prm_tokenizer()
+    config = BertConfig(vocab_size=len(tokenizer), hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+    save(BertForSequenceClassification(config), tokenizer, tmp_path / "bert")
+    study = study_of(checkpoints, router={"init": str(tmp_path / "bert")})
+    (fault,) = found(list(model_findings(study, ["a"])), "fault")
+    assert "no router can start from BertForSequenceClassification" in fault and "decoder-only" in fault
+
+
+def test_a_directory_without_safetensors_is_a_fault(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    bare = build_causal(tmp_path / "bare")
+    (bare / "model.safetensors").rename(bare / "pytorch_model.bin")
+    (fault,) = found(list(model_findings(study_of(checkpoints | {"draft": str(bare)}), ["a"])), "fault")
+    assert "pytorch_model.bin" in fault and "Only safetensors are loaded" in fault
+
+
+def test_labelling_questions_without_a_column_are_a_fault(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "q.jsonl").write_text(json.dumps({"source": "a", "problem": "b"}) + "\n")
+    settings = {"source": "numina", "path": str(tmp_path / "q.jsonl")}
+    findings, _ = data_findings(study_of(checkpoints, questions=settings))
+    assert any("no column 'solution'" in fault for fault in found(findings, "fault"))
+
+
+def test_a_model_cut_over_devices_puts_its_share_on_each(checkpoints: dict[str, str]) -> None:
+    cut = {"path": checkpoints["draft"], "engine": "vllm", "device": "cuda:1", "vllm": {"tensor_parallel": 2}}
+    study = study_of(checkpoints, models={"draft": cut, "target": {"path": checkpoints["target"]}})
+    devices = [each.subject for each in model_findings(study, ["a"]) if each.subject.startswith("device")]
+    assert devices == ["device cuda:1", "device cuda:2"]
+
+
+def engine_study(checkpoints: dict[str, str], **draft: Any) -> Study:
+    target = {"path": checkpoints["target"]}
+    return study_of(checkpoints, models={"draft": {"path": checkpoints["draft"], **draft}, "target": target})
+
+
+def test_what_an_engine_needs_and_lacks_is_named(checkpoints: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    (vllm,) = engine_findings(engine_study(checkpoints, engine="vllm"))
+    assert (vllm.verdict, vllm.subject) == ("fault", "models.draft") and "'.[vllm]'" in vllm.detail
+    server = {"url": "http://127.0.0.1:9/v1"}
+    (silent,) = engine_findings(engine_study(checkpoints, engine="openai", server=server))
+    assert silent.verdict == "warning" and "http://127.0.0.1:9/v1/models does not answer" in silent.detail
+    (key,) = engine_findings(
+        engine_study(checkpoints, engine="openai", server=server | {"api_key_variable": "NO_SUCH_KEY"})
+    )
+    assert key.verdict == "fault" and "NO_SUCH_KEY" in key.detail
+    gptq = {"path": None, "quantise": {"model": "target", "method": "gptq", "bits": 4}}
+    (tool,) = engine_findings(engine_study(checkpoints, **gptq))
+    assert tool.verdict == "warning" and "envs/gptq.yaml" in tool.detail
 
 
 @pytest.mark.models

@@ -16,6 +16,7 @@ from tests.study.quick import serve
 from tests.study.toys import STUDIES, toy_of
 
 pytestmark = pytest.mark.study
+TOYS = [file for file in STUDIES if file.stem != "smoke"]  # which is run as it is (test_smoke_study)
 EACH = pytest.mark.parametrize("file", STUDIES, ids=[file.stem for file in STUDIES])
 
 
@@ -40,7 +41,7 @@ def test_a_study_is_planned_from_its_file_alone(file: Path, tmp_path: Path) -> N
     assert planned.returncode == 0, planned.stderr[-2000:]
 
 
-@EACH
+@pytest.mark.parametrize("file", TOYS, ids=[file.stem for file in TOYS])
 @pytest.mark.timeout(400)
 def test_a_toy_of_a_study_runs_to_its_figures(file: Path, quick: Path, tmp_path: Path) -> None:
     toy = tmp_path / "toy.yaml"
@@ -49,3 +50,20 @@ def test_a_toy_of_a_study_runs_to_its_figures(file: Path, quick: Path, tmp_path:
     assert done.returncode == 0, done.stderr[-6000:]
     (folder,) = (each for each in (tmp_path / "results").iterdir() if not each.name.startswith("."))
     assert (folder / "summary.md").is_file() and len(list((folder / "figures").glob("*.pdf"))) == 6
+
+
+def test_what_is_wrong_stops_a_study_before_anything_is_generated_and_all_of_it_is_told(
+    quick: Path, tmp_path: Path
+) -> None:
+    file = ROOT / "studies" / "llama3-1b-8b.yaml"
+    changes = toy_of(file, tmp_path) | {"results": str(tmp_path / "results")}
+    draft = Path(changes["models"]["draft"]["path"])
+    (draft / "chat_template.jinja").unlink()
+    changes["prm"]["path"] = changes["models"]["target"]["path"]
+    changes["router"]["init"] = str(tmp_path)
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(changes))
+    done = snakemake("--configfile", str(file), str(tmp_path / "toy.yaml"), path=quick)
+    told = " ".join((tmp_path / "results/llama3-1b-8b/logs/check.log").read_text().split())
+    assert done.returncode != 0 and "3 faults" in told
+    assert "models.draft" in told and "v_head.summary" in told and "router.init" in told
+    assert not (tmp_path / "results/llama3-1b-8b/steps").exists()

@@ -14,13 +14,10 @@ from tests.tiny_models import build_causal, build_classifier
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
-QUESTIONS = 8  # labelled; some are held out from the router's training
+QUESTIONS, LAB_QUESTIONS = 8, 40  # labelled; the lab's models differ less often than those with random weights
 PROBLEMS = [f"What is {number} + {number + 1}?" for number in range(QUESTIONS)]
 
 SIZES: dict[str, Any] = {
-    "questions": {"pool": 40, "sample": QUESTIONS},
-    "generation": {"max_steps": 3, "max_tokens": 40, "max_step_tokens": 16},
-    "steps": {"questions_per_job": QUESTIONS, "chunk": QUESTIONS},
     "sweep": {"questions_per_job": 2, "chunk": 2},
     "dataset": {"max_examples": 24},
     "latency": {"questions": 1, "acceptances": [0.5], "warmup": 0, "heldout": 0.5},
@@ -46,7 +43,12 @@ def toy_of(study_file: Path, folder: Path) -> dict[str, Any]:
         start = build_classifier(folder / "start", "bpe", head="token", labels=2)
         changes["router"] |= {"init": str(start), "revision": None, "device": "cpu"}
     if study.questions.source == "numina":
+        changes["generation"] = {"max_steps": 3, "max_tokens": 40, "max_step_tokens": 16}
         _local_data(study, changes, folder)
+    else:
+        changes["generation"] = {"max_steps": 6}
+        changes["questions"] = {"pool": 2 * LAB_QUESTIONS, "sample": LAB_QUESTIONS}
+    changes["steps"] = {"questions_per_job": changes["questions"]["sample"]}
     return changes
 
 
@@ -92,6 +94,6 @@ def _local_data(study: Study, changes: dict[str, Any], folder: Path) -> None:
     }
     for source, lines in rows.items():
         (folder / f"{source}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    changes["questions"] |= {"path": str(folder / "numina.jsonl"), "revision": None}
+    changes["questions"] = {"path": str(folder / "numina.jsonl"), "revision": None, "sample": QUESTIONS}
     for name, benchmark in study.benchmarks.items():
         changes["benchmarks"][name] |= {"path": str(folder / f"{benchmark.source}.jsonl"), "revision": None}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -12,32 +14,43 @@ app = typer.Typer()
 
 
 @app.command()
-def check(study: StudyPath = [Path("config.yaml")]) -> None:  # noqa: B006 - typer's way to default a list
-    """Verify a study without running it: models, data, tokenizers, context lengths, memory. Exit status 1 on a fault.
+def check(
+    study: StudyPath = [Path("config.yaml")],  # noqa: B006 - typer's way to default a list
+    out: Annotated[Path | None, typer.Option("--out", help="JSON of all findings; not written on a fault")] = None,
+) -> None:
+    """Verify a study without running it: models, heads, tokenizers, data, engines, memory. Exit status 1 on a fault.
 
-    Fetches configurations and tokenizers from the hub, never weights.
+    Fetches configurations, tokenizers and benchmarks from the hub, never weights. The pipeline does the same before
+    its first model runs.
     Example: `arbitrage check --study config.yaml --study studies/llama3-1b-8b.yaml`
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from arbitrage.cli.models import register_lab
     from arbitrage.preflight.data import data_findings
+    from arbitrage.preflight.engines import engine_findings
     from arbitrage.preflight.models import model_findings
+    from arbitrage.preflight.revisions import revision_findings
+    from arbitrage.provenance import write_json
 
     loaded = load(study)
     register_lab()
     console = Console()
     with console.status("reading questions, configurations and tokenizers"):
         findings, problems = data_findings(loaded)
-        findings += model_findings(loaded, problems)
+        findings += [*revision_findings(loaded), *model_findings(loaded, problems), *engine_findings(loaded)]
     table = Table("subject", "", "finding", title=f"study {loaded.study}")
     colours = {"ok": "green", "warning": "yellow", "fault": "red"}
     for finding in findings:
-        table.add_row(finding.subject, f"[{colours[finding.verdict]}]{finding.verdict}[/]", finding.detail)
+        table.add_row(finding.subject, f"[{colours[finding.verdict]}]{finding.verdict}[/]", escape(finding.detail))
     console.print(table)
     faults = sum(finding.verdict == "fault" for finding in findings)
     warnings = sum(finding.verdict == "warning" for finding in findings)
     console.print(f"{faults} faults, {warnings} warnings: " + ("not ready to run" if faults else "ready to run"))
     if faults:
         raise typer.Exit(1)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_json(out, [asdict(finding) for finding in findings])

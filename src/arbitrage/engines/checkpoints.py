@@ -171,7 +171,11 @@ def load_configs(path: str | Path, revision: str | None = None, *, weights: bool
 
 def head_of(path: str | Path, revision: str | None = None) -> str:
     """The class name a checkpoint was saved as, for example `LlamaForCausalLM`."""
-    config, _ = load_configs(path, revision)
+    return head_in(load_configs(path, revision)[0])
+
+
+def head_in(config: Any) -> str:
+    """The class name a configuration was saved with."""
     return str((config.architectures or ["none"])[0])
 
 

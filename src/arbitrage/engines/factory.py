@@ -111,7 +111,7 @@ def load_prm(study: Study) -> TransformersScorer:
             f"run `arbitrage convert-prm --out {path}`, or the pipeline, which does"
         )
     if prm.kind == "auto":
-        prm = prm.model_copy(update={"kind": _kind_of(prm.path, prm.revision)})
+        prm = prm.model_copy(update={"kind": kind_by_head(prm.path, head_of(prm.path, prm.revision))})
     if study.router.init is None and prm.kind not in ("classifier", "value-head"):
         raise EngineError(
             f"router.init: not given, and no router can start from the PRM {prm.path}, which is of kind {prm.kind}; "
@@ -121,9 +121,8 @@ def load_prm(study: Study) -> TransformersScorer:
     return kind(path, prm, study.generation.separator, study.threads)
 
 
-def _kind_of(path: str, revision: str | None) -> Literal["marks", "classifier"]:
-    """What `prm.kind: auto` stands for, by the checkpoint's head."""
-    head = head_of(path, revision)
+def kind_by_head(path: str, head: str) -> Literal["marks", "classifier"]:
+    """What `prm.kind: auto` stands for, by the head of the checkpoint at `path`. Raises EngineError."""
     if head.endswith("ForProcessRewardModel"):
         return "marks"
     if head.endswith(CLASSIFIERS):

@@ -35,7 +35,7 @@ def convert_value_head(path: str, revision: str | None, out_dir: str | Path) -> 
     source = resolve(path, revision)
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     files = weight_files(source)
-    has_bias = _check_head(path, files, int(config.get("hidden_size") or 0))
+    has_bias = check_head(path, files, int(config.get("hidden_size") or 0))
     configuration = _configuration(path, config)
     with whole_directory(Path(out_dir)) as directory:
         index: dict[str, str] = {}
@@ -70,7 +70,7 @@ def _converted(file: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _check_head(path: str, files: list[Path], hidden: int) -> bool:
+def check_head(path: str, files: list[Path], hidden: int) -> bool:
     """Whether the head has a bias. Raises EngineError where there is no head, or it is of another shape."""
     shapes: dict[str, list[int]] = {}
     for file in files:

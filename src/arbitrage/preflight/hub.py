@@ -20,6 +20,9 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from arbitrage.engines.checkpoints import resolve
+from arbitrage.engines.protocols import EngineError
+
 SMALL_FILES = ["*.json", "*.jinja", "*.txt", "*.model"]
 
 
@@ -36,13 +39,16 @@ class Checkpoint:
     place: str
 
 
-def checkpoint(path: str, revision: str | None) -> Checkpoint:
-    """Find a checkpoint. Raises UnreachableError."""
+def checkpoint(path: str, revision: str | None, weights: bool = True) -> Checkpoint:
+    """Find a checkpoint; without `weights` one whose weights are not needed here. Raises UnreachableError."""
     if Path(path).is_dir():
-        return Checkpoint(Path(path), weight_bytes(Path(path)), "local directory")
+        try:
+            return Checkpoint(resolve(path, weights=weights), weight_bytes(Path(path)), "local directory")
+        except EngineError as fault:
+            raise UnreachableError(str(fault)) from fault
     try:
         cached = Path(snapshot_download(path, revision=revision, local_files_only=True))
-        if weight_bytes(cached) is not None:
+        if weight_bytes(cached) is not None or not weights:
             return Checkpoint(cached, weight_bytes(cached), "in the hub's cache")
     except (LocalEntryNotFoundError, OSError, ValueError):
         pass
@@ -51,7 +57,12 @@ def checkpoint(path: str, revision: str | None) -> Checkpoint:
         directory = Path(snapshot_download(path, revision=revision, allow_patterns=SMALL_FILES))
     except Exception as fault:
         raise UnreachableError(_reason(f"{path}@{revision}", fault)) from fault
-    sizes = [file.size or 0 for file in info.siblings or [] if file.rfilename.endswith((".safetensors", ".bin"))]
+    sizes = [file.size or 0 for file in info.siblings or [] if file.rfilename.endswith(".safetensors")]
+    if weights and not sizes:
+        raise UnreachableError(
+            f"{path}@{revision} has no *.safetensors, the only weights that are loaded: convert it, and give the "
+            "directory"
+        )
     return Checkpoint(directory, sum(sizes) or None, f"on the hub, {sum(sizes) / 2**30:.1f} GiB of weights to fetch")
 
 
@@ -73,7 +84,7 @@ def weight_bytes(directory: Path) -> int | None:
     """Bytes of the weight files of a directory; None where it has none, or its index names one that is missing."""
     index = directory / "model.safetensors.index.json"
     names: set[str] = set(json.loads(index.read_text())["weight_map"].values()) if index.is_file() else set()
-    files = [directory / name for name in names] or [*directory.glob("*.safetensors"), *directory.glob("*.bin")]
+    files = [directory / name for name in names] or [*directory.glob("*.safetensors")]
     if not files or not all(file.is_file() for file in files):
         return None
     return sum(file.stat().st_size for file in files)

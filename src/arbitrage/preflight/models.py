@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from arbitrage import demand
+from arbitrage.engines.checkpoints import load_configs, load_tokenizer
 from arbitrage.engines.protocols import EngineError
 from arbitrage.preflight.findings import Finding
 from arbitrage.preflight.hub import Checkpoint, UnreachableError, checkpoint
+from arbitrage.preflight.scorers import prm_findings, router_start_findings
 from arbitrage.sections.models import Model
 from arbitrage.study import Study
 
@@ -36,22 +39,18 @@ def model_findings(study: Study, problems: Sequence[str]) -> Iterator[Finding]:
     for name, model in study.models.items():
         origin = study.models[model.quantise.model] if model.quantise else model
         yield from _generator(study, f"models.{name}", origin, model, problems, loads)
-    owners = [("prm", study.prm.path, study.prm.revision, study.prm.dtype, study.prm.device)]
+    prm = _found("prm", study.prm.path, study.prm.revision)
+    yield prm[0]
+    if prm[1]:
+        yield from prm_findings(study, prm[1].directory)
+        loads.append(Load("prm", study.prm.device, prm[1].weights or 0, 0))
+    start = prm
     if study.router.init:
-        owners.append(("router.init", study.router.init, study.router.revision, "float32", study.router.device))
-    for subject, path, revision, dtype, device in owners:
-        try:
-            found = checkpoint(path, revision)
-        except UnreachableError as fault:
-            yield Finding(subject, "fault", str(fault))
-            continue
-        yield Finding(subject, "ok", f"{path}: {found.place}")
-        config = _config(found.directory)
-        yield from _tokenizer_findings(subject, found.directory)
-        if found.weights:
-            loads.append(Load(subject, device, found.weights, 0))
-        if config is not None and dtype != "float32":
-            yield Finding(subject, "ok", f"scored in {dtype}")
+        start = _found("router.init", study.router.init, study.router.revision)
+        yield start[0]
+    if start[1]:
+        yield from router_start_findings(study, start[1].directory)
+        loads.append(Load("router", study.router.device, start[1].weights or 0, 0))
     yield from _memory(loads)
 
 
@@ -59,12 +58,10 @@ def _generator(
     study: Study, subject: str, origin: Model, model: Model, problems: Sequence[str], loads: list[Load]
 ) -> Iterator[Finding]:
     assert origin.path is not None, "a model is quantised from one with a path (checks.py)"
-    try:
-        found = checkpoint(origin.path, origin.revision)
-    except UnreachableError as fault:
-        yield Finding(subject, "fault", str(fault))
+    finding, found = _found(subject, origin.path, origin.revision, weights=model.server.url is None)
+    yield finding
+    if found is None:
         return
-    yield Finding(subject, "ok", f"{origin.path}: {found.place}")
     try:
         prompts, eos_missing = _prompts(study, found.directory, model, problems)
     except EngineError as fault:
@@ -73,13 +70,14 @@ def _generator(
     yield Finding(subject, "ok", f"separator {study.generation.separator!r}, chat template and one BOS")
     if eos_missing:
         yield Finding(subject, "warning", "its tokenizer names no end-of-sequence token; solutions end by length only")
-    config = _config(found.directory)
-    if config is None:
-        yield Finding(subject, "fault", f"{found.directory / 'config.json'} cannot be read; fetch the checkpoint again")
+    try:
+        config = load_configs(found.directory, weights=False)[0].get_text_config(decoder=True)
+    except EngineError as fault:
+        yield Finding(subject, "fault", str(fault))
         return
     longest = max(prompts, default=0)
     yield _context(study, subject, config, longest)
-    loads.append(_load(study, subject, model, found, config, longest))
+    loads += _loads(study, subject, model, found, config, longest)
 
 
 def _prompts(study: Study, directory: Path, model: Model, problems: Sequence[str]) -> tuple[list[int], bool]:
@@ -87,36 +85,10 @@ def _prompts(study: Study, directory: Path, model: Model, problems: Sequence[str
     from arbitrage.engines.prompts import Prompter
     from arbitrage.engines.stopping import StopRule
 
-    tokenizer = _tokenizer(directory)
+    tokenizer = load_tokenizer(directory, chat=True, weights=False)
     StopRule(tokenizer, study.generation.separator, ())
     prompter = Prompter(str(directory), tokenizer, model)
     return [len(prompter.prompt_ids(problem)) for problem in problems], tokenizer.eos_token_id is None
-
-
-def _tokenizer(directory: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
-    except Exception as fault:  # every tokenizer class raises its own
-        raise EngineError(f"{directory}: the tokenizer cannot be loaded ({fault}); fetch it again") from fault
-
-
-def _tokenizer_findings(subject: str, directory: Path) -> Iterator[Finding]:
-    try:
-        _tokenizer(directory)
-    except EngineError as fault:
-        yield Finding(subject, "fault", str(fault))
-
-
-def _config(directory: Path) -> Any:
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError):
-        return None
-    return config.get_text_config(decoder=True)
 
 
 def _context(study: Study, subject: str, config: Any, longest: int) -> Finding:
@@ -134,13 +106,31 @@ def _context(study: Study, subject: str, config: Any, longest: int) -> Finding:
     return Finding(subject, "ok", f"context {limit:,}, at most {wanted:,} needed")
 
 
-def _load(study: Study, subject: str, model: Model, found: Checkpoint, config: Any, longest: int) -> Load:
+def _loads(study: Study, subject: str, model: Model, found: Checkpoint, config: Any, longest: int) -> Iterator[Load]:
+    """What a model puts on each of its devices. Servers that run elsewhere load nothing; vLLM's cache takes what is
+    left and waits where that is little."""
+    if model.engine == "openai" and model.server.url is not None:
+        return
+    bits = model.quantise.bits if model.quantise and model.quantise.method == "gptq" else None
+    weights = (found.weights or 0) * (bits or 16) // 16
     heads = int(config.num_attention_heads)
     kv_heads = int(getattr(config, "num_key_value_heads", None) or heads)
     width = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
     token = 2 * int(config.num_hidden_layers) * kv_heads * width * LIVE_BYTES[model.dtype]
-    cache = model.batch_size * (longest + study.generation.max_tokens) * token
-    return Load(subject, model.device, found.weights or 0, cache)
+    paged = model.engine != "transformers"
+    cache = 0 if paged else model.batch_size * (longest + study.generation.max_tokens) * token
+    devices = demand.model_devices(model)
+    for device in devices:
+        yield Load(subject, device, weights // len(devices), cache)
+
+
+def _found(subject: str, path: str, revision: str | None, weights: bool = True) -> tuple[Finding, Checkpoint | None]:
+    """Where a checkpoint is, and itself where it is anywhere, with `weights` that can be read."""
+    try:
+        found = checkpoint(path, revision, weights)
+    except UnreachableError as fault:
+        return Finding(subject, "fault", str(fault)), None
+    return Finding(subject, "ok", f"{path}: {found.place}"), found
 
 
 def _memory(loads: Sequence[Load]) -> Iterator[Finding]:

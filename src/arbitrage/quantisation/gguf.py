@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def quantise_gguf(src: Path, dst: Path, kind: str) -> None:
 
     Raises EngineError where llama.cpp's tools are missing or fail.
     """
-    converter, quantiser = _tool("convert_hf_to_gguf.py"), _tool("llama-quantize")
+    converter, quantiser = require_tools()
     dst.mkdir(parents=True, exist_ok=True)
     full = dst / "full.gguf"
     _run([sys.executable, str(converter), str(src), "--outtype", "f16", "--outfile", str(full)])
@@ -61,6 +62,13 @@ def unpack(file: Path, dst: Path, tokenizer_from: Path | None = None, dtype: str
     plain.load_state_dict(model.state_dict())
     plain.save_pretrained(dst)
     tokenizer.save_pretrained(dst)
+
+
+def require_tools() -> tuple[Path, Path]:
+    """llama.cpp's converter and quantiser. Raises EngineError where one of them, or the package gguf, is missing."""
+    if find_spec("gguf") is None:
+        raise EngineError("quantise.method gguf needs the package gguf: pip install '.[gguf]'")
+    return _tool("convert_hf_to_gguf.py"), _tool("llama-quantize")
 
 
 def _tool(name: str) -> Path:

@@ -14,10 +14,13 @@ from tests.tiny_models import build_causal, build_classifier
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
-QUESTIONS, LAB_QUESTIONS = 8, 40  # labelled; the lab's models differ less often than those with random weights
+QUESTIONS = 8  # labelled; some are held out from the router's training
 PROBLEMS = [f"What is {number} + {number + 1}?" for number in range(QUESTIONS)]
 
 SIZES: dict[str, Any] = {
+    "questions": {"pool": 2 * QUESTIONS, "sample": QUESTIONS},
+    "generation": {"max_steps": 3, "max_tokens": 40, "max_step_tokens": 16},
+    "steps": {"questions_per_job": QUESTIONS},
     "sweep": {"questions_per_job": 2, "chunk": 2},
     "dataset": {"max_examples": 24},
     "latency": {"questions": 1, "acceptances": [0.5], "warmup": 0, "heldout": 0.5},
@@ -37,18 +40,14 @@ def toy_of(study_file: Path, folder: Path) -> dict[str, Any]:
         "variants": dict.fromkeys(name for name in study.router.variants if name != "default"),
     }
     if study.prm.kind == "value-head":
-        tokenizer = prm_tokenizer(chat_template=None)
-        changes["prm"] = _here(build_value_head(folder / "value-head", tokenizer))
+        changes["prm"] = _here(build_value_head(folder / "prm", prm_tokenizer(chat_template=None)))
+    else:
+        changes["prm"] = _here(build_classifier(folder / "prm", "bpe"))
     if study.router.init:
         start = build_classifier(folder / "start", "bpe", head="token", labels=2)
         changes["router"] |= {"init": str(start), "revision": None, "device": "cpu"}
     if study.questions.source == "numina":
-        changes["generation"] = {"max_steps": 3, "max_tokens": 40, "max_step_tokens": 16}
         _local_data(study, changes, folder)
-    else:
-        changes["generation"] = {"max_steps": 6}
-        changes["questions"] = {"pool": 2 * LAB_QUESTIONS, "sample": LAB_QUESTIONS}
-    changes["steps"] = {"questions_per_job": changes["questions"]["sample"]}
     return changes
 
 
@@ -61,10 +60,8 @@ def _model(model: Model, folder: Path, seed: int) -> dict[str, Any]:
     on_cpu = {"engine": "transformers", "device": "cpu", "batch_size": 8}
     if model.quantise:
         return on_cpu | {"quantise": {"method": "round", "bits": 4, "group_size": 16}}
-    if model.path is None or (ROOT / model.path).is_dir():
-        return on_cpu
-    family = "llama" if "llama" in model.path.lower() else "qwen2"
-    name = model.path.replace("/", "--")
+    family = "qwen2" if "qwen" in str(model.path).lower() else "llama"
+    name = str(model.path).replace("/", "--")
     return on_cpu | _here(build_causal(folder / name, "bpe", seed=seed, architecture=family))  # type: ignore[arg-type]
 
 
@@ -94,6 +91,6 @@ def _local_data(study: Study, changes: dict[str, Any], folder: Path) -> None:
     }
     for source, lines in rows.items():
         (folder / f"{source}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    changes["questions"] = {"path": str(folder / "numina.jsonl"), "revision": None, "sample": QUESTIONS}
+    changes["questions"] |= {"path": str(folder / "numina.jsonl"), "revision": None}
     for name, benchmark in study.benchmarks.items():
         changes["benchmarks"][name] |= {"path": str(folder / f"{benchmark.source}.jsonl"), "revision": None}

@@ -6,6 +6,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from arbitrage import demand, loading, pins, running
+from arbitrage.reads import settings_read
 
 
 configfile: "config.yaml"

@@ -6,13 +6,11 @@ TIMED_PAIRS = [name for name, pair in STUDY.pairs.items() if pair.latency]
 BENCHMARKS = list(STUDY.benchmarks)
 NEEDS_ROUTER = "router" in STUDY.sweep.policies
 CURVES = {"accuracy_acceptance": "curves", "outcomes": "outcomes", "comparison": "comparison"}  # file -> its module
-GENERATING = ("study", "seed", "threads", "generation", "prm")
 
 
-def reads_pair(pair, *keys):
-    """The sections a stage that runs the models of `pair` reads, and `keys`."""
-    names = (STUDY.pairs[pair].draft, STUDY.pairs[pair].target)
-    return STUDY.reads(*GENERATING, *(f"models.{name}" for name in names), *keys)
+def reads_of(stage):
+    """The values of the study that a job of `stage` depends on, as a function of its wildcards."""
+    return lambda wildcards: settings_read(STUDY, stage, **dict(wildcards.items()))
 
 
 def quantised(*pairs):

@@ -13,7 +13,7 @@ rule convert_prm:
     resources:
         **resources_of("quantise"),
     params:
-        reads=STUDY.reads("prm.path", "prm.revision", "prm.kind"),
+        reads=reads_of("convert_prm"),
     message:
         "Convert the PRM's value head"
     shell:

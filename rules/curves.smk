@@ -18,7 +18,7 @@ rule curves:
     resources:
         **resources_of("small"),
     params:
-        reads=STUDY.reads("seed", "curves"),
+        reads=reads_of("curves"),
     message:
         "Curves: {wildcards.kind}"
     shell:
@@ -43,7 +43,7 @@ rule accuracy_latency:
     resources:
         **resources_of("small"),
     params:
-        reads=STUDY.reads("seed", "curves"),
+        reads=reads_of("accuracy_latency"),
     message:
         "Accuracy against latency, and speed-up at matched accuracy"
     shell:

@@ -29,11 +29,11 @@ rule figure:
     conda:
         "../envs/analysis.yaml"
     params:
-        reads=STUDY.reads("study", "seed", "figures", "curves.confidence"),
+        reads=reads_of("figure"),
     message:
         "Draw {wildcards.figure}"
     shell:
-        "arbitrage figure {wildcards.figure} --pdf {output.pdf} --png {output.png} 2>&1 | tee {log}"
+        "arbitrage figure {wildcards.figure} --pdf {output.pdf} --png {output.png} {input.data} 2>&1 | tee {log}"
 
 
 rule table:
@@ -53,11 +53,11 @@ rule table:
     conda:
         "../envs/analysis.yaml"
     params:
-        reads=STUDY.reads("curves.confidence", "router", "dataset"),
+        reads=reads_of("table"),
     message:
         "Write {wildcards.table}"
     shell:
-        "arbitrage table {wildcards.table} --csv {output.csv} --md {output.md} 2>&1 | tee {log}"
+        "arbitrage table {wildcards.table} --csv {output.csv} --md {output.md} {input.quality} 2>&1 | tee {log}"
 
 
 rule figures:

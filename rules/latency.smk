@@ -20,9 +20,7 @@ rule latency:
     resources:
         **resources_of("latency"),
     params:
-        reads=lambda w: reads_pair(
-            w.pair, "latency.questions", "latency.acceptances", "latency.warmup", "router.device", "router.dtype"
-        ),
+        reads=reads_of("latency"),
     message:
         "Latency of {wildcards.pair}, alone on the machine"
     shell:
@@ -43,7 +41,7 @@ rule cost_model:
     conda:
         "../envs/analysis.yaml"
     params:
-        reads=STUDY.reads("seed", "latency.heldout"),
+        reads=reads_of("cost_model"),
     message:
         "Cost model of {wildcards.pair}"
     shell:

@@ -17,7 +17,7 @@ rule quantise:
     resources:
         **resources_of("quantise"),
     params:
-        reads=lambda w: STUDY.reads(f"models.{w.model}", f"models.{STUDY.models[w.model].quantise.model}"),
+        reads=reads_of("quantise"),
     message:
         "Quantise {wildcards.model}"
     shell:
@@ -41,7 +41,7 @@ rule quantise_gptq:
     resources:
         **resources_of("quantise"),
     params:
-        reads=lambda w: STUDY.reads(f"models.{w.model}", f"models.{STUDY.models[w.model].quantise.model}", "seed"),
+        reads=reads_of("quantise_gptq"),
     message:
         "Quantise {wildcards.model} with GPTQ"
     shell:

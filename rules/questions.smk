@@ -11,7 +11,7 @@ rule benchmark:
     conda:
         "../envs/analysis.yaml"
     params:
-        reads=lambda w: STUDY.reads("study", "seed", f"benchmarks.{w.benchmark}"),
+        reads=reads_of("benchmark"),
     message:
         "Questions of {wildcards.benchmark}"
     shell:
@@ -31,7 +31,7 @@ rule questions:
     conda:
         "../envs/analysis.yaml"
     params:
-        reads=STUDY.reads("study", "seed", "questions"),
+        reads=reads_of("questions"),
     message:
         "Sample the labelling questions, none of them in a benchmark"
     shell:

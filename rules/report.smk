@@ -18,8 +18,9 @@ rule report:
     conda:
         "../envs/analysis.yaml"
     params:
-        reads=STUDY.reads("study", "seed", "curves"),
+        reads=reads_of("report"),
     message:
         "Summary beside the paper"
     shell:
-        "arbitrage summary --out {output} 2>&1 | tee {log}"
+        "arbitrage summary --out {output} {input.curves} {input.latency} {input.cost} {input.quality} {input.sampling}"
+        " 2>&1 | tee {log}"

@@ -16,9 +16,7 @@ rule dataset:
     resources:
         **resources_of("dataset"),
     params:
-        reads=lambda w: STUDY.reads(
-            "seed", "dataset", f"router.variants.{w.variant}", "router.init", "prm", "generation.separator"
-        ),
+        reads=reads_of("dataset"),
     message:
         "Balanced data set for the router {wildcards.variant} of {wildcards.pair}"
     shell:
@@ -39,21 +37,11 @@ rule router:
     resources:
         **resources_of("router"),
     params:
-        reads=lambda w: STUDY.reads(
-            "seed",
-            "threads",
-            f"router.variants.{w.variant}",
-            "router.training",
-            "router.init",
-            "router.revision",
-            "router.device",
-            "prm",
-            "generation.separator",
-        ),
+        reads=reads_of("router"),
     message:
         "Train the router {wildcards.variant} of {wildcards.pair}"
     shell:
-        "arbitrage train-router --dataset {input} --out {output}" " 2>&1 | tee {log}"
+        "arbitrage train-router --variant {wildcards.variant} --dataset {input} --out {output} 2>&1 | tee {log}"
 
 
 rule heldout:
@@ -71,7 +59,7 @@ rule heldout:
     resources:
         **resources_of("router"),
     params:
-        reads=STUDY.reads("study", "threads", "router.device", "router.dtype", "router.batch_size"),
+        reads=reads_of("heldout"),
     message:
         "Held-out scores of the router {wildcards.variant} of {wildcards.pair}"
     shell:
@@ -92,7 +80,7 @@ rule router_quality:
     conda:
         "../envs/analysis.yaml"
     params:
-        reads=STUDY.reads("seed", "curves"),
+        reads=reads_of("router_quality"),
     message:
         "Quality of every router on held-out questions"
     shell:

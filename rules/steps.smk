@@ -15,7 +15,7 @@ rule steps_shard:
     resources:
         **resources_of("steps"),
     params:
-        reads=lambda w: reads_pair(w.pair, "steps"),
+        reads=reads_of("steps"),
     message:
         "Paired steps of {wildcards.pair}, shard {wildcards.shard}"
     shell:

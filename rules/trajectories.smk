@@ -18,7 +18,7 @@ rule trajectories_shard:
     resources:
         **resources_of("trajectories"),
     params:
-        reads=lambda w: reads_pair(w.pair, "sweep", "router.device", "router.dtype", "router.batch_size"),
+        reads=reads_of("trajectories"),
         router=lambda w, input: f"--router {input.router}" if NEEDS_ROUTER else "",
     message:
         "Sweep of {wildcards.pair} on {wildcards.benchmark}, shard {wildcards.shard}"

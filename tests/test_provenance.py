@@ -41,7 +41,16 @@ def test_a_record_tells_what_made_the_output(tmp_path: Path, study: Study, monke
     source, output = tmp_path / "in.txt", tmp_path / "out.parquet"
     source.write_bytes(b"question")
     output.write_bytes(b"answer")
-    record([output], "steps", study, [source], {"draft": "abc"}, time.time() - 2.0, {"texts_equal": 1.0})
+    record(
+        [output],
+        "steps",
+        study,
+        [source],
+        {"draft": "abc"},
+        {"steps": {"chunk": 5}},
+        time.time() - 2.0,
+        {"texts_equal": 1.0},
+    )
     told = read(output)
     assert told["output"] == str(output)
     assert told["sha256"] == hashlib.sha256(b"answer").hexdigest()
@@ -49,6 +58,7 @@ def test_a_record_tells_what_made_the_output(tmp_path: Path, study: Study, monke
     assert (told["stage"], told["study"], told["seed"], told["job"]) == ("steps", "lab", 11, "123")
     assert told["study_hash"] == study_hash(study)
     assert told["models"] == {"draft": "abc"}
+    assert told["settings"] == {"steps": {"chunk": 5}}
     assert told["texts_equal"] == 1.0
     assert {"torch", "transformers", "numpy", "pandas", "snakemake", "python"} <= set(told["packages"])
     assert told["hardware"]["cores"] >= 1
@@ -56,6 +66,7 @@ def test_a_record_tells_what_made_the_output(tmp_path: Path, study: Study, monke
     assert 2.0 <= told["wall_s"] < 4.0
     assert datetime.fromisoformat(told["started"]) < datetime.fromisoformat(told["ended"])
     assert told["code"]["version"] == arbitrage.__version__
+    assert len(told["code"]["sources"]) == 64
 
 
 def test_each_output_gets_a_record_and_no_temporary_file_stays(tmp_path: Path, study: Study) -> None:
@@ -63,7 +74,7 @@ def test_each_output_gets_a_record_and_no_temporary_file_stays(tmp_path: Path, s
     outputs[0].write_text("x\n")
     outputs[1].mkdir()
     (outputs[1] / "weights").write_bytes(b"1")
-    record(outputs, "router", study, [], {}, time.time())
+    record(outputs, "router", study, [], {}, {}, time.time())
     assert read(outputs[0])["sha256"] != read(outputs[1])["sha256"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "a.csv",
@@ -82,9 +93,28 @@ def test_a_directory_has_the_hash_of_its_names_and_contents(tmp_path: Path) -> N
     assert digest(tmp_path / "one") != digest(tmp_path / "two")
 
 
+def test_a_model_card_and_hidden_files_are_no_part_of_a_directory(tmp_path: Path) -> None:
+    """Cards are written when a model is finished; Snakemake leaves a time stamp in a directory after its job."""
+    (tmp_path / "weights").write_text("1")
+    before = digest(tmp_path)
+    (tmp_path / "README.md").write_text("a card")
+    (tmp_path / ".snakemake_timestamp").write_text("")
+    assert digest(tmp_path) == before
+
+
+def test_paths_are_told_from_the_studys_folder(tmp_path: Path, study: Study) -> None:
+    here = study.model_copy(update={"results": str(tmp_path)})
+    (tmp_path / "lab").mkdir()
+    source, output = tmp_path / "lab" / "in", tmp_path / "lab" / "out"
+    source.write_text("1")
+    output.write_text("2")
+    record([output], "merge", here, [source], {}, {}, time.time())
+    assert (read(output)["output"], list(read(output)["inputs"])) == ("out", ["in"])
+
+
 def test_a_missing_output_is_an_error_not_a_record(tmp_path: Path, study: Study) -> None:
     with pytest.raises(FileNotFoundError):
-        record([tmp_path / "none"], "steps", study, [], {}, time.time())
+        record([tmp_path / "none"], "steps", study, [], {}, {}, time.time())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -111,7 +141,7 @@ here = {str(tmp_path)!r}
 study = validate_config({{"models": {{"a": {{"path": here}}, "b": {{"path": here}}}}, "prm": {{"path": here}},
     "pairs": {{"p": {{"draft": "a", "target": "b"}}}}, "benchmarks": {{"x": {{"source": "lab500"}}}}}})
 began = time.process_time()
-record([Path({str(output)!r})], "stage", study, [], {{}}, time.time())
+record([Path({str(output)!r})], "stage", study, [], {{}}, {{}}, time.time())
 assert time.process_time() - began < 0.2, time.process_time() - began
 assert not {{"torch", "transformers", "pandas", "numpy"}} & set(sys.modules)
 """

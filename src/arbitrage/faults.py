@@ -3,9 +3,21 @@
 from arbitrage.devices import DeviceError
 from arbitrage.engines.protocols import EngineError
 from arbitrage.loading import ConfigError
+from arbitrage.publishing.errors import ExportError, VerifyError
 from arbitrage.questions.text import QuestionError
 from arbitrage.routing.labels import RoutingError
 from arbitrage.running import StudyBusy
 from arbitrage.tables import TableError
 
-FAULTS = (ConfigError, DeviceError, EngineError, OSError, QuestionError, RoutingError, StudyBusy, TableError)
+FAULTS = (
+    ConfigError,
+    DeviceError,
+    EngineError,
+    ExportError,
+    OSError,
+    QuestionError,
+    RoutingError,
+    StudyBusy,
+    TableError,
+    VerifyError,
+)

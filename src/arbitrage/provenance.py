@@ -30,9 +30,15 @@ from arbitrage.loading import study_hash
 from arbitrage.pins import hub_entries
 from arbitrage.study import Study
 
+SUFFIX = ".provenance.json"
+CARD = "README.md"  # tells of a directory, and is no part of what it is
 PACKAGES = (
     "accelerate",
+    "compressed-tensors",
     "datasets",
+    "gguf",
+    "latex2sympy2_extended",
+    "llmcompressor",
     "math-verify",
     "matplotlib",
     "numpy",
@@ -55,16 +61,19 @@ def record(
     study: Study,
     inputs: Sequence[Path],
     models: Mapping[str, str],
+    settings: Mapping[str, Any],
     started: float,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
     """Write `<output>.provenance.json` beside each finished output (a file or a directory).
 
-    models: name to identity (hash of weights, tokenizer and settings) of what ran; started: `time.time()` when the
-    stage began; extra: whatever else the stage wants to tell, as JSON values. Raises OSError where an input or an
-    output is missing.
+    inputs: tables, and directories of checkpoints; models: name to identity (hash of weights, tokenizer and settings)
+    of what ran; settings: what the stage read of the study, with the revisions of models and data among it; started:
+    `time.time()` when the stage began; extra: whatever else the stage wants to tell, as JSON values. Paths in the
+    study's folder are told from there. Raises OSError where an input or an output is missing.
     """
     ended = time.time()
+    folder = Path(study.folder)
     common = {
         "stage": stage,
         "study": study.study,
@@ -72,9 +81,10 @@ def record(
         "seed": study.seed,
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "code": code_version(),
-        "inputs": {str(path): digest(path) for path in inputs},
+        "inputs": {_told(path, folder): digest(path) for path in inputs},
         "models": dict(models),
         "hub": {".".join(entry.key[:-1]): str(entry) for entry in hub_entries(study)},
+        "settings": dict(settings),
         "packages": _packages(),
         "hardware": _hardware(),
         "job": os.environ.get("SLURM_JOB_ID"),
@@ -84,8 +94,17 @@ def record(
         **(extra or {}),
     }
     for output in outputs:
-        own = {"output": str(output), "sha256": digest(output)}
-        write_json(output.with_name(f"{output.name}.provenance.json"), {**own, **common})
+        own = {"output": _told(output, folder), "sha256": digest(output)}
+        write_json(record_of(output), {**own, **common})
+
+
+def record_of(output: Path) -> Path:
+    """Where the record of `output` is."""
+    return output.with_name(output.name + SUFFIX)
+
+
+def _told(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -94,21 +113,31 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def digest(path: Path) -> str:
-    """sha256 of a file's bytes; of a directory: of the relative names and digests of all files in it, sorted."""
+    """sha256 of a file's bytes; of a directory: of the relative names and digests of its files (`files_of`)."""
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        listing = "".join(f"{digest(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
+        listing = "".join(f"{digest(file)}  {file.relative_to(path).as_posix()}\n" for file in files_of(path))
         return hashlib.sha256(listing.encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def files_of(directory: Path) -> list[Path]:
+    """The files that count in a directory, sorted: not a model card, which may be written later, nor hidden files.
+
+    (Snakemake leaves a hidden time stamp in a directory when its rule has ended.)
+    """
+    inside = ((file, file.relative_to(directory).parts) for file in directory.rglob("*") if file.is_file())
+    return sorted(file for file, parts in inside if parts[-1] != CARD and not any(part[0] == "." for part in parts))
+
+
 @cache
 def code_version() -> dict[str, Any]:
-    """Version of the package; in a checkout also the commit, and whether tracked files differ from it."""
+    """Version and hash of the package's sources; in a checkout also the commit, and whether tracked files differ."""
     package = Path(arbitrage.__file__).resolve().parent
     checkout = package.parents[1]
     version: dict[str, Any] = {"version": arbitrage.__version__, "commit": None, "modified": None}
+    listing = "".join(f"{digest(file)}  {file.relative_to(package)}\n" for file in sorted(package.rglob("*.py")))
+    version["sources"] = hashlib.sha256(listing.encode()).hexdigest()
     if not (package.parent.name == "src" and (checkout / ".git").exists()):
         return version  # installed: a repository further up, around the environment, is somebody else's
     status = _output("git", "-C", str(checkout), "status", "--porcelain=v2", "--branch", "--untracked-files=no")

@@ -86,7 +86,9 @@ class Study(Section):
         found: dict[str, Any] = {}
         for key in keys:
             value: Any = self
-            for part in key.split("."):
+            rest = key
+            while rest:  # a name may hold dots itself, and nothing comes after it
+                part, _, rest = (rest, "", "") if isinstance(value, dict) else rest.partition(".")
                 value = value[part] if isinstance(value, dict) else getattr(value, part)
             found[key] = value.model_dump() if isinstance(value, BaseModel) else _plain(value)
         return found

@@ -1,5 +1,6 @@
 """The smoke study, run once for all tests of this folder, with the very command a user gives."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -54,7 +55,13 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> SmokeStudy:
-    study = SmokeStudy(tmp_path_factory.mktemp("smoke") / "results")
-    done = study.run()
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    """One run for all of pytest-xdist's workers: the first to ask runs it, the others wait for it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    study = SmokeStudy(shared / "smoke" / "results")
+    with (shared / "smoke.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (study.folder / "summary.md").exists():
+            done = study.run()
+            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return study

@@ -131,8 +131,9 @@ def test_a_truncated_shard_is_named_and_the_others_are_kept(smoke, tmp_path):
     broken = tmp_path / shards[0].name
     broken.write_bytes(shards[0].read_bytes()[:-100])
     out = tmp_path / "merged.parquet"
+    study = ["--study", "config.yaml", "--study", "studies/smoke.yaml"]
     done = subprocess.run(
-        ["arbitrage", "merge", "--table", "trajectories", "--out", str(out), str(broken), str(shards[1])],
+        ["arbitrage", "merge", *study, "--table", "trajectories", "--out", str(out), str(broken), str(shards[1])],
         cwd=ROOT,
         env=environment(),
         capture_output=True,

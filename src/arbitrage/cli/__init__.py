@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from arbitrage.cli import check, convert, models, people, plan, quantise, results
+from arbitrage.cli import check, convert, models, people, plan, publish, quantise, results
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.add_typer(people.app, rich_help_panel="For people")
 app.add_typer(check.app, rich_help_panel="For people")
 app.add_typer(plan.app, rich_help_panel="For people")
+app.add_typer(publish.app, rich_help_panel="For people")
 app.add_typer(models.app)
 app.add_typer(quantise.app)
 app.add_typer(convert.app)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from arbitrage import demand, devices, loading, provenance, running
+from arbitrage import demand, devices, loading, provenance, reads, running
 from arbitrage.study import Study
 
 StudyPath = Annotated[
@@ -47,22 +47,40 @@ def stage(
     inputs: list[Path],
     outputs: list[Path],
     job: demand.Stage | None = None,
-    pair: str | None = None,
+    **names: str,
 ) -> Iterator[Run]:
     """What all stages share: end with the run that started them, and leave a provenance record beside each output.
 
-    job: the kind of job in `resources` whose GPUs it claims, with the models of `pair`; None where it runs no model.
+    name: a key of `reads.READS`; job: the kind of job in `resources` whose GPUs it claims; None where it runs no model;
+    names: the pair, benchmark, variant or model it works on, by those words.
     """
     running.watch_parent()
     run = Run(load(study), inputs)
+    _refuse_unknown(run.study, names)
+    settings = reads.settings_read(run.study, name, **names)
     if job:
         alone = job == "latency"  # nobody may use its GPUs while it looks at the clock
-        devices.claim(demand.gpus(run.study, job, pair), share=run.study.resources.share_gpus and not alone)
+        cards = demand.gpus(run.study, job, names.get("pair"))
+        devices.claim(cards, share=run.study.resources.share_gpus and not alone)
     started = time.time()
     for output in outputs:
         output.parent.mkdir(parents=True, exist_ok=True)
     yield run
-    provenance.record(outputs, name, run.study, run.inputs, run.models, started, run.extra)
+    sources = [Path(path) for path in reads.sources_read(run.study, name, **names)]
+    inputs = [*run.inputs, *(path for path in sources if path.exists())]  # a hub's have a revision in the settings
+    provenance.record(outputs, name, run.study, inputs, run.models, settings, started, run.extra)
+
+
+def _refuse_unknown(study: Study, names: Mapping[str, str]) -> None:
+    known: dict[str, Collection[str]] = {
+        "pair": study.pairs,
+        "benchmark": study.benchmarks,
+        "variant": study.router.variants,
+        "model": study.models,
+    }
+    for word, name in names.items():
+        if name not in known[word]:
+            raise typer.BadParameter(f"the study has no {word} {name!r}; it has {', '.join(known[word])}")
 
 
 def load(paths: list[Path]) -> Study:

@@ -10,7 +10,6 @@ import typer
 
 from arbitrage import demand
 from arbitrage.cli.common import Out, PairName, QuestionsPath, RouterPath, Shard, StudyPath, VariantName, stage
-from arbitrage.running import watch_parent
 
 app = typer.Typer()
 
@@ -28,7 +27,7 @@ def benchmark(study: StudyPath, name: Annotated[str, typer.Option(help="A key of
     from arbitrage.questions.sampling import benchmark_questions
     from arbitrage.tables import write_table
 
-    with stage("benchmark", study, [], [out]) as run:
+    with stage("benchmark", study, [], [out], benchmark=name) as run:
         register_lab()
         write_table(
             out, "questions", benchmark_questions(run.study.study, name, run.study.benchmarks[name], run.study.seed)
@@ -47,7 +46,7 @@ def questions(
     from arbitrage.questions.sampling import sample_questions
     from arbitrage.tables import read_table, write_table
 
-    with stage("questions", study, benchmarks, [out]) as run:
+    with stage("questions", study, benchmarks, [out, report]) as run:
         register_lab()
         barred = [row for path in benchmarks for row in read_table(path, "questions")]
         rows, counts = sample_questions(run.study.study, run.study.questions, run.study.seed, barred)
@@ -58,7 +57,7 @@ def questions(
 @app.command()
 def steps(study: StudyPath, pair: PairName, shard: Shard, questions: QuestionsPath, out: Out) -> None:
     """Label one shard: draft and target continue each context, the PRM scores both."""
-    with stage("steps", study, [questions], [out], "steps", pair) as run:
+    with stage("steps", study, [questions], [out], "steps", pair=pair) as run:
         from arbitrage.stages import label_steps
 
         run.models, run.extra["work"] = label_steps(run.study, pair, shard, questions, out)
@@ -66,6 +65,7 @@ def steps(study: StudyPath, pair: PairName, shard: Shard, questions: QuestionsPa
 
 @app.command()
 def merge(
+    study: StudyPath,
     shards: Annotated[list[Path], typer.Argument(help="The shards, in order")],
     table: Annotated[str, typer.Option(help="Which table they are: `steps` or `trajectories`")],
     out: Out,
@@ -73,8 +73,8 @@ def merge(
     """Join the shards of a table."""
     from arbitrage.tables import merge_tables
 
-    watch_parent()
-    merge_tables(shards, table, out)
+    with stage("merge", study, shards, [out]):
+        merge_tables(shards, table, out)
 
 
 @app.command()
@@ -85,7 +85,7 @@ def dataset(
     out: Out,
 ) -> None:
     """Build a router's training and validation data: annotated, split by question, balanced."""
-    with stage("dataset", study, [steps], [out]) as run:
+    with stage("dataset", study, [steps], [out], variant=variant) as run:
         from arbitrage.engines.checkpoints import load_tokenizer
         from arbitrage.routing.dataset import build_dataset
 
@@ -103,10 +103,13 @@ def dataset(
 
 @app.command("train-router")
 def train_router_command(
-    study: StudyPath, dataset: Annotated[Path, typer.Option(help="From `arbitrage dataset`")], out: Out
+    study: StudyPath,
+    variant: VariantName,
+    dataset: Annotated[Path, typer.Option(help="From `arbitrage dataset`")],
+    out: Out,
 ) -> None:
     """Fine-tune a router from its starting checkpoint; goes on where a killed training stopped."""
-    with stage("router", study, [dataset], [out], "router") as run:
+    with stage("router", study, [dataset], [out], "router", variant=variant) as run:
         from arbitrage.routing.training import train_router
 
         init, revision = run.study.router_init
@@ -159,7 +162,7 @@ def trajectories(
 ) -> None:
     """Sweep all policies over one shard of a benchmark, and grade the answers."""
     inputs = [questions, *([router] if router else [])]
-    with stage("trajectories", study, inputs, [out], "trajectories", pair) as run:
+    with stage("trajectories", study, inputs, [out], "trajectories", pair=pair) as run:
         from arbitrage.stages import sweep_benchmark
 
         run.models, run.extra["work"] = sweep_benchmark(run.study, pair, benchmark, shard, questions, router, out)
@@ -173,8 +176,9 @@ def latency(
     out: Out,
 ) -> None:
     """Time the live decoder at batch 1: draft only, target only, RSD and router at several thresholds."""
-    with stage("latency", study, [router], [out], "latency", pair) as run:
+    with stage("latency", study, [router], [out], "latency", pair=pair) as run:
         from arbitrage.timing import measure_latency
 
-        run.inputs, told = measure_latency(run.study, pair, router, out)
+        read, told = measure_latency(run.study, pair, router, out)
+        run.inputs += read
         run.extra |= told

@@ -24,7 +24,8 @@ def quantise(
     """Make a model of the study from another one, in few bits."""
     from arbitrage.engines.checkpoints import resolve
 
-    with stage("quantise", study, [questions] if questions else [], [out], "quantise") as run:
+    name = "quantise_gptq" if questions else "quantise"
+    with stage(name, study, [questions] if questions else [], [out], "quantise", model=model) as run:
         recipe = run.study.models[model].quantise
         if recipe is None:
             raise typer.BadParameter(f"models.{model} has no `quantise`; nothing to make")

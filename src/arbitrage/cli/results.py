@@ -12,6 +12,9 @@ from arbitrage.cli.common import Out, StudyPath, stage
 
 app = typer.Typer()
 
+DrawnFrom = Annotated[
+    list[Path] | None, typer.Argument(help="What the study has it read, for the provenance record; it decides nothing")
+]
 Tables = Annotated[list[Path], typer.Argument(help="The study's `trajectories` tables")]
 
 
@@ -48,7 +51,7 @@ def curves(
     }
     if kind not in writers:
         raise typer.BadParameter(f"{kind!r} is not a kind of curve; expected one of {', '.join(writers)}")
-    with stage(kind, study, trajectories, [out]) as run:
+    with stage("curves", study, trajectories, [out]) as run:
         writers[kind](trajectories, run.study.curves, run.study.seed, out)
 
 
@@ -66,6 +69,7 @@ def latency_curves(
         trajectories = [folder / "trajectories" / p / f"{b}.parquet" for p in pairs for b in run.study.benchmarks]
         latency = [folder / "latency" / f"{pair}.parquet" for pair in pairs]
         models = [folder / "latency" / f"{pair}.cost.json" for pair in pairs]
+        run.inputs += [*trajectories, *latency, *models]
         write_accuracy_latency(trajectories, latency, models, settings, seed, out)
         write_speedup(trajectories, models, settings, seed, speedup)
 
@@ -77,7 +81,7 @@ def router_quality(
     """Spearman's rho and accuracies of every router variant, beside the rankings that need no training."""
     from arbitrage.routing.quality import write_quality
 
-    with stage("quality", study, heldout, [out]) as run:
+    with stage("router_quality", study, heldout, [out]) as run:
         write_quality(heldout, run.study.curves, run.study.seed, out)
 
 
@@ -87,11 +91,12 @@ def figure(
     study: StudyPath,
     pdf: Annotated[Path, typer.Option(help="Vector file")],
     png: Annotated[Path, typer.Option(help="Bitmap file")],
+    drawn_from: DrawnFrom = None,
 ) -> None:
     """Draw one figure of the paper from the study's curves."""
     from arbitrage.figures.style import save
 
-    with stage(name, study, [], [pdf, png]) as run:
+    with stage("figure", study, drawn_from or [], [pdf, png]) as run:
         save(import_module(f"arbitrage.figures.{name}").from_study(run.study), pdf, png, run.study.figures.dpi)
 
 
@@ -101,16 +106,17 @@ def table(
     study: StudyPath,
     csv: Annotated[Path, typer.Option(help="For programs")],
     md: Annotated[Path, typer.Option(help="For people")],
+    drawn_from: DrawnFrom = None,
 ) -> None:
     """Write one table of the paper: ours beside the published figures."""
-    with stage(name, study, [], [csv, md]) as run:
+    with stage("table", study, drawn_from or [], [csv, md]) as run:
         import_module(f"arbitrage.figures.{name}").write(run.study, csv, md)
 
 
 @app.command()
-def summary(study: StudyPath, out: Out) -> None:
+def summary(study: StudyPath, out: Out, drawn_from: DrawnFrom = None) -> None:
     """Headline numbers beside the paper's: what agrees, what does not, what cannot be told."""
     from arbitrage.report.summary import write_summary
 
-    with stage("summary", study, [], [out]) as run:
+    with stage("report", study, drawn_from or [], [out]) as run:
         write_summary(run.study, out)

@@ -1,0 +1,125 @@
+"""Are the results in a study's folder what they say? Hashes, provenance, schemas, and keys across tables.
+
+    verify(Path("results/lab"))
+
+Every result the study should have is looked for; its bytes are compared with its record, its inputs with theirs, and
+the settings it was made with with the study's. One finding names one cause: a file that has changed is not reported
+again by everything made from it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from arbitrage.provenance import SUFFIX, code_version, digest
+from arbitrage.publishing.contents import Result, results
+from arbitrage.publishing.findings import Finding
+from arbitrage.publishing.keys import key_findings
+from arbitrage.publishing.manifest import manifest_findings
+from arbitrage.publishing.records import Records, is_bundle, named_code, read_records, result_files, study_of
+from arbitrage.study import Study
+
+
+def verify(folder: Path, study: Study | None = None) -> list[Finding]:
+    """All findings on the results in `folder`, or on an unpacked bundle; none where everything is as it should be.
+
+    study: the study they should be of; absent: the one the newest result was made by. Raises VerifyError where there
+    are no results, ConfigError where their study cannot be read.
+    """
+    bundle = is_bundle(folder)
+    records = read_records(folder)
+    findings = [*records.findings, *(manifest_findings(folder) if bundle else ())]
+    study = study or study_of(folder, records)
+    due = [result for result in results(study) if result.published or not bundle]
+    settled = {name for finding in findings for name in _with_parents(finding.subject)}
+    for result in due:
+        if result.path not in settled:
+            findings += _of_result(folder, result, records, study, bundle)
+    if not bundle:  # there the manifest tells what is not part of it
+        findings += _left_over(folder, {result.path for result in due}, records)
+    faulty = {finding.subject for finding in findings}
+    findings += key_findings(folder, study, [result for result in due if result.path not in faulty])
+    return [*findings, *_of_code(records)]
+
+
+def _of_result(folder: Path, result: Result, records: Records, study: Study, bundle: bool) -> Iterator[Finding]:
+    path, record = folder / result.path, records.by_result.get(result.path)
+    if not path.exists():
+        why = "the study makes it, but it is not here" if record is None else "has a provenance record, but is gone"
+        yield Finding("missing", result.path, f"{why}; run the study again")
+    elif record is None:
+        yield Finding("foreign", result.path, "no provenance record beside it, so nothing says what made it")
+    elif record["output"] != result.path:
+        yield Finding("foreign", result.path, f"the record beside it is of {record['output']}")
+    elif record["study"] != study.study:
+        yield Finding("foreign", result.path, f"made by the study {record['study']!r}, this is {study.study!r}")
+    else:
+        if (now := digest(path)) != record["sha256"]:
+            was = record["sha256"]
+            yield Finding("changed", result.path, f"sha256 {now[:12]}..., when it was made {was[:12]}...")
+        for name, was in record["inputs"].items():
+            if _current(folder, name, records, bundle) not in (None, was):
+                yield Finding("stale", result.path, f"its input {name} has changed since")
+        for key, was in record["settings"].items():
+            if difference := _difference(key, was, _setting(study, key)):
+                yield Finding("stale", result.path, difference)
+
+
+def _current(folder: Path, name: str, records: Records, bundle: bool) -> str | None:
+    """Hash of an input as it should be now: by its own record where it has one; None where it is not here."""
+    if name in records.by_result:
+        return str(records.by_result[name]["sha256"])
+    here = next((path for path in (folder / name, Path(name)) if path.exists()), None)
+    return None if here is None or bundle else digest(here)
+
+
+def _setting(study: Study, key: str) -> Any:
+    """The study's value at a dotted key, as JSON has it; None where the study has no such key."""
+    try:
+        return json.loads(json.dumps(study.reads(key)[key]))
+    except (AttributeError, KeyError):
+        return None
+
+
+def _difference(key: str, was: Any, now: Any) -> str | None:
+    """The first difference below `key`, in words. A key that is new since says nothing: its default is as before."""
+    if isinstance(was, Mapping) and isinstance(now, Mapping):
+        return next(filter(None, (_difference(f"{key}.{name}", was[name], now.get(name)) for name in was)), None)
+    return None if was == now else f"made with {key} {json.dumps(was)}; the study has {json.dumps(now)}"
+
+
+def _left_over(folder: Path, due: set[str], records: Records) -> Iterator[Finding]:
+    """Files, and directories with a record, that the study does not make; records whose result is gone."""
+    reported: set[str] = set()
+    for file in result_files(folder):
+        name = file.relative_to(folder).as_posix().removesuffix(SUFFIX)
+        owners = _with_parents(name)
+        if due & set(owners) or reported & set(owners):
+            continue
+        made = next((owner for owner in owners if owner in records.by_result), None)
+        reported.add(made or name)
+        if made is None:
+            yield Finding("foreign", name, "no provenance record, and the study makes no such file; take it away")
+        elif (folder / made).exists():
+            yield Finding("foreign", made, "left over: the study as it is does not make it; take it away")
+        else:
+            yield Finding("missing", made, "has a provenance record, but is gone; take the record away too")
+
+
+def _with_parents(name: str) -> list[str]:
+    return [name, *(parent.as_posix() for parent in Path(name).parents)]
+
+
+def _of_code(records: Records) -> Iterator[Finding]:
+    here = code_version()
+    versions = Counter(
+        json.dumps(record["code"], sort_keys=True)
+        for record in records.by_result.values()
+        if record["code"].get("sources") != here["sources"]
+    )
+    for text, count in versions.most_common():
+        yield Finding("code", f"{count} results", f"made by {named_code(json.loads(text))}; here is {named_code(here)}")

@@ -1,0 +1,82 @@
+"""What each stage reads of a study: the keys whose change makes its result stale, the checkpoints and data it loads.
+
+Rules turn the keys into `params` (rules/common.smk), so that a changed key reruns the stages that read it; commands
+note keys and sources in the provenance record, so that `arbitrage verify` can tell what is out of date.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from arbitrage.study import Study
+
+PAIR = ("study", "seed", "threads", "generation", "prm", "models.{draft}", "models.{target}")
+QUANTISE = ("models.{model}", "models.{origin}")
+
+READS: dict[str, tuple[str, ...]] = {
+    "benchmark": ("study", "seed", "benchmarks.{benchmark}"),
+    "questions": ("study", "seed", "questions"),
+    "quantise": QUANTISE,
+    "quantise_gptq": (*QUANTISE, "seed"),
+    "convert_prm": ("prm.path", "prm.revision", "prm.kind"),
+    "steps": (*PAIR, "steps"),
+    "dataset": ("seed", "dataset", "router.variants.{variant}", "router.init", "prm", "generation.separator"),
+    "router": (
+        *("seed", "threads", "router.variants.{variant}", "router.training", "router.init", "router.revision"),
+        *("router.device", "prm", "generation.separator"),
+    ),
+    "heldout": ("study", "threads", "router.device", "router.dtype", "router.batch_size"),
+    "router_quality": ("seed", "curves"),
+    "trajectories": (*PAIR, "sweep", "router.device", "router.dtype", "router.batch_size"),
+    "merge": (),
+    "latency": (
+        *(*PAIR, "latency.questions", "latency.acceptances", "latency.warmup", "router.device", "router.dtype"),
+    ),
+    "cost_model": ("seed", "latency.heldout"),
+    "curves": ("seed", "curves"),
+    "accuracy_latency": ("seed", "curves"),
+    "figure": ("study", "seed", "figures", "curves.confidence"),
+    "table": ("curves.confidence", "router", "dataset"),
+    "report": ("study", "seed", "curves"),
+}
+
+
+def keys_read(study: Study, stage: str, **names: str) -> tuple[str, ...]:
+    """Dotted keys that a job of `stage` reads.
+
+    names: which pair, benchmark, variant or model the job is for, by those words; others are ignored.
+    """
+    if pair := names.get("pair"):
+        names |= {"draft": study.pairs[pair].draft, "target": study.pairs[pair].target}
+    if model := names.get("model"):
+        recipe = study.models[model].quantise
+        names["origin"] = recipe.model if recipe else model
+    return tuple(key.format_map(names) for key in READS[stage])
+
+
+def settings_read(study: Study, stage: str, **names: str) -> dict[str, Any]:
+    """The values at `keys_read`."""
+    return study.reads(*keys_read(study, stage, **names))
+
+
+def sources_read(study: Study, stage: str, **names: str) -> list[str]:
+    """Local paths or hub ids of the checkpoints and data files that a job of `stage` reads beside its input tables."""
+    if stage == "benchmark":
+        return _given(study.benchmarks[names["benchmark"]].path)
+    if stage == "questions":
+        return _given(study.questions.path)
+    if stage in ("dataset", "router"):
+        return [study.router_init[0]]
+    if stage == "convert_prm":
+        return [study.prm.path]
+    if stage in ("quantise", "quantise_gptq"):
+        recipe = study.models[names["model"]].quantise
+        return [study.model_path(recipe.model)] if recipe else []
+    if stage in ("steps", "trajectories", "latency"):
+        pair = study.pairs[names["pair"]]
+        return [study.model_path(pair.draft), study.model_path(pair.target), study.prm_path]
+    return []
+
+
+def _given(path: str | None) -> list[str]:
+    return [path] if path else []

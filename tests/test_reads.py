@@ -1,0 +1,50 @@
+"""What stages read of a study is said in one place, and rules and commands know no other."""
+
+import re
+from pathlib import Path
+
+from arbitrage.reads import READS, keys_read, sources_read
+from arbitrage.study import Study
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def study() -> Study:
+    return Study.model_validate(
+        {
+            "models": {
+                "llama3.2-1b": {"path": "a/d"},
+                "t": {"path": "t"},
+                "q": {"quantise": {"model": "t", "bits": 3}},
+            },
+            "pairs": {"p": {"draft": "llama3.2-1b", "target": "t"}},
+            "prm": {"path": "prm"},
+            "benchmarks": {"b": {"source": "math500", "path": "b.jsonl"}},
+        }
+    )
+
+
+def test_rules_and_commands_name_the_same_stages() -> None:
+    rules = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
+    named = set(re.findall(r'reads=reads_of\("(\w+)"\)', rules))
+    assert named == READS.keys() - {"merge"}  # it reads its inputs alone
+    commands = "".join(path.read_text() for path in (ROOT / "src/arbitrage/cli").glob("*.py"))
+    assert set(re.findall(r'stage\(\s*"(\w+)"', commands)) | {"quantise", "quantise_gptq"} == READS.keys()
+
+
+def test_every_key_is_there_whatever_the_stage() -> None:
+    names = {"pair": "p", "benchmark": "b", "variant": "default", "model": "q"}
+    for stage in READS:
+        keys = keys_read(study(), stage, **names)
+        assert list(study().reads(*keys)) == list(keys), stage
+
+
+def test_a_name_with_a_dot_is_found() -> None:
+    assert study().reads("models.llama3.2-1b")["models.llama3.2-1b"]["path"] == "a/d"
+
+
+def test_a_stage_that_runs_a_pair_reads_its_models_and_their_settings() -> None:
+    assert {"models.llama3.2-1b", "models.t", "prm"} <= set(keys_read(study(), "steps", pair="p"))
+    assert sources_read(study(), "steps", pair="p") == ["a/d", "t", "prm"]
+    assert sources_read(study(), "quantise", model="q") == ["t"]
+    assert sources_read(study(), "benchmark", benchmark="b") == ["b.jsonl"]

@@ -12,6 +12,8 @@ PYTEST_ARGS ?=
 
 VENV := .venv
 READY := $(VENV)/.ready
+EXTRAS := $(VENV)/.slurm
+SLURM_PACKAGES := slurmctld slurmd slurm-client munge
 SNAKEMAKE = snakemake --cores $(CORES) $(SNAKEMAKE_ARGS)
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -25,10 +27,10 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce smoke figures zoo docs test test-all test-cluster bench lint clean
+.PHONY: help reproduce smoke figures zoo docs test test-all test-cluster slurm-daemons bench lint clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "Variables: PYTHON=$(PYTHON) CORES=$(CORES) PIP_ARGS= SNAKEMAKE_ARGS= PYTEST_ARGS="
 
 reproduce: $(READY) ## Run the lab study: every figure and table, in results/lab
@@ -50,11 +52,11 @@ docs: $(READY) ## Write the generated pages of docs/ anew, and the pictures from
 test: $(READY) ## Run every test that needs no extra install
 	python -m pytest -m "not extra" -n 2 --dist loadfile $(PYTEST_ARGS)
 
-test-all: $(READY) ## Run all tests; those whose extras are missing are skipped
-	python -m pytest $(PYTEST_ARGS)
+test-all: $(EXTRAS) slurm-daemons ## Install what any test needs and run all tests; what cannot run here is skipped, with why
+	python -m pytest -rs $(PYTEST_ARGS)
 
-test-cluster: $(VENV)/.slurm ## Run the tests that need Slurm; as root, with Debian's slurmctld, slurmd, slurm-client, munge
-	python -m pytest tests/cluster $(PYTEST_ARGS)
+test-cluster: $(VENV)/.slurm slurm-daemons ## Run the tests on a real Slurm, brought up here; as root on Debian or Ubuntu
+	python -m pytest -rs tests/cluster $(PYTEST_ARGS)
 
 bench: $(READY) ## Run the benchmarks, at most 15 minutes on two cores; one table, JSON in results/benchmarks
 	python -m benchmarks
@@ -69,6 +71,12 @@ lint: $(READY) ## Check style, types and the rules
 clean: ## Remove all results and caches; the environment stays
 	rm -rf .snakemake .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find results -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} + 2>/dev/null || true
+
+slurm-daemons:
+	@if (for program in slurmctld slurmd sbatch munged; do command -v $$program >/dev/null || exit 1; done); then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends $(SLURM_PACKAGES); \
+	else echo "no Slurm, and not root on Debian or Ubuntu to install it: its tests are skipped"; fi
 
 $(VENV)/.slurm: $(READY)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --constraint requirements.lock --editable '.[slurm]' $(PIP_ARGS)

@@ -5,6 +5,8 @@ PAIRS = list(STUDY.pairs)
 TIMED_PAIRS = [name for name, pair in STUDY.pairs.items() if pair.latency]
 BENCHMARKS = list(STUDY.benchmarks)
 NEEDS_ROUTER = "router" in STUDY.sweep.policies
+OWN_VLLM = any(model.engine != "transformers" and model.server.url is None for model in STUDY.models.values())
+MODELS_ENV = "../envs/vllm.yaml" if OWN_VLLM else "../envs/training.yaml"  # of the jobs that run a pair's models
 CURVES = {"accuracy_acceptance": "curves", "outcomes": "outcomes", "comparison": "comparison"}  # file -> its module
 
 

@@ -15,7 +15,7 @@ rule latency:
         f"{OUT}/benchmarks/latency/{{pair}}.tsv"
     priority: -1  # after all other work, when the machine is quiet
     conda:
-        "../envs/training.yaml"
+        MODELS_ENV
     threads: workflow.cores if workflow.local_exec else 1
     resources:
         **resources_of("latency"),

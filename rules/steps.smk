@@ -11,7 +11,7 @@ rule steps_shard:
     benchmark:
         f"{OUT}/benchmarks/steps/{{pair}}-{{shard}}.tsv"
     conda:
-        "../envs/training.yaml"
+        MODELS_ENV
     resources:
         **resources_of("steps"),
     params:

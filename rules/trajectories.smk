@@ -14,7 +14,7 @@ rule trajectories_shard:
     benchmark:
         f"{OUT}/benchmarks/trajectories/{{pair}}-{{benchmark}}-{{shard}}.tsv"
     conda:
-        "../envs/training.yaml"
+        MODELS_ENV
     resources:
         **resources_of("trajectories"),
     params:

@@ -1,6 +1,7 @@
 """The lock, the environments and the citation say the same as pyproject.toml."""
 
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -32,15 +33,47 @@ def test_the_lock_satisfies_every_dependency(line: str) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "envs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_an_environment_pins_what_the_lock_pins(path: Path) -> None:
     pins = [Requirement(line) for line in yaml.safe_load(path.read_text())["dependencies"][-1]["pip"]]
-    own = {"vllm", "llmcompressor", *(["transformers"] if path.stem == "gptq" else [])}  # what only this job needs
+    own = {
+        "gguf",
+        "vllm",
+        "llmcompressor",
+        *(["transformers"] if path.stem == "gptq" else []),
+    }  # what only this job needs
     known = {pin.name: str(pin.specifier) for pin in pins if pin.name not in own}
     assert known == {name: f"=={PINS[canonicalize_name(name)]}" for name in known}
     assert path.with_suffix(".post-deploy.sh").exists()
 
 
+@pytest.mark.parametrize(("extra", "name"), [("vllm", "vllm"), ("gptq", "gptq"), ("gguf", "training")])
+def test_an_extra_is_pinned_in_the_environment_of_its_jobs(extra: str, name: str) -> None:
+    pins = [
+        Requirement(line)
+        for line in yaml.safe_load((ROOT / f"envs/{name}.yaml").read_text())["dependencies"][-1]["pip"]
+    ]
+    for line in PROJECT["optional-dependencies"][extra]:
+        wanted = Requirement(line)
+        (pin,) = (pin for pin in pins if pin.name == wanted.name)
+        assert wanted.specifier.contains(str(pin.specifier).removeprefix("=="))
+
+
+def test_the_analysis_environment_has_what_its_jobs_import() -> None:
+    pins = [
+        Requirement(line).name
+        for line in yaml.safe_load((ROOT / "envs/analysis.yaml").read_text())["dependencies"][-1]["pip"]
+    ]
+    modules = {"yaml": "PyYAML", "math_verify": "math-verify", "latex2sympy2_extended": "latex2sympy2_extended"}
+    for folder in ("evaluation", "figures", "questions", "report"):
+        for path in (ROOT / "src/arbitrage" / folder).glob("*.py"):
+            for module in re.findall(r"^ *(?:import|from) ([a-z]\w+)", path.read_text(), re.M):
+                if module not in sys.stdlib_module_names | {"arbitrage", "sympy"}:  # sympy: math-verify's
+                    assert modules.get(module, module) in pins, f"{path.name}: {module}"
+
+
 def test_every_environment_a_rule_names_is_there_and_of_the_images_python() -> None:
     named = {
-        name for path in (ROOT / "rules").glob("*.smk") for name in re.findall(r'"\.\./(envs/.+)"', path.read_text())
+        name
+        for path in (ROOT / "rules").glob("*.smk")
+        for name in re.findall(r'"\.\./(envs/[\w.]+)"', path.read_text())
     }
     assert named and all((ROOT / name).exists() for name in named)
     recipe = (ROOT / "envs" / "Dockerfile").read_text()

@@ -81,7 +81,8 @@ def test_jobs_asked_for_what_the_study_says(
 
 def test_latency_had_its_node_alone(slurm: Slurm, submitted: Path) -> None:
     (number,) = jobs(submitted, "latency/small.parquet")
-    assert (slurm.job(number)["OverSubscribe"], slurm.job(number)["NumCPUs"]) == ("NO", "8")
+    job = slurm.job(number)
+    assert (job["OverSubscribe"], job["NumCPUs"], job["NumTasks"]) == ("NO", "8", "1")  # two GPUs, and run once
 
 
 def test_cancelled_preempted_and_overlong_jobs_are_run_again_with_the_same_results(

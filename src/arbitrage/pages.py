@@ -47,9 +47,8 @@ A stage reads only its own sections: changing a key reruns the stages that read 
 DATA = """# Tables
 
 Every stage hands its result on as a Parquet table with one of these schemas (`src/arbitrage/tables.py`), checked when
-it is written and again when it is read. Beside each result lies `<result>.provenance.json`: study hash, code version,
-hashes of inputs, models, package versions, machine and times. The tables themselves hold no times, so that they can
-be compared byte for byte.
+it is written and again when it is read. Beside each result lies its provenance record, and `arbitrage verify` checks
+them all ([results](results.md)). The tables themselves hold no times, so that they can be compared byte for byte.
 """
 
 

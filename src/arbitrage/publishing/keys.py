@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -34,13 +35,14 @@ def key_findings(folder: Path, study: Study, found: Sequence[Result]) -> list[Fi
 class _Check:
     def __init__(self, folder: Path, study: Study, sound: Collection[str]) -> None:
         self.folder, self.study, self.sound = folder, study, sound
+        self._read = lru_cache(maxsize=2)(read_arrow)  # shard after shard is compared with the same two tables
 
     def result(self, result: Result) -> Iterator[Finding]:
         if result.table is None:
             faults: Iterable[str] = self._plain(result.path)
         else:
             try:
-                table = read_arrow(self.folder / result.path, result.table)
+                table = self._read(self.folder / result.path, result.table)
             except TableError as fault:
                 yield Finding("broken", result.path, str(fault).removeprefix(f"{self.folder / result.path}: "))
                 return
@@ -172,7 +174,7 @@ class _Check:
         if result not in self.sound:
             return None
         try:
-            return read_arrow(self.folder / result / part, table)
+            return self._read(self.folder / result / part, table)
         except TableError:  # said where that result is looked at
             return None
 

@@ -24,7 +24,7 @@ Dialect = Literal["vllm", "llama.cpp", "text"]
 
 
 class FakeServer:
-    """faults: what becomes of the next completions: a status, `drop` (the connection), `hang`, or `die`."""
+    """faults: what becomes of the next completions: a status, `drop` (the connection) or `hang`."""
 
     def __init__(self, directory: Path, dialect: Dialect = "vllm", models: tuple[str, ...] = ("fake",)) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(directory)
@@ -37,6 +37,7 @@ class FakeServer:
         self.faults: deque[int | str] = deque()
         self.most_at_once = self.at_once = 0
         self.token_s = 0.0
+        self.dead = False
         self.dropped = 0  # requests whose client went away
         self._lock = threading.Lock()
         fake = self
@@ -56,14 +57,19 @@ class FakeServer:
         self._http.shutdown()
         self._http.server_close()
 
+    def die(self) -> None:
+        """Stop answering in the middle of what is under way."""
+        self.dead = True
+        self.stop()
+
     def decode(self, ids: list[int]) -> str:
         return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     @torch.inference_mode()
     def write(self, body: dict[str, Any]) -> Iterator[tuple[int, float, str | None, Any]]:
-        """Greedy tokens: id, log-probability, and with the last one why it is the last, and what it stopped at."""
+        """Greedy tokens, whatever is asked for: id, log-probability, why it is the last, what it stopped at."""
         ids, written = list(body["prompt"]), []
-        assert body["temperature"] == 0.0 and ids and all(isinstance(each, int) for each in ids)
+        assert ids and all(isinstance(each, int) for each in ids)
         while True:
             with self._lock:
                 logprobs = self.model(torch.tensor([ids])).logits[0, -1].float().log_softmax(-1)
@@ -93,6 +99,8 @@ class _Handler(BaseHTTPRequestHandler):
     def handle(self) -> None:
         try:
             super().handle()
+        except ConnectionAbortedError:
+            pass
         except (BrokenPipeError, ConnectionResetError):
             self.server_of.dropped += 1
 
@@ -116,9 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._json(fault, {"error": f"fault {fault}"})
         if fault == "hang":
             time.sleep(3)
-        if fault == "die":
-            fake._http.socket.close()
-        if fault in ("drop", "die", "hang"):
+        if fault in ("drop", "hang"):
             self.close_connection = True
             return self.connection.close()
         fake.at_once += 1
@@ -152,7 +158,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"data: [DONE]\n\n")
 
     def _check_client(self) -> None:
-        """Raises ConnectionResetError where the client has closed the connection."""
+        """Raises ConnectionResetError where the client has closed the connection, or the server is to die."""
+        if self.server_of.dead:
+            self.close_connection = True
+            raise ConnectionAbortedError
         if select.select([self.connection], [], [], 0)[0] and not self.connection.recv(1, socket.MSG_PEEK):
             self.close_connection = True
             raise ConnectionResetError

@@ -86,3 +86,15 @@ def test_a_limit_counts_but_not_beyond_the_benchmark() -> None:
     limited = {"small": {"source": "math500", "limit": 20}, "whole": {"source": "olympiadbench", "limit": 9000}}
     sizes = {name: benchmark.size for name, benchmark in study(benchmarks=limited).benchmarks.items()}
     assert sizes == {"small": 20, "whole": 674}
+
+
+def test_where_and_how_fast_a_model_runs_is_left_out_of_what_rules_read() -> None:
+    def read(**model: Any) -> dict[str, Any]:
+        return study(models={"d": {"path": "d", **model}, "t": {"path": "t"}}).reads("models.d", "seed")
+
+    plain = read()
+    server = {"url": "http://h/v1", "concurrency": 2, "timeout_s": 1.0, "retries": 0, "ready_s": 2.0}
+    assert read(server=server, vllm={"memory_share": 0.3, "cache_gib": 2.0}) == plain
+    assert set(plain["models.d"]["server"]) == {"model"} and plain["seed"] == 42
+    for other in ({"server": {"model": "n"}}, {"vllm": {"quantisation": "awq"}}, {"engine": "vllm"}):
+        assert read(**other) != plain

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from arbitrage.sections.base import Count, Name, Section
 from arbitrage.sections.data import Benchmark, Questions
@@ -82,7 +82,10 @@ class Study(Section):
         return self.sweep.shards_of(self.benchmarks[benchmark].size)
 
     def reads(self, *keys: str) -> dict[str, Any]:
-        """The values at dotted `keys`, for a rule's `params`: changing one of them reruns the rule."""
+        """The values at dotted `keys`, for a rule's `params`: changing one of them reruns the rule.
+
+        What a section sets `aside` is left out: steps and scores are known by what wrote them, not by where it ran.
+        """
         found: dict[str, Any] = {}
         for key in keys:
             value: Any = self
@@ -90,13 +93,13 @@ class Study(Section):
             while rest:  # a name may hold dots itself, and nothing comes after it
                 part, _, rest = (rest, "", "") if isinstance(value, dict) else rest.partition(".")
                 value = value[part] if isinstance(value, dict) else getattr(value, part)
-            found[key] = value.model_dump() if isinstance(value, BaseModel) else _plain(value)
+            found[key] = _plain(value)
         return found
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump()
+    if isinstance(value, Section):
+        return {key: _plain(getattr(value, key)) for key in type(value).model_fields if key not in value.aside}
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return value

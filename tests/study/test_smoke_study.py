@@ -73,6 +73,11 @@ def test_every_threshold_of_every_question_meets_exactly_one_trajectory(smoke):
         ("steps={chunk: 21}", {"steps_shard"}, {"questions", "benchmark", "quantise"}),
         ("questions={sample: 81}", {"questions"}, {"benchmark", "quantise"}),
         ("benchmarks={lab500: {limit: 15}}", {"benchmark"}, {"quantise"}),
+        (
+            "models={draft: {server: {concurrency: 9, url: 'http://x/v1'}, vllm: {cache_gib: 2.0}}}",
+            set(),
+            {"steps_shard"},
+        ),
         ("generation={max_steps: 41}", {"steps_shard", "trajectories_shard", "latency"}, {"questions", "benchmark"}),
     ],
 )

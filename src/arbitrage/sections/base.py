@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,3 +15,5 @@ class Section(BaseModel):
     """A part of the configuration: unknown keys are refused, values are not coerced from other types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    aside: ClassVar[frozenset[str]] = frozenset()  # keys that only say where and how fast: no result depends on them

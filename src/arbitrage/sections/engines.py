@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from arbitrage.sections.base import Count, Section
@@ -9,6 +11,8 @@ from arbitrage.sections.base import Count, Section
 
 class Vllm(Section):
     """vLLM, in the job's own process or as a server that the job starts (`engine: openai` without `server.url`)."""
+
+    aside: ClassVar[frozenset[str]] = frozenset({"memory_share", "cache_gib"})
 
     tensor_parallel: Count = Field(1, description="GPUs the model is cut over, from the one its `device` names on")
     memory_share: float | None = Field(
@@ -26,6 +30,10 @@ class Vllm(Section):
 
 class Server(Section):
     """An OpenAI-compatible completions endpoint (vLLM, SGLang, llama.cpp); its tokenizer is read from `path`."""
+
+    aside: ClassVar[frozenset[str]] = frozenset(
+        {"url", "api_key_variable", "concurrency", "timeout_s", "retries", "ready_s"}
+    )
 
     url: str | None = Field(
         None, description="Base URL (http://host:port/v1) of a server that runs; absent: the job starts a vLLM server"

@@ -18,6 +18,7 @@ from arbitrage.preflight.engines import engine_findings
 from arbitrage.preflight.findings import Finding
 from arbitrage.preflight.models import Load, model_findings
 from arbitrage.study import Study
+from tests.engines.fake_server import FakeServer
 from tests.engines.tiny_prms import build_answering, build_marked, build_value_head, prm_tokenizer, save
 from tests.tiny_models import build_causal, build_classifier
 
@@ -235,13 +236,20 @@ def test_what_an_engine_needs_and_lacks_is_named(checkpoints: dict[str, str], mo
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     (vllm,) = engine_findings(engine_study(checkpoints, engine="vllm"))
     assert (vllm.verdict, vllm.subject) == ("fault", "models.draft") and "'.[vllm]'" in vllm.detail
-    server = {"url": "http://127.0.0.1:9/v1"}
+    server = {"url": "http://127.0.0.1:9/v1", "ready_s": 0.2}
     (silent,) = engine_findings(engine_study(checkpoints, engine="openai", server=server))
-    assert silent.verdict == "warning" and "http://127.0.0.1:9/v1/models does not answer" in silent.detail
+    assert silent.verdict == "warning" and "no server answers at http://127.0.0.1:9/v1" in silent.detail
     (key,) = engine_findings(
         engine_study(checkpoints, engine="openai", server=server | {"api_key_variable": "NO_SUCH_KEY"})
     )
     assert key.verdict == "fault" and "NO_SUCH_KEY" in key.detail
+    fake = FakeServer(Path(checkpoints["draft"]), models=("a", "b"))
+    server = {"url": fake.url, "model": "b"}
+    (named,) = engine_findings(engine_study(checkpoints, engine="openai", server=server))
+    assert (named.verdict, named.detail) == ("ok", f"{fake.url} serves b")
+    (unnamed,) = engine_findings(engine_study(checkpoints, engine="openai", server={"url": fake.url}))
+    assert unnamed.verdict == "fault" and "serves ['a', 'b'], expected one model; name" in unnamed.detail
+    fake.stop()
     gptq = {"path": None, "quantise": {"model": "target", "method": "gptq", "bits": 4}}
     (tool,) = engine_findings(engine_study(checkpoints, **gptq))
     assert tool.verdict == "warning" and "envs/gptq.yaml" in tool.detail

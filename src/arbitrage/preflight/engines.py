@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
+from contextlib import closing
 from importlib.util import find_spec
-from urllib.error import URLError
-from urllib.request import Request, urlopen
 
+from arbitrage.engines.completions import CompletionsClient
 from arbitrage.engines.protocols import EngineError
 from arbitrage.preflight.findings import Finding
 from arbitrage.quantisation.gguf import require_tools
-from arbitrage.sections.models import Model
+from arbitrage.sections.engines import Server
 from arbitrage.study import Study
 
-ANSWER_S = 5.0
+ANSWER_S = 5.0  # a study waits `server.ready_s`
 
 
 def engine_findings(study: Study) -> Iterator[Finding]:
@@ -29,7 +28,7 @@ def engine_findings(study: Study) -> Iterator[Finding]:
             else:
                 yield Finding(subject, "ok", "vLLM is installed")
         elif model.engine == "openai":
-            yield _server(subject, model)
+            yield _server(subject, model.server)
         if model.quantise and model.quantise.method == "gptq" and find_spec("llmcompressor") is None:
             yield Finding(
                 subject,
@@ -41,20 +40,23 @@ def engine_findings(study: Study) -> Iterator[Finding]:
             yield _gguf(subject)
 
 
-def _server(subject: str, model: Model) -> Finding:
-    variable = model.server.api_key_variable
-    key = os.environ.get(variable) if variable else None
-    if variable and not key:
-        return Finding(subject, "fault", f"server.api_key_variable {variable} is not set; export it")
-    url = f"{str(model.server.url).rstrip('/')}/models"
-    request = Request(url, headers={"Authorization": f"Bearer {key}"} if key else {})  # noqa: S310 - as the study says
+def _server(subject: str, server: Server) -> Finding:
+    """Whether the server lists the model; a warning where nothing answers, as it may come up later."""
     try:
-        with urlopen(request, timeout=ANSWER_S):  # noqa: S310
-            return Finding(subject, "ok", f"{url} answers")
-    except (URLError, OSError, ValueError) as fault:
-        return Finding(
-            subject, "warning", f"{url} does not answer ({fault}); start it before the first job that asks it"
-        )
+        client = CompletionsClient(subject, server.model_copy(update={"ready_s": min(ANSWER_S, server.ready_s)}))
+    except EngineError as fault:
+        return Finding(subject, "fault", str(fault).removeprefix(f"{subject}: "))
+    try:
+        with closing(client):
+            served = [str(model["id"]) for model in client.wait_ready()]
+    except EngineError as fault:
+        return Finding(subject, "warning", str(fault).removeprefix(f"{subject}: "))
+    if server.model in served or (server.model is None and len(served) == 1):
+        return Finding(subject, "ok", f"{server.url} serves {server.model or served[0]}")
+    wanted = server.model or "one model"
+    return Finding(
+        subject, "fault", f"{server.url} serves {served}, expected {wanted}; name one of them as server.model"
+    )
 
 
 def _gguf(subject: str) -> Finding:

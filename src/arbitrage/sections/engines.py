@@ -36,7 +36,9 @@ class Server(Section):
     )
 
     url: str | None = Field(
-        None, description="Base URL (http://host:port/v1) of a server that runs; absent: the job starts a vLLM server"
+        None,
+        pattern=r"^https?://\S+$",
+        description="Base URL (http://host:port/v1) of a server that runs; absent: the job starts a vLLM server",
     )
     model: str | None = Field(None, description="The name it serves the model by; absent: the only one it lists")
     api_key_variable: str | None = Field(

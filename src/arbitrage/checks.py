@@ -25,6 +25,7 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 DEVICE = re.compile(r"(cpu|cuda|mps|xpu)(:\d{1,3})?")
 UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 MOST_JOBS = 10_000  # of a stage: Snakemake plans them all before the first starts
+URL = re.compile(r"https?://\S+")
 LAB_SOURCES = ("lab", "lab500", "labolympiad")
 HUB_SOURCES = ("numina", "math500", "olympiadbench")
 TIMED_POLICIES = ("draft_only", "target_only", "rsd", "router")
@@ -178,12 +179,16 @@ def _mode(path: str) -> int:
 
 
 def _devices(config: Mapping[str, Any]) -> Iterator[KeyFault]:
+    """Where models run: torch devices, and URLs of servers."""
     owners: list[tuple[str, ...]] = [("prm",), ("router",), ("zoo",)]
     owners += [("models", name) for name in _entries(config, "models")]
     for owner in owners:
         device = _get(config, *owner, "device")
         if isinstance(device, str) and not DEVICE.fullmatch(device):
             yield (*owner, "device"), f"expected a torch device (cpu, cuda, cuda:1, mps), got {shown(device)}"
+        url = _get(config, *owner, "server", "url")
+        if isinstance(url, str) and not URL.fullmatch(url):
+            yield (*owner, "server", "url"), f"expected a base URL (http://host:port/v1), got {shown(url)}"
 
 
 def _checkpoints(config: Mapping[str, Any], check_paths: bool) -> Iterator[KeyFault]:

@@ -36,9 +36,7 @@ class Server(Section):
     )
 
     url: str | None = Field(
-        None,
-        pattern=r"^https?://\S+$",
-        description="Base URL (http://host:port/v1) of a server that runs; absent: the job starts a vLLM server",
+        None, description="Base URL (http://host:port/v1) of a server that runs; absent: the job starts a vLLM server"
     )
     model: str | None = Field(None, description="The name it serves the model by; absent: the only one it lists")
     api_key_variable: str | None = Field(

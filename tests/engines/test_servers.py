@@ -21,8 +21,11 @@ from arbitrage.sections.stages import Generation
 from tests.tiny_models import build_causal
 
 
-def model(path: str = "m", device: str = "cpu", **vllm: Any) -> Model:
-    return Model.model_validate({"path": path, "device": device, "engine": "openai", "vllm": vllm})
+def model(path: str = "m", device: str = "cpu", tensor_parallel: int = 1, ready_s: float = 900.0) -> Model:
+    settings: dict[str, Any] = {"path": path, "device": device, "engine": "openai"}
+    return Model.model_validate(
+        settings | {"vllm": {"tensor_parallel": tensor_parallel}, "server": {"ready_s": ready_s}}
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,22 +62,36 @@ def test_without_vllm_a_server_cannot_be_started_and_the_remedy_is_named(
         pass
 
 
-def test_a_server_that_dies_while_it_starts_is_an_error_with_the_end_of_its_log(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("program", "ready_s", "message"),
+    [
+        (
+            "raise SystemExit('too little memory')",
+            60.0,
+            r"its vLLM server ended with status 1.*\.log.*too little memory",
+        ),
+        (
+            "import time; print('loading', flush=True); time.sleep(60)",
+            3.0,
+            r"no server answers.*after 3 s.*\.log.*loading",
+        ),
+    ],
+)
+def test_a_server_that_does_not_come_up_is_an_error_with_the_end_of_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, ready_s: float, message: str
 ) -> None:
-    monkeypatch.setattr(servers, "MODULE", "no_such_server")
+    (tmp_path / "broken_server.py").write_text(program)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setattr(servers, "MODULE", "broken_server")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     path = str(build_causal(tmp_path / "draft"))
-    settings = model(path)
+    settings = model(path, ready_s=ready_s)
     with servers.serve("draft", path, settings, 0.9, 1, tmp_path / "logs") as server:
         private = server.socket.parent
         assert private.stat().st_mode & 0o077 == 0
-        with pytest.raises(
-            EngineError, match=r"(?s)models\.draft: its vLLM server ended with status 1.*No module named"
-        ):
+        with pytest.raises(EngineError, match=rf"(?s)models\.draft: {message}"):
             OpenAiGenerator("draft", path, settings, Generation(), server)
-    (log,) = (tmp_path / "logs").iterdir()
-    assert "no_such_server" in log.read_text() and not private.exists()
+    assert server.process.poll() is not None and not private.exists()
 
 
 # A command with a child that has left its session, as a server's own processes may; both say their names.

@@ -12,12 +12,12 @@ import random
 import sys
 import time
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx2
 
 from arbitrage.engines.protocols import EngineError
+from arbitrage.engines.servers import LocalServer
 from arbitrage.sections.engines import Server
 
 Result = TypeVar("Result")
@@ -38,14 +38,13 @@ class _RetriableError(Exception):
 class CompletionsClient:
     """One server, seen from this process. It has an event loop of its own, which runs only while something is asked."""
 
-    def __init__(self, subject: str, server: Server, url: str, socket: Path | None, alive: Callable[[], None]) -> None:
-        """subject: what errors call the model; url: ends in /v1; socket: of a server that listens on no port.
+    def __init__(self, subject: str, server: Server, local: LocalServer | None = None) -> None:
+        """subject: what errors call the model; local: the server where the job has started it, else `server.url` is.
 
-        alive: raises EngineError where the server's process is known to have ended.
         Raises EngineError where the API key's variable is not set.
         """
-        self.subject, self.url = subject, url.rstrip("/")
-        self._server, self._alive = server, alive
+        self.subject, self.url = subject, (local.url if local else str(server.url)).rstrip("/")
+        self._server, self._local = server, local
         headers = {}
         if server.api_key_variable:
             key = os.environ.get(server.api_key_variable)
@@ -60,7 +59,7 @@ class CompletionsClient:
             headers=headers,
             timeout=httpx2.Timeout(None, connect=CONNECT_S),  # the whole request is timed in `_retried`
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=server.concurrency),
-            transport=httpx2.AsyncHTTPTransport(uds=str(socket)) if socket else None,
+            transport=httpx2.AsyncHTTPTransport(uds=str(local.socket)) if local else None,
         )
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
@@ -80,17 +79,17 @@ class CompletionsClient:
         deadline = time.monotonic() + self._server.ready_s
         told = False
         while True:
-            self._alive()
+            self._check_alive()
             try:
                 async with asyncio.timeout(max(deadline - time.monotonic(), 0.1)):
                     reply = await self._http.get(f"{self.url}/models")
                     return list(self._checked(reply)["data"])
             except (_RetriableError, httpx2.TransportError, TimeoutError) as fault:
-                self._alive()
                 if time.monotonic() > deadline:
+                    remedy = self._local.last_words() if self._local else "start it, or correct server.url"
                     raise EngineError(
                         f"{self.subject}: no server answers at {self.url} after {self._server.ready_s:g} s "
-                        f"({_named(fault)}); start it, correct server.url, or raise server.ready_s"
+                        f"({_named(fault)}); raise server.ready_s, or {remedy}"
                     ) from fault
             if not told:
                 print(f"{self.subject}: waiting for the server at {self.url}", file=sys.stderr, flush=True)
@@ -147,7 +146,7 @@ class CompletionsClient:
                 async with asyncio.timeout(self._server.timeout_s):
                     return await send()
             except (_RetriableError, httpx2.TransportError, TimeoutError) as fault:
-                self._alive()
+                self._check_alive()
                 tries += 1
                 if tries > self._server.retries:
                     raise EngineError(
@@ -156,6 +155,11 @@ class CompletionsClient:
                         f"({self._server.timeout_s:g} s)"
                     ) from fault
             await asyncio.sleep(random.uniform(0, min(PAUSE_S * 2 ** (tries - 1), LONGEST_PAUSE_S)))
+
+    def _check_alive(self) -> None:
+        """Raises EngineError where the server is the job's own, and has died."""
+        if self._local:
+            self._local.check()
 
     def _checked(self, reply: httpx2.Response) -> Json:
         """The JSON of a good reply. Raises EngineError, or _RetriableError for what may pass."""

@@ -53,10 +53,7 @@ class OpenAiGenerator:
         self._prompter = Prompter(path, self.tokenizer, model)
         self.stop = StopRule(self.tokenizer, generation.separator, eos_ids(self.tokenizer, config, generation_config))
         self._concurrency = server.concurrency
-        url = local.url if local else str(server.url)
-        self._client = CompletionsClient(
-            self.name, server, url, local.socket if local else None, local.check if local else lambda: None
-        )
+        self._client = CompletionsClient(self.name, server, local)
         try:
             listed = self._listed(self._client.wait_ready(), server.model)
             self.model = str(listed["id"])

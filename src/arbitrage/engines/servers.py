@@ -39,13 +39,13 @@ class LocalServer:
     def check(self) -> None:
         """Raises EngineError, with the end of its log, where the server has died."""
         status = self.process.poll()
-        if status is None:
-            return
+        if status is not None:
+            raise EngineError(f"models.{self.name}: its vLLM server ended with status {status}; {self.last_words()}")
+
+    def last_words(self) -> str:
+        """Where its log is, and how that ends."""
         lines = self.log.read_text(errors="replace").splitlines()[-LOG_LINES:]
-        raise EngineError(
-            f"models.{self.name}: its vLLM server ended with status {status}; see {self.log}, whose last lines are:\n"
-            + "\n".join(f"    {line}" for line in lines)
-        )
+        return "\n    ".join([f"see {self.log}, whose last lines are:", *lines])
 
     def stop(self) -> None:
         """End it and all its processes."""

@@ -25,7 +25,7 @@ from benchmarks.conditions import Finding, conditions, report
 from transformers import StoppingCriteriaList, StopStringCriteria
 
 from arbitrage.engines.factory import open_pair
-from arbitrage.engines.protocols import Generator, Ids
+from arbitrage.engines.protocols import EngineError, Generator, Ids
 from arbitrage.engines.transformers import REFILLED_COLUMNS, TransformersGenerator
 from arbitrage.loading import load_study
 from arbitrage.study import Study
@@ -132,10 +132,19 @@ def measure(
     return findings, detail | {"tokens": tokens}
 
 
-def on_vllm(study: Study) -> Study:
-    """The same study with its models run by vLLM."""
-    models = {name: model.model_copy(update={"engine": "vllm"}) for name, model in study.models.items()}
-    return study.model_copy(update={"models": models})
+def on_vllm(study: Study, pair: str, role: str, stack: ExitStack) -> Generator | None:
+    """The pair's `role` run by vLLM until `stack` is closed; None where vLLM is not installed or cannot run it."""
+    if importlib.util.find_spec("vllm") is None:
+        print(f"{role}: vLLM is not installed here, the comparison with it is skipped")
+        return None
+    name = study.pairs[pair].draft if role == "draft" else study.pairs[pair].target
+    models = study.models | {name: study.models[name].model_copy(update={"engine": "vllm"})}
+    try:
+        engines = stack.enter_context(open_pair(study.model_copy(update={"models": models}), pair))
+    except EngineError as fault:
+        print(f"{role}: vLLM does not run it here, the comparison with it is skipped: {fault}")
+        return None
+    return engines[ROLES.index(role)]
 
 
 def main() -> None:
@@ -151,21 +160,17 @@ def main() -> None:
     problems = [question.problem for question in lab_questions(study, "lab500", asked.questions)]
     names = dict(zip(ROLES, (study.pairs[pair].draft, study.pairs[pair].target), strict=True))
     findings, detail = [], {}
-    with ExitStack() as stack:
-        engines: Sequence[Any] = stack.enter_context(open_pair(study, pair))
-        others: Sequence[Any] = (None, None)
-        if importlib.util.find_spec("vllm") is None:
-            print("vLLM is not installed here: the comparison with it is skipped")
-        else:
-            others = stack.enter_context(open_pair(on_vllm(study), pair))
-        surroundings = conditions({role: str(study.model_path(name)) for role, name in names.items()})
-        for role, engine, other in zip(ROLES, engines, others, strict=True):
+    surroundings = conditions({role: str(study.model_path(name)) for role, name in names.items()})
+    with open_pair(study, pair) as both:
+        engines: Sequence[Any] = both
+        for role, engine in zip(ROLES, engines, strict=True):
             batch_size = study.models[names[role]].batch_size
             writers = {"ours": by_engine(engine, limit), "model.generate": by_generate(engine, limit, batch_size)}
-            if other is not None:
-                writers["vllm"] = by_engine(other, limit)
             rounds = rounds_of(engine, problems, asked.steps, limit)
-            found, detail[role] = measure(role, engine, rounds, writers, limit, asked.runs)
+            with ExitStack() as stack:
+                if (other := on_vllm(study, pair, role, stack)) is not None:
+                    writers["vllm"] = by_engine(other, limit)
+                found, detail[role] = measure(role, engine, rounds, writers, limit, asked.runs)
             findings += found
     report("engine", surroundings, findings, detail, asked.out)
 

@@ -23,6 +23,8 @@ NAMES = (
     "sweep",
     "engine",
     "live",
+    "growth",
+    "startup",
 )
 
 

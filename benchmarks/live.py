@@ -96,12 +96,11 @@ def decoders(cast: Cast, watch: Watch) -> dict[str, LiveDecoder]:
     for role, engine in zip(ROLES, engines, strict=True):
         engine.forward = watch.over(role, engine.forward)
     draft, target, prm, router = engines
-    made = {}
-    for way, writes, scores in zip(
-        WAYS, (LiveGenerator, RereadingGenerator), (LiveScorer, RereadingScorer), strict=True
-    ):
-        made[way] = LiveDecoder(writes(draft), writes(target), scores(prm), scores(router), cast.generation, 0)
-    return made
+    kinds = {WAYS[0]: (LiveGenerator, LiveScorer), WAYS[1]: (RereadingGenerator, RereadingScorer)}
+    return {
+        way: LiveDecoder(writes(draft), writes(target), scores(prm), scores(router), cast.generation, 0)
+        for way, (writes, scores) in kinds.items()
+    }
 
 
 @dataclass
@@ -111,9 +110,8 @@ class Solved:
     solution: LiveSolution
     passes: list[Pass]
 
-    @property
-    def model_s(self) -> float:
-        return sum(each.seconds for each in self.passes)
+    def seconds_in(self, *roles: str) -> float:
+        return sum(each.seconds for each in self.passes if each.role in roles)
 
 
 def seconds_of(step: LiveStep) -> float:
@@ -226,7 +224,7 @@ def found(
 ) -> tuple[list[Finding], dict[str, Any]]:
     """What the runs say."""
     wall = summed(solved, "ours", lambda each: each.solution.wall_s)
-    calls = summed(solved, "ours", lambda each: each.model_s)
+    calls = summed(solved, "ours", lambda each: each.seconds_in(*ROLES))
     reading = summed(solved, "reading all", lambda each: each.solution.wall_s)
     bound = sum(median(runs) for runs in bare.values())
     texts = {key: runs[0].solution.text for key, runs in solved.items()}
@@ -242,11 +240,8 @@ def found(
         Finding("time of a question / the same passes alone", wall / bound, "x"),
         Finding.at_most("solutions whose text differs when all is read anew", other, "solutions", 0),
     ]
-    per_role = {
-        role: summed(solved, "ours", lambda each: sum(p.seconds for p in each.passes if p.role == role))  # noqa: B023
-        for role in ROLES
-    }
-    seconds = {"wall": wall, "calls": calls, "bound": bound, "reading all": reading, "by model": per_role}
+    by_model = {role: summed(solved, "ours", lambda each, role=role: each.seconds_in(role)) for role in ROLES}
+    seconds = {"wall": wall, "calls": calls, "bound": bound, "reading all": reading, "by model": by_model}
     return findings, {"seconds": seconds, "by_place": rows}
 
 

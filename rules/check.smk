@@ -10,7 +10,7 @@ rule check:
     benchmark:
         f"{OUT}/benchmarks/check.tsv"
     conda:
-        "../envs/training.yaml"
+        MODELS_ENV
     params:
         reads=STUDY.reads("models", "prm", "router.init", "router.revision", "benchmarks", "questions", "generation"),
     message:

@@ -11,11 +11,16 @@ from pathlib import Path
 import pytest
 import yaml
 
+from arbitrage import demand
+from arbitrage.loading import load_study
+from arbitrage.pins import hub_entries
 from tests.study.conftest import ROOT, environment
 from tests.study.quick import serve
 from tests.study.toys import STUDIES, toy_of
 
 pytestmark = pytest.mark.study
+PAPERS_PRM = "Skywork/Skywork-o1-Open-PRM-Qwen-2.5-1.5B"
+PAPERS_ROUTER_START = "HuggingFaceH4/Qwen2.5-Math-1.5B-Instruct-PRM-0.2"
 TOYS = [file for file in STUDIES if file.stem != "smoke"]  # which is run as it is (test_smoke_study)
 EACH = pytest.mark.parametrize("file", STUDIES, ids=[file.stem for file in STUDIES])
 
@@ -39,6 +44,32 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_a_study_is_planned_from_its_file_alone(file: Path, tmp_path: Path) -> None:
     planned = snakemake("--dry-run", "--quiet", "--configfile", str(file), "--config", f"results={tmp_path}")
     assert planned.returncode == 0, planned.stderr[-2000:]
+
+
+@EACH
+def test_everything_from_the_hub_has_a_commit_or_is_known_to_have_none(file: Path) -> None:
+    study = load_study([ROOT / "config.yaml", file])
+    moving = {entry.name for entry in hub_entries(study) if entry.moves}
+    assert moving <= {PAPERS_PRM, PAPERS_ROUTER_START}  # docs/studies.md#revisions
+
+
+def test_the_papers_studies_differ_only_where_the_paper_does() -> None:
+    papers = [load_study([ROOT / "config.yaml", file]) for file in STUDIES]
+    papers = [study for study in papers if study.router.init == PAPERS_ROUTER_START]
+    assert len(papers) == 4
+    for study in papers:
+        assert study.prm.path == PAPERS_PRM and study.questions.sample == 30_000
+        assert study.sweep.thresholds == [number / 10 for number in range(11)]
+        assert (study.generation.max_steps, study.generation.max_tokens) == (100, 4096)
+        training = study.router.training
+        assert (training.batch_size, training.learning_rate, training.epochs, training.bf16) == (1024, 1e-5, 3.0, True)
+        for same in ("questions", "benchmarks", "generation", "dataset", "sweep", "seed"):
+            assert getattr(study, same) == getattr(papers[0], same)
+        (pair,) = study.pairs.values()
+        names = (pair.draft, pair.target)
+        places = [device for name in names for device in demand.model_devices(study.models[name])]
+        places += [study.prm.device, study.router.device]
+        assert len(set(places)) == len(places) == demand.gpus(study, "latency", next(iter(study.pairs)))
 
 
 @pytest.mark.parametrize("file", TOYS, ids=[file.stem for file in TOYS])

@@ -86,6 +86,7 @@ def test_a_valid_configuration_is_accepted_and_gets_its_defaults() -> None:
         ({"questions": {"source": "numina", "path": "no.jsonl"}}, "questions.path: expected a JSONL or Parquet file"),
         ({"questions": {"pool": 10, "sample": 11}}, "questions.sample: expected at most questions.pool (10) questions"),
         ({"questions": {"pool": 10}}, "questions.sample: expected at most questions.pool (10) questions, got 2000"),
+        ({"latency": {"questions": 1}, "benchmarks": {"m": {"source": "lab500"}}}, "latency.questions: expected two"),
         ({"sweep": {"thresholds": [0.5, 0.1]}}, "sweep.thresholds: expected rising thresholds, none twice"),
         ({"sweep": {"thresholds": [0.5, 0.5]}}, "sweep.thresholds: expected rising thresholds, none twice"),
         ({"sweep": {"thresholds": [0.5, math.nan]}}, "sweep.thresholds.1: expected a finite number, got NaN"),

@@ -19,7 +19,7 @@ from typing import Any
 from arbitrage.key_faults import KeyFault, dotted, shown
 from arbitrage.sections.data import BENCHMARK_SIZES, Questions
 from arbitrage.sections.routing import RouterTraining
-from arbitrage.sections.stages import Sweep
+from arbitrage.sections.stages import Latency, Sweep
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 DEVICE = re.compile(r"(cpu|cuda|mps|xpu)(:\d{1,3})?")
@@ -131,6 +131,16 @@ def _sizes(config: Mapping[str, Any]) -> Iterator[KeyFault]:
     generated = _get(config, "questions", "source", default="lab") == "lab"
     if generated and isinstance(pool, int) and isinstance(sample, int) and sample > pool:
         yield ("questions", "sample"), f"expected at most questions.pool ({shown(pool)}) questions, got {shown(sample)}"
+    timed = any(pair.get("latency", True) is True for pair in _entries(config, "pairs").values())
+    each = _get(config, "latency", "questions", default=Latency().questions)
+    limits = [_get(benchmark, "limit") or each for benchmark in _entries(config, "benchmarks").values()]
+    if timed and limits and all(isinstance(number, int) for number in (each, *limits)):
+        questions_timed = sum(min(each, limit) for limit in limits)
+        if questions_timed < 2:
+            yield (
+                ("latency", "questions"),
+                f"expected two or more timed questions over all benchmarks, for the cost model; got {questions_timed}",
+            )
     training = RouterTraining()
     batch = _get(config, "router", "training", "batch_size", default=training.batch_size)
     micro = _get(config, "router", "training", "micro_batch_size", default=training.micro_batch_size)

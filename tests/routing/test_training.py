@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch.nn.functional import logsigmoid
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from arbitrage.engines.protocols import EngineError
 from arbitrage.engines.scorers import RouterScorer
@@ -88,6 +88,21 @@ def test_one_seed_gives_one_router_and_another_seed_another(
     train(dataset, checkpoint, tmp_path / "other", seed=2)
     assert weights(tmp_path / "again") == weights(router)
     assert weights(tmp_path / "other") != weights(router)
+
+
+def test_recomputed_activations_give_the_same_router(
+    router: Path, dataset: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    enable = PreTrainedModel.gradient_checkpointing_enable
+
+    def note(model: PreTrainedModel, **options: Any) -> None:
+        asked.append(options)
+        enable(model, **options)
+
+    monkeypatch.setattr(PreTrainedModel, "gradient_checkpointing_enable", note)
+    train(dataset, checkpoint, tmp_path / "recomputed", FAST.model_copy(update={"recompute": True}))
+    assert asked and weights(tmp_path / "recomputed") == weights(router)
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, after: int) -> None:

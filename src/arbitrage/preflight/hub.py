@@ -101,4 +101,7 @@ def _reason(what: str, fault: Any) -> str:
         return f"{what} is not in the cache, and HF_HUB_OFFLINE forbids to fetch it: download it once, or unset that"
     if isinstance(fault, HfHubHTTPError):
         return f"{what}: the hub answers {fault.response.status_code}; try again later"
-    return f"{what} is neither here nor in the cache, and the hub cannot be reached ({type(fault).__name__}: {fault})"
+    return (
+        f"{what} is neither here nor in the cache, and the hub cannot be reached ({type(fault).__name__}: {fault}): "
+        "download it where there is a network, or give a local path"
+    )

@@ -104,9 +104,9 @@ def dataset(
 @app.command("train-router")
 def train_router_command(
     study: StudyPath,
-    variant: VariantName,
     dataset: Annotated[Path, typer.Option(help="From `arbitrage dataset`")],
     out: Out,
+    variant: VariantName = "default",
 ) -> None:
     """Fine-tune a router from its starting checkpoint; goes on where a killed training stopped."""
     with stage("router", study, [dataset], [out], "router", variant=variant) as run:

@@ -27,7 +27,7 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce smoke figures zoo docs test test-all test-cluster slurm-daemons bench lint clean
+.PHONY: help reproduce smoke figures zoo docs test test-all faults test-cluster slurm-daemons bench lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ test: $(READY) ## Run every test that needs no extra install
 
 test-all: $(EXTRAS) slurm-daemons ## Install what any test needs and run all tests; what cannot run here is skipped, with why
 	python -m pytest -rs $(PYTEST_ARGS)
+
+faults: $(READY) ## Kill runs fifty times and damage what they wrote; a table of what survived
+	ARBITRAGE_FAULT_CHAINS=10 python -m pytest -m fault -s $(PYTEST_ARGS)
 
 test-cluster: $(VENV)/.slurm slurm-daemons ## Run the tests on a real Slurm, brought up here; as root on Debian or Ubuntu
 	python -m pytest -rs tests/cluster $(PYTEST_ARGS)

@@ -25,7 +25,8 @@ from benchmarks.conditions import Finding, conditions, report
 
 from arbitrage.engines.protocols import GREEDY, GeneratedStep
 from arbitrage.engines.store import StepStore, step_key
-from arbitrage.tables import SCHEMAS, merge_tables, table_writer
+from arbitrage.merging import merge_tables
+from arbitrage.tables import SCHEMAS, table_writer
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 STEPS = 8  # of a question

@@ -17,6 +17,8 @@ from arbitrage.routing.quality import write_quality
 from arbitrage.study import Study
 from tests import synthetic
 
+pytest_plugins = ("tests.fault_table",)
+
 
 @dataclass(frozen=True)
 class World:

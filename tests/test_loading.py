@@ -194,6 +194,7 @@ def test_the_resolved_study_is_written_once_and_read_back(tmp_path: Path) -> Non
     assert study_hash(validate_config(lab(seed=8))) != study_hash(study)
 
 
+@pytest.mark.fault("resolved study cut off or changed")
 @pytest.mark.parametrize("damage", [lambda text: text[: len(text) // 2], lambda text: text.replace("7", "8", 1)])
 def test_a_damaged_resolved_study_is_refused_with_the_remedy(tmp_path: Path, damage: Any) -> None:
     path = write_resolved(validate_config(lab()), tmp_path)

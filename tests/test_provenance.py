@@ -13,7 +13,7 @@ import pytest
 
 import arbitrage
 from arbitrage.loading import study_hash, validate_config
-from arbitrage.provenance import code_version, digest, record
+from arbitrage.provenance import ChangedError, code_version, digest, record, require_unchanged
 from arbitrage.study import Study
 
 
@@ -147,3 +147,22 @@ assert not {{"torch", "transformers", "pandas", "numpy"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", script], check=True)
     assert read(output)["stage"] == "stage"
+
+
+def test_a_result_is_held_against_its_record_and_one_without_a_record_is_not(tmp_path: Path, study: Study) -> None:
+    table, router = tmp_path / "steps.parquet", tmp_path / "model"
+    router.mkdir()
+    for file in (table, router / "model.safetensors"):
+        file.write_bytes(b"weights")
+    require_unchanged(table)
+    record([table, router], "steps", study, [], {}, {}, time.time())
+    (router / ".snakemake_timestamp").touch()  # Snakemake's, once the rule has ended
+    for path in (table, router, tmp_path / "not there"):
+        require_unchanged(path)
+    (router / "model.safetensors").write_bytes(b"weighte")
+    with pytest.raises(ChangedError, match=rf"^{router}: damaged or changed .*; delete it and run again"):
+        require_unchanged(router)
+    told = tmp_path / "steps.parquet.provenance.json"
+    told.write_text(told.read_text()[:40])
+    with pytest.raises(ChangedError, match=rf"^{told}: damaged .*; delete it and {table}, and run again"):
+        require_unchanged(table)

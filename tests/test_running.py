@@ -112,6 +112,7 @@ def test_after_a_kill_the_same_command_works_at_once(killed: Path) -> None:
     assert "Nothing to be done" in third.communicate(timeout=60)[0]
 
 
+@pytest.mark.fault("second run in the same folder")
 def test_a_second_run_is_refused_and_told_who_is_there(toy: Path) -> None:
     first = snakemake(toy, ticks=2000)
     try:
@@ -156,6 +157,7 @@ def test_the_guard_lets_the_same_run_and_its_jobs_pass_again(tmp_path: Path) -> 
     assert f"process {os.getpid()} on " in outsider.stderr
 
 
+@pytest.mark.fault("run started beside a job of a killed one")
 @pytest.mark.usefixtures("no_run")
 def test_a_run_does_not_start_beside_a_stage_that_outlived_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

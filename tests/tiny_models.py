@@ -13,6 +13,8 @@ from typing import Any, Literal
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
     LlamaConfig,
     LlamaForCausalLM,
     LlamaForSequenceClassification,
@@ -36,6 +38,7 @@ CHAT_TEMPLATE = (
 )
 # Qwen's split: punctuation takes the line breaks that follow it into one piece, so merges such as ".\n\n" exist.
 QWEN_SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+"
+TWO_CLASSES = {"classes": 2, "boundary": 1, "ordinal": False, "annotate": True, "separator": "\n\n"}  # a router.json
 BPE_TEXT = [
     "First we add 3 and 4.\n\nThen the sum is 7.\n\nSo \\boxed{7}\n\n",
     "Let x = 2.\n\n\nThen x + x = 4.\n\nThe answer is {4}\n\n\nModel 0: Model 1: ",
@@ -142,4 +145,15 @@ def build_classifier(
     tokenizer.save_pretrained(directory)
     if router is not None:
         (directory / "router.json").write_text(json.dumps(router))
+    return directory
+
+
+def router_from(prm: Path, directory: Path, seed: int) -> Path:
+    """Write a PRM with a random new head of two labels, as a router is before its training; return its directory."""
+    torch.manual_seed(seed)
+    model = AutoModelForSequenceClassification.from_pretrained(prm, num_labels=2, ignore_mismatched_sizes=True)
+    torch.nn.init.normal_(model.score.weight, std=0.2)
+    model.save_pretrained(directory)
+    AutoTokenizer.from_pretrained(prm).save_pretrained(directory)
+    (directory / "router.json").write_text(json.dumps(TWO_CLASSES))
     return directory

@@ -3,6 +3,7 @@
 from arbitrage.devices import DeviceError
 from arbitrage.engines.protocols import EngineError
 from arbitrage.loading import ConfigError
+from arbitrage.provenance import ChangedError
 from arbitrage.publishing.errors import ExportError, VerifyError
 from arbitrage.questions.text import QuestionError
 from arbitrage.routing.labels import RoutingError
@@ -10,6 +11,7 @@ from arbitrage.running import StudyBusy
 from arbitrage.tables import TableError
 
 FAULTS = (
+    ChangedError,
     ConfigError,
     DeviceError,
     EngineError,

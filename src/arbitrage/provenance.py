@@ -30,6 +30,11 @@ from arbitrage.loading import study_hash
 from arbitrage.pins import hub_entries
 from arbitrage.study import Study
 
+
+class ChangedError(RuntimeError):
+    """A result that is no longer what was written; the message names it and the remedy."""
+
+
 SUFFIX = ".provenance.json"
 CARD = "README.md"  # tells of a directory, and is no part of what it is
 PACKAGES = (
@@ -101,6 +106,25 @@ def record(
 def record_of(output: Path) -> Path:
     """Where the record of `output` is."""
     return output.with_name(output.name + SUFFIX)
+
+
+def require_unchanged(path: Path) -> None:
+    """Raise ChangedError where a file or directory is not what its provenance record, if it has one, says was written.
+
+    A flipped bit in a table or a router would otherwise go into every result without a word.
+    """
+    told = record_of(path)
+    if not (told.is_file() and path.exists()):
+        return
+    try:
+        wanted = json.loads(told.read_text(encoding="utf-8"))["sha256"]
+    except (ValueError, KeyError, TypeError) as fault:
+        raise ChangedError(f"{told}: damaged ({fault!r}); delete it and {path}, and run again") from fault
+    if digest(path) != wanted:
+        raise ChangedError(
+            f"{path}: damaged or changed since it was written ({told.name} tells when); delete it and run again: the "
+            f"stage makes it anew. If the change is meant, delete {told} instead"
+        )
 
 
 def _told(path: Path, folder: Path) -> str:

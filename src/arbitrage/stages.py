@@ -60,10 +60,10 @@ class StoredCast:
 
 
 @contextmanager
-def open_cast(study: Study, pair: str, questions: str, shard: int, router: Path | None) -> Iterator[StoredCast]:
-    """The models of `pair`, and what the store remembers of them on the question set called `questions`.
+def open_cast(study: Study, pair: str, questions: str, part: str, router: Path | None) -> Iterator[StoredCast]:
+    """The models of `pair`, and what the store remembers of them on `questions`: those of a source, or `labelling`.
 
-    Raises StoreError where another process works on this shard of it.
+    Raises StoreError where another process works on this `part` of it.
     """
     with factory.open_pair(study, pair) as (draft, target):
         prm = factory.load_prm(study)
@@ -76,7 +76,7 @@ def open_cast(study: Study, pair: str, questions: str, shard: int, router: Path 
         if router is not None:
             scorers["router"] = StoredScorer(factory.load_router(study, router), store)
         cast = Cast(generators["draft"], generators["target"], scorers["prm"], scorers.get("router"), study.generation)
-        with claimed(store.directory, f"shard-{shard}"):
+        with claimed(store.directory, part):
             yield StoredCast(cast, store, generators, scorers)
 
 
@@ -95,7 +95,7 @@ def _tell_of_others(store: StepStore, questions: str) -> None:
 def label_steps(study: Study, pair: str, shard: int, questions: Path, out: Path) -> tuple[dict[str, str], Work]:
     """Stage `steps`: paired steps of one shard of the labelling questions. Returns the models' identities and work."""
     rows = _shard(read_table(questions, "questions"), shard, study.steps_shards)
-    with open_cast(study, pair, "labelling", shard, router=None) as stored:
+    with open_cast(study, pair, "labelling", f"shard-{shard}", router=None) as stored:
 
         def work(chunk: list[Question], on_round: Callable[[int, int], None]) -> list[dict[str, Any]]:
             return paired_steps(
@@ -119,7 +119,8 @@ def sweep_benchmark(
         row = gold[question_id]
         return grade(solution, row["answers"], row["grading"])
 
-    with open_cast(study, pair, benchmark, shard, router) as stored:
+    source = study.benchmarks[benchmark].source  # other studies may name the benchmark otherwise
+    with open_cast(study, pair, source, f"{benchmark}-shard-{shard}", router) as stored:
 
         def work(chunk: list[Question], on_round: Callable[[int, int], None]) -> list[dict[str, Any]]:
             found = sweep(stored.cast, chunk, study.sweep.policies, study.seed, thresholds, on_round)

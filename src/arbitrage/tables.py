@@ -7,17 +7,18 @@ stamp: where a table came from is told by the provenance record beside it (`arbi
 
 from __future__ import annotations
 
-import heapq
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from arbitrage.finite import not_finite
 
 BATCH = 20_000  # rows held at a time where a table is read or written piece by piece
 
@@ -156,16 +157,25 @@ def write_table(path: str | Path, name: str, rows: list[dict[str, Any]] | pd.Dat
 
 @contextmanager
 def table_writer(path: str | Path, name: str) -> Iterator[Callable[[pa.Table], None]]:
-    """A function that appends rows to table `name`, which is at `path` once the block ends without an error."""
+    """A function that appends rows to table `name`, which is at `path` once the block ends without an error.
+
+    It raises TableError where a number is not finite.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with pq.ParquetWriter(temporary, SCHEMAS[name], compression="zstd") as writer:
-            yield writer.write_table
+        with pq.ParquetWriter(temporary, SCHEMAS[name], compression="zstd", write_page_checksum=True) as writer:
+            yield partial(_write, writer, path)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _write(writer: pq.ParquetWriter, path: Path, table: pa.Table) -> None:
+    if fault := not_finite(table):
+        raise TableError(f"{path}: {fault}. A model or its data is damaged; the table is not written")
+    writer.write_table(table)
 
 
 def read_table(path: str | Path, name: str) -> list[dict[str, Any]]:
@@ -182,48 +192,15 @@ def read_frame(path: str | Path, name: str) -> pd.DataFrame:
 def read_arrow(path: str | Path, name: str) -> pa.Table:
     """Read table `name` as Arrow, to compute on nested columns without making Python objects. Raises TableError."""
     with _reading(path, name):
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True)
     return _checked(table, path, name)
 
 
 def read_batches(path: str | Path, name: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
     """Read table `name` piece by piece (at most BATCH rows), all of it or some columns. Raises TableError."""
-    with _reading(path, name), pq.ParquetFile(path) as file:
+    with _reading(path, name), pq.ParquetFile(path, page_checksum_verification=True) as file:
         _checked(file.schema_arrow.empty_table(), path, name)
         yield from file.iter_batches(BATCH, columns=columns)
-
-
-def merge_tables(paths: Sequence[Path], name: str, out: Path) -> None:
-    """Join tables `name`, each in the order of its `question_id`s, into one that is too, without holding them whole.
-
-    Rows of one question keep their order. Raises TableError where a table is not in that order.
-    """
-    waiting: list[pa.RecordBatch] = []
-    rows = 0
-    with table_writer(out, name) as write:
-        for _, run in heapq.merge(*(_runs(path, name) for path in paths), key=lambda each: each[0]):
-            waiting.append(run)
-            rows += run.num_rows
-            if rows >= BATCH:
-                write(pa.Table.from_batches(waiting))
-                waiting, rows = [], 0
-        if waiting:
-            write(pa.Table.from_batches(waiting))
-
-
-def _runs(path: Path, name: str) -> Iterator[tuple[str, pa.RecordBatch]]:
-    """The rows of a table question by question; in two runs where a batch ends inside a question."""
-    last = ""
-    for batch in read_batches(path, name):
-        runs = pc.run_end_encode(batch.column("question_id"))
-        start = 0
-        for question, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
-            if question < last:
-                raise TableError(
-                    f"{path}: question {question} comes after {last}, but shards are in order; delete it and run again"
-                )
-            yield question, batch.slice(start, end - start)
-            last, start = question, end
 
 
 @contextmanager

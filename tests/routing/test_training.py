@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch.nn.functional import logsigmoid
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
@@ -132,8 +134,35 @@ def test_an_interrupted_training_resumes_to_the_same_router(
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_a_half_written_checkpoint_is_passed_over(
-    router: Path, dataset: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def _cut_off(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-10])
+
+
+def _turn_a_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.fault("training checkpoint cut off, a bit of it turned, or part of it missing")
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("trainer_state.json", _cut_off),
+        ("model.safetensors", _turn_a_bit),
+        ("optimizer.pt", _turn_a_bit),
+        ("../.{}.sha256", Path.unlink),
+    ],
+)
+def test_a_half_written_or_damaged_checkpoint_is_passed_over(
+    name: str,
+    damage: Callable[[Path], None],
+    router: Path,
+    dataset: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "default"
     with monkeypatch.context() as patched:
@@ -141,8 +170,9 @@ def test_a_half_written_checkpoint_is_passed_over(
         with pytest.raises(KeyboardInterrupt):
             train(dataset, checkpoint, out)
     saved = sorted((tmp_path / ".default.training").glob("checkpoint-*"), key=lambda path: int(path.name[11:]))
-    (saved[-1] / "trainer_state.json").write_text('{"global_st')
+    damage(saved[-1] / name.format(saved[-1].name))
     told = train(dataset, checkpoint, out)
+    assert f"{saved[-1]} is half written or damaged" in capsys.readouterr().err
     assert told["resumed_after"] == int(saved[-2].name[11:])
     assert weights(out) == weights(router)
 
@@ -258,3 +288,18 @@ def test_a_batch_size_that_does_not_divide_is_refused(dataset: Path, checkpoint:
 def test_an_unknown_device_is_refused(dataset: Path, checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"router\.device 'tpu'"):
         train_router(dataset, str(checkpoint), None, FAST, seed=1, device="tpu", threads=1, out_dir=tmp_path / "router")
+
+
+@pytest.mark.fault("training whose loss is not a number")
+def test_a_training_that_diverges_is_refused_and_leaves_no_router(
+    dataset: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(checkpoint, tmp_path / "prm")
+    weights_file = tmp_path / "prm" / "model.safetensors"
+    tensors = load_file(weights_file)
+    tensors["model.norm.weight"][0] = float("nan")
+    save_file(tensors, weights_file, {"format": "pt"})
+    with pytest.raises(RoutingError, match=r"the loss is nan at update 1; .* Lower router\.training\.learning_rate"):
+        train(dataset, tmp_path / "prm", tmp_path / "router")
+    assert not (tmp_path / "router").exists()
+    assert not list((tmp_path / ".router.training").glob("checkpoint-*"))

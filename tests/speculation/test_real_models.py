@@ -23,11 +23,10 @@ from arbitrage.speculation.models import Cast
 from arbitrage.speculation.policies import POLICIES, Policy, confidence_score, decide, random_score
 from arbitrage.speculation.sweep import Trajectory, sweep
 from arbitrage.speculation.tree import Node, Question
-from tests.tiny_models import build_causal, build_classifier
+from tests.tiny_models import TWO_CLASSES, build_causal, build_classifier, router_from
 
 ZOO = Path(__file__).resolve().parents[2] / "src" / "arbitrage" / "lab" / "zoo"
 GRID = [round(0.1 * place, 1) for place in range(11)]  # the paper's
-ROUTER = {"classes": 2, "boundary": 1, "ordinal": False, "annotate": True, "separator": "\n\n"}
 SEED = 5
 ROUNDING = 1e-6
 
@@ -41,7 +40,7 @@ def test_on_the_shipped_models(tmp_path):
     rows = benchmark_questions("labolympiad", 50)
     questions = [Question(row["question_id"], row["problem"]) for row in rows]
     generation = Generation(max_steps=40, max_tokens=1024, max_step_tokens=64)
-    router = _router_from(ZOO / "prm", tmp_path / "router")
+    router = router_from(ZOO / "prm", tmp_path / "router", seed=0)
     models = _load(ZOO / "draft", ZOO / "target", ZOO / "prm", router, generation)
     _agree(*models, questions, generation, tmp_path, live_thresholds=1)
 
@@ -51,7 +50,7 @@ def test_on_a_pair_whose_tokenizer_merges_across_step_boundaries(tmp_path):
     build_causal(tmp_path / "draft", "bpe", seed=3)
     build_causal(tmp_path / "target", "bpe", seed=4)
     build_classifier(tmp_path / "prm", "bpe")
-    router = build_classifier(tmp_path / "router", "bpe", labels=2, router=ROUTER)
+    router = build_classifier(tmp_path / "router", "bpe", labels=2, router=TWO_CLASSES)
     questions = [Question(f"q{n}", f"First we add {n} and 4.\n\nWhat is it?") for n in range(8)]
     generation = Generation(max_steps=5, max_tokens=200, max_step_tokens=16)
     models = _load(tmp_path / "draft", tmp_path / "target", tmp_path / "prm", router, generation)
@@ -63,21 +62,6 @@ def _assert_merges(generator: TransformersGenerator) -> None:
     """Encoding the joined text would give other ids: the case that matters here."""
     joined = generator.step_ids("a.\n\n" + "\nb")
     assert joined != generator.step_ids("a.\n\n") + generator.step_ids("\nb")
-
-
-def _router_from(prm: Path, directory: Path) -> Path:
-    import json
-
-    import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    torch.manual_seed(0)
-    model = AutoModelForSequenceClassification.from_pretrained(prm, num_labels=2, ignore_mismatched_sizes=True)
-    torch.nn.init.normal_(model.score.weight, std=0.2)
-    model.save_pretrained(directory)
-    AutoTokenizer.from_pretrained(prm).save_pretrained(directory)
-    (directory / "router.json").write_text(json.dumps(ROUTER))
-    return directory
 
 
 Models = tuple[TransformersGenerator, TransformersGenerator, PrmScorer, RouterScorer]

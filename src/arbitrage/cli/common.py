@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import glob
+import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +15,10 @@ from typing import Annotated, Any
 import typer
 
 from arbitrage import demand, devices, loading, provenance, reads, running
+from arbitrage.faults import FAULTS
 from arbitrage.study import Study
+
+ROOM_FOR_NOTHING = 2**16  # bytes free where a writer that could not go on has left its half file
 
 StudyPath = Annotated[
     list[Path],
@@ -63,12 +69,38 @@ def stage(
         cards = demand.gpus(run.study, job, names.get("pair"))
         devices.claim(cards, share=run.study.resources.share_gpus and not alone)
     started = time.time()
+    sources = [Path(path) for path in reads.sources_read(run.study, name, **names)]
+    sources = [path for path in sources if path.exists()]  # a hub's have a revision in the settings
+    for path in (*inputs, *sources):
+        provenance.require_unchanged(path)
     for output in outputs:
         output.parent.mkdir(parents=True, exist_ok=True)
-    yield run
-    sources = [Path(path) for path in reads.sources_read(run.study, name, **names)]
-    inputs = [*run.inputs, *(path for path in sources if path.exists())]  # a hub's have a revision in the settings
-    provenance.record(outputs, name, run.study, inputs, run.models, settings, started, run.extra)
+        _clear(output)
+    with _full_disk_named(outputs[0].parent):
+        yield run
+        read = [*run.inputs, *sources]
+        provenance.record(outputs, name, run.study, read, run.models, settings, started, run.extra)
+
+
+def _clear(output: Path) -> None:
+    """Remove what a killed attempt at `output` left half written, and the record of what will be written over."""
+    provenance.record_of(output).unlink(missing_ok=True)
+    for leftover in output.parent.glob(f".{glob.escape(output.name)}.*.tmp"):
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+
+@contextmanager
+def _full_disk_named(folder: Path) -> Iterator[None]:
+    """Say that the disk of `folder` is full where it is: the libraries that write name no file, and some no reason."""
+    try:
+        yield
+    except Exception as fault:
+        if isinstance(fault, FAULTS) and not isinstance(fault, OSError):
+            raise
+        if "No space left on device" in str(fault) or shutil.disk_usage(folder).free < ROOM_FOR_NOTHING:
+            remedy = "the disk is full; make room and give the same command again, what is finished is kept"
+            raise OSError(errno.ENOSPC, remedy, str(folder)) from fault
+        raise
 
 
 def _refuse_unknown(study: Study, names: Mapping[str, str]) -> None:

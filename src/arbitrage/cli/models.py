@@ -71,7 +71,7 @@ def merge(
     out: Out,
 ) -> None:
     """Join the shards of a table."""
-    from arbitrage.tables import merge_tables
+    from arbitrage.merging import merge_tables
 
     with stage("merge", study, shards, [out]):
         merge_tables(shards, table, out)

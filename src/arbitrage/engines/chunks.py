@@ -1,15 +1,18 @@
-"""The step store on disk: chunk files that count once they are complete.
+"""The step store on disk: chunk files that count once they are complete, and as long as they are what was written.
 
-A chunk is written under a temporary name and then given its own. What a killed writer leaves behind is ignored and
-cleaned away; a chunk that cannot be read is set aside and reported; one of another FORMAT is reported and stays.
+A chunk is written under a temporary name and then given its own, which ends in a digest of its bytes. What a killed
+writer leaves behind is ignored and cleaned away; a chunk cut off or changed since is set aside and reported; one of
+another FORMAT is reported and stays.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import logging
 import os
 import platform
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +27,7 @@ from arbitrage.running import take_lock
 log = logging.getLogger(__name__)
 
 # To be raised with every change by which a model's steps or scores, or their records, come out otherwise for a key.
-FORMAT = 1
+FORMAT = 2
 FORMAT_KEY = b"arbitrage.store"
 SCHEMA = pa.schema(
     [
@@ -44,24 +47,17 @@ class StoreError(EngineError):
 
 
 def write_chunk(directory: Path, name: str, table: pa.Table) -> Path:
-    """Write `table` as chunk `name`, all or nothing; with a number after the name where that is taken.
+    """Write `table` as `<name>-<digest>.parquet`, all or nothing: chunks of one name and other content stay apart.
 
     Raises StoreError where the file cannot be written; nothing is left of it then.
     """
     temporary = directory / f".{os.getpid()}@{platform.node()}@{name}.tmp"
-    number, path = 1, directory / f"{name}.parquet"
     try:
         pq.write_table(table, temporary, compression="zstd")
-        while True:
-            try:
-                os.link(temporary, path)  # unlike a renaming, this never replaces another writer's chunk
-                return path
-            except FileExistsError:
-                number += 1
-                path = directory / f"{name}-{number}.parquet"
+        return temporary.replace(directory / f"{name}-{_digest(temporary.read_bytes())}.parquet")
     except OSError as fault:
         raise StoreError(
-            f"{path}: the step store cannot be written ({fault}); make room or correct the permissions"
+            f"{directory / name}: the step store cannot be written ({fault}); make room or correct the permissions"
         ) from fault
     finally:
         temporary.unlink(missing_ok=True)
@@ -70,7 +66,7 @@ def write_chunk(directory: Path, name: str, table: pa.Table) -> Path:
 def read_chunks(directory: Path) -> pa.Table:
     """All complete chunks of a folder, made if missing, in the order of their names; leftovers are removed.
 
-    An unreadable chunk is renamed `<name>.corrupt`, reported, and left out; one of another FORMAT is reported and left
+    A damaged chunk is renamed `<name>.corrupt`, reported, and left out; one of another FORMAT is reported and left
     out. Raises StoreError for lack of permission.
     """
     try:
@@ -125,19 +121,25 @@ def claimed(directory: Path, part: str) -> Iterator[None]:
 
 def _read(file: Path) -> pa.Table | None:
     try:
-        table = pq.read_table(file)
-        if _format(table.schema) == FORMAT and not table.schema.equals(SCHEMA):
+        content = file.read_bytes()
+        digest = re.search(r"-([0-9a-f]{16})$", file.stem)  # there is none in format 1
+        if digest and digest[1] != _digest(content):
+            raise pa.ArrowInvalid("cut off or changed since it was written")
+        table = pq.read_table(pa.BufferReader(content))
+        if _format(table.schema) == FORMAT and not (digest and table.schema.equals(SCHEMA)):
             raise pa.ArrowInvalid(f"columns {table.schema.names}, expected {SCHEMA.names}")
     except PermissionError as fault:
         raise StoreError(f"{file}: the step store cannot be read ({fault}); correct the permissions") from fault
     except (pa.ArrowInvalid, OSError) as fault:
         aside = file.with_name(file.name + ".corrupt")
-        log.warning(
-            "%s: unreadable chunk of the step store (%s); set aside as %s, its work is redone", file, fault, aside
-        )
+        log.warning("%s: damaged chunk of the step store (%s); set aside as %s, its work is redone", file, fault, aside)
         file.replace(aside)
         return None
     return table
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _abandoned(temporary: Path) -> bool:

@@ -55,7 +55,7 @@ class StepStore:
     """
 
     def __init__(self, root: Path, namespace: str) -> None:
-        """Load all complete chunks. An unreadable one is set aside as `<name>.corrupt`, reported, and its work redone.
+        """Load all complete chunks. A damaged one is set aside as `<name>.corrupt`, reported, and its work redone.
 
         Raises StoreError where a chunk may not be read.
         """
@@ -119,7 +119,7 @@ class StepStore:
         self._after_commit.append(action)
 
     def commit(self, chunk_name: str) -> Path | None:
-        """Write what was added since the last commit as chunk `chunk_name`, with a number after it where that is taken.
+        """Write what was added since the last commit as a chunk whose name begins with `chunk_name`.
 
         Returns the file; None where nothing was added. Also has the engines forget what they kept of earlier contexts,
         so that a chunk's numbers are the same bit for bit whether or not the run was restarted before it.

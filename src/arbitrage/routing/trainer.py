@@ -1,8 +1,10 @@
 """What the router adds to transformers' Trainer: losses, batches, the order of examples, progress lines."""
 
+import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,9 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.utils.data import Sampler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from arbitrage.provenance import digest
+from arbitrage.routing.labels import RoutingError
 
 Example = dict[str, Any]  # input_ids: int array of shape (tokens,); labels: int, the class
 
@@ -108,8 +113,13 @@ class Progress(TrainerCallback):
         self._say(f"{len(kwargs['train_dataloader'].dataset)} examples, {state.max_steps} updates{again}")
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Remember the latest loss."""
+        """Remember the latest loss. Raises RoutingError where it is not finite: the training has diverged."""
         self.loss = kwargs["logs"].get("loss", self.loss)
+        if self.loss is not None and not math.isfinite(self.loss):
+            raise RoutingError(
+                f"the loss is {self.loss} at update {state.global_step}; expected a finite number. Lower "
+                "router.training.learning_rate, or leave out bf16; if it is so from the start, router.init is damaged"
+            )
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Say where the training is, if nothing was said for a while."""
@@ -125,3 +135,17 @@ class Progress(TrainerCallback):
     @staticmethod
     def _say(text: str) -> None:
         print(f"router: {text}", file=sys.stderr, flush=True)
+
+
+class Sealing(TrainerCallback):
+    """Puts a digest beside each checkpoint as the last thing: without it, or with another, none is resumed from."""
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Seal the checkpoint that was just written."""
+        checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        seal_of(checkpoint).write_text(digest(checkpoint), encoding="utf-8")
+
+
+def seal_of(checkpoint: Path) -> Path:
+    """Where the digest of a checkpoint's files is."""
+    return checkpoint.with_name(f".{checkpoint.name}.sha256")

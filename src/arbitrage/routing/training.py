@@ -10,6 +10,7 @@ classes, boundary, ordinal, and the input format: annotate, separator) and train
 import hashlib
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,20 @@ from transformers.utils import logging as transformers_logging
 
 from arbitrage.engines.checkpoints import fingerprint, load_tokenizer, resolve
 from arbitrage.engines.protocols import EngineError
+from arbitrage.provenance import digest
 from arbitrage.routing.dataset import REPORT, TRAIN
 from arbitrage.routing.labels import RoutingError
 from arbitrage.routing.output import whole_directory
-from arbitrage.routing.trainer import Example, Progress, RightPadding, RouterTrainer, class_loss, ordinal_loss
+from arbitrage.routing.trainer import (
+    Example,
+    Progress,
+    RightPadding,
+    RouterTrainer,
+    Sealing,
+    class_loss,
+    ordinal_loss,
+    seal_of,
+)
 from arbitrage.sections.routing import RouterTraining
 from arbitrage.tables import read_frame
 
@@ -75,7 +86,7 @@ def train_router(
         train_dataset=examples,
         data_collator=RightPadding(model.config.get_text_config().pad_token_id),
         compute_loss_func=ordinal_loss if report["ordinal"] else class_loss,
-        callbacks=[Progress()],
+        callbacks=[Progress(), Sealing()],
     )
     trainer.remove_callback(PrinterCallback)
     result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
@@ -138,6 +149,7 @@ def _arguments(work: Path, training: RouterTraining, accumulation: int, seed: in
         save_total_limit=2,  # one may be half written when the kill comes
         logging_strategy="steps",
         logging_steps=0.02,
+        logging_nan_inf_filter=False,  # `Progress` wants to see them
         disable_tqdm=True,
         report_to="none",
         remove_unused_columns=False,
@@ -147,7 +159,10 @@ def _arguments(work: Path, training: RouterTraining, accumulation: int, seed: in
 
 
 def _checkpoint_of(work: Path, settings: dict[str, Any]) -> Path | None:
-    """The last complete checkpoint in `work`, None for a fresh start; checkpoints of other settings or data go."""
+    """The last whole checkpoint in `work`, None for a fresh start.
+
+    Half written and damaged ones go, and all of other settings or data.
+    """
     written = work / SETTINGS
     text = json.dumps(settings, indent=2, sort_keys=True)
     if not written.is_file() or written.read_text(encoding="utf-8") != text:
@@ -156,23 +171,16 @@ def _checkpoint_of(work: Path, settings: dict[str, Any]) -> Path | None:
         written.write_text(text, encoding="utf-8")
         return None
     for checkpoint in sorted(work.glob("checkpoint-*"), key=_updates, reverse=True):
-        if _is_complete(checkpoint):
+        seal = seal_of(checkpoint)
+        if seal.is_file() and seal.read_text(encoding="utf-8") == digest(checkpoint):
             return checkpoint
+        print(f"router: {checkpoint} is half written or damaged, and passed over", file=sys.stderr, flush=True)
         shutil.rmtree(checkpoint)
     return None
 
 
 def _updates(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
-
-
-def _is_complete(checkpoint: Path) -> bool:
-    """Trainer writes its state last, so a readable state means that the files before it are whole."""
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _new_model(init: str, revision: str | None, tokenizer: Any, report: dict[str, Any], seed: int) -> Any:

@@ -7,6 +7,7 @@ and to end-of-sequence tokens are scaled up: greedy texts then hold short steps 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -156,4 +157,38 @@ def router_from(prm: Path, directory: Path, seed: int) -> Path:
     model.save_pretrained(directory)
     AutoTokenizer.from_pretrained(prm).save_pretrained(directory)
     (directory / "router.json").write_text(json.dumps(TWO_CLASSES))
+    return directory
+
+
+def widen_heads(source: Path, directory: Path, size: int = 32) -> Path:
+    """Write the Llama model in `source` with attention heads of `size`, which computes the same; return `directory`.
+
+    vLLM's CPU build has kernels for some sizes only. Zeros are added where they change nothing: rotary embeddings turn
+    the two halves of a head against each other, at frequencies that a larger `rope_theta` keeps; softmax divides by the
+    root of the size.
+    """
+    model = LlamaForCausalLM.from_pretrained(source, dtype="float32")
+    settings = model.config.to_dict()
+    old, half = settings["head_dim"], settings["head_dim"] // 2
+    theta = settings["rope_parameters"]["rope_theta"]
+    settings |= {"head_dim": size, "rope_parameters": {"rope_type": "default", "rope_theta": theta ** (size / old)}}
+    wide = LlamaForCausalLM(LlamaConfig(**settings))
+    places = torch.cat([torch.arange(half), size // 2 + torch.arange(half)])
+    weights = model.state_dict()
+    for name, weight in list(weights.items()):
+        kind = name.split(".")[-2]
+        if kind in ("q_proj", "k_proj", "v_proj"):
+            heads = weight.view(-1, old, weight.shape[1])
+            padded = heads.new_zeros(heads.shape[0], size, weight.shape[1])
+            padded[:, places] = heads * ((size / old) ** 0.5 if kind == "q_proj" else 1.0)
+            weights[name] = padded.flatten(0, 1)
+        elif kind == "o_proj":
+            heads = weight.view(weight.shape[0], -1, old)
+            padded = heads.new_zeros(weight.shape[0], heads.shape[1], size)
+            padded[:, :, places] = heads
+            weights[name] = padded.flatten(1)
+    wide.load_state_dict(weights)
+    wide.generation_config = model.generation_config
+    shutil.copytree(source, directory, dirs_exist_ok=True)
+    wide.save_pretrained(directory)
     return directory

@@ -82,7 +82,7 @@ def _devices(study: Study, stage: Stage, pair: str | None) -> Iterable[str]:
 
 
 def model_devices(model: Model) -> list[str]:
-    """Every device the model is on: its own, and the following ones it is cut over."""
+    """Every device the model is on: its own, and the following ones it is cut over; `cuda` is `cuda:0`."""
     first = last_ordinal(model.device)
     cut = model.vllm.tensor_parallel if model.engine != "transformers" else 1
     return [model.device] if first < 0 else [f"cuda:{first + place}" for place in range(cut)]

@@ -29,6 +29,22 @@ def checkpoints_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def wide_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny causal models with heads of 32: vLLM's kernels for CPUs know no smaller ones."""
+    root = tmp_path_factory.mktemp("wide")
+    for name, (tokenizer, architecture) in CAUSAL.items():
+        build_causal(root / name, tokenizer, seed=3, architecture=architecture, width=128)
+    build_classifier(root / "prm", "bpe", width=128)
+    return root
+
+
+@pytest.fixture(scope="session", params=list(CAUSAL))
+def wide(request: pytest.FixtureRequest, wide_root: Path) -> Path:
+    """The directory of each of them in turn."""
+    return wide_root / str(request.param)
+
+
 def load(directory: Path, batch_size: int = 8, system_prompt: str | None = None) -> TransformersGenerator:
     model = Model(path=str(directory), batch_size=batch_size, system_prompt=system_prompt)
     return TransformersGenerator(str(directory), model, Generation(), threads=1)

@@ -57,7 +57,7 @@ def test_without_vllm_a_server_cannot_be_started_and_the_remedy_is_named(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with (
         pytest.raises(EngineError, match=r"models\.draft: .*vLLM is not installed here.*or give the URL"),
-        servers.serve("draft", "m", model(), 0.9, 1, tmp_path),
+        servers.serve("draft", "m", model(), Generation(), 0.9, 1, tmp_path),
     ):
         pass
 
@@ -86,7 +86,7 @@ def test_a_server_that_does_not_come_up_is_an_error_with_the_end_of_its_log(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     path = str(build_causal(tmp_path / "draft"))
     settings = model(path, ready_s=ready_s)
-    with servers.serve("draft", path, settings, 0.9, 1, tmp_path / "logs") as server:
+    with servers.serve("draft", path, settings, Generation(), 0.9, 1, tmp_path / "logs") as server:
         private = server.socket.parent
         assert private.stat().st_mode & 0o077 == 0
         with pytest.raises(EngineError, match=rf"(?s)models\.draft: {message}"):

@@ -179,15 +179,21 @@ def head_in(config: Any) -> str:
     return str((config.architectures or ["none"])[0])
 
 
+def check_head(path: str | Path, revision: str | None, heads: tuple[Head, ...]) -> Head:
+    """The one of `heads` that the checkpoint was saved with. Raises EngineError where it was with another."""
+    name = head_of(path, revision)
+    head = next((head for head in heads if name.endswith(head)), None)
+    if head is None:
+        raise EngineError(f"{path}: its head is {name}; expected one of {', '.join('*' + head for head in heads)}")
+    return head
+
+
 def load_model(path: str | Path, revision: str | None, dtype: str, device: str, heads: tuple[Head, ...]) -> Any:
     """The model of a checkpoint in evaluation mode, in `dtype` on `device`, with one of `heads`.
 
     Raises EngineError where the checkpoint was saved with another head, lacks weights, or cannot be read.
     """
-    name = head_of(path, revision)
-    head = next((head for head in heads if name.endswith(head)), None)
-    if head is None:
-        raise EngineError(f"{path}: its head is {name}; expected one of {', '.join('*' + head for head in heads)}")
+    head = check_head(path, revision, heads)
     transformers_logging.disable_progress_bar()  # stages show their own progress; a bar a checkpoint says nothing
     try:
         model, info = HEADS[head].from_pretrained(
@@ -202,12 +208,12 @@ def load_model(path: str | Path, revision: str | None, dtype: str, device: str, 
         model = model.to(device).eval().requires_grad_(False)
     except Exception as fault:  # safetensors, torch and transformers raise their own, and none names the remedy
         raise EngineError(
-            f"{path}: {name} cannot be loaded in {dtype} on {device} ({type(fault).__name__}: {fault}); "
+            f"{path}: *{head} cannot be loaded in {dtype} on {device} ({type(fault).__name__}: {fault}); "
             "check that the files are complete and the device is there"
         ) from fault
     faults = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if faults:
         raise EngineError(
-            f"{path}: the checkpoint lacks weights that {name} needs: {faults[:4]}; it is not what it says"
+            f"{path}: the checkpoint lacks weights that *{head} needs: {faults[:4]}; it is not what it says"
         )
     return model

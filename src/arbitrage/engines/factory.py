@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
-from arbitrage.demand import model_devices
+from arbitrage.demand import last_ordinal, model_devices
 from arbitrage.engines.answering import AnswerScorer
 from arbitrage.engines.checkpoints import head_of
 from arbitrage.engines.live import LiveGenerator
@@ -17,10 +18,11 @@ from arbitrage.engines.protocols import EngineError, Generator, IncrementalGener
 from arbitrage.engines.scorers import CLASSIFIERS, MARKED, PrmScorer, RouterScorer, TransformersScorer
 from arbitrage.engines.servers import LocalServer, serve
 from arbitrage.engines.transformers import TransformersGenerator
+from arbitrage.engines.vllm import VllmGenerator
 from arbitrage.sections.models import Model
 from arbitrage.study import Study
 
-SHARED = 0.9  # of a GPU's memory, for the models of a pair that vLLM runs on it
+SHARED = 0.9  # of its memory that models take; the rest is for what is computed on the way
 
 
 @contextmanager
@@ -38,7 +40,8 @@ def open_pair(study: Study, pair: str) -> Iterator[tuple[Generator, Generator]]:
         def start(name: str) -> None:
             model = study.models[name]
             if model.starts_server and name not in local:
-                server = serve(name, _made_path(study, name), model, shares[name], study.threads, folder)
+                path = _made_path(study, name)
+                server = serve(name, path, model, study.generation, shares[name], study.threads, folder)
                 local[name] = stack.enter_context(server)
 
         gpus = [device for name in names if study.models[name].starts_server for device in _gpus(study.models[name])]
@@ -48,19 +51,25 @@ def open_pair(study: Study, pair: str) -> Iterator[tuple[Generator, Generator]]:
         generators = []
         for name in names:
             start(name)
-            generator = load_generator(study, name, local.get(name))
-            if isinstance(generator, OpenAiGenerator):
+            generator = load_generator(study, name, local.get(name), shares[name])
+            if not isinstance(generator, TransformersGenerator):
                 stack.callback(generator.close)
             generators.append(generator)
         yield generators[0], generators[1]
 
 
 def memory_share(study: Study, pair: str, name: str) -> float:
-    """Share of each GPU's memory that vLLM may take for a model: as configured, or its part of SHARED."""
+    """Share of each GPU's memory that vLLM may take for model `name` of `pair`.
+
+    As configured, or an equal part of SHARED for all models on the fullest of its GPUs, PRM and router among them.
+    """
     model = study.models[name]
-    pairs = (study.models[each] for each in (study.pairs[pair].draft, study.pairs[pair].target))
-    taken = [gpu for each in pairs if each.engine == "vllm" or each.starts_server for gpu in _gpus(each)]
-    return model.vllm.memory_share or SHARED / max((taken.count(gpu) for gpu in _gpus(model)), default=1)
+    if model.vllm.memory_share is not None:
+        return model.vllm.memory_share
+    pairs = study.pairs[pair]
+    devices = [device for each in (pairs.draft, pairs.target) for device in model_devices(study.models[each])]
+    models_on = Counter(map(last_ordinal, [*devices, study.prm.device, study.router.device]))
+    return SHARED / max(models_on[last_ordinal(device)] for device in model_devices(model))
 
 
 def _gpus(model: Model) -> list[str]:
@@ -68,17 +77,19 @@ def _gpus(model: Model) -> list[str]:
 
 
 def load_generator(
-    study: Study, name: str, local: LocalServer | None = None
-) -> TransformersGenerator | OpenAiGenerator:
+    study: Study, name: str, local: LocalServer | None = None, share: float = SHARED
+) -> TransformersGenerator | OpenAiGenerator | VllmGenerator:
     """Load `models.<name>` in this process, or find it on its server.
 
-    local: the server that this job has started for it.
+    local: the server that this job has started for it. share: of its GPUs' memory, for vLLM in this process.
     Raises EngineError where it cannot be loaded, or is still to be made.
     """
     model = study.models[name]
     path = _made_path(study, name)
     if model.engine == "openai":
         return OpenAiGenerator(name, path, model, study.generation, local)
+    if model.engine == "vllm":
+        return VllmGenerator(name, path, model, study.generation, study.threads, share)
     return TransformersGenerator(path, model, study.generation, study.threads)
 
 

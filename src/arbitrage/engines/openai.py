@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from arbitrage.engines.completions import CompletionsClient, Json, written_token
 from arbitrage.engines.prompts import Prompter
 from arbitrage.engines.protocols import GREEDY, EngineError, GeneratedStep, Ids, Sampling
 from arbitrage.engines.servers import LocalServer
-from arbitrage.engines.stopping import StepWriter, StopRule, eos_ids
+from arbitrage.engines.stopping import StepWriter, StopRule, eos_ids, finished_step, room
 from arbitrage.sections.models import Model
 from arbitrage.sections.stages import Generation
 
@@ -122,7 +121,7 @@ class OpenAiGenerator:
         reply = await self._client.complete(body)
         writer = StepWriter(self.stop, body["max_tokens"])
         self._take(writer, reply["choices"][0])
-        return self._finished(writer)
+        return finished_step(self.name, writer)
 
     async def _streamed(self, body: Json, on_first: Callable[[], None] = lambda: None) -> GeneratedStep:
         """The same, ended here as soon as the rule says so."""
@@ -141,7 +140,7 @@ class OpenAiGenerator:
             return writer.ended
 
         await self._client.stream(body, begin)
-        return self._finished(writer)
+        return finished_step(self.name, writer)
 
     def _take(self, writer: StepWriter, *choices: Json) -> None:
         """Hand the tokens of a reply to the writer. Raises EngineError where it tells none."""
@@ -167,27 +166,13 @@ class OpenAiGenerator:
         # An end-of-sequence token that only the server knows (llama.cpp has its own), or a context shorter than told.
         writer.close("eos" if reason == "stop" else "length")
 
-    def _finished(self, writer: StepWriter) -> GeneratedStep:
-        if writer.logprob_sum - writer.logprob_sum != 0.0:
-            raise EngineError(
-                f"{self.name}: log-probabilities are not finite after {writer.rule.decode(writer.ids)!r}; "
-                "the weights are damaged, or the server's dtype is too narrow for them (try float32)"
-            )
-        return writer.step()
-
     def _body(self, context: Ids, limit: int, sampling: Sampling) -> Json:
         """A request for the next step. Raises EngineError where the context leaves no room for one."""
-        room = min(limit, self.max_context - len(context))
-        if not context or room < 1 or limit < 1:
-            raise EngineError(
-                f"{self.name}: a context of {len(context)} tokens and a limit of {limit}; expected a context of 1 to "
-                f"{self.max_context - 1} tokens and a limit >= 1. Lower generation.max_tokens or shorten the prompt"
-            )
-        drawn = {"seed": _seed(sampling, context)} if sampling.temperature > 0 else {}
+        drawn = {"seed": sampling.seed_of(context) >> 32} if sampling.temperature > 0 else {}
         return {
             "model": self.model,
             "prompt": list(context),
-            "max_tokens": room,
+            "max_tokens": room(self.name, context, limit, self.max_context),
             "stop": [self.stop.separator],
             "stop_token_ids": sorted(self.stop.eos_ids),
             "temperature": sampling.temperature,
@@ -226,9 +211,3 @@ class OpenAiGenerator:
                 "expected `token_ids` (vLLM, SGLang) or `logprobs.content` (llama.cpp) in its reply: update the server"
             )
         return "token_ids" not in choice
-
-
-def _seed(sampling: Sampling, context: Ids) -> int:
-    """31 bits of one context and sample, the same whatever is decoded beside it."""
-    name = f"{sampling.seed}:{sampling.sample}:".encode() + array("q", context).tobytes()
-    return int.from_bytes(hashlib.sha256(name).digest()[:4], "big") >> 1

@@ -7,6 +7,8 @@ decoder would disagree (docs/method.md).
 
 from __future__ import annotations
 
+import hashlib
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -23,6 +25,11 @@ class Sampling:
     temperature: float = 0.0
     seed: int = 0
     sample: int = 0
+
+    def seed_of(self, context: Ids) -> int:
+        """63 bits for one context and sample: the same whatever is decoded beside it."""
+        name = f"{self.seed}:{self.sample}:".encode() + array("q", context).tobytes()
+        return int.from_bytes(hashlib.sha256(name).digest()[:8], "big") >> 1
 
 
 GREEDY = Sampling()

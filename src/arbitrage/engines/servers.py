@@ -16,16 +16,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from arbitrage import devices
-from arbitrage.engines import checkpoints
 from arbitrage.engines.protocols import EngineError
+from arbitrage.engines.vllm_options import engine_arguments
 from arbitrage.sections.models import Model
+from arbitrage.sections.stages import Generation
 
 MODULE = "vllm.entrypoints.openai.api_server"
 SERVED_NAME = "model"  # a constant: the name is part of the engine's identity
 LOG_LINES = 25  # of a dead server, shown in the error
 STOP_S = 15.0
-CPU_BLOCK = 32  # vLLM's default on a CPU is 128: shorter prefixes would be read anew each time
-CPU_CACHE_GIB = 1.0
 
 
 class LocalServer:
@@ -58,7 +57,9 @@ class LocalServer:
 
 
 @contextmanager
-def serve(name: str, path: str, model: Model, share: float, threads: int, folder: Path) -> Iterator[LocalServer]:
+def serve(
+    name: str, path: str, model: Model, generation: Generation, share: float, threads: int, folder: Path
+) -> Iterator[LocalServer]:
     """Start a vLLM server of `models.<name>`, without waiting until it is ready; stopped at the end of the context.
 
     path: the checkpoint; share: of each GPU's memory that it may take; folder: of its log file.
@@ -76,7 +77,7 @@ def serve(name: str, path: str, model: Model, share: float, threads: int, folder
         process = subprocess.Popen(  # noqa: S603
             [
                 *(sys.executable, "-m", "arbitrage.engines.supervise", str(os.getpid())),
-                *(sys.executable, "-m", MODULE, *options(path, model, share), "--uds", str(socket)),
+                *(sys.executable, "-m", MODULE, *options(name, path, model, generation, share), "--uds", str(socket)),
             ],
             stdin=subprocess.DEVNULL,
             stdout=out,
@@ -91,27 +92,16 @@ def serve(name: str, path: str, model: Model, share: float, threads: int, folder
             server.stop()
 
 
-def options(path: str, model: Model, share: float) -> list[str]:
-    """The command line of a server, but for where it listens. Raises EngineError where the checkpoint is not there."""
-    vllm, on_cpu = model.vllm, not model.device.startswith("cuda")
-    chosen: dict[str, object] = {
-        "model": checkpoints.resolve(path, model.revision),
-        "served-model-name": SERVED_NAME,
-        "dtype": model.dtype,
-        "load-format": None if vllm.quantisation == "gguf" else "safetensors",
-        "generation-config": "vllm",  # sampling is what requests say, whatever the checkpoint recommends
-        "max-num-seqs": model.server.concurrency,
-        "max-model-len": vllm.max_context,
-        "quantization": vllm.quantisation,
-        "tensor-parallel-size": vllm.tensor_parallel,
-        "gpu-memory-utilization": None if on_cpu else f"{share:.4g}",
-        "block-size": CPU_BLOCK if on_cpu else None,
-    }
-    gib = vllm.cache_gib or (CPU_CACHE_GIB if on_cpu else None)
-    if gib:
-        chosen["kv-cache-memory-bytes"] = int(gib * 2**30)
-    flags = ["--disable-uvicorn-access-log", *(["--enforce-eager"] if vllm.eager else [])]
-    return [part for key, value in chosen.items() if value is not None for part in (f"--{key}", str(value))] + flags
+def options(name: str, path: str, model: Model, generation: Generation, share: float) -> list[str]:
+    """The command line of a server, but for where it listens. Raises EngineError (`vllm_options`)."""
+    chosen = engine_arguments(f"models.{name}", path, model, generation, share, model.server.concurrency)
+    chosen.pop("device_ids", None)  # its environment has its own GPUs only
+    chosen |= {"served_model_name": SERVED_NAME, "disable_uvicorn_access_log": True}
+    parts: list[str] = []
+    for key, value in chosen.items():
+        if value is not None and value is not False:
+            parts += [f"--{key.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return parts
 
 
 def environment(name: str, model: Model, threads: int) -> dict[str, str]:

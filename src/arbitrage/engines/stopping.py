@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from arbitrage.engines.protocols import EngineError, FinishReason, GeneratedStep
+from arbitrage.engines.protocols import EngineError, FinishReason, GeneratedStep, Ids
 
 
 class StopRule:
@@ -89,3 +89,28 @@ def eos_ids(tokenizer: Any, *configs: Any) -> set[int]:
         value = getattr(owner, "eos_token_id", None)
         found.update([value] if isinstance(value, int) else value or [])
     return found
+
+
+def room(name: str, context: Ids, limit: int, max_context: int) -> int:
+    """How many tokens a step may have: `limit`, less where the longest context of model `name` ends before.
+
+    Raises EngineError where that is none.
+    """
+    left = min(limit, max_context - len(context))
+    if not context or left < 1:
+        raise EngineError(
+            f"{name}: a context of {len(context)} tokens and a limit of {limit}; expected a context of 1 to "
+            f"{max_context - 1} tokens and a limit >= 1. Lower generation.max_tokens, shorten the prompt, or raise "
+            "vllm.max_context where that is what ends it"
+        )
+    return left
+
+
+def finished_step(name: str, writer: StepWriter) -> GeneratedStep:
+    """The step of a writer that has ended. Raises EngineError where the output of model `name` was not finite."""
+    if writer.logprob_sum - writer.logprob_sum != 0.0:
+        raise EngineError(
+            f"{name}: logits are not finite after {writer.rule.decode(writer.ids)!r}; "
+            "the weights are damaged, or the dtype is too narrow for them (try float32)"
+        )
+    return writer.step()

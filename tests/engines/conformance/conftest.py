@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from arbitrage.loading import load_study
 from arbitrage.sections.models import Model
+from arbitrage.sections.scorers import Prm
 from arbitrage.study import Study
-from tests.engines.tiny_prms import build_value_head, prm_tokenizer
+from tests.engines.tiny_prms import build_answering, build_marked, build_value_head, prm_tokenizer
 from tests.tiny_models import build_causal, build_classifier
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,10 +40,7 @@ def toy_of(study_file: Path, folder: Path) -> dict[str, Any]:
         "training": {"batch_size": 8, "micro_batch_size": 4, "epochs": 1.0},
         "variants": dict.fromkeys(name for name in study.router.variants if name != "default"),
     }
-    if study.prm.kind == "value-head":
-        changes["prm"] = _here(build_value_head(folder / "prm", prm_tokenizer(chat_template=None)))
-    else:
-        changes["prm"] = _here(build_classifier(folder / "prm", "bpe"))
+    changes["prm"] = _here(_prm(study.prm, folder / "prm"))
     if study.router.init:
         start = build_classifier(folder / "start", "bpe", head="token", labels=2)
         changes["router"] |= {"init": str(start), "revision": None, "device": "cpu"}
@@ -63,6 +61,17 @@ def _model(model: Model, folder: Path, seed: int) -> dict[str, Any]:
     family = "qwen2" if "qwen" in str(model.path).lower() else "llama"
     name = str(model.path).replace("/", "--")
     return on_cpu | _here(build_causal(folder / name, "bpe", seed=seed, architecture=family))  # type: ignore[arg-type]
+
+
+def _prm(prm: Prm, directory: Path) -> Path:
+    """A tiny PRM of the same kind, whose tokenizer has the tokens it needs."""
+    if prm.kind == "value-head":
+        return build_value_head(directory, prm_tokenizer(chat_template=None))
+    if prm.kind in ("auto", "classifier"):
+        return build_classifier(directory, "bpe")
+    template = prm.resolved_template(prm.kind)
+    tokenizer = prm_tokenizer(*filter(None, dict.fromkeys((template.mark, template.right, template.wrong))))
+    return (build_marked if prm.kind == "marks" else build_answering)(directory, tokenizer)
 
 
 def _local_data(study: Study, changes: dict[str, Any], folder: Path) -> None:

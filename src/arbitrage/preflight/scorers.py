@@ -63,7 +63,7 @@ def _prm(study: Study, directory: Path) -> str:
         raise EngineError(f"{prm.path}: its head has {config.num_labels} labels; a PRM has 1 or 2: name another one")
     if kind == "classifier":
         _separator(prm.path, tokenizer, study.generation.separator)
-        return f"kind classifier, {config.num_labels} labels"
+        return f"kind classifier, labels: {config.num_labels}"
     reader = TemplateReader(prm.path, tokenizer, prm.resolved_template(kind), study.generation.separator)
     if kind != "marks":
         reader.candidates()

@@ -12,6 +12,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,19 +29,20 @@ sys.exit(int(server.recv(8) or b"1"))
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[Path]:
+def serve() -> Iterator[Path]:
     """A folder with a program `arbitrage` in it, for as long as the context lasts."""
-    folder.mkdir(parents=True, exist_ok=True)
-    address, program = str(folder / "socket"), folder / "arbitrage"
-    server = subprocess.Popen([sys.executable, "-m", "tests.study.quick", address], stdout=subprocess.PIPE, text=True)
-    try:
-        assert server.stdout is not None and server.stdout.readline() == "ready\n"
-        program.write_text(CLIENT.format(python=sys.executable, address=address))
-        program.chmod(0o755)
-        yield folder
-    finally:
-        server.terminate()
-        server.wait()
+    with tempfile.TemporaryDirectory() as name:  # a socket's path must be short
+        address, program = f"{name}/socket", Path(name) / "arbitrage"
+        command = [sys.executable, "-m", "tests.study.quick", address]
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            assert server.stdout is not None and server.stdout.readline() == "ready\n"
+            program.write_text(CLIENT.format(python=sys.executable, address=address))
+            program.chmod(0o755)
+            yield Path(name)
+        finally:
+            server.terminate()
+            server.wait()
 
 
 def main(address: str) -> None:

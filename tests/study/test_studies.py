@@ -35,8 +35,8 @@ def snakemake(*arguments: str, path: Path | None = None) -> subprocess.Completed
 
 
 @pytest.fixture(scope="module")
-def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with serve(tmp_path_factory.mktemp("quick")) as folder:
+def quick() -> Iterator[Path]:
+    with serve() as folder:
         yield folder
 
 

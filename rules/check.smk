@@ -12,7 +12,7 @@ rule check:
     conda:
         MODELS_ENV
     params:
-        reads=STUDY.reads("models", "prm", "router.init", "router.revision", "benchmarks", "questions", "generation"),
+        reads=reads_of("check"),
     message:
         "Check models, heads, tokenizers and data before anything is generated"
     shell:

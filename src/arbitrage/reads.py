@@ -14,6 +14,7 @@ PAIR = ("study", "seed", "threads", "generation", "prm", "models.{draft}", "mode
 QUANTISE = ("models.{model}", "models.{origin}")
 
 READS: dict[str, tuple[str, ...]] = {
+    "check": ("models", "prm", "router.init", "router.revision", "benchmarks", "questions", "generation"),
     "benchmark": ("study", "seed", "benchmarks.{benchmark}"),
     "questions": ("study", "seed", "questions"),
     "quantise": QUANTISE,

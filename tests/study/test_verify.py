@@ -69,7 +69,7 @@ def test_every_result_has_a_record_of_everything_that_made_it(smoke):
         assert {*needed, "started", "ended"} <= set(record), record["output"]
         assert {"commit", "modified", "sources"} <= set(record["code"])
         assert not [name for name in record["inputs"] if name.startswith("/")]
-        if record["stage"] not in ("benchmark", "questions"):
+        if record["stage"] not in ("check", "benchmark", "questions"):
             assert record["inputs"], record["output"]
     by_stage = {record["stage"]: record for record in records}
     assert "src/arbitrage/lab/zoo/prm" in by_stage["router"]["inputs"]  # the checkpoint it starts from

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from arbitrage.cli.common import StudyPath, load
+from arbitrage.cli.common import StudyPath, load, stage
 
 app = typer.Typer()
 
@@ -52,5 +52,5 @@ def check(
     if faults:
         raise typer.Exit(1)
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_json(out, [asdict(finding) for finding in findings])
+        with stage("check", study, [], [out]):
+            write_json(out, [asdict(finding) for finding in findings])

@@ -23,7 +23,7 @@ class Result:
 
 def results(study: Study) -> list[Result]:
     """Everything the pipeline leaves of `study`, in the order in which it is made."""
-    found = [Result("check.json")]
+    found = [Result("check.json", published=False)]  # names places of this machine
     found += [Result(f"questions/{benchmark}.parquet", "questions") for benchmark in study.benchmarks]
     found += [Result("questions/labelling.parquet", "questions"), Result("questions/labelling.json")]
     found += [Result(f"models/{name}", published=False) for name in _made_models(study)]

@@ -66,7 +66,7 @@ def test_figures_tables_curves_and_the_summary_do_without_torch(world: World, st
         ["cost-model", *timed, "--out", out["cost"], *swept[:2]],
         ["latency-curves", *study, "--out", out["latency"], "--speedup", out["speedup"]],
         ["router-quality", *study, "--out", out["quality"], *heldout],
-        ["merge", "--table", "trajectories", "--out", out["merged"], swept[0]],
+        ["merge", *study, "--table", "trajectories", "--out", out["merged"], swept[0]],
         ["thresholds", *study, "--pair", "small", "--benchmark", "lab500", "--acceptance", "0.8"],
         ["summary", *study, "--out", out["summary"]],
     ]

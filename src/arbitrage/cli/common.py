@@ -15,7 +15,6 @@ from typing import Annotated, Any
 import typer
 
 from arbitrage import demand, devices, loading, provenance, reads, running
-from arbitrage.faults import FAULTS
 from arbitrage.study import Study
 
 ROOM_FOR_NOTHING = 2**16  # bytes free where a writer that could not go on has left its half file
@@ -95,6 +94,8 @@ def _full_disk_named(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as fault:
+        from arbitrage.faults import FAULTS
+
         if isinstance(fault, FAULTS) and not isinstance(fault, OSError):
             raise
         if "No space left on device" in str(fault) or shutil.disk_usage(folder).free < ROOM_FOR_NOTHING:

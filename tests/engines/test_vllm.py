@@ -71,7 +71,7 @@ def test_trained_models_write_the_same_solutions(
     name: str, tmp_path: Path, engines: Callable[[Path], VllmGenerator]
 ) -> None:
     vllm, reference = engines(widen_heads(ZOO / name, tmp_path / name)), load(ZOO / name, batch_size=64)
-    contexts = [reference.prompt_ids(row.problem) for row in benchmark_questions("lab500", 66)]
+    contexts = [reference.prompt_ids(row["problem"]) for row in benchmark_questions("lab500", 66)]
     for _ in range(4):
         expected = reference.generate(contexts, [64] * 66)
         assert unlike(vllm.generate(contexts, [64] * 66), expected) == []

@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-QUESTIONS = [
+ASKED = [
     ("What is 17 + 26?", "43"),
     ("A pen costs 3 dollars. How many dollars do 7 pens cost?", "21"),
     ("What is the remainder when 23 is divided by 5?", "3"),
@@ -18,6 +18,7 @@ QUESTIONS = [
     ("What is 9 squared minus 1?", "80"),
     ("Tom has 12 apples and gives away 5. How many are left?", "7"),
 ]
+LABELLED = [(f"What is {number} + {number + 1}?", str(2 * number + 1)) for number in range(8)]
 
 
 def local_study(
@@ -29,12 +30,11 @@ def local_study(
     """
     folder.mkdir(parents=True, exist_ok=True)
     labelled = [
-        {"source": "orca_math", "problem": f"{each} Think first.", "solution": f"\\boxed{{{answer}}}"}
-        for each, answer in QUESTIONS
+        {"source": "orca_math", "problem": each, "solution": f"\\boxed{{{answer}}}"} for each, answer in LABELLED
     ]
     asked = [
         {"problem": each, "solution": "-", "answer": answer, "subject": "Algebra", "unique_id": f"local/{place}"}
-        for place, (each, answer) in enumerate(QUESTIONS)
+        for place, (each, answer) in enumerate(ASKED)
     ]
     for name, rows in (("labelled", labelled), ("asked", asked)):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

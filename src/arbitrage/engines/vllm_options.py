@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from arbitrage.sections.stages import Generation
 PROMPT_ROOM = 4096  # ids a prompt may have where `vllm.max_context` is absent
 CPU_BLOCK = 32  # tokens a block; vLLM's 128 on CPUs would leave most prefixes of steps unshared
 CPU_CACHE_GIB = 1.0
+GGUF_PLUGIN = "vllm_gguf_plugin"  # vLLM reads no GGUF without it; it wants a GPU
 
 
 def engine_arguments(
@@ -62,6 +64,11 @@ def engine_arguments(
 def _weights(name: str, directory: Path, quantisation: str | None) -> Path:
     if quantisation != "gguf":
         return directory
+    if find_spec(GGUF_PLUGIN) is None:
+        raise EngineError(
+            f"{name}: vllm.quantisation gguf needs {GGUF_PLUGIN.replace('_', '-')}, which is not installed; "
+            "pip install it where vLLM is, or leave vllm.quantisation out to run the unpacked weights"
+        )
     file = directory / FILE
     if not file.is_file():
         raise EngineError(

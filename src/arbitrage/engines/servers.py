@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from arbitrage.sections.stages import Generation
 MODULE = "vllm.entrypoints.openai.api_server"
 SERVED_NAME = "model"  # a constant: the name is part of the engine's identity
 LOG_LINES = 25  # of a dead server, shown in the error
+ERROR = re.compile(r"\b\w+(Error|Exception): ")
 STOP_S = 15.0
 
 
@@ -42,9 +44,11 @@ class LocalServer:
             raise EngineError(f"models.{self.name}: its vLLM server ended with status {status}; {self.last_words()}")
 
     def last_words(self) -> str:
-        """Where its log is, and how that ends."""
-        lines = self.log.read_text(errors="replace").splitlines()[-LOG_LINES:]
-        return "\n    ".join([f"see {self.log}, whose last lines are:", *lines])
+        """Where its log is, the first error in it, and how it ends."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        errors = [line for line in lines if ERROR.search(line)][:1]  # later ones are of processes that miss the first
+        shown = [f"see {self.log}. Its first error:", *errors] if errors else [f"see {self.log}."]
+        return "\n    ".join([*shown, "Its last lines:", *lines[-LOG_LINES:]])
 
     def stop(self) -> None:
         """End it and all its processes."""
@@ -109,6 +113,8 @@ def environment(name: str, model: Model, threads: int) -> dict[str, str]:
     found = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_HOST_IP": "127.0.0.1"}
     kind, _, first = model.device.partition(":")
     if kind != "cuda":
+        if model.vllm.eager is not False:  # else a kernel of the sampler would be compiled all the same
+            found["TORCHDYNAMO_DISABLE"] = "1"
         return found | {devices.VISIBLE: "", "OMP_NUM_THREADS": str(threads), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     present = devices.visible()
     wanted = range(int(first or 0), int(first or 0) + model.vllm.tensor_parallel)

@@ -18,7 +18,7 @@ from tests.study.quick import serve
 from tests.study.test_studies import snakemake
 from tests.tiny_models import Architecture, TokenizerKind, build_causal, build_classifier
 
-pytestmark = [pytest.mark.study, pytest.mark.extra, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.study, pytest.mark.extra, pytest.mark.timeout(2500)]
 
 ENGINES = ["transformers", "vllm"]
 # The families of draft and target. Width 128: vLLM's kernels for CPUs know no heads below 32.
@@ -54,7 +54,7 @@ def run(folder: Path, quick: Path, engine: str, **models: Any) -> list[dict[str,
         pytest.skip("needs vLLM (docs/engines.md)")
     study = folder / "study.yaml"
     study.write_text(yaml.safe_dump(local_study(folder, engine, **models)))
-    done = snakemake("--configfile", str(study), path=quick)
+    done = snakemake("--configfile", str(study), path=quick, timeout_s=1200)
     assert done.returncode == 0, done.stderr[-6000:]
     results = folder / "results" / "local"
     assert (results / "summary.md").is_file() and len(list((results / "figures").glob("*.pdf"))) == 6

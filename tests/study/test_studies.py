@@ -25,13 +25,13 @@ TOYS = [file for file in STUDIES if file.stem != "smoke"]  # which is run as it 
 EACH = pytest.mark.parametrize("file", STUDIES, ids=[file.stem for file in STUDIES])
 
 
-def snakemake(*arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+def snakemake(*arguments: str, path: Path | None = None, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
     """Run Snakemake without the hub; path: folder that goes before all others on the PATH."""
     offline = environment() | {"HF_HUB_OFFLINE": "1"}
     if path is not None:
         offline["PATH"] = f"{path}{os.pathsep}{offline['PATH']}"
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=offline, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=ROOT, env=offline, capture_output=True, text=True, timeout=timeout_s)
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,13 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import torch
 
 from arbitrage.engines import checkpoints
+from arbitrage.engines.guard import guarded
 from arbitrage.engines.prompts import Prompter
 from arbitrage.engines.protocols import GREEDY, EngineError, GeneratedStep, Ids, Sampling
 from arbitrage.engines.stopping import StepWriter, StopRule, eos_ids, finished_step, room
@@ -59,18 +60,20 @@ class VllmGenerator:
         configs = checkpoints.load_configs(path, model.revision)
         self.stop = StopRule(self.tokenizer, generation.separator, eos_ids(self.tokenizer, *configs))
         arguments = engine_arguments(name, path, model, generation, share, model.batch_size)
-        self._here = model.device == "cpu" and model.vllm.tensor_parallel == 1
+        self._here = runs_here(model)
         self._eager = self._here and arguments["enforce_eager"]
         torch.set_num_threads(threads)
-        self._vllm, self._engine = vllm, _start(name, vllm, model.device, arguments, self._here)
-        if self._here:
-            _open_here.append(self._engine)
-        self.max_context = int(self._engine.model_config.max_model_len)
-        try:  # some shapes of models are refused by vLLM's kernels only, when they are asked for the first time
+        with ExitStack() as stack:
+            if not self._here:
+                stack.enter_context(guarded())
+            self._vllm, self._engine = vllm, _start(name, vllm, model.device, arguments, self._here)
+            if self._here:
+                _open_here.append(self._engine)
+            stack.callback(self._shut_down)
+            self.max_context = int(self._engine.model_config.max_model_len)
+            # Some shapes of models are refused by vLLM's kernels only, when they are asked for the first time.
             self.generate([self.step_ids(generation.separator)], [1])
-        except BaseException:
-            self.close()
-            raise
+            self._opened = stack.pop_all()
         weights = checkpoints.fingerprint(path, model.revision, model.dtype, f"vllm {vllm.__version__}")
         cut = (model.vllm.quantisation, model.vllm.tensor_parallel, self.max_context)
         self._identity = hashlib.sha256(f"{weights}\n{cut}\n{generation.separator!r}".encode()).hexdigest()
@@ -81,9 +84,12 @@ class VllmGenerator:
 
     def close(self) -> None:
         """Shut vLLM down and free its memory; inside this process, once all its engines are closed."""
+        self._opened.close()
+
+    def _shut_down(self) -> None:
         if not self._here:
             self._engine.engine_core.shutdown()
-        elif self._engine in _open_here:
+        else:
             _open_here.remove(self._engine)
             _closed_here.append(self._engine)
             while _closed_here and not _open_here:
@@ -177,6 +183,11 @@ class VllmGenerator:
         for token, logprobs in zip(completion.token_ids, completion.logprobs, strict=True):
             if not writer.ended:
                 writer.push(token, logprobs[token].logprob)
+
+
+def runs_here(model: Model) -> bool:
+    """Whether vLLM runs the model inside this process."""
+    return model.device == "cpu" and model.vllm.tensor_parallel == 1
 
 
 def _import(name: str) -> Any:

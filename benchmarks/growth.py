@@ -3,8 +3,8 @@
     python -m benchmarks.growth [--sizes 1000 10000 100000 1000000] [--out FILE]
 
 Synthetic records, no models; the lab's tokenizer encodes the steps. Each measurement runs in a process of its own,
-whose peak memory is told with its seconds; the libraries it imports are part of that. Times are of one run: what counts
-is how they grow.
+whose peak memory is told with its seconds; the libraries it imports are part of that. Each is run once. How time grows
+is told in seconds of the processor, which a busy machine hardly changes; what all of it takes, in seconds of the clock.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,38 +35,50 @@ SHARDS = 4
 CHUNK = 5_000  # records a commit
 LOOKUPS = 200_000
 TOKENIZER = Path("src/arbitrage/lab/zoo/prm")
-Measured = dict[str, float]  # what was timed -> seconds
+Measured = dict[str, dict[str, float]]  # what was timed -> `seconds` of the clock, `cpu` of the processor
+
+
+@contextmanager
+def clock(found: Measured, what: str) -> Iterator[None]:
+    """Time the block as `what`."""
+    seconds, cpu = time.perf_counter(), time.process_time()
+    yield
+    found[what] = {"seconds": time.perf_counter() - seconds, "cpu": time.process_time() - cpu}
 
 
 def insert(folder: Path, size: int) -> Measured:
     """Half steps, half scores, committed chunk by chunk."""
+    found: Measured = {}
     store = StepStore(folder, "store")
-    begin = time.perf_counter()
-    for first in range(0, size, CHUNK):
-        for number in range(first, min(first + CHUNK, size), 2):
-            store.add_step(_key(number), GeneratedStep(f"So {number} + 4 = {number + 4}.\n\n", 12, "separator", -0.1))
-            store.add_score(_key(number + 1), 0.5)
-        store.commit(f"{first:08}")
-    return {"insert": time.perf_counter() - begin}
+    with clock(found, "insert"):
+        for first in range(0, size, CHUNK):
+            for number in range(first, min(first + CHUNK, size), 2):
+                text = f"So {number} + 4 = {number + 4}.\n\n"
+                store.add_step(_key(number), GeneratedStep(text, 12, "separator", -0.1))
+                store.add_score(_key(number + 1), 0.5)
+            store.commit(f"{first:08}")
+    return found
 
 
 def look_up(folder: Path, size: int) -> Measured:
     """Open what `insert` wrote, and find records in no order, with their keys made beforehand."""
     keys = [_key(int(number)) for number in np.random.default_rng(0).integers(0, size // 2, LOOKUPS) * 2]
-    begin = time.perf_counter()
-    store = StepStore(folder, "store")
-    opened = time.perf_counter()
-    for key in keys:
-        store.step(key)
-    return {"open": opened - begin, "look-ups": time.perf_counter() - opened}
+    found: Measured = {}
+    with clock(found, "open"):
+        store = StepStore(folder, "store")
+    with clock(found, "look-ups"):
+        for key in keys:
+            store.step(key)
+    return found
 
 
 def merge(folder: Path, size: int) -> Measured:
     """Join the shards of the table `steps`."""
     shards = [folder / f"shard-{shard}.parquet" for shard in range(SHARDS)]
-    begin = time.perf_counter()
-    merge_tables(shards, "steps", folder / "steps.parquet")
-    return {"merge": time.perf_counter() - begin}
+    found: Measured = {}
+    with clock(found, "merge"):
+        merge_tables(shards, "steps", folder / "steps.parquet")
+    return found
 
 
 def dataset(folder: Path, size: int) -> Measured:
@@ -75,9 +88,10 @@ def dataset(folder: Path, size: int) -> Measured:
     from arbitrage.sections.routing import Dataset, Variant
 
     tokenizer = load_tokenizer(TOKENIZER)
-    begin = time.perf_counter()
-    build_dataset(folder / "steps.parquet", Variant(), Dataset(), tokenizer, "\n\n", 42, folder / "dataset")
-    return {"data set": time.perf_counter() - begin}
+    found: Measured = {}
+    with clock(found, "data set"):
+        build_dataset(folder / "steps.parquet", Variant(), Dataset(), tokenizer, "\n\n", 42, folder / "dataset")
+    return found
 
 
 def write_shards(folder: Path, size: int) -> None:
@@ -123,25 +137,25 @@ def _key(number: int) -> bytes:
     return step_key("model", (number,), 64, GREEDY)
 
 
-def measured(task: Callable[[Path, int], Measured], folder: Path, size: int) -> dict[str, float]:
-    """Seconds of `task` by what it timed, and its process' peak memory in GB."""
+def measured(task: Callable[[Path, int], Measured], folder: Path, size: int) -> list[dict[str, Any]]:
+    """What `task` timed, row by row, with its process' peak memory in GB."""
     context = multiprocessing.get_context("spawn")
     receive, send = context.Pipe(duplex=False)
     process = context.Process(target=_measure, args=(task, folder, size, send))
     process.start()
     send.close()
     try:
-        found: dict[str, float] = receive.recv()
+        found, peak = receive.recv()
     except EOFError:
         sys.exit(f"{task.__name__} of {size:,} ended without a result; see above")
     process.join()
-    return found
+    return [{"steps": size, "what": what, **times, "peak_gb": peak} for what, times in found.items()]
 
 
 def _measure(task: Callable[[Path, int], Measured], folder: Path, size: int, send: Any) -> None:
     found = task(folder, size)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kB on Linux
-    send.send({**found, "peak_gb": peak * 1024 / 1e9})
+    send.send((found, peak * 1024 / 1e9))
 
 
 def main() -> None:
@@ -157,15 +171,9 @@ def main() -> None:
             folder = Path(name)
             write_shards(folder, size)
             for task in (insert, look_up, merge, dataset):
-                found = measured(task, folder, size)
-                print(
-                    f"{size:>9,} {task.__name__:8} " + ", ".join(f"{key} {value:.3g}" for key, value in found.items())
-                )
-                peak = found.pop("peak_gb")
-                detail += [
-                    {"steps": size, "what": what, "seconds": seconds, "peak_gb": peak}
-                    for what, seconds in found.items()
-                ]
+                for row in measured(task, folder, size):
+                    print("{steps:>9,} {what:8} {seconds:8.3f} s, {cpu:8.3f} s cpu, {peak_gb:.2f} GB".format(**row))
+                    detail.append(row)
     report("growth", surroundings, findings(detail, asked.sizes), detail, asked.out)
 
 
@@ -175,14 +183,14 @@ def findings(detail: list[dict[str, Any]], sizes: list[int]) -> list[Finding]:
     of = {(row["what"], row["steps"]): row for row in detail}
     found = []
     for what in ("insert", "open", "merge", "data set"):
-        growth = of[what, most]["seconds"] / of[what, tenth]["seconds"] / (most / tenth)
+        growth = of[what, most]["cpu"] / of[what, tenth]["cpu"] / (most / tenth)
         found.append(
             Finding.at_most(f"{what}: seconds a step at {most:,} / at {tenth:,}", growth, "x (1 is linear)", 1.25)
         )
-    slower = of["look-ups", most]["seconds"] / of["look-ups", sizes[0]]["seconds"]
+    slower = of["look-ups", most]["cpu"] / of["look-ups", sizes[0]]["cpu"]
     found += [
         Finding.at_most(f"look-up at {most:,} / at {sizes[0]:,} records", slower, "x", 2),
-        Finding(f"look-up at {most:,}", of["look-ups", most]["seconds"] / LOOKUPS * 1e6, "µs"),
+        Finding(f"look-up at {most:,}", of["look-ups", most]["cpu"] / LOOKUPS * 1e6, "µs"),
     ]
     for what in ("insert", "open", "merge", "data set"):
         row = of[what, most]

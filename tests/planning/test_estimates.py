@@ -48,7 +48,7 @@ def test_seconds_are_found_again_and_carried_to_fuller_batches() -> None:
     def call(inputs: int) -> Call:
         units = random.integers(5, 30, inputs).tolist()
         passes = max(max(units), sum(units) / 64)
-        return Call(["?"] * inputs, units, 0.02 * passes + 0.001 * sum(units))
+        return Call([str(n) for n in range(inputs)], units, 0.02 * passes + 0.001 * sum(units))
 
     calls = [call(inputs) for inputs in (12, 30, 28, 11, 5, 2, 1)]
     speed = Speed.fitted(calls, 64)
@@ -57,6 +57,14 @@ def test_seconds_are_found_again_and_carried_to_fuller_batches() -> None:
     assert speed.seconds(calls, 2.0) < 2 * speed.seconds(calls, 1.0)
     many = speed.seconds(calls, 1000.0) / 1000.0
     assert many == pytest.approx(sum(sum(each.units) for each in calls) * (0.02 / 64 + 0.001), rel=0.01)
+
+
+def test_a_chunk_of_more_questions_has_longer_tails() -> None:
+    """Only the pass counts here. A question of 2 rounds and one of 4: of the double, tails grow as from one to two."""
+    calls = [Call(["a", "b"], [1, 1], 1.0), Call(["a", "b"], [1, 1], 1.0), *[Call(["b"], [1], 1.0)] * 2]
+    speed = Speed(64, 1.0, 0.0)
+    assert speed.seconds(calls, 1.0) == 4.0
+    assert speed.seconds(calls, 2.0) == pytest.approx(4.0 * 4.0 / 3.0)  # from 2 and 4 passes, 3 on average, to 4
 
 
 def test_a_model_that_was_never_asked_takes_no_time() -> None:

@@ -1,8 +1,8 @@
 """From what a few questions took to what all of them will: sums, their uncertainty, and seconds at other batch sizes.
 
 Units (tokens, scores) grow with the number of questions. Seconds do not: a chunk of the real stage fills batches that a
-few questions leave half empty. So each call's seconds are taken apart, a part for every pass through the model and a
-part for every unit, and put together again for a chunk of the real size.
+few questions leave half empty, but of more questions the longest is longer. So each call's seconds are taken apart, a
+part for every pass through the model and a part for every unit, and put together again for a chunk of the real size.
 """
 
 from __future__ import annotations
@@ -71,18 +71,34 @@ class Speed:
         """Least squares over `calls`; both parts are 0 or more."""
         if not calls:
             return cls(batch_size, 0.0, 0.0)
-        features = [[_passes(call, batch_size, 1.0), sum(call.units)] for call in calls]
+        features = [[_passes(call, batch_size), sum(call.units)] for call in calls]
         (pass_s, unit_s), _ = nnls(np.array(features, dtype=float), np.array([call.seconds for call in calls]))
         return cls(batch_size, float(pass_s), float(unit_s))
 
     def seconds(self, calls: Sequence[Call], times: float) -> float:
-        """Seconds of `calls` if each had so many times its inputs."""
-        return sum(
-            self.pass_s * _passes(call, self.batch_size, times) + self.unit_s * sum(call.units) * times
-            for call in calls
-        )
+        """Seconds of `calls` had they been for so many times the questions."""
+        longer = _growth(calls) ** math.log2(times)
+        passes = sum(_passes(call, self.batch_size, times, longer) for call in calls)
+        return self.pass_s * passes + self.unit_s * times * sum(sum(call.units) for call in calls)
 
 
-def _passes(call: Call, batch_size: int, times: float) -> float:
+def _passes(call: Call, batch_size: int, times: float = 1.0, longer: float = 1.0) -> float:
     """Passes over a batch: as many as the longest input has units, more where all do not fit into one batch."""
-    return max(max(call.units), times * sum(call.units) / batch_size)
+    return max(longer * max(call.units), times * sum(call.units) / batch_size)
+
+
+def _growth(calls: Sequence[Call]) -> float:
+    """By what the longest inputs of all calls grow where the questions double: as from half of these to all."""
+    problems = sorted({problem for call in calls for problem in call.problems})
+    if len(problems) < 2:
+        return 1.0
+    halves = [_longest(calls, set(problems[first::2])) for first in (0, 1)]
+    return 2 * _longest(calls, set(problems)) / sum(halves)
+
+
+def _longest(calls: Sequence[Call], problems: set[str]) -> int:
+    """Units of the longest input of each call that is for one of `problems`, summed."""
+    return sum(
+        max((units for problem, units in zip(call.problems, call.units, strict=True) if problem in problems), default=0)
+        for call in calls
+    )

@@ -11,8 +11,10 @@ import pytest
 
 from arbitrage.cli import app
 from arbitrage.engines import checkpoints
+from arbitrage.engines.chunks import StoreError
 from arbitrage.loading import write_resolved
 from arbitrage.report.times import elapsed, rule_times, sum_of
+from arbitrage.stages import label_steps, open_cast
 from arbitrage.study import Study
 from arbitrage.tables import TableError, read_table, write_table
 from tests.tiny_models import build_causal, build_classifier
@@ -114,3 +116,16 @@ def test_times_are_summed_by_rule_with_what_was_inside_the_models(tmp_path: Path
     assert steps.units == {"draft": 150, "prm": 7}
     assert (figure.rule, figure.jobs, figure.model_s) == ("figure", 1, 0.0)
     assert sum_of([steps, figure]).seconds == 33.0 and elapsed(tmp_path) == 300.0
+
+
+def test_two_jobs_of_one_shard_are_kept_apart_and_two_studies_are_not(study: Study, results: Path) -> None:
+    other = study.model_copy(update={"study": "other"})
+    questions, second = results / "questions" / "labelling.parquet", results / "second.parquet"
+    refused = pytest.raises(StoreError, match="tiny-p-shard-0 is being worked on by process")
+    with (
+        open_cast(study, "p", "labelling", "shard-0", None),
+        open_cast(other, "p", "labelling", "shard-0", None),
+        refused,
+    ):
+        label_steps(study, "p", 0, questions, second)
+    assert not second.exists()

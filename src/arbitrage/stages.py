@@ -63,7 +63,7 @@ class StoredCast:
 def open_cast(study: Study, pair: str, questions: str, part: str, router: Path | None) -> Iterator[StoredCast]:
     """The models of `pair`, and what the store remembers of them on `questions`: those of a source, or `labelling`.
 
-    Raises StoreError where another process works on this `part` of it.
+    Raises StoreError where another process works on this `part` of them for the study.
     """
     with factory.open_pair(study, pair) as (draft, target):
         prm = factory.load_prm(study)
@@ -76,7 +76,7 @@ def open_cast(study: Study, pair: str, questions: str, part: str, router: Path |
         if router is not None:
             scorers["router"] = StoredScorer(factory.load_router(study, router), store)
         cast = Cast(generators["draft"], generators["target"], scorers["prm"], scorers.get("router"), study.generation)
-        with claimed(store.directory, part):
+        with claimed(store.directory, f"{study.study}-{pair}-{part}"):  # other studies share the folder
             yield StoredCast(cast, store, generators, scorers)
 
 

@@ -193,7 +193,7 @@ def load_model(path: str | Path, revision: str | None, dtype: str, device: str, 
 
     Raises EngineError where the checkpoint was saved with another head, lacks weights, or cannot be read.
     """
-    head = check_head(path, revision, heads)
+    head, name = check_head(path, revision, heads), head_of(path, revision)
     transformers_logging.disable_progress_bar()  # stages show their own progress; a bar a checkpoint says nothing
     try:
         model, info = HEADS[head].from_pretrained(
@@ -208,12 +208,12 @@ def load_model(path: str | Path, revision: str | None, dtype: str, device: str, 
         model = model.to(device).eval().requires_grad_(False)
     except Exception as fault:  # safetensors, torch and transformers raise their own, and none names the remedy
         raise EngineError(
-            f"{path}: *{head} cannot be loaded in {dtype} on {device} ({type(fault).__name__}: {fault}); "
+            f"{path}: {name} cannot be loaded in {dtype} on {device} ({type(fault).__name__}: {fault}); "
             "check that the files are complete and the device is there"
         ) from fault
     faults = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if faults:
         raise EngineError(
-            f"{path}: the checkpoint lacks weights that *{head} needs: {faults[:4]}; it is not what it says"
+            f"{path}: the checkpoint lacks weights that {name} needs: {faults[:4]}; it is not what it says"
         )
     return model

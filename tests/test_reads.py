@@ -41,6 +41,17 @@ def test_every_key_is_there_whatever_the_stage() -> None:
 
 def test_a_name_with_a_dot_is_found() -> None:
     assert study().reads("models.llama3.2-1b")["models.llama3.2-1b"]["path"] == "a/d"
+    assert study().reads("models.llama3.2-1b.path") == {"models.llama3.2-1b.path": "a/d"}
+
+
+def test_weights_are_quantised_again_where_their_recipe_changes_not_where_they_run() -> None:
+    elsewhere = study().model_dump(exclude_none=True)
+    elsewhere["models"]["q"] |= {"device": "cuda:1", "batch_size": 3}
+    elsewhere["models"]["t"] |= {"engine": "vllm"}
+    keys = keys_read(study(), "quantise", model="q")
+    assert Study.model_validate(elsewhere).reads(*keys) == study().reads(*keys)
+    elsewhere["models"]["q"]["quantise"]["bits"] = 4
+    assert Study.model_validate(elsewhere).reads(*keys) != study().reads(*keys)
 
 
 def test_a_stage_that_runs_a_pair_reads_its_models_and_their_settings() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from arbitrage.study import Study
 
 PAIR = ("study", "seed", "threads", "generation", "prm", "models.{draft}", "models.{target}")
-QUANTISE = ("models.{model}", "models.{origin}")
+QUANTISE = ("models.{model}.quantise", "models.{origin}.path", "models.{origin}.revision")
 
 READS: dict[str, tuple[str, ...]] = {
     "check": ("models", "prm", "router.init", "router.revision", "benchmarks", "questions", "generation"),

@@ -90,9 +90,13 @@ class Study(Section):
         for key in keys:
             value: Any = self
             rest = key
-            while rest:  # a name may hold dots itself, and nothing comes after it
-                part, _, rest = (rest, "", "") if isinstance(value, dict) else rest.partition(".")
-                value = value[part] if isinstance(value, dict) else getattr(value, part)
+            while rest:
+                if isinstance(value, dict):  # a name may hold dots itself
+                    part = max((name for name in value if f"{rest}.".startswith(f"{name}.")), key=len)
+                    value, rest = value[part], rest[len(part) + 1 :]
+                else:
+                    part, _, rest = rest.partition(".")
+                    value = getattr(value, part)
             found[key] = _plain(value)
         return found
 

@@ -24,7 +24,7 @@ import arbitrage.engines.vllm
 from tests.engines.test_vllm import start
 arbitrage.engines.vllm.runs_here = lambda model: False
 vllm = start(Path(sys.argv[1]))
-print(*(each.pid for each in psutil.Process().children(recursive=True)), flush=True)
+print("family", *(each.pid for each in psutil.Process().children(recursive=True)), flush=True)
 time.sleep(600)
 """
 
@@ -54,7 +54,8 @@ def test_a_killed_job_leaves_no_engine_process_behind(wide_root: Path) -> None:
     pytest.importorskip("vllm", reason="needs vLLM's CPU build (make test-all)")
     job = subprocess.Popen([sys.executable, "-c", JOB, str(wide_root / "llama-bpe")], stdout=subprocess.PIPE, text=True)
     assert job.stdout is not None
-    family = [psutil.Process(int(pid)) for pid in job.stdout.readline().split()]
+    told = next(line for line in job.stdout if line.startswith("family"))  # vLLM prints its warnings there too
+    family = [psutil.Process(int(pid)) for pid in told.split()[1:]]
     assert any("EngineCore" in each.name() for each in family)
     job.kill()
     _, alive = psutil.wait_procs(family, timeout=20)

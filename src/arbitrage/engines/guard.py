@@ -10,9 +10,11 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psutil
 
@@ -29,6 +31,20 @@ def guarded() -> Iterator[None]:
     finally:
         guard.kill()
         guard.wait()
+
+
+def wake_when_dead(client: Any) -> None:
+    """Have whoever waits for the engine process of `client` (vLLM 0.32's `SyncMPClient`) learn that it has died.
+
+    vLLM notices within moments, yet its synchronous client goes on waiting for outputs that will never come.
+    """
+
+    def watch() -> None:
+        while not client.resources.engine_dead:  # also after an ordinary shutdown, when nobody waits
+            time.sleep(POLL_S)
+        client.outputs_queue.put(ChildProcessError("vLLM's engine process has died"))
+
+    threading.Thread(target=watch, name="wake-when-dead", daemon=True).start()
 
 
 def main(job: int) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from arbitrage.engines import checkpoints
-from arbitrage.engines.guard import guarded
+from arbitrage.engines.guard import guarded, wake_when_dead
 from arbitrage.engines.prompts import Prompter
 from arbitrage.engines.protocols import GREEDY, EngineError, GeneratedStep, Ids, Sampling
 from arbitrage.engines.stopping import StepWriter, StopRule, eos_ids, finished_step, room
@@ -69,6 +69,8 @@ class VllmGenerator:
             self._vllm, self._engine = vllm, _start(name, vllm, model.device, arguments, self._here)
             if self._here:
                 _open_here.append(self._engine)
+            else:
+                wake_when_dead(self._engine.engine_core)
             stack.callback(self._shut_down)
             self.max_context = int(self._engine.model_config.max_model_len)
             # Some shapes of models are refused by vLLM's kernels only, when they are asked for the first time.

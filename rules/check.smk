@@ -1,5 +1,6 @@
-# What would stop a study is looked for before its first model runs (`arbitrage check`). Other rules take the report as
-# `ancient`: a new check alone reruns nothing.
+# What would stop a study is looked for once, before its first model runs. Other rules take the report as `ancient`: it
+# reruns nothing. It has no `params`, for Snakemake passes over changes of the jobs behind one that is to run again;
+# `arbitrage check` looks at a changed study.
 
 
 rule check:

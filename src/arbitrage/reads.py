@@ -14,7 +14,7 @@ PAIR = ("study", "seed", "threads", "generation", "prm", "models.{draft}", "mode
 QUANTISE = ("models.{model}.quantise", "models.{origin}.path", "models.{origin}.revision")
 
 READS: dict[str, tuple[str, ...]] = {
-    "check": ("models", "prm", "router.init", "router.revision", "benchmarks", "questions", "generation"),
+    "check": (),  # it looks at all, once: a job that waits for one about to run is not looked at by Snakemake itself
     "benchmark": ("study", "seed", "benchmarks.{benchmark}"),
     "questions": ("study", "seed", "questions"),
     "quantise": QUANTISE,

@@ -125,6 +125,7 @@ def test_requests_under_way_are_as_many_as_allowed(fake: FakeServer, directory: 
         assert fake.most_at_once == 3
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_closes_the_requests_under_way(fake: FakeServer, directory: Path) -> None:
     with connect(directory, fake.url) as generator:
         fake.token_s = 0.01

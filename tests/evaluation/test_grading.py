@@ -129,7 +129,7 @@ def test_grading_works_outside_the_main_thread() -> None:
 
 
 def test_a_hundred_thousand_plain_answers_take_seconds() -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     right = sum(grade(f"\\boxed{{{number}}}", [str(number % 1000)], {})[1] for number in range(100_000))
     assert right == 1000
-    assert time.perf_counter() - begin < 10
+    assert time.process_time() - begin < 10

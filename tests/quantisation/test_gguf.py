@@ -16,6 +16,7 @@ from tests.smollm2 import smollm2_gguf
 
 
 def test_a_missing_tool_is_named_with_where_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gguf, "find_spec", lambda name: name)  # the package is not what is missing
     monkeypatch.delenv(gguf.LLAMA_CPP, raising=False)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(EngineError, match=r"convert_hf_to_gguf\.py.*LLAMA_CPP"):
@@ -23,6 +24,7 @@ def test_a_missing_tool_is_named_with_where_to_get_it(tmp_path: Path, monkeypatc
 
 
 def test_a_tool_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gguf, "find_spec", lambda name: name)
     (tmp_path / "convert_hf_to_gguf.py").write_text("import sys; sys.exit('unknown architecture')")
     (tmp_path / "llama-quantize").write_text("")
     monkeypatch.setenv(gguf.LLAMA_CPP, str(tmp_path))

@@ -98,6 +98,7 @@ def test_the_order_of_the_answers_is_that_of_the_questions(engine: Open) -> None
     assert generator.generate([], []) == []
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_engine_goes_on_with_the_right_answers(engine: Open) -> None:
     generator = engine("scripted")
     contexts = [_context(generator, "endless", 2 + number) for number in range(40)]

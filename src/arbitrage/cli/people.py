@@ -33,7 +33,7 @@ def solve(
 ) -> None:
     """Decode one question live and print the solution step by step, coloured by who wrote each step.
 
-    Example: `arbitrage solve --question "What is 12 + 34 - 5?" --policy router --threshold 0.5`
+    Example: `arbitrage solve --question "Start with 9. Add 4. Subtract 6. What is the result?" --threshold 0.3`
     """
     from rich.console import Console
 

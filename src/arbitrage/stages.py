@@ -86,8 +86,8 @@ def _tell_of_others(store: StepStore, questions: str) -> None:
     others = [folder for folder in namespaces.glob(f"*/{questions}") if folder != store.directory]
     if others and not len(store):
         print(
-            f"{store.directory}: the step store knows nothing of these models, tokenizers, types and versions on "
-            f"{questions} yet. What it knows of {len(others)} other pairs stays as it is",
+            f"{store.directory}: a new step store, for {questions}; those of other models, tokenizers, types or "
+            f"versions ({len(others)}) stay as they are",
             file=sys.stderr,
         )
 

@@ -77,6 +77,7 @@ def train_router(
     work = out_dir.with_name(f".{out_dir.name}.training")
     checkpoint = _checkpoint_of(work, settings)
     torch.set_num_threads(threads)
+    transformers_logging.disable_progress_bar()  # training tells its own progress
     tokenizer = load_tokenizer(init, revision)
     model = _new_model(init, revision, tokenizer, report, seed)
     examples = _examples(dataset_dir, model.config.get_text_config().pad_token_id)

@@ -6,12 +6,15 @@ who wrote it. Pieces are encoded one by one: a BPE tokenizer merges across them,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
 from arbitrage.engines.protocols import AuthoredStep, Ids
 
+PARALLELISM = "TOKENIZERS_PARALLELISM"  # the tokenizers' library looks at it with every batch
 PIECES = 2**17  # a text and its ids take about half a kilobyte
 AUTHOR_TAGS = {"draft": "Model 0: ", "target": "Model 1: "}
 
@@ -54,8 +57,23 @@ def learn(tokenizer: Any, problems: Iterable[str], steps: Iterable[str], separat
         return
     known.make_room(len(new))
     tokenizer.encode("")  # has transformers undo what truncation and padding the checkpoint asks for
-    encoded = backend.encode_batch_fast(new, add_special_tokens=False)
+    with _all_cores():
+        encoded = backend.encode_batch_fast(new, add_special_tokens=False)
     known.update(zip(new, (tuple(each.ids) for each in encoded), strict=True))
+
+
+@contextmanager
+def _all_cores() -> Iterator[None]:
+    """Let the tokenizer encode a batch on every core: the ids are the same. Elsewhere it is kept to one."""
+    before = os.environ.get(PARALLELISM)
+    os.environ[PARALLELISM] = "true"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[PARALLELISM]
+        else:
+            os.environ[PARALLELISM] = before
 
 
 class _Pieces(dict[str, Ids]):

@@ -2,14 +2,12 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbitrage.questions import sources
 from arbitrage.questions.sampling import (
     benchmark_questions,
     distinct,
@@ -23,16 +21,14 @@ from arbitrage.sections.data import Benchmark, Questions
 
 
 @pytest.fixture
-def lab() -> Iterator[Any]:
+def lab() -> Any:
     """Serve given rows as the sources `lab` and `lab500`."""
 
     def serve(rows: list[dict[str, Any]]) -> None:
         for name in ("lab", "lab500"):
             register(name, lambda settings, seed: rows)
 
-    yield serve
-    for name in ("lab", "lab500"):
-        sources._LOADERS.pop(name, None)
+    return serve
 
 
 def pool(**sizes: int) -> list[dict[str, Any]]:

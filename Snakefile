@@ -6,6 +6,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from arbitrage import demand, loading, pins, running
+from arbitrage.preflight import again
 from arbitrage.reads import settings_read
 
 
@@ -73,5 +74,13 @@ onstart:
         logger.warning(f"A branch that cannot be pinned to a commit: {line}")
     try:
         running.guard_study(Path(OUT))
-    except running.StudyBusy as fault:
+        again.recheck(STUDY)
+    except (running.StudyBusy, again.NotReady) as fault:
         raise WorkflowError(str(fault)) from None
+
+
+onerror:
+    logger.info(
+        "Ended early; what is finished is kept. If a job failed, its log, named above, says why. The same command goes on "
+        "from here."
+    )

@@ -1,6 +1,6 @@
 # What would stop a study is looked for once, before its first model runs. Other rules take the report as `ancient`: it
-# reruns nothing. It has no `params`, for Snakemake passes over changes of the jobs behind one that is to run again;
-# `arbitrage check` looks at a changed study.
+# reruns nothing. It depends on no setting, for Snakemake passes over changes of the jobs behind one that is to run
+# again; a changed study is looked at in the Snakefile's `onstart`.
 
 
 rule check:

@@ -1,5 +1,6 @@
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -87,6 +88,20 @@ def test_a_changed_key_reruns_the_rules_that_read_it_and_spares_the_others(smoke
     rules = set(re.findall(r"^(\w+) +\d+$", planned.stdout + planned.stderr, flags=re.MULTILINE))
     assert reruns <= rules
     assert not spares & rules
+
+
+def test_a_changed_study_that_cannot_run_is_told_before_its_first_job(smoke, tmp_path):
+    """A draft whose tokenizer has no chat template: nothing runs, and nothing that is finished is touched."""
+    bare = tmp_path / "bare"
+    shutil.copytree(ROOT / "src/arbitrage/lab/zoo/draft", bare, ignore=shutil.ignore_patterns("chat_template.jinja"))
+    before = (smoke.folder / "check.json").read_bytes()
+    refused = smoke.run(config=(f"models={{draft: {{path: {bare}}}}}",))
+    assert refused.returncode != 0
+    told = " ".join((refused.stdout + refused.stderr).split())
+    assert "models.draft │ fault" in told and "template" in told and "is not ready to run as it is" in told
+    assert "localrule" not in told and "rule steps:" not in told
+    assert (smoke.folder / "check.json").read_bytes() == before
+    assert "Nothing to be done" in smoke.run().stderr
 
 
 @pytest.mark.fault("whole smoke study killed twice")

@@ -12,6 +12,8 @@ from arbitrage.cli.common import StudyPath, load, stage
 
 app = typer.Typer()
 
+LOG_WIDTH = 160  # characters
+
 
 @app.command()
 def check(
@@ -38,6 +40,8 @@ def check(
     loaded = load(study)
     register_lab()
     console = Console()
+    if not console.is_terminal:  # a log: whole findings on a line each
+        console.width = LOG_WIDTH
     with console.status("reading questions, configurations and tokenizers"):
         findings, problems = data_findings(loaded)
         findings += [*revision_findings(loaded), *model_findings(loaded, problems), *engine_findings(loaded)]

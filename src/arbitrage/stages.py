@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +50,11 @@ class StoredCast:
     def work(self) -> Work:
         """What each model did so far, for the provenance record."""
         wrote = {
-            name: {"seconds": round(model.seconds, 2), "calls": model.calls, "tokens": model.tokens}
+            name: {"seconds": round(model.seconds, 4), "calls": model.calls, "tokens": model.tokens}
             for name, model in self.generators.items()
         }
         scored = {
-            name: {"seconds": round(model.seconds, 2), "calls": model.calls, "scored": model.scored}
+            name: {"seconds": round(model.seconds, 4), "calls": model.calls, "scored": model.scored}
             for name, model in self.scorers.items()
         }
         return wrote | scored
@@ -102,7 +103,8 @@ def label_steps(study: Study, pair: str, shard: int, questions: Path, out: Path)
                 stored.cast, chunk, study.steps.target_samples, study.steps.temperature, study.seed, on_round
             )
 
-        labelled = list(_in_chunks(stored, rows, study.steps.chunk, f"steps {pair} shard {shard}", work))
+        title = f"steps {pair} shard {shard}"
+        labelled = list(_in_chunks(stored, rows, study.steps.chunk, title, "solutions", work))
     write_table(out, "steps", [{"study": study.study, "pair": pair, **row} for row in labelled])
     return stored.identities, stored.work
 
@@ -127,7 +129,7 @@ def sweep_benchmark(
             return trajectory_rows(stored.cast, found, grade_solution)
 
         title = f"trajectories {pair} {benchmark} shard {shard}"
-        swept = list(_in_chunks(stored, rows, study.sweep.chunk, title, work))
+        swept = list(_in_chunks(stored, rows, study.sweep.chunk, title, "trajectories", work))
     keys = {"study": study.study, "pair": pair, "benchmark": benchmark}
     write_table(out, "trajectories", [{**keys, **row} for row in swept])
     return stored.identities, stored.work
@@ -143,13 +145,17 @@ def _in_chunks(
     rows: Sequence[dict[str, Any]],
     size: int,
     title: str,
+    unit: str,
     work: Callable[[list[Question], Callable[[int, int], None]], list[dict[str, Any]]],
 ) -> Iterator[dict[str, Any]]:
+    """The rows that `work` makes of the questions in `rows`, `size` at a time; unit: what it says are done and open."""
     progress = Progress(len(rows), "questions", title)
-    for start in range(0, len(rows), size):
+    chunks = range(0, len(rows), size)
+    for number, start in enumerate(chunks, start=1):
+        which = f"chunk {number} of {len(chunks)}"
         chunk = [Question(row["question_id"], row["problem"]) for row in rows[start : start + size]]
         name = hashlib.sha256("\n".join(question.question_id for question in chunk).encode()).hexdigest()[:12]
-        yield from work(chunk, lambda finished, open_: progress.note(f"{finished} done and {open_} open in this chunk"))
+        yield from work(chunk, partial(_tell_round, progress, which, unit))
         stored.store.commit(name)
         stored.cast.forget()
         progress.advance(len(chunk))
@@ -158,3 +164,7 @@ def _in_chunks(
         f"generated {counts.generated_tokens:,} tokens in {counts.generated_steps:,} steps, scored {counts.scored:,}, "
         f"remembered {counts.hits:,}"
     )
+
+
+def _tell_round(progress: Progress, chunk: str, unit: str, finished: int, open_: int) -> None:
+    progress.note(f"{chunk}: {finished:,} {unit} finished, {open_:,} open")

@@ -124,7 +124,7 @@ def _work(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Seconds of each model over all timed solutions, the tokens it generated or the steps it scored."""
 
     def total(column: str, policy: str | None = None) -> float:
-        return round(float(sum(row[column] for row in rows if policy in (None, row["policy"]))), 2)
+        return round(float(sum(row[column] for row in rows if policy in (None, row["policy"]))), 4)
 
     scorers = {"prm": "rsd", "router": "router"}
     return {

@@ -1,6 +1,7 @@
 """`arbitrage verify` on the smoke study, as it is and with one thing wrong at a time."""
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -107,6 +108,14 @@ def flip(path: Path) -> None:
 def test_one_thing_wrong_is_one_finding(folder, spoil, expected):
     spoil(folder)
     assert found(folder) == expected
+
+
+def test_what_a_stopped_run_has_not_made_yet_is_one_finding(folder):
+    for made in [*folder.glob("figures/*"), *folder.glob("tables/*"), folder / "summary.md"]:
+        made.unlink(missing_ok=True)
+        record_of(made).unlink(missing_ok=True)
+    ((kind, subject),) = found(folder)
+    assert kind == "missing" and re.fullmatch(r"(\d+) of (\d+) results", subject)
 
 
 def test_what_was_made_from_something_changed_is_stale_and_the_rest_is_not(folder):

@@ -23,6 +23,8 @@ from arbitrage.publishing.manifest import manifest_findings
 from arbitrage.publishing.records import Records, is_bundle, named_code, read_records, result_files, study_of
 from arbitrage.study import Study
 
+NAMED = 5  # results that were never made: so many are named one by one
+
 
 def verify(folder: Path, study: Study | None = None) -> list[Finding]:
     """All findings on the results in `folder`, or on an unpacked bundle; none where everything is as it should be.
@@ -36,12 +38,15 @@ def verify(folder: Path, study: Study | None = None) -> list[Finding]:
     study = study or study_of(folder, records)
     due = [result for result in results(study) if result.published or not bundle]
     settled = {name for finding in findings for name in _with_parents(finding.subject)}
+    unmade = [result for result in due if not (folder / result.path).exists() and result.path not in records.by_result]
     for result in due:
-        if result.path not in settled:
+        if result.path not in settled and result not in unmade:
             findings += _of_result(folder, result, records, study, bundle)
+    findings += _of_unmade([result.path for result in unmade if result.path not in settled], len(due))
     if not bundle:  # there the manifest tells what is not part of it
         findings += _left_over(folder, {result.path for result in due}, records)
     faulty = {finding.subject for finding in findings}
+    faulty |= {result.path for result in unmade}
     findings += key_findings(folder, study, [result for result in due if result.path not in faulty])
     return [*findings, *_of_code(records)]
 
@@ -49,8 +54,7 @@ def verify(folder: Path, study: Study | None = None) -> list[Finding]:
 def _of_result(folder: Path, result: Result, records: Records, study: Study, bundle: bool) -> Iterator[Finding]:
     path, record = folder / result.path, records.by_result.get(result.path)
     if not path.exists():
-        why = "the study makes it, but it is not here" if record is None else "has a provenance record, but is gone"
-        yield Finding("missing", result.path, f"{why}; run the study again")
+        yield Finding("missing", result.path, "has a provenance record, but is gone; run the study again")
     elif record is None:
         yield Finding("foreign", result.path, "no provenance record beside it, so nothing says what made it")
     elif record["output"] != result.path:
@@ -67,6 +71,16 @@ def _of_result(folder: Path, result: Result, records: Records, study: Study, bun
         for key, was in record["settings"].items():
             if difference := _difference(key, was, _setting(study, key)):
                 yield Finding("stale", result.path, difference)
+
+
+def _of_unmade(paths: list[str], due: int) -> Iterator[Finding]:
+    """Results that nothing says were ever made: all of them in one line where a run is on its way, or has stopped."""
+    if len(paths) <= NAMED:
+        for path in paths:
+            yield Finding("missing", path, "the study makes it, but it is not here; run the study again")
+    else:
+        detail = f"not made yet, {paths[0]} among them; wait for the run, or run the study again"
+        yield Finding("missing", f"{len(paths)} of {due} results", detail)
 
 
 def _current(folder: Path, name: str, records: Records, bundle: bool) -> str | None:

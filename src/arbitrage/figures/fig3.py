@@ -41,7 +41,7 @@ def draw(points: pd.DataFrame, confidence: float) -> Figure:
     caption = (
         "A deferral is wasted where the target's step scores no better than the draft step it replaces (st <= sd). "
         "Both rates are shares of all steps, averaged over questions. Lower is better; at a deferral rate of 100 % "
-        f"all policies meet. Bands: {style.percent(confidence)} intervals by bootstrap over questions."
+        f"all policies meet. {style.bands(confidence)}"
     )
     everything = Line2D([], [], label="every deferral wasted", **EVERY_STEP)
     style.legend_and_caption(figure, [*style.policy_handles(shown), everything], caption)

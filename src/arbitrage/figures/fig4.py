@@ -31,11 +31,10 @@ def draw(points: pd.DataFrame, confidence: float) -> Figure:
     for ax in axes.flat[len(panels) :]:
         ax.set_visible(False)
     caption = (
-        f"Each curve runs over all thresholds of one policy. Bands: {style.percent(confidence)} intervals of accuracy "
-        "by bootstrap over questions. Acceptance is the share of a question's steps that the draft wrote, averaged "
-        "over questions. The diamond marks the oracle at threshold 0, where it escalates exactly the steps that the "
-        "target writes better; left of it, it escalates steps that gain nothing, and where steps tie exactly no "
-        "threshold gives the rates in between (a straight stretch)."
+        f"Each curve runs over all thresholds of one policy. {style.bands(confidence)} Acceptance is the share of a "
+        "question's steps that the draft wrote, averaged over questions. The diamond marks the oracle at threshold 0, "
+        "where it escalates exactly the steps that the target writes better; left of it, it escalates steps that gain "
+        "nothing, and where steps tie exactly no threshold gives the rates in between (a straight stretch)."
     )
     style.legend_and_caption(figure, handles(points, POLICIES), caption)
     return figure

@@ -34,9 +34,8 @@ def draw(points: pd.DataFrame, confidence: float) -> Figure:
             style.title(ax, *place)
     caption = (
         "Left: acceptance as the paper counts it, the share of a question's steps that the draft wrote, averaged over "
-        "questions. Right: as its released script does, the share of all tokens of all questions. Bands: "
-        f"{style.percent(confidence)} intervals of accuracy by bootstrap over questions. The diamond marks the oracle "
-        "at threshold 0."
+        "questions. Right: as its released script does, the share of all tokens of all questions. "
+        f"{style.bands(confidence)} The diamond marks the oracle at threshold 0."
     )
     style.legend_and_caption(figure, handles(points, POLICIES), caption, columns=4)
     return figure

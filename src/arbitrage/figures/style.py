@@ -53,6 +53,7 @@ LABELS = {
 PANEL = (3.5, 2.7)  # inches
 CAPTION_WIDTH = 18  # characters an inch, at the caption's size
 BAND = 0.15  # opacity of interval bands
+BANDED = ("oracle", "router", "rsd")  # more bands than these could not be told apart
 
 _RC: Any = {
     "font.family": "DejaVu Sans",
@@ -128,18 +129,17 @@ def title(axes: Axes, pair: str, benchmark: str, pad: float = 6) -> None:
 
 
 def curve(axes: Axes, policy: str, x: pd.Series, y: pd.Series, low: pd.Series, high: pd.Series, **line: Any) -> None:
-    """One policy's curve in per cent with its interval band; nothing is drawn where there is no point."""
+    """One policy's curve in per cent, with its interval where it is one of BANDED; nothing where there is no point."""
     if len(x):
-        faint = 1.0 if policy in ("router", "rsd") else 0.6  # the two that are compared stand out
-        axes.fill_between(100 * x, 100 * low, 100 * high, color=COLOURS[policy], alpha=BAND * faint, linewidth=0)
+        if policy in BANDED:
+            axes.fill_between(100 * x, 100 * low, 100 * high, color=COLOURS[policy], alpha=BAND, linewidth=0)
         axes.plot(100 * x, 100 * y, color=COLOURS[policy], linestyle=LINES[policy], **line)
 
 
 def level(axes: Axes, policy: str, rows: pd.DataFrame) -> None:
-    """The accuracy of a policy without threshold, as a horizontal line with its band."""
+    """The accuracy of a policy without threshold, as a horizontal line."""
     for row in rows[rows["policy"] == policy].itertuples():
         axes.axhline(100 * row.accuracy, color=COLOURS[policy], linestyle=LINES[policy], linewidth=1.1)
-        axes.axhspan(100 * row.accuracy_low, 100 * row.accuracy_high, color=COLOURS[policy], alpha=0.06, linewidth=0)
 
 
 def policy_handles(policies: Sequence[str], **line: Any) -> list[Line2D]:
@@ -160,6 +160,11 @@ def write_caption(figure: Figure, caption: str) -> None:
     """A caption below the panels, wrapped to the figure's width."""
     width = int(figure.get_figwidth() * CAPTION_WIDTH)
     figure.supxlabel(textwrap.fill(caption, width), fontsize=7.5, color="#444444", x=0.01, ha="left")
+
+
+def bands(confidence: float) -> str:
+    """What a caption says of the bands of `curve`."""
+    return f"Bands: {percent(confidence)} intervals by bootstrap over questions, of oracle, router and RSD."
 
 
 def percent(confidence: float) -> str:

@@ -19,6 +19,7 @@ def test_the_table_tells_stages_totals_and_what_they_rest_on(monkeypatch: pytest
     costs = [
         Cost("steps small", 4, {"draft": Amount(12_300, 2_460), "prm": Amount(900, 90)}, hour.times(8), 2, 1),
         Cost("router data small", 1, {}, hour.times(0.5), 0, 3, disk=Amount(5e6)),
+        Cost("router training small", 1, {}, hour.times(0.5), 0, 1, disk=Amount(2e6), scratch=12e6),
     ]
 
     def planned(study: Study, questions: int, say: object, importing_s: float) -> list[Cost]:
@@ -36,6 +37,7 @@ def test_the_table_tells_stages_totals_and_what_they_rest_on(monkeypatch: pytest
     # jobs, draft tokens, PRM calls, hours a job, GPU hours (8 h on 2), the largest doubt: the draft's tokens
     assert lines["steps small"][2:] == ["4", "12.3k", "900", "2", "16", "20%"]
     assert lines["router data small"][3:] == ["1", "0.5", "1.5", "5", "10%"]  # core hours: 0.5 h on 3 threads; 5 MB
-    assert lines["all"][1:] == ["5", "12.3k", "900", "1.7", "1.5", "16", "5", "20%"]
+    assert lines["all"][1:] == ["6", "12.3k", "900", "1.5", "2", "16", "7", "20%"]
     told = " ".join(done.output.split())
     assert "From 12 questions" in told and "no trained router yet" in told and "Not counted" in told
+    assert "its checkpoints take 12 MB besides" in told

@@ -41,6 +41,7 @@ def plan(
     """
     from arbitrage import demand, devices
     from arbitrage.cli.models import register_lab
+    from arbitrage.planning.costs import sum_of
     from arbitrage.planning.plan import plan as planned
 
     importing_s = time.time() - psutil.Process().create_time()
@@ -57,6 +58,7 @@ def plan(
         f"From {questions} questions of each set; ± is half of the 95 % interval that the choice of questions leaves. "
         + ("Swept with the study's routers. " if trained else UNTRAINED)
         + NOT_COUNTED
+        + f" While a router trains, its checkpoints take {shown(sum_of(costs).scratch / 1e6)} MB besides."
     )
 
 

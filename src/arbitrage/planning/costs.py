@@ -18,7 +18,7 @@ CHECKPOINTS = 2 * 3  # two checkpoints of a training are kept, each with the opt
 class Cost:
     """What a stage takes. units: tokens by draft and target, inputs scored by PRM and router; seconds: of all jobs.
 
-    gpus, cores: of one job; disk: bytes.
+    gpus, cores: of one job; disk: bytes that stay; scratch: bytes besides, while a job runs.
     """
 
     stage: str
@@ -28,6 +28,7 @@ class Cost:
     gpus: int
     cores: int
     disk: Amount = field(default_factory=Amount)
+    scratch: float = 0.0
 
     @property
     def core_seconds(self) -> Amount:
@@ -153,7 +154,8 @@ def _routers(study: Study, pair: str, calibration: Calibration, speed: Speed, im
             seconds=Amount(train_s + heldout_s + 2 * start_s, (train_s + heldout_s) * doubt),
             gpus=demand.gpus(study, "router", None),
             cores=study.threads,
-            disk=Amount((len(variants) + CHECKPOINTS) * training.model_bytes),
+            disk=Amount(len(variants) * training.model_bytes),
+            scratch=CHECKPOINTS * training.model_bytes,
         ),
     ]
 
@@ -194,7 +196,7 @@ def _calls(live: Rows, solutions: int, policy: str) -> Amount:
 
 
 def sum_of(costs: Sequence[Cost]) -> Cost:
-    """All stages together; gpus and cores are those of the largest job."""
+    """All stages together; gpus, cores and scratch are those of the largest job."""
     zero = Amount()
     return Cost(
         stage="all",
@@ -204,4 +206,5 @@ def sum_of(costs: Sequence[Cost]) -> Cost:
         gpus=max(cost.gpus for cost in costs),
         cores=max(cost.cores for cost in costs),
         disk=sum((cost.disk for cost in costs), zero),
+        scratch=max(cost.scratch for cost in costs),
     )

@@ -147,6 +147,17 @@ def test_later_files_and_overrides_win_key_by_key(tmp_path: Path) -> None:
     assert list(study.benchmarks) == ["b"]
 
 
+def test_an_overlay_alone_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text("study: small\n")
+    with pytest.raises(ConfigError) as refused:
+        load_study([overlay])
+    assert refused.value.faults[0].startswith("models: missing")
+    assert refused.value.faults[-1] == (
+        f"{overlay}: no models; where this overlays another study, name that first (config.yaml)"
+    )
+
+
 def test_null_removes_an_entry_but_what_still_names_it_is_a_fault() -> None:
     config = lab()
     config["models"]["lowbit"] = None

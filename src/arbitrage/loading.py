@@ -42,7 +42,15 @@ def load_study(paths: Sequence[Path], overrides: Mapping[str, Any] | None = None
             merged = _merge(merged, _read_yaml(Path(path)))
         except RecursionError as fault:
             raise ConfigError([f"{path}: cannot be read: an alias (`*name`) stands inside what it names"]) from fault
-    return validate_config(_merge(merged, overrides or {}))
+    merged = _merge(merged, overrides or {})
+    try:
+        return validate_config(merged)
+    except ConfigError as fault:
+        if "models" in merged:
+            raise
+        files = ", ".join(map(str, paths))
+        hint = f"{files}: no models; where this overlays another study, name that first (config.yaml)"
+        raise ConfigError([*fault.faults, hint]) from fault
 
 
 def validate_config(

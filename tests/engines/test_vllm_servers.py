@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,25 @@ with open_pair(read_resolved(Path(sys.argv[1])), "small") as (draft, target):
 """
 
 
+Leftover = Callable[[], list[psutil.Process]]
+
+
 @pytest.fixture(autouse=True)
 def _needs_vllm() -> None:
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("needs vLLM (docs/engines.md)")
+
+
+@pytest.fixture
+def leftover() -> Leftover:
+    """Server processes of this user that have come up since the test began, their supervisors first."""
+    before = _servers()
+    return lambda: [process for process in _servers() if process not in before]
+
+
+def _servers() -> list[psutil.Process]:
+    mine = (each for each in psutil.process_iter(["cmdline", "uids"]) if each.info["uids"].real == os.getuid())
+    return [process for process in mine if servers.MODULE in (process.info["cmdline"] or ())]
 
 
 def study(results: Path, engine: str) -> Study:
@@ -70,7 +86,7 @@ def study(results: Path, engine: str) -> Study:
     )
 
 
-def test_a_stage_through_servers_writes_the_table_that_it_writes_in_process(tmp_path: Path) -> None:
+def test_a_stage_through_servers_writes_the_table_that_it_writes_in_process(tmp_path: Path, leftover: Leftover) -> None:
     register_sources()
     tables, solutions = {}, {}
     for engine in ("transformers", "openai"):
@@ -93,7 +109,7 @@ def test_a_stage_through_servers_writes_the_table_that_it_writes_in_process(tmp_
     assert not leftover()
 
 
-def test_a_killed_job_leaves_no_server(tmp_path: Path) -> None:
+def test_a_killed_job_leaves_no_server(tmp_path: Path, leftover: Leftover) -> None:
     resolved = write_resolved(study(tmp_path, "openai"), tmp_path)
     job = subprocess.Popen([sys.executable, "-c", JOB, str(resolved)], stdout=subprocess.PIPE, text=True)
     assert job.stdout is not None and job.stdout.readline() == "open\n"
@@ -106,7 +122,7 @@ def test_a_killed_job_leaves_no_server(tmp_path: Path) -> None:
     job.stdout.close()
 
 
-def test_a_server_killed_in_mid_run_is_an_error_that_shows_its_log(tmp_path: Path) -> None:
+def test_a_server_killed_in_mid_run_is_an_error_that_shows_its_log(tmp_path: Path, leftover: Leftover) -> None:
     with open_pair(study(tmp_path, "openai"), "small") as (draft, _):
         victims = [process for process in leftover() if str(tmp_path / "rounded") in process.cmdline()]
         death = threading.Timer(1.0, victims[-1].kill)
@@ -115,9 +131,3 @@ def test_a_server_killed_in_mid_run_is_an_error_that_shows_its_log(tmp_path: Pat
             for length in range(1, 10_000):
                 draft.generate([draft.prompt_ids("What is 3 + 4?" + " " * (length % 200))] * 64, [900] * 64)
     assert not leftover()
-
-
-def leftover() -> list[psutil.Process]:
-    """Server processes of this machine's user, their supervisors first."""
-    mine = (each for each in psutil.process_iter(["cmdline", "uids"]) if each.info["uids"].real == os.getuid())
-    return [process for process in mine if servers.MODULE in (process.info["cmdline"] or ())]

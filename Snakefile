@@ -7,7 +7,7 @@ from snakemake.exceptions import WorkflowError
 
 from arbitrage import demand, loading, pins, running
 from arbitrage.preflight import again
-from arbitrage.reads import settings_read
+from arbitrage.reads import settings_read, source_files
 
 
 configfile: "config.yaml"
@@ -74,7 +74,8 @@ onstart:
         logger.warning(f"A branch that cannot be pinned to a commit: {line}")
     try:
         running.guard_study(Path(OUT))
-        again.recheck(STUDY)
+        if not workflow.deployment_settings.deployment_method:  # in jobs' own environments only a job can look
+            again.recheck(STUDY)
     except (running.StudyBusy, again.NotReady) as fault:
         raise WorkflowError(str(fault)) from None
 

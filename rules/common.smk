@@ -15,6 +15,11 @@ def reads_of(stage):
     return lambda wildcards: settings_read(STUDY, stage, **dict(wildcards.items()))
 
 
+def sources_of(stage):
+    """The local files of checkpoints and data that a job of `stage` reads, as a function of its wildcards."""
+    return lambda wildcards: source_files(STUDY, stage, **dict(wildcards.items()))
+
+
 def quantised(*pairs):
     """The directories of models of `pairs`, and of the PRM, that a rule has to make first."""
     names = {name for pair in pairs for name in (STUDY.pairs[pair].draft, STUDY.pairs[pair].target)}
@@ -26,6 +31,11 @@ def made_by(*methods):
     """A pattern for the names of models that one of `methods` makes; one that fits nothing where there are none."""
     names = [name for name, model in STUDY.models.items() if model.quantise and model.quantise.method in methods]
     return "|".join(names) or "(?!)"
+
+
+def evaluation(*names):
+    """The modules that compute a table: these, and what all of them count and resample with."""
+    return [f"{SOURCE}/evaluation/{name}.py" for name in (*names, "counts", "curves", "bootstrap", "matched")]
 
 
 def curve_file(kind):

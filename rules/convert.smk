@@ -2,6 +2,7 @@
 rule convert_prm:
     input:
         checked=ancient(rules.check.output),
+        sources=sources_of("convert_prm"),
     output:
         directory(f"{OUT}/models/_prm"),
     log:

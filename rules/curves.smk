@@ -4,7 +4,7 @@
 rule curves:
     input:
         trajectories=ALL_TRAJECTORIES,
-        module=lambda w: f"{SOURCE}/evaluation/{CURVES[w.kind]}.py",
+        modules=lambda w: evaluation(CURVES[w.kind]),
     output:
         f"{OUT}/curves/{{kind}}.csv",
     log:
@@ -30,7 +30,7 @@ rule accuracy_latency:
         trajectories=expand(rules.trajectories.output, pair=TIMED_PAIRS, benchmark=BENCHMARKS),
         latency=expand(rules.latency.output, pair=TIMED_PAIRS),
         cost=expand(rules.cost_model.output, pair=TIMED_PAIRS),
-        modules=[f"{SOURCE}/evaluation/{name}.py" for name in ("latency_curves", "speedup", "cost")],
+        modules=evaluation("latency_curves", "speedup", "cost", "comparison"),
     output:
         curves=f"{OUT}/curves/accuracy_latency.csv",
         speedup=f"{OUT}/curves/speedup.csv",

@@ -7,6 +7,7 @@ rule latency:
         trajectories=lambda w: expand(rules.trajectories.output, pair=w.pair, benchmark=BENCHMARKS),
         router=f"{OUT}/router/{{pair}}/default/model",
         models=lambda w: quantised(w.pair),
+        sources=sources_of("latency"),
     output:
         f"{OUT}/latency/{{pair}}.parquet",
     log:
@@ -31,7 +32,7 @@ rule cost_model:
     input:
         latency=rules.latency.output,
         trajectories=lambda w: expand(rules.trajectories.output, pair=w.pair, benchmark=BENCHMARKS),
-        module=f"{SOURCE}/evaluation/cost.py",
+        modules=evaluation("cost"),
     output:
         f"{OUT}/latency/{{pair}}.cost.json",
     log:

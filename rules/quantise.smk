@@ -4,6 +4,7 @@
 rule quantise:
     input:
         checked=ancient(rules.check.output),
+        sources=sources_of("quantise"),
     output:
         directory(f"{OUT}/models/{{model}}"),
     log:
@@ -28,6 +29,7 @@ rule quantise_gptq:
     input:
         checked=ancient(rules.check.output),
         questions=rules.questions.output.table,
+        sources=sources_of("quantise"),
     output:
         directory(f"{OUT}/models/{{model}}"),
     log:

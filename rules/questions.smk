@@ -2,6 +2,8 @@
 
 
 rule benchmark:
+    input:
+        sources=sources_of("benchmark"),
     output:
         f"{OUT}/questions/{{benchmark}}.parquet",
     log:
@@ -20,7 +22,8 @@ rule benchmark:
 
 rule questions:
     input:
-        expand(f"{OUT}/questions/{{benchmark}}.parquet", benchmark=BENCHMARKS),
+        benchmarks=expand(f"{OUT}/questions/{{benchmark}}.parquet", benchmark=BENCHMARKS),
+        sources=sources_of("questions"),
     output:
         table=f"{OUT}/questions/labelling.parquet",
         report=f"{OUT}/questions/labelling.json",
@@ -35,4 +38,4 @@ rule questions:
     message:
         "Sample the labelling questions, none of them in a benchmark"
     shell:
-        "arbitrage questions --out {output.table} --report {output.report} {input}" " 2>&1 | tee {log}"
+        "arbitrage questions --out {output.table} --report {output.report} {input.benchmarks}" " 2>&1 | tee {log}"

@@ -4,7 +4,8 @@ ROUTER = f"{OUT}/router/{{pair}}/{{variant}}"
 
 rule dataset:
     input:
-        rules.steps.output,
+        steps=rules.steps.output,
+        sources=sources_of("dataset"),
     output:
         directory(f"{ROUTER}/dataset"),
     log:
@@ -20,12 +21,13 @@ rule dataset:
     message:
         "Balanced data set for the router {wildcards.variant} of {wildcards.pair}"
     shell:
-        "arbitrage dataset --variant {wildcards.variant} --steps {input} --out {output} 2>&1 | tee {log}"
+        "arbitrage dataset --variant {wildcards.variant} --steps {input.steps} --out {output} 2>&1 | tee {log}"
 
 
 rule router:
     input:
-        rules.dataset.output,
+        dataset=rules.dataset.output,
+        sources=sources_of("router"),
     output:
         directory(f"{ROUTER}/model"),
     log:
@@ -41,7 +43,7 @@ rule router:
     message:
         "Train the router {wildcards.variant} of {wildcards.pair}"
     shell:
-        "arbitrage train-router --variant {wildcards.variant} --dataset {input} --out {output} 2>&1 | tee {log}"
+        "arbitrage train-router --variant {wildcards.variant} --dataset {input.dataset} --out {output} 2>&1 | tee {log}"
 
 
 rule heldout:
@@ -70,7 +72,7 @@ rule heldout:
 rule router_quality:
     input:
         heldout=[f"{OUT}/router/{p}/{v}/heldout.parquet" for p in PAIRS for v in STUDY.variants_of(p)],
-        module=f"{SOURCE}/routing/quality.py",
+        modules=evaluation("router_quality"),
     output:
         f"{OUT}/router/quality.csv",
     log:

@@ -4,6 +4,7 @@ rule steps_shard:
         checked=ancient(rules.check.output),
         questions=rules.questions.output.table,
         models=lambda w: quantised(w.pair),
+        sources=sources_of("steps"),
     output:
         f"{OUT}/steps/{{pair}}/shard-{{shard}}.parquet",
     log:

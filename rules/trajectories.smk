@@ -7,6 +7,7 @@ rule trajectories_shard:
         questions=rules.benchmark.output,
         router=f"{OUT}/router/{{pair}}/default/model" if NEEDS_ROUTER else [],
         models=lambda w: quantised(w.pair),
+        sources=sources_of("trajectories"),
     output:
         f"{OUT}/trajectories/{{pair}}/{{benchmark}}/shard-{{shard}}.parquet",
     log:

@@ -12,8 +12,8 @@ from arbitrage.evaluation.cost import write_cost_model
 from arbitrage.evaluation.curves import write_accuracy_acceptance
 from arbitrage.evaluation.latency_curves import write_accuracy_latency
 from arbitrage.evaluation.outcomes import write_outcomes
+from arbitrage.evaluation.router_quality import write_quality
 from arbitrage.evaluation.speedup import write_speedup
-from arbitrage.routing.quality import write_quality
 from arbitrage.study import Study
 from tests import synthetic
 

@@ -3,7 +3,9 @@
 import re
 from pathlib import Path
 
-from arbitrage.reads import READS, keys_read, sources_read
+import pytest
+
+from arbitrage.reads import READS, keys_read, source_files, sources_read
 from arbitrage.study import Study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,3 +61,20 @@ def test_a_stage_that_runs_a_pair_reads_its_models_and_their_settings() -> None:
     assert sources_read(study(), "steps", pair="p") == ["a/d", "t", "prm"]
     assert sources_read(study(), "quantise", model="q") == ["t"]
     assert sources_read(study(), "benchmark", benchmark="b") == ["b.jsonl"]
+
+
+def test_the_files_of_a_stage_are_those_of_its_local_sources_and_none_that_the_study_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a/d/model.safetensors", "a/d/README.md", "a/d/.cache/x", "t/sub/config.json", "b.jsonl"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text("")
+    assert source_files(study(), "steps", pair="p") == ["a/d/model.safetensors", "t/sub/config.json"]  # prm: a hub id
+    assert source_files(study(), "benchmark", benchmark="b") == ["b.jsonl"]
+    made = study().model_dump(exclude_none=True)
+    made["pairs"]["p"]["draft"] = "q"
+    low_bit = Study.model_validate(made)
+    (Path(low_bit.model_path("q"))).mkdir(parents=True)
+    (Path(low_bit.model_path("q")) / "model.safetensors").write_text("")
+    assert source_files(low_bit, "steps", pair="p") == ["t/sub/config.json"]

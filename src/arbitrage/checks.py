@@ -22,7 +22,7 @@ from arbitrage.sections.routing import RouterTraining
 from arbitrage.sections.stages import Latency, Sweep
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-DEVICE = re.compile(r"(cpu|cuda|mps|xpu)(:\d{1,3})?")
+DEVICE = re.compile(r"cpu|cuda(:\d{1,3})?")
 UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 MOST_JOBS = 10_000  # of a stage: Snakemake plans them all before the first starts
 URL = re.compile(r"https?://\S+")
@@ -195,7 +195,7 @@ def _devices(config: Mapping[str, Any]) -> Iterator[KeyFault]:
     for owner in owners:
         device = _get(config, *owner, "device")
         if isinstance(device, str) and not DEVICE.fullmatch(device):
-            yield (*owner, "device"), f"expected a torch device (cpu, cuda, cuda:1, mps), got {shown(device)}"
+            yield (*owner, "device"), f"expected a torch device (cpu, cuda, cuda:1), got {shown(device)}"
         url = _get(config, *owner, "server", "url")
         if isinstance(url, str) and not URL.fullmatch(url):
             yield (*owner, "server", "url"), f"expected a base URL (http://host:port/v1), got {shown(url)}"

@@ -1,13 +1,15 @@
 """What each stage reads of a study: the keys whose change makes its result stale, the checkpoints and data it loads.
 
-Rules turn the keys into `params` (rules/common.smk), so that a changed key reruns the stages that read it; commands
-note keys and sources in the provenance record, so that `arbitrage verify` can tell what is out of date.
+Rules turn the keys into `params` and local sources into inputs (rules/common.smk), so that a change reruns the stages
+that read it; commands note both in the provenance record, so that `arbitrage verify` can tell what is out of date.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from arbitrage.provenance import files_of
 from arbitrage.study import Study
 
 PAIR = ("study", "seed", "threads", "generation", "prm", "models.{draft}", "models.{target}")
@@ -21,7 +23,10 @@ READS: dict[str, tuple[str, ...]] = {
     "quantise_gptq": (*QUANTISE, "seed"),
     "convert_prm": ("prm.path", "prm.revision", "prm.kind"),
     "steps": (*PAIR, "steps"),
-    "dataset": ("seed", "dataset", "router.variants.{variant}", "router.init", "prm", "generation.separator"),
+    "dataset": (
+        *("seed", "dataset", "router.variants.{variant}", "router.init", "router.revision", "prm"),
+        *("generation.separator",),
+    ),
     "router": (
         *("seed", "threads", "router.variants.{variant}", "router.training", "router.init", "router.revision"),
         *("router.device", "prm", "generation.separator"),
@@ -77,6 +82,17 @@ def sources_read(study: Study, stage: str, **names: str) -> list[str]:
         pair = study.pairs[names["pair"]]
         return [study.model_path(pair.draft), study.model_path(pair.target), study.prm_path]
     return []
+
+
+def source_files(study: Study, stage: str, **names: str) -> list[str]:
+    """The local files of `sources_read`, but not those that the study itself makes; a hub id has none.
+
+    Of a checkpoint's directory they are the files that count (`provenance.files_of`).
+    """
+    made = Path(study.folder)
+    here = [Path(source) for source in sources_read(study, stage, **names) if Path(source).exists()]
+    given = [path for path in here if not path.is_relative_to(made)]
+    return [str(file) for path in given for file in (files_of(path) if path.is_dir() else [path])]
 
 
 def _given(path: str | None) -> list[str]:

@@ -7,7 +7,6 @@ stamp: where a table came from is told by the provenance record beside it (`arbi
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from arbitrage.files import whole_file
 from arbitrage.finite import not_finite
 
 BATCH = 20_000  # rows held at a time where a table is read or written piece by piece
@@ -162,14 +162,11 @@ def table_writer(path: str | Path, name: str) -> Iterator[Callable[[pa.Table], N
     It raises TableError where a number is not finite.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with pq.ParquetWriter(temporary, SCHEMAS[name], compression="zstd", write_page_checksum=True) as writer:
-            yield partial(_write, writer, path)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        whole_file(path) as temporary,
+        pq.ParquetWriter(temporary, SCHEMAS[name], compression="zstd", write_page_checksum=True) as writer,
+    ):
+        yield partial(_write, writer, path)
 
 
 def _write(writer: pq.ParquetWriter, path: Path, table: pa.Table) -> None:

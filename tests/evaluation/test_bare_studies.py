@@ -9,10 +9,10 @@ from arbitrage.evaluation.csvs import read_csv
 from arbitrage.evaluation.curves import write_accuracy_acceptance
 from arbitrage.evaluation.latency_curves import write_accuracy_latency
 from arbitrage.evaluation.outcomes import write_outcomes
+from arbitrage.evaluation.router_quality import write_quality
 from arbitrage.evaluation.speedup import write_speedup
 from arbitrage.figures import fig4, figE1
 from arbitrage.report.summary import write_summary
-from arbitrage.routing.quality import write_quality
 from arbitrage.study import Study
 from arbitrage.tables import write_table
 from tests import synthetic

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -76,11 +77,16 @@ def test_the_papers_studies_differ_only_where_the_paper_does() -> None:
 @pytest.mark.timeout(400)
 def test_a_toy_of_a_study_runs_to_its_figures(file: Path, quick: Path, tmp_path: Path) -> None:
     toy = tmp_path / "toy.yaml"
-    toy.write_text(yaml.safe_dump(toy_of(file, tmp_path) | {"results": str(tmp_path / "results")}))
+    changes = toy_of(file, tmp_path) | {"results": str(tmp_path / "results")}
+    toy.write_text(yaml.safe_dump(changes))
     done = snakemake("--configfile", str(file), str(toy), path=quick)
     assert done.returncode == 0, done.stderr[-6000:]
     (folder,) = (each for each in (tmp_path / "results").iterdir() if not each.name.startswith("."))
     assert (folder / "summary.md").is_file() and len(list((folder / "figures").glob("*.pdf"))) == 6
+    weights = Path(changes["prm"]["path"]) / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\0")
+    planned = snakemake("--dry-run", "--configfile", str(file), str(toy), path=quick)
+    assert re.search(r"^steps_shard +\d+$", planned.stdout + planned.stderr, flags=re.MULTILINE)  # another PRM now
 
 
 def test_what_is_wrong_stops_a_study_before_anything_is_generated_and_all_of_it_is_told(

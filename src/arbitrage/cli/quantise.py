@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from arbitrage.cli.common import Out, StudyPath, stage
+from arbitrage.files import whole_directory
 
 app = typer.Typer()
 
@@ -25,7 +26,8 @@ def quantise(
     from arbitrage.engines.checkpoints import resolve
 
     name = "quantise_gptq" if questions else "quantise"
-    with stage(name, study, [questions] if questions else [], [out], "quantise", model=model) as run:
+    inputs = [questions] if questions else []
+    with stage(name, study, inputs, [out], "quantise", model=model) as run, whole_directory(out) as made:
         recipe = run.study.models[model].quantise
         if recipe is None:
             raise typer.BadParameter(f"models.{model} has no `quantise`; nothing to make")
@@ -35,7 +37,7 @@ def quantise(
             from arbitrage.quantisation.gguf import quantise_gguf
 
             assert recipe.gguf_type is not None
-            quantise_gguf(source, out, recipe.gguf_type)
+            quantise_gguf(source, made, recipe.gguf_type)
             return
         assert recipe.bits is not None
         if recipe.method == "gptq":
@@ -46,11 +48,11 @@ def quantise(
                 raise typer.BadParameter("method gptq is calibrated on the labelling questions: give --questions")
             rows = read_table(questions, "questions")[: recipe.calibration]
             texts = [f"{row['problem']}\n{row['solution']}" for row in rows]
-            quantise_gptq(source, out, recipe.bits, recipe.group_size, texts, run.study.seed)
+            quantise_gptq(source, made, recipe.bits, recipe.group_size, texts, run.study.seed)
         else:
             from arbitrage.quantisation.rounding import quantise_directory
 
-            quantise_directory(source, out, recipe.bits, recipe.group_size)
+            quantise_directory(source, made, recipe.bits, recipe.group_size)
 
 
 @app.command("unpack-gguf")
@@ -62,4 +64,5 @@ def unpack_gguf(
     """Write the model in a GGUF file as an ordinary Hugging Face directory, which every engine reads."""
     from arbitrage.quantisation.gguf import unpack
 
-    unpack(gguf, out, dtype=dtype)
+    with whole_directory(out) as made:
+        unpack(gguf, made, dtype=dtype)

@@ -79,7 +79,7 @@ def router_quality(
     heldout: Annotated[list[Path], typer.Argument(help="`heldout` tables")], study: StudyPath, out: Out
 ) -> None:
     """Spearman's rho and accuracies of every router variant, beside the rankings that need no training."""
-    from arbitrage.routing.quality import write_quality
+    from arbitrage.evaluation.router_quality import write_quality
 
     with stage("router_quality", study, heldout, [out]) as run:
         write_quality(heldout, run.study.curves, run.study.seed, out)

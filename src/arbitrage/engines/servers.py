@@ -72,7 +72,7 @@ def serve(
     if importlib.util.find_spec("vllm") is None:
         raise EngineError(
             f"models.{name}: engine openai without server.url starts a vLLM server, and vLLM is not installed here; "
-            "pip install 'arbitrage[vllm]', or give the URL of a server that runs"
+            "pip install '.[vllm]' in the repository, or give the URL of a server that runs"
         )
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{name}-{os.getpid()}.log"

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from arbitrage.engines.checkpoints import TOKENIZER_FILES, resolve, weight_files
 from arbitrage.engines.protocols import EngineError
-from arbitrage.routing.output import whole_directory
+from arbitrage.files import whole_directory
 
 HEAD = "v_head.summary."
 WRAPPER = re.compile(r"^pretrained_model\.")  # as TRL's value-head wrapper may have saved it

@@ -203,7 +203,7 @@ def _import(name: str) -> Any:
     except ImportError as fault:
         raise EngineError(
             f"{name}: engine vllm needs the package vllm, which cannot be imported ({fault}); "
-            "pip install 'arbitrage[vllm]' on a machine with CUDA, or see docs/engines.md for its CPU build"
+            "pip install '.[vllm]' in the repository on a machine with CUDA, or see docs/engines.md for its CPU build"
         ) from fault
     return vllm
 

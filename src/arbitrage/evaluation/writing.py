@@ -26,7 +26,6 @@ _SPELLINGS = (
         lambda m: _matrix(m.group()),
     ),
 )
-_INSIDE = re.compile(r"(?<=\d) (?=\d)")
 _WHOLE = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+|\d{1,200})"
 _DECIMAL = re.compile(rf"([+-]?)({_WHOLE})?(?:\.(\d{{0,200}}))?")
 _TEX = r"\\frac ?(?:(\d)|\{([+-]?\d{1,200})\}) ?(?:(\d)|\{(\d{1,200})\})"

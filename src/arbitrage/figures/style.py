@@ -6,7 +6,6 @@ that a grey print can be read.
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -20,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from arbitrage.files import whole_file
 from arbitrage.study import Study
 
 COLOURS = {
@@ -176,11 +176,5 @@ def save(figure: Figure, pdf: str | Path, png: str | Path, dpi: int) -> None:
     """Write a figure as PDF and as PNG, each all or nothing, without dates: equal figures are equal bytes."""
     stripped = {"pdf": {"CreationDate": None, "Creator": None, "Producer": None}, "png": {"Software": None}}
     for path, kind in ((Path(pdf), "pdf"), (Path(png), "png")):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with mpl.rc_context(_RC):
-                figure.savefig(temporary, format=kind, dpi=dpi, metadata=stripped[kind])
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole_file(path) as temporary, mpl.rc_context(_RC):
+            figure.savefig(temporary, format=kind, dpi=dpi, metadata=stripped[kind])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shlex
 import shutil
@@ -20,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from arbitrage.files import whole_file
 from arbitrage.provenance import CARD, digest, files_of, record_of
 from arbitrage.publishing.cards import bundle_card, router_card
 from arbitrage.publishing.contents import results
@@ -47,15 +47,9 @@ def export(folder: Path, out: Path) -> list[str]:
         )
     entries = dict(sorted(_entries(folder).items()))
     entries[MANIFEST] = manifest_text({name: _sha256(entry) for name, entry in entries.items()})
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        with zipfile.ZipFile(temporary, "w") as archive:
-            for name, entry in entries.items():
-                _add(archive, name, entry)
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(out) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, entry in entries.items():
+            _add(archive, name, entry)
     return list(entries)
 
 

@@ -3,7 +3,6 @@
 The copy stands for a quantised checkpoint in its answers, not in its speed: it runs at full-precision speed.
 """
 
-import argparse
 from pathlib import Path
 
 import torch
@@ -37,18 +36,3 @@ def quantise_directory(src: Path, dst: Path, bits: int, group_size: int) -> None
                 module.weight.copy_(round_to_bits(module.weight, bits, group_size))
     model.save_pretrained(dst)
     AutoTokenizer.from_pretrained(src).save_pretrained(dst)
-
-
-def main() -> None:
-    """Write a low-bit copy of a model."""
-    parser = argparse.ArgumentParser(prog="python -m arbitrage.quantisation.rounding", description=main.__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="model directory to copy")
-    parser.add_argument("--out", type=Path, required=True, help="directory to write")
-    parser.add_argument("--bits", type=int, required=True, help="2..8")
-    parser.add_argument("--group-size", type=int, default=32, help="inputs that share a scale")
-    arguments = parser.parse_args()
-    quantise_directory(arguments.model, arguments.out, arguments.bits, arguments.group_size)
-
-
-if __name__ == "__main__":
-    main()

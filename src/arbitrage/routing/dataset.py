@@ -18,9 +18,9 @@ import pyarrow as pa
 
 from arbitrage.engines.formats import learn, step_input_ids
 from arbitrage.engines.protocols import AuthoredStep
+from arbitrage.files import whole_directory
 from arbitrage.questions.text import digest
 from arbitrage.routing.labels import Classes, RoutingError, fit_classes
-from arbitrage.routing.output import whole_directory
 from arbitrage.sections.routing import Dataset, Variant
 from arbitrage.tables import SCHEMAS, read_arrow, read_batches, table_writer
 

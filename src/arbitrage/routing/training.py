@@ -20,10 +20,10 @@ from transformers.utils import logging as transformers_logging
 
 from arbitrage.engines.checkpoints import fingerprint, load_tokenizer, resolve
 from arbitrage.engines.protocols import EngineError
+from arbitrage.files import whole_directory
 from arbitrage.provenance import digest
 from arbitrage.routing.dataset import REPORT, TRAIN
 from arbitrage.routing.labels import RoutingError
-from arbitrage.routing.output import whole_directory
 from arbitrage.routing.trainer import (
     Example,
     Progress,

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from arbitrage.evaluation.csvs import read_csv
-from arbitrage.routing.quality import quality
+from arbitrage.evaluation.router_quality import quality
 from tests import synthetic
 from tests.conftest import World
 

@@ -71,9 +71,8 @@ lint: $(READY) ## Check style, types and the rules
 	snakefmt --check Snakefile rules
 	snakemake --lint
 
-clean: ## Remove all results and caches; the environment stays
-	rm -rf .snakemake .pytest_cache .ruff_cache .mypy_cache .hypothesis
-	find results -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} + 2>/dev/null || true
+clean: ## Remove caches, and the results of the lab and smoke studies; other studies and the step store stay
+	rm -rf .snakemake .pytest_cache .ruff_cache .mypy_cache .hypothesis results/lab results/smoke results/benchmarks
 
 slurm-daemons:
 	@if (for program in slurmctld slurmd sbatch munged; do command -v $$program >/dev/null || exit 1; done); then :; \

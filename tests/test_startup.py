@@ -7,10 +7,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from arbitrage.loading import write_resolved
+from arbitrage.publishing.contents import FIGURES, TABLES, CurveKind
 from arbitrage.tables import write_table
 from tests import synthetic
 from tests.conftest import World
@@ -52,17 +54,14 @@ def study(world: World) -> list[str]:
 
 def test_figures_tables_curves_and_the_summary_do_without_torch(world: World, study: list[str], tmp_path: Path) -> None:
     swept, heldout = ([str(path) for path in world.tables[name]] for name in ("trajectories", "heldout"))
-    figures = ("fig3", "fig4", "fig5", "fig6", "figA1", "figE1")
-    tables = ("table1", "table2", "table3", "tableC1")
-    curves = ("accuracy_acceptance", "outcomes", "comparison")
     out = {
         name: str(tmp_path / name) for name in ("a", "b", "merged", "cost", "quality", "latency", "speedup", "summary")
     }
     timed = [*study, "--latency", str(world.tables["latency"][0])]
     commands = [
-        *(["figure", name, *study, "--pdf", out["a"] + ".pdf", "--png", out["b"] + ".png"] for name in figures),
-        *(["table", name, *study, "--csv", out["a"], "--md", out["b"]] for name in tables),
-        *(["curves", *study, "--kind", kind, "--out", out["a"], *swept] for kind in curves),
+        *(["figure", name, *study, "--pdf", out["a"] + ".pdf", "--png", out["b"] + ".png"] for name in FIGURES),
+        *(["table", name, *study, "--csv", out["a"], "--md", out["b"]] for name in TABLES),
+        *(["curves", *study, "--kind", kind, "--out", out["a"], *swept] for kind in get_args(CurveKind)),
         ["cost-model", *timed, "--out", out["cost"], *swept[:2]],
         ["latency-curves", *study, "--out", out["latency"], "--speedup", out["speedup"]],
         ["router-quality", *study, "--out", out["quality"], *heldout],

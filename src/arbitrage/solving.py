@@ -17,6 +17,7 @@ from pathlib import Path
 
 from arbitrage.engines import factory
 from arbitrage.engines.live import LiveScorer
+from arbitrage.engines.scorers import read_router_format
 from arbitrage.speculation.live import LiveDecoder, LiveSolution
 from arbitrage.speculation.policies import POLICIES, Policy
 from arbitrage.speculation.tree import Question
@@ -26,6 +27,8 @@ from arbitrage.study import Study
 @contextmanager
 def open_decoder(study: Study, pair: str, router: Path | None) -> Iterator[LiveDecoder]:
     """Draft, target, PRM and (where a directory is given) router of `pair`, loaded for decoding at batch 1."""
+    if router is not None:
+        read_router_format(router)  # whether it is there, before large models are loaded
     with factory.open_pair(study, pair) as (draft, target):
         prm = LiveScorer(factory.load_prm(study))
         scorer = LiveScorer(factory.load_router(study, router)) if router is not None else None

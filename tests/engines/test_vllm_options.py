@@ -12,8 +12,7 @@ import pytest
 from arbitrage.engines.factory import memory_share
 from arbitrage.engines.protocols import EngineError
 from arbitrage.engines.vllm import VllmGenerator
-from arbitrage.engines.vllm_options import engine_arguments
-from arbitrage.quantisation.gguf import FILE
+from arbitrage.engines.vllm_options import GGUF, engine_arguments
 from arbitrage.sections.models import Model
 from arbitrage.sections.stages import Generation
 from arbitrage.study import Study
@@ -56,7 +55,7 @@ def test_a_gguf_file_is_what_vllm_reads_where_it_can(causal: Path, monkeypatch: 
     monkeypatch.setattr("arbitrage.engines.vllm_options.GGUF_PLUGIN", "json")
     with pytest.raises(EngineError, match=r"needs .*model\.gguf, which is not there"):
         arguments(causal, **gguf)
-    file = causal / FILE
+    file = causal / GGUF
     file.touch()
     try:
         found = arguments(causal, **gguf)

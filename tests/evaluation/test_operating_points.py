@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from arbitrage.evaluation.operating_points import thresholds_at
+from arbitrage.tables import TableError
 from tests import synthetic
 
 QUESTIONS = 30
@@ -48,5 +49,5 @@ def test_of_a_listed_sweep_only_what_every_question_was_swept_at_is_chosen() -> 
 
 
 def test_a_policy_without_a_threshold_is_refused() -> None:
-    with pytest.raises(ValueError, match="no finite threshold"):
+    with pytest.raises(TableError, match="no finite threshold"):
         thresholds_at(synthetic.trajectories("small", "lab500", 2, ("draft_only",)), [0.5])

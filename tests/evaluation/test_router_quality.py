@@ -7,6 +7,7 @@ from scipy.stats import spearmanr
 
 from arbitrage.evaluation.csvs import read_csv
 from arbitrage.evaluation.router_quality import quality
+from arbitrage.tables import TableError
 from tests import synthetic
 from tests.conftest import World
 
@@ -75,7 +76,7 @@ def test_a_constant_score_has_no_rho(heldout: pd.DataFrame) -> None:
 
 
 def test_no_held_out_step_is_refused(heldout: pd.DataFrame) -> None:
-    with pytest.raises(ValueError, match="no held-out step"):
+    with pytest.raises(TableError, match="no held-out step"):
         quality(heldout.iloc[:0], 10, 0.95, 0)
 
 

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from arbitrage.engines.protocols import EngineError
 from arbitrage.lab.cards import file_sha256
 from arbitrage.lab.families import SEPARATOR
 from arbitrage.lab.generation import context_ids, continue_texts, load_language_model, load_tokenizer, split_steps
@@ -76,6 +77,8 @@ def test_a_tiny_zoo_trains_writes_and_rounds(tokenizer_folder: Path, tmp_path: P
     )
     assert measured["held_out_steps"] > 0
     quantise_directory(tmp_path / "target", tmp_path / "low", bits=3, group_size=16)
+    with pytest.raises(EngineError, match=r"target: .*group_size 5 does not divide .*change `quantise`"):
+        quantise_directory(tmp_path / "target", tmp_path / "odd", bits=3, group_size=5)
     model = load_language_model(tmp_path / "low")
     assert model.model.layers[0].mlp.up_proj.weight[0].unique().numel() <= 7
     texts = continue_texts(model, tokenizer, [context_ids(tokenizer, "Write 57 in base 3.")] * 2, max_new_tokens=5)

@@ -52,16 +52,20 @@ def stage(
     inputs: list[Path],
     outputs: list[Path],
     job: demand.Stage | None = None,
+    shard: int | None = None,
     **names: str,
 ) -> Iterator[Run]:
     """What all stages share: end with the run that started them, and leave a provenance record beside each output.
 
     name: a key of `reads.READS`; job: the kind of job in `resources` whose GPUs it claims; None where it runs no model;
-    names: the pair, benchmark, variant or model it works on, by those words.
+    shard: the one it works on, where it is cut into jobs; names: the pair, benchmark, variant or model it works on, by
+    those words. What the study does not have of these is refused before anything is touched.
     """
     running.watch_parent()
     run = Run(load(study), inputs)
-    _refuse_unknown(run.study, names)
+    refuse_unknown(run.study, **names)
+    if shard is not None:
+        _refuse_shard(run.study, shard, names.get("benchmark"))
     settings = reads.settings_read(run.study, name, **names)
     if job:
         alone = job == "latency"  # nobody may use its GPUs while it looks at the clock
@@ -104,7 +108,8 @@ def _full_disk_named(folder: Path) -> Iterator[None]:
         raise
 
 
-def _refuse_unknown(study: Study, names: Mapping[str, str]) -> None:
+def refuse_unknown(study: Study, **names: str) -> None:
+    """Raise BadParameter where the study has no pair, benchmark, variant or model of that name."""
     known: dict[str, Collection[str]] = {
         "pair": study.pairs,
         "benchmark": study.benchmarks,
@@ -114,6 +119,13 @@ def _refuse_unknown(study: Study, names: Mapping[str, str]) -> None:
     for word, name in names.items():
         if name not in known[word]:
             raise typer.BadParameter(f"the study has no {word} {name!r}; it has {', '.join(known[word])}")
+
+
+def _refuse_shard(study: Study, shard: int, benchmark: str | None) -> None:
+    shards = study.steps_shards if benchmark is None else study.sweep_shards(benchmark)
+    if shard >= shards:
+        told = f"there is no shard {shard}; the study makes {shards}: give one of 0 to {shards - 1}"
+        raise typer.BadParameter(told, param_hint="--shard")
 
 
 def load(paths: list[Path]) -> Study:

@@ -21,6 +21,9 @@ def convert_prm(
     """Write a PRM with a value head (Skywork-o1-Open-PRM) as a standard classifier with one label."""
     from arbitrage.engines.skywork import convert_value_head
 
+    if revision and path is None:
+        told = f"{revision} is of no repository; give its --path too, or neither: then prm.path and prm.revision count"
+        raise typer.BadParameter(told, param_hint="--revision")
     with stage("convert_prm", study, [], [out], "quantise") as run:
         prm = run.study.prm
         convert_value_head(path or prm.path, revision if path else prm.revision, out)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from arbitrage import demand
-from arbitrage.cli.common import Out, PairName, QuestionsPath, RouterPath, Shard, StudyPath, VariantName, stage
+from arbitrage.cli.common import Out, PairName, QuestionsPath, RouterPath, Shard, StudyPath, VariantName, load, stage
 
 app = typer.Typer()
 
@@ -57,7 +57,7 @@ def questions(
 @app.command()
 def steps(study: StudyPath, pair: PairName, shard: Shard, questions: QuestionsPath, out: Out) -> None:
     """Label one shard: draft and target continue each context, the PRM scores both."""
-    with stage("steps", study, [questions], [out], "steps", pair=pair) as run:
+    with stage("steps", study, [questions], [out], "steps", shard, pair=pair) as run:
         from arbitrage.stages import label_steps
 
         run.models, run.extra["work"] = label_steps(run.study, pair, shard, questions, out)
@@ -67,7 +67,7 @@ def steps(study: StudyPath, pair: PairName, shard: Shard, questions: QuestionsPa
 def merge(
     study: StudyPath,
     shards: Annotated[list[Path], typer.Argument(help="The shards, in order")],
-    table: Annotated[str, typer.Option(help="Which table they are: `steps` or `trajectories`")],
+    table: Annotated[Literal["steps", "trajectories"], typer.Option(help="Which table they are")],
     out: Out,
 ) -> None:
     """Join the shards of a table."""
@@ -136,7 +136,7 @@ def heldout(
     out: Out,
 ) -> None:
     """Score the held-out steps with a trained router."""
-    with stage("heldout", study, [router, dataset], [out], "router") as run:
+    with stage("heldout", study, [router, dataset], [out], "router", variant=variant) as run:
         from arbitrage.engines.scorers import RouterScorer
         from arbitrage.routing.heldout import heldout_rows
         from arbitrage.tables import write_table
@@ -161,8 +161,11 @@ def trajectories(
     router: Annotated[Path | None, typer.Option(help="Directory of a trained router, if that policy is swept")] = None,
 ) -> None:
     """Sweep all policies over one shard of a benchmark, and grade the answers."""
+    if router is None and "router" in load(study).sweep.policies:
+        told = "missing, but sweep.policies has router; give the directory of a trained one"
+        raise typer.BadParameter(told, param_hint="--router")
     inputs = [questions, *([router] if router else [])]
-    with stage("trajectories", study, inputs, [out], "trajectories", pair=pair) as run:
+    with stage("trajectories", study, inputs, [out], "trajectories", shard, pair=pair, benchmark=benchmark) as run:
         from arbitrage.stages import sweep_benchmark
 
         run.models, run.extra["work"] = sweep_benchmark(run.study, pair, benchmark, shard, questions, router, out)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from arbitrage.cli.common import PairName, StudyPath, load
+from arbitrage.cli.common import PairName, StudyPath, load, refuse_unknown
+from arbitrage.sections.stages import PolicyName, ThresholdPolicy
 
 app = typer.Typer()
 
@@ -23,9 +24,7 @@ def solve(
     question: Annotated[str, typer.Option(help="The question to solve")],
     study: StudyPath = [Path("config.yaml")],  # noqa: B006 - typer's way to default a list
     pair: Annotated[str | None, typer.Option(help="A key of `pairs`; the first if absent")] = None,
-    policy: Annotated[
-        str, typer.Option(help="draft_only, target_only, rsd, oracle, router, random or confidence")
-    ] = "router",
+    policy: Annotated[PolicyName, typer.Option(help="Who decides at each step")] = "router",
     threshold: Annotated[float, typer.Option(help="Where the policy decides; `arbitrage thresholds` finds one")] = 0.5,
     router: Annotated[
         Path | None, typer.Option(help="Directory of a trained router; the study's own if absent")
@@ -38,20 +37,26 @@ def solve(
     from rich.console import Console
 
     from arbitrage.solve_view import show
-    from arbitrage.solving import named_policy, open_decoder
+    from arbitrage.solving import open_decoder
+    from arbitrage.speculation.policies import POLICIES
     from arbitrage.speculation.tree import Question
 
     loaded = load(study)
     pair = pair or next(iter(loaded.pairs))
+    refuse_unknown(loaded, pair=pair)
     if policy == "router" and router is None:
         router = Path(loaded.folder) / "router" / pair / "default" / "model"
-    try:
-        chosen = named_policy(policy)
-    except ValueError as fault:
-        raise typer.BadParameter(str(fault), param_hint="--policy") from None
+    chosen = POLICIES[policy]
     at = threshold if chosen.has_threshold else None
     with open_decoder(loaded, pair, router if policy == "router" else None) as decoder:
         show(Console(), decoder.stream(Question("live", question), chosen, at), policy, at)
+
+
+def _shares(values: list[float]) -> list[float]:
+    for value in values:
+        if not 0 <= value <= 1:
+            raise typer.BadParameter(f"{value:g} is no share of steps; expected 0 to 1, such as 0.8 for 80 %")
+    return values
 
 
 @app.command()
@@ -59,14 +64,23 @@ def thresholds(
     study: StudyPath,
     pair: PairName,
     benchmark: Annotated[str, typer.Option(help="A key of `benchmarks` whose trajectories are there")],
-    acceptance: Annotated[list[float], typer.Option(help="Wanted acceptance rate, 0 to 1; may be repeated")],
-    policy: Annotated[str, typer.Option(help="A policy with a threshold")] = "router",
+    acceptance: Annotated[
+        list[float], typer.Option(callback=_shares, help="Wanted acceptance rate, 0 to 1; may be repeated")
+    ],
+    policy: Annotated[ThresholdPolicy, typer.Option(help="Whose threshold")] = "router",
 ) -> None:
     """Find the threshold at which a policy accepts a wanted share of steps ("escalate 20 %": --acceptance 0.8)."""
     from arbitrage.evaluation.operating_points import thresholds_at
     from arbitrage.tables import read_table
 
-    path = Path(load(study).folder) / "trajectories" / pair / f"{benchmark}.parquet"
-    rows = [row for row in read_table(path, "trajectories") if row["policy"] == policy]
+    loaded = load(study)
+    refuse_unknown(loaded, pair=pair, benchmark=benchmark)
+    path = Path(loaded.folder) / "trajectories" / pair / f"{benchmark}.parquet"
+    swept = read_table(path, "trajectories")
+    rows = [row for row in swept if row["policy"] == policy]
+    if not rows:
+        there = ", ".join(sorted({row["policy"] for row in swept}))
+        told = f"{path} has no {policy}, only {there}; add {policy} to sweep.policies and run the study again"
+        raise typer.BadParameter(told, param_hint="--policy")
     for wanted, threshold in zip(acceptance, thresholds_at(rows, acceptance), strict=True):
         print(f"acceptance {wanted:.0%}: {policy} threshold {threshold:.6g}")

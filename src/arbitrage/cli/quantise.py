@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -59,7 +59,9 @@ def quantise(
 def unpack_gguf(
     gguf: Annotated[Path, typer.Option(help="A GGUF file of a causal language model")],
     out: Out,
-    dtype: Annotated[str, typer.Option(help="Type of the weights written: float16, bfloat16 or float32")] = "float16",
+    dtype: Annotated[
+        Literal["float16", "bfloat16", "float32"], typer.Option(help="Type of the weights written")
+    ] = "float16",
 ) -> None:
     """Write the model in a GGUF file as an ordinary Hugging Face directory, which every engine reads."""
     from arbitrage.quantisation.gguf import unpack

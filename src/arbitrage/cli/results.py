@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from arbitrage.cli.common import Out, StudyPath, stage
+from arbitrage.publishing.contents import CurveKind, FigureName, TableName
 
 app = typer.Typer()
 
@@ -36,7 +37,7 @@ def cost_model(
 def curves(
     trajectories: Tables,
     study: StudyPath,
-    kind: Annotated[str, typer.Option(help="accuracy_acceptance, outcomes or comparison")],
+    kind: Annotated[CurveKind, typer.Option(help="Which curves")],
     out: Out,
 ) -> None:
     """Curves over thresholds, with bootstrap intervals over questions."""
@@ -49,8 +50,6 @@ def curves(
         "outcomes": write_outcomes,
         "comparison": write_comparison,
     }
-    if kind not in writers:
-        raise typer.BadParameter(f"{kind!r} is not a kind of curve; expected one of {', '.join(writers)}")
     with stage("curves", study, trajectories, [out]) as run:
         writers[kind](trajectories, run.study.curves, run.study.seed, out)
 
@@ -87,7 +86,7 @@ def router_quality(
 
 @app.command()
 def figure(
-    name: Annotated[str, typer.Argument(help="fig3, fig4, fig5, fig6, figA1 or figE1")],
+    name: Annotated[FigureName, typer.Argument(help="Which figure")],
     study: StudyPath,
     pdf: Annotated[Path, typer.Option(help="Vector file")],
     png: Annotated[Path, typer.Option(help="Bitmap file")],
@@ -102,7 +101,7 @@ def figure(
 
 @app.command()
 def table(
-    name: Annotated[str, typer.Argument(help="table1, table2, table3 or tableC1")],
+    name: Annotated[TableName, typer.Argument(help="Which table")],
     study: StudyPath,
     csv: Annotated[Path, typer.Option(help="For programs")],
     md: Annotated[Path, typer.Option(help="For people")],

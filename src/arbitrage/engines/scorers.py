@@ -241,7 +241,10 @@ def read_router_format(path: str | Path) -> RouterFormat:
     try:
         return RouterFormat.model_validate_json(file.read_text())
     except FileNotFoundError as fault:
-        raise EngineError(f"{file}: missing; expected a directory that the router stage wrote") from fault
+        raise EngineError(
+            f"{file}: missing; expected a directory that the router stage wrote. Run the study, which trains one (the "
+            "lab: make reproduce), or name another directory (--router)"
+        ) from fault
     except ValidationError as fault:
         faults = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'file'}: {each['msg']}" for each in fault.errors())
         raise EngineError(f"{file}: {faults}; train the router again") from fault

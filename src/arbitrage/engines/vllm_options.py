@@ -10,13 +10,13 @@ from arbitrage.demand import last_ordinal
 from arbitrage.engines import checkpoints
 from arbitrage.engines.batches import context_limit
 from arbitrage.engines.protocols import EngineError
-from arbitrage.quantisation.gguf import FILE
 from arbitrage.sections.models import Model
 from arbitrage.sections.stages import Generation
 
 PROMPT_ROOM = 4096  # ids a prompt may have where `vllm.max_context` is absent
 CPU_BLOCK = 32  # tokens a block; vLLM's 128 on CPUs would leave most prefixes of steps unshared
 CPU_CACHE_GIB = 1.0
+GGUF = "model.gguf"  # in the directory of a model that was made so
 GGUF_PLUGIN = "vllm_gguf_plugin"  # vLLM reads no GGUF without it; it wants a GPU
 
 
@@ -69,7 +69,7 @@ def _weights(name: str, directory: Path, quantisation: str | None) -> Path:
             f"{name}: vllm.quantisation gguf needs {GGUF_PLUGIN.replace('_', '-')}, which is not installed; "
             "pip install it where vLLM is, or leave vllm.quantisation out to run the unpacked weights"
         )
-    file = directory / FILE
+    file = directory / GGUF
     if not file.is_file():
         raise EngineError(
             f"{name}: vllm.quantisation gguf needs {file}, which is not there; put the GGUF file there, beside the "

@@ -8,26 +8,30 @@ from typing import Any
 
 import numpy as np
 
+from arbitrage.sections.stages import THRESHOLD_POLICIES
+from arbitrage.tables import TableError
+
 
 def thresholds_at(rows: Iterable[dict[str, Any]], acceptances: Sequence[float]) -> list[float]:
     """One threshold for each wanted acceptance rate, from the `trajectories` rows of one pair, benchmark and policy.
 
     A threshold lies midway between two neighbouring scores seen in the sweep, so that rounding in a live run cannot
     tip a decision. Different wanted rates get different thresholds wherever there are enough. Result in the order of
-    `acceptances`. Raises ValueError where the rows hold no finite threshold (a policy without one), or none that every
+    `acceptances`. Raises TableError where the rows hold no finite threshold (a policy without one), or none that every
     question was swept at.
     """
     rows = list(rows)
     edges = {row[side] for row in rows for side in ("threshold_low", "threshold_high") if math.isfinite(row[side])}
     if not edges:
-        raise ValueError("these trajectories hold no finite threshold; choose a policy that has one, such as `router`")
+        expected = f"expected those of a policy that has one ({', '.join(THRESHOLD_POLICIES)}) and was swept"
+        raise TableError(f"these trajectories hold no finite threshold; {expected}")
     breaks = np.array(sorted(edges))
     middles = np.concatenate([[breaks[0] - 0.05], (breaks[1:] + breaks[:-1]) / 2, [breaks[-1] + 0.05]])
     gaps = np.concatenate([[0.1], np.diff(breaks), [0.1]])
     reached = _acceptance(rows, middles)
     swept = np.isfinite(reached)
     if not swept.any():
-        raise ValueError("no threshold was swept on every question; run the stage `trajectories` again")
+        raise TableError("no threshold was swept on every question; run the stage `trajectories` again")
     wide = swept & (gaps >= min(1e-6, float(np.median(gaps[swept]))))
     candidates, reached = middles[wide], reached[wide]
     free = np.ones(len(candidates), dtype=bool)

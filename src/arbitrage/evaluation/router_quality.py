@@ -17,7 +17,7 @@ import pandas as pd
 from arbitrage.evaluation.bootstrap import Floats, interval, resample_weights
 from arbitrage.evaluation.csvs import write_csv
 from arbitrage.sections.stages import Curves
-from arbitrage.tables import read_frame
+from arbitrage.tables import TableError, read_frame
 
 ESCALATE_ABOVE = 0.5
 UNTRAINED = {"rsd (-sd)": "draft_score", "draft confidence": "draft_confidence"}
@@ -29,10 +29,10 @@ def quality(heldout: pd.DataFrame, resamples: int, confidence: float, seed: int)
 
     heldout: rows of the table `heldout`. Rankings: its variants (trained: True) and UNTRAINED (no accuracies: they are
     no probabilities, so 0.5 means nothing to them). `<metric>_gain`: the variant `default`'s minus this variant's, on
-    the steps both were tested on, with a paired interval. Raises ValueError where there is no held-out step.
+    the steps both were tested on, with a paired interval. Raises TableError where there is no held-out step.
     """
     if heldout.empty:
-        raise ValueError("no held-out step; raise dataset.validation or questions.sample")
+        raise TableError("no held-out step; raise dataset.validation or questions.sample")
     rows: list[dict[str, Any]] = []
     for pair, own in heldout.groupby("pair", sort=True):
         variants = {str(name): steps.reset_index(drop=True) for name, steps in own.groupby("variant", sort=True)}

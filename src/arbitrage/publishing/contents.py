@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from arbitrage.study import Study
 
-FIGURES = ("fig3", "fig4", "fig5", "fig6", "figA1", "figE1")
-TABLES = ("table1", "table2", "table3", "tableC1")
-CURVES = ("accuracy_acceptance", "outcomes", "comparison", "accuracy_latency", "speedup")
+FigureName = Literal["fig3", "fig4", "fig5", "fig6", "figA1", "figE1"]
+TableName = Literal["table1", "table2", "table3", "tableC1"]
+CurveKind = Literal["accuracy_acceptance", "outcomes", "comparison"]  # those of trajectories alone
+
+FIGURES: tuple[FigureName, ...] = get_args(FigureName)
+TABLES: tuple[TableName, ...] = get_args(TableName)
+CURVES = (*get_args(CurveKind), "accuracy_latency", "speedup")
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from arbitrage.engines.protocols import EngineError
+from arbitrage.engines.vllm_options import GGUF
 
 LLAMA_CPP = "LLAMA_CPP"  # the directory of a llama.cpp checkout with its tools built
-FILE = "model.gguf"
 
 
 def quantise_gguf(src: Path, dst: Path, kind: str) -> None:
@@ -29,9 +29,9 @@ def quantise_gguf(src: Path, dst: Path, kind: str) -> None:
     dst.mkdir(parents=True, exist_ok=True)
     full = dst / "full.gguf"
     _run([sys.executable, str(converter), str(src), "--outtype", "f16", "--outfile", str(full)])
-    _run([str(quantiser), str(full), str(dst / FILE), kind])
+    _run([str(quantiser), str(full), str(dst / GGUF), kind])
     full.unlink()
-    unpack(dst / FILE, dst, tokenizer_from=src)
+    unpack(dst / GGUF, dst, tokenizer_from=src)
 
 
 def unpack(file: Path, dst: Path, tokenizer_from: Path | None = None, dtype: str = "float16") -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+from arbitrage.engines.protocols import EngineError
+
 
 def round_to_bits(weight: torch.Tensor, bits: int, group_size: int) -> torch.Tensor:
     """`weight` (out, in), each group of `group_size` inputs rounded to the nearest of 2^bits - 1 symmetric levels.
@@ -26,13 +28,19 @@ def round_to_bits(weight: torch.Tensor, bits: int, group_size: int) -> torch.Ten
 
 
 def quantise_directory(src: Path, dst: Path, bits: int, group_size: int) -> None:
-    """Copy the model and tokenizer of `src` to `dst` with the linear weights inside its layers rounded."""
+    """Copy the model and tokenizer of `src` to `dst` with the linear weights inside its layers rounded.
+
+    Raises EngineError where a layer cannot be.
+    """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model = AutoModelForCausalLM.from_pretrained(src, dtype=torch.float32)
     with torch.no_grad():
         for name, module in model.named_modules():
             if isinstance(module, torch.nn.Linear) and ".layers." in name:
-                module.weight.copy_(round_to_bits(module.weight, bits, group_size))
+                try:
+                    module.weight.copy_(round_to_bits(module.weight, bits, group_size))
+                except ValueError as fault:
+                    raise EngineError(f"{src}: {name}: {fault}; change `quantise` of the model") from fault
     model.save_pretrained(dst)
     AutoTokenizer.from_pretrained(src).save_pretrained(dst)

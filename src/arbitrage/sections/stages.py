@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
 from arbitrage.sections.base import Count, Section, Share
 
-PolicyName = Literal["draft_only", "target_only", "rsd", "oracle", "router", "random", "confidence"]
-THRESHOLD_POLICIES: tuple[PolicyName, ...] = ("rsd", "oracle", "router", "random", "confidence")
+ThresholdPolicy = Literal["rsd", "oracle", "router", "random", "confidence"]
+PolicyName = Literal["draft_only", "target_only", ThresholdPolicy]
+THRESHOLD_POLICIES: tuple[ThresholdPolicy, ...] = get_args(ThresholdPolicy)
 
 
 class Generation(Section):

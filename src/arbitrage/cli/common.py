@@ -57,7 +57,7 @@ def stage(
     """What all stages share: end with the run that started them, and leave a provenance record beside each output.
 
     name: a key of `reads.READS`; job: the kind of job in `resources` whose GPUs it claims; None where it runs no model;
-    names: the pair, benchmark, variant or model it works on, by those words.
+    names: the pair, benchmark, variant, model or role in the zoo that it works on, by those words.
     """
     running.watch_parent()
     run = Run(load(study), inputs)
@@ -110,6 +110,7 @@ def _refuse_unknown(study: Study, names: Mapping[str, str]) -> None:
         "benchmark": study.benchmarks,
         "variant": study.router.variants,
         "model": study.models,
+        "role": ("draft", "target"),
     }
     for word, name in names.items():
         if name not in known[word]:

@@ -42,7 +42,7 @@ smoke: $(READY) ## Run every rule on a few questions, in results/smoke
 figures: $(READY) ## Draw the lab's figures anew, and what they need
 	$(SNAKEMAKE) figures
 
-zoo: $(READY) ## Retrain the lab's draft, target and PRM from nothing
+zoo: $(READY) ## Train a draft, a target and a PRM like the lab's from nothing, in results/lab/zoo
 	$(SNAKEMAKE) zoo
 
 docs: $(READY) ## Write the generated pages of docs/ anew, and the pictures from the lab's results

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from arbitrage import demand, loading, pins, running
+from arbitrage import asked, demand, loading, pins, running
 from arbitrage.preflight import again
 from arbitrage.reads import settings_read, source_files
 
@@ -13,8 +13,10 @@ from arbitrage.reads import settings_read, source_files
 configfile: "config.yaml"
 
 
+ONLY_ZOO = asked.only("zoo")  # which makes the very models that the study may name
+
 try:
-    STUDY = loading.validate_config(config, workflow.config_settings.config)
+    STUDY = loading.validate_config(config, workflow.config_settings.config, check_paths=not ONLY_ZOO)
 except loading.ConfigError as fault:
     raise WorkflowError(str(fault)) from None
 STUDY, UNPINNED = pins.pinned(STUDY)
@@ -74,7 +76,8 @@ onstart:
         logger.warning(f"A branch that cannot be pinned to a commit: {line}")
     try:
         running.guard_study(Path(OUT))
-        if not workflow.deployment_settings.deployment_method:  # in jobs' own environments only a job can look
+        # Not for the zoo alone, which makes models; not with jobs' own environments, where only a job can look.
+        if not (ONLY_ZOO or workflow.deployment_settings.deployment_method):
             again.recheck(STUDY)
     except (running.StudyBusy, again.NotReady) as fault:
         raise WorkflowError(str(fault)) from None

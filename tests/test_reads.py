@@ -35,7 +35,7 @@ def test_rules_and_commands_name_the_same_stages() -> None:
 
 
 def test_every_key_is_there_whatever_the_stage() -> None:
-    names = {"pair": "p", "benchmark": "b", "variant": "default", "model": "q"}
+    names = {"pair": "p", "benchmark": "b", "variant": "default", "model": "q", "role": "draft"}
     for stage in READS:
         keys = keys_read(study(), stage, **names)
         assert list(study().reads(*keys)) == list(keys), stage

@@ -14,6 +14,7 @@ from arbitrage.study import Study
 
 PAIR = ("study", "seed", "threads", "generation", "prm", "models.{draft}", "models.{target}")
 QUANTISE = ("models.{model}.quantise", "models.{origin}.path", "models.{origin}.revision")
+ZOO = ("zoo.seed", "zoo.device", "zoo.threads")
 
 READS: dict[str, tuple[str, ...]] = {
     "check": (),  # it looks at all, once: a job that waits for one about to run is not looked at by Snakemake itself
@@ -21,6 +22,10 @@ READS: dict[str, tuple[str, ...]] = {
     "questions": ("study", "seed", "questions"),
     "quantise": QUANTISE,
     "quantise_gptq": (*QUANTISE, "seed"),
+    "zoo_tokenizer": ("zoo.tokenizer_questions", "zoo.seed"),
+    "zoo_model": ("zoo.{role}", "zoo.tokens_per_batch", *ZOO),
+    "zoo_prm": ("zoo.prm", *ZOO),
+    "zoo": ("zoo.evaluation_questions", "zoo.low_bits", "zoo.low_bit_group_size", "zoo.threads"),
     "convert_prm": ("prm.path", "prm.revision", "prm.kind"),
     "steps": (*PAIR, "steps"),
     "dataset": (
@@ -50,7 +55,7 @@ READS: dict[str, tuple[str, ...]] = {
 def keys_read(study: Study, stage: str, **names: str) -> tuple[str, ...]:
     """Dotted keys that a job of `stage` reads.
 
-    names: which pair, benchmark, variant or model the job is for, by those words; others are ignored.
+    names: which pair, benchmark, variant, model or role in the zoo the job is for, by those words; others are ignored.
     """
     if pair := names.get("pair"):
         names |= {"draft": study.pairs[pair].draft, "target": study.pairs[pair].target}

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arbitrage.engines.protocols import EngineError
-from arbitrage.lab.cards import file_sha256
+from arbitrage.lab.cards import card_text, file_sha256, recipe
 from arbitrage.lab.families import SEPARATOR
 from arbitrage.lab.generation import context_ids, continue_texts, load_language_model, load_tokenizer, split_steps
 from arbitrage.lab.prm import area_under_curve, train_prm
@@ -18,6 +19,7 @@ from arbitrage.lab.source import lab_questions
 from arbitrage.lab.tokenizer import ADDED, BOS, VOCABULARY_SIZE, build_tokenizer
 from arbitrage.lab.training import Schedule, train_language_model
 from arbitrage.quantisation.rounding import quantise_directory, round_to_bits
+from arbitrage.sections.zoo import Zoo
 
 ZOO = Path(__file__).parents[2] / "src" / "arbitrage" / "lab" / "zoo"
 
@@ -65,6 +67,9 @@ def test_a_tiny_zoo_trains_writes_and_rounds(tokenizer_folder: Path, tmp_path: P
         train_language_model(tokenizer, tmp_path / role, (16, layers, 2, 32), schedule, seed=0, device="cpu")
     record = json.loads((tmp_path / "target" / "training.json").read_text())
     assert record["final_loss"] < 6.2, "twelve steps must at least begin to learn"
+    more = tmp_path / "more"
+    train_language_model(tokenizer, more, (16, 2, 2, 32), schedule, seed=1, device="cpu", start=tmp_path / "target")
+    assert json.loads((more / "training.json").read_text())["before"] == record
     measured = train_prm(
         tmp_path / "draft",
         tmp_path / "target",
@@ -105,12 +110,21 @@ def test_area_under_curve(scores: list[float], right: list[bool], expected: floa
 @pytest.mark.parametrize("role", ["draft", "target", "prm"])
 def test_the_committed_zoo_is_what_its_cards_say(role: str) -> None:
     card = (ZOO / role / "README.md").read_text()
+    assert card == card_text(role, ZOO / role, json.loads((ZOO / "metrics.json").read_text()))
     sums = dict(re.findall(r"- `(.+?)` ([0-9a-f]{64})", card))
     assert "model.safetensors" in sums
     assert sums == {path.name: file_sha256(path) for path in (ZOO / role).iterdir() if path.name != "README.md"}
     assert load_tokenizer(ZOO / role).encode(SEPARATOR, add_special_tokens=False) == [
         load_tokenizer(ZOO / role).convert_tokens_to_ids(SEPARATOR)
     ]
+
+
+@pytest.mark.parametrize("role", ["draft", "target", "prm"])
+def test_the_recipe_on_a_card_is_a_configuration(role: str) -> None:
+    written = recipe(role, json.loads((ZOO / role / "training.json").read_text()))
+    zoo = Zoo.model_validate(yaml.safe_load(written)["zoo"])
+    varied = {"steps": ..., "learning_rate": ...}  # in two parts
+    assert getattr(zoo, role).model_dump() | varied == getattr(Zoo(), role).model_dump() | varied
 
 
 def test_the_committed_zoo_is_small() -> None:

@@ -29,8 +29,8 @@ TINY: dict[str, tuple[tuple[TokenizerKind, Architecture], tuple[TokenizerKind, A
 
 
 @pytest.fixture(scope="module")
-def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with serve(tmp_path_factory.mktemp("quick")) as folder:
+def quick() -> Iterator[Path]:
+    with serve() as folder:
         yield folder
 
 

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from arbitrage.cli import check, convert, models, people, plan, publish, quantise, results
+from arbitrage.cli import check, convert, models, people, plan, publish, quantise, results, zoo
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,6 +26,7 @@ app.add_typer(publish.app, rich_help_panel="For people")
 app.add_typer(models.app)
 app.add_typer(quantise.app)
 app.add_typer(convert.app)
+app.add_typer(zoo.app)
 app.add_typer(results.app)
 
 

@@ -58,8 +58,8 @@ def stage(
     """What all stages share: end with the run that started them, and leave a provenance record beside each output.
 
     name: a key of `reads.READS`; job: the kind of job in `resources` whose GPUs it claims; None where it runs no model;
-    shard: the one it works on, where it is cut into jobs; names: the pair, benchmark, variant or model it works on, by
-    those words. What the study does not have of these is refused before anything is touched.
+    shard: the one it works on, where it is cut into jobs; names: the pair, benchmark, variant, model or role in the zoo
+    that it works on, by those words. What the study does not have of these is refused before anything is touched.
     """
     running.watch_parent()
     run = Run(load(study), inputs)
@@ -115,6 +115,7 @@ def refuse_unknown(study: Study, **names: str) -> None:
         "benchmark": study.benchmarks,
         "variant": study.router.variants,
         "model": study.models,
+        "role": ("draft", "target"),
     }
     for word, name in names.items():
         if name not in known[word]:

@@ -76,7 +76,8 @@ def _snapshot(path: str, revision: str | None, weights: bool) -> Path:
     if path.count("/") != 1 or path.startswith((".", "/", "~")):
         raise EngineError(
             f"{path}: no such model directory, and not a hub id (owner/name); "
-            "correct the path (paths are relative to the directory the study runs in; the lab's models: make zoo)"
+            "correct the path (paths are relative to the directory the study runs in). For models like the lab's, "
+            "run `make zoo` and give the study those of results/lab/zoo"
         )
     if revision is None:
         raise EngineError(

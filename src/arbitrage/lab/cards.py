@@ -2,8 +2,13 @@
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
+
+import yaml
+
+from arbitrage.files import write_text
 
 ROLES = {
     "draft": "The small model that proposes each step.",
@@ -25,19 +30,18 @@ def file_sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def training_command(role: str, record: dict[str, Any]) -> str:
-    """The command that trains this model, from its training record."""
-    common = (
-        f"--steps {record['steps']} --tokens-per-batch {record['tokens_per_batch']} "
-        f"--learning-rate {record['learning_rate']} --seed {record['seed']}"
-    )
+def recipe(role: str, record: dict[str, Any]) -> str:
+    """What a study's configuration says to train this model, or its last part, from its training record."""
     if role == "prm":
-        inputs = f"--draft DRAFT --target TARGET --layers {record['layers']} --questions {record['questions']}"
-        return f"python -m arbitrage.lab.prm {inputs} {common} --out OUT"
-    width, layers, heads, inner = record["shape"]
-    shape = f"--width {width} --layers {layers} --heads {heads} --inner {inner}"
-    start = " --start EARLIER" if "before" in record else ""
-    return f"python -m arbitrage.lab.training --tokenizer TOKENIZER{start} {shape} {common} --out OUT"
+        names = ("layers", "questions", "steps", "tokens_per_batch", "learning_rate")
+        zoo = {role: {name: record[name] for name in names}}
+    else:
+        shape = dict(zip(("width", "layers", "heads", "inner"), record["shape"], strict=True))
+        size = shape | {name: record[name] for name in ("steps", "learning_rate")}
+        zoo = {"tokens_per_batch": record["tokens_per_batch"], role: size}
+    zoo = {"seed": record["seed"], **zoo}
+    line: str = yaml.safe_dump(zoo, default_flow_style=True, sort_keys=False, width=math.inf)
+    return f"zoo: {line.strip()}"
 
 
 def earlier_training(record: dict[str, Any]) -> list[str]:
@@ -46,8 +50,9 @@ def earlier_training(record: dict[str, Any]) -> list[str]:
     if before is None:
         return []
     return [
-        f"Went on from {before['steps']} steps with seed {before['seed']} and learning rate {before['learning_rate']}"
-        f"{'; ' + before['note'] if 'note' in before else ''}.",
+        f"That is the second of two parts; the first had {before['steps']} steps with seed {before['seed']} and "
+        f"learning rate {before['learning_rate']}{'; ' + before['note'] if 'note' in before else ''}. "
+        "`make zoo` trains a model of the same kind from nothing, in one part.",
         "",
     ]
 
@@ -67,7 +72,7 @@ def card_text(role: str, directory: Path, metrics: dict[str, Any]) -> str:
         "",
         "## Training",
         "",
-        f"`{training_command(role, record)}`",
+        f"Recipe, as a study's configuration: `{recipe(role, record)}`",
         "",
         *earlier_training(record),
         f"Data: {DATA[role]} Seed {record['seed']}.",
@@ -98,4 +103,4 @@ def card_text(role: str, directory: Path, metrics: dict[str, Any]) -> str:
 def write_cards(zoo: Path, metrics: dict[str, Any]) -> None:
     """Write the card of every model in the zoo."""
     for role in ROLES:
-        (zoo / role / CARD).write_text(card_text(role, zoo / role, metrics))
+        write_text(zoo / role / CARD, card_text(role, zoo / role, metrics))

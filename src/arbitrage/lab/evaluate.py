@@ -1,6 +1,5 @@
-"""Measures a zoo: accuracy, how often its models differ, their speed, the PRM; writes metrics.json and model cards."""
+"""Measures a zoo: accuracy, how often its models differ, their speed, the PRM."""
 
-import argparse
 import json
 import statistics
 import time
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from arbitrage.lab.cards import write_cards
 from arbitrage.lab.checker import check_answer, check_step
 from arbitrage.lab.generation import context_ids, continue_texts, load_language_model, load_tokenizer, split_steps
 from arbitrage.lab.source import Benchmark, LabRow, benchmark_questions
@@ -119,22 +117,3 @@ def evaluate_zoo(zoo: Path, questions: int, bits: Sequence[int], group_size: int
     metrics["time_ratio"] = times["target"] / times["draft"]
     metrics["prm"] = json.loads((zoo / "prm" / "training.json").read_text())
     return metrics
-
-
-def main() -> None:
-    """Measure a zoo and write its metrics.json and a model card into each of its directories."""
-    parser = argparse.ArgumentParser(prog="python -m arbitrage.lab.evaluate", description=main.__doc__)
-    parser.add_argument("--zoo", type=Path, required=True, help="directory with draft/, target/ and prm/")
-    parser.add_argument("--questions", type=int, default=500, help="questions of each benchmark, at most 500")
-    parser.add_argument("--bits", type=int, nargs="*", default=[3, 4], help="roundings of the target to try")
-    parser.add_argument("--group-size", type=int, default=16, help="weights that share a scale when rounded")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    metrics = evaluate_zoo(arguments.zoo, arguments.questions, arguments.bits, arguments.group_size)
-    (arguments.zoo / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    write_cards(arguments.zoo, metrics)
-
-
-if __name__ == "__main__":
-    main()

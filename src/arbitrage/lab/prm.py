@@ -4,7 +4,6 @@ It starts from the target's first layers and is trained at every step of a solut
 sequence classifier that reads the separator closing the step in question (score = sigmoid of its one logit).
 """
 
-import argparse
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ from arbitrage.lab.documents import IGNORED, Batch, Document, group_by_length, p
 from arbitrage.lab.families import SEPARATOR
 from arbitrage.lab.generation import context_ids, continue_texts, load_language_model, load_tokenizer, split_steps
 from arbitrage.lab.source import draw_questions
-from arbitrage.lab.training import Schedule, optimise
+from arbitrage.lab.training import Schedule, optimise, write_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -176,48 +175,9 @@ def train_prm(
     batches = epochs(training, int(tokenizer.pad_token_id), schedule.tokens_per_batch, seed)
     measured: dict[str, Any] = dict(optimise(model, batches, step_loss, schedule, device))
     measured |= quality(model, tokenizer, held_out)
-    model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
     steps = sum(len(solution.steps) for solution in judged)
     record = {"seed": seed, "layers": layers, "questions": questions, "judged_steps": steps}
     record |= {"parameters": model.num_parameters(), **asdict(schedule), **measured}
-    (out / "training.json").write_text(json.dumps(record, indent=2) + "\n")
+    write_model(out, model, tokenizer, record)
     print(json.dumps(measured, indent=2))
     return measured
-
-
-def main() -> None:
-    """Train the lab's process reward model from its draft and target."""
-    parser = argparse.ArgumentParser(prog="python -m arbitrage.lab.prm", description=main.__doc__)
-    parser.add_argument("--draft", type=Path, required=True, help="model directory of the draft")
-    parser.add_argument("--target", type=Path, required=True, help="model directory of the target")
-    parser.add_argument("--out", type=Path, required=True, help="model directory to write")
-    parser.add_argument("--layers", type=int, default=6, help="layers kept of the target")
-    parser.add_argument("--questions", type=int, default=900, help="questions of the prm split, six solutions each")
-    parser.add_argument("--steps", type=int, default=400, help="optimiser steps")
-    parser.add_argument("--tokens-per-batch", type=int, default=3072)
-    parser.add_argument("--learning-rate", type=float, default=5e-4, help="peak rate of AdamW")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    schedule = Schedule(
-        steps=arguments.steps,
-        tokens_per_batch=arguments.tokens_per_batch,
-        learning_rate=arguments.learning_rate,
-    )
-    train_prm(
-        arguments.draft,
-        arguments.target,
-        arguments.out,
-        arguments.layers,
-        arguments.questions,
-        schedule,
-        arguments.seed,
-        arguments.device,
-    )
-
-
-if __name__ == "__main__":
-    main()

@@ -4,9 +4,7 @@ Every digit is a token, so that numbers are spelled out; the step separator is o
 that a context's ids are the concatenation of its parts' ids. Any text comes back exactly.
 """
 
-import argparse
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arbitrage.lab.families import SEPARATOR
@@ -69,19 +67,3 @@ def build_tokenizer(questions: int = 20_000, seed: int = 0) -> "PreTrainedTokeni
     )
     wrapped.chat_template = CHAT_TEMPLATE
     return wrapped
-
-
-def main() -> None:
-    """Build the tokenizer and write it as a Hugging Face directory."""
-    parser = argparse.ArgumentParser(prog="python -m arbitrage.lab.tokenizer", description=main.__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="directory to write")
-    parser.add_argument("--questions", type=int, default=20_000, help="questions to count words in")
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    tokenizer = build_tokenizer(arguments.questions, arguments.seed)
-    tokenizer.save_pretrained(arguments.out)
-    print(f"{len(tokenizer)} tokens written to {arguments.out}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,10 +1,9 @@
 """Training of the lab's language models from nothing, on the CPU or a GPU.
 
-One command trains one model: `python -m arbitrage.lab.training --role target --tokenizer DIR --out DIR`.
+`arbitrage zoo-model --role target --tokenizer DIR --out DIR` trains one model as the study's `zoo` says.
 Hidden matrices are trained with Muon, everything else with AdamW; the loss counts the solution and its end only.
 """
 
-import argparse
 import json
 import math
 import time
@@ -16,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import cross_entropy
 
+from arbitrage.files import whole_directory
 from arbitrage.lab.documents import IGNORED, Batch, language_batches
-from arbitrage.lab.generation import load_tokenizer
+from arbitrage.provenance import write_json
 
 if TYPE_CHECKING:
     from transformers import LlamaConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -95,20 +95,13 @@ def optimise(
     loss_of: Callable[[Any, Batch], torch.Tensor],
     schedule: Schedule,
     device: str,
-    compile_model: bool = False,
-    low_precision: bool = True,
-    save: Callable[[], None] | None = None,
 ) -> dict[str, float]:
-    """Train in place; prints a progress line every few seconds. Returns last mean loss, tokens seen and seconds.
-
-    `save`, if given, is called about every five minutes, so that a long run leaves something behind when it is killed.
-    """
+    """Train in place; prints a progress line every few seconds. Returns last mean loss, tokens seen and seconds."""
     optimizers = make_optimizers(model, schedule)
     peaks = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
-    started = reported = saved = time.monotonic()
+    started = reported = time.monotonic()
     tokens, losses = 0, []
     model.train()
-    compiled = torch.compile(model, dynamic=True) if compile_model else model
     for step in range(schedule.steps):
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         for group, peak in zip(groups, peaks, strict=True):
@@ -117,8 +110,8 @@ def optimise(
         total = 0.0
         for _ in range(schedule.batches_per_step):
             batch = next(batches).to(device)
-            with torch.autocast(device, dtype=torch.bfloat16, enabled=low_precision):
-                loss = loss_of(compiled, batch) / schedule.batches_per_step
+            with torch.autocast(device, dtype=torch.bfloat16):
+                loss = loss_of(model, batch) / schedule.batches_per_step
             loss.backward()
             tokens += batch.ids.numel()
             total += loss.item()
@@ -140,12 +133,17 @@ def optimise(
                 f"  {now - started:.0f} s passed, {left:.0f} s left",
                 flush=True,
             )
-        if save is not None and now - saved > 300:
-            saved = now
-            save()
     model.eval()
     recent = sum(losses[-50:]) / max(1, len(losses[-50:]))
     return {"final_loss": recent, "tokens": float(tokens), "seconds": time.monotonic() - started}
+
+
+def write_model(out: Path, model: Any, tokenizer: "PreTrainedTokenizerBase", record: dict[str, Any]) -> None:
+    """Write a model, its tokenizer and the record of its training to the directory `out`, whole or not at all."""
+    with whole_directory(out) as directory:
+        model.save_pretrained(directory)
+        tokenizer.save_pretrained(directory)
+        write_json(directory / "training.json", record)
 
 
 def train_language_model(
@@ -155,7 +153,6 @@ def train_language_model(
     schedule: Schedule,
     seed: int,
     device: str,
-    compile_model: bool = False,
     start: Path | None = None,
 ) -> Any:
     """Train a model of `shape` = (width, layers, heads, inner) and write it, with its tokenizer, to `out`.
@@ -171,15 +168,9 @@ def train_language_model(
     else:
         model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32)
     model.to(device)
-
-    def save() -> None:
-        model.save_pretrained(out)
-        tokenizer.save_pretrained(out)
-
     print(f"{model.num_parameters():,} parameters, {schedule.steps} steps on {device}", flush=True)
     batches = language_batches(tokenizer, seed, schedule.tokens_per_batch)
-    measured = optimise(model, batches, language_loss, schedule, device, compile_model, save=save)
-    save()
+    measured = optimise(model, batches, language_loss, schedule, device)
     record = {
         "seed": seed,
         "shape": shape,
@@ -189,48 +180,5 @@ def train_language_model(
     }
     if start is not None and (start / "training.json").exists():
         record["before"] = json.loads((start / "training.json").read_text())
-    (out / "training.json").write_text(json.dumps(record, indent=2) + "\n")
+    write_model(out, model, tokenizer, record)
     return model
-
-
-def main() -> None:
-    """Train the draft or the target of the lab."""
-    parser = argparse.ArgumentParser(prog="python -m arbitrage.lab.training", description=main.__doc__)
-    parser.add_argument("--tokenizer", type=Path, required=True, help="directory of the lab's tokenizer")
-    parser.add_argument("--out", type=Path, required=True, help="model directory to write")
-    parser.add_argument("--width", type=int, required=True, help="hidden width")
-    parser.add_argument("--layers", type=int, required=True)
-    parser.add_argument("--heads", type=int, required=True)
-    parser.add_argument("--inner", type=int, required=True, help="width of the feed-forward layers")
-    parser.add_argument("--steps", type=int, required=True, help="optimiser steps")
-    parser.add_argument("--tokens-per-batch", type=int, default=1536)
-    parser.add_argument("--batches-per-step", type=int, default=2)
-    parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak rate of AdamW")
-    parser.add_argument("--hidden-factor", type=float, default=5.0, help="Muon's rate over AdamW's")
-    parser.add_argument("--start", type=Path, help="go on from this model directory instead of from nothing")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--compile", action="store_true", help="compile the model first (about 20 %% faster)")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    train_language_model(
-        load_tokenizer(arguments.tokenizer),
-        arguments.out,
-        (arguments.width, arguments.layers, arguments.heads, arguments.inner),
-        Schedule(
-            steps=arguments.steps,
-            tokens_per_batch=arguments.tokens_per_batch,
-            batches_per_step=arguments.batches_per_step,
-            learning_rate=arguments.learning_rate,
-            hidden_factor=arguments.hidden_factor,
-        ),
-        arguments.seed,
-        arguments.device,
-        arguments.compile,
-        arguments.start,
-    )
-
-
-if __name__ == "__main__":
-    main()

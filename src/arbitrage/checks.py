@@ -55,9 +55,11 @@ def _entries(config: Mapping[str, Any], *path: str) -> dict[str, Mapping[str, An
 
 
 def _unusable(value: Any, path: tuple[Any, ...]) -> Iterator[KeyFault]:
-    """Values that are no good anywhere: numbers that are not finite, texts that no file can hold."""
+    """Values that are no good anywhere: numbers that are not finite or too large, texts that no file can hold."""
     if isinstance(value, float) and not math.isfinite(value):
         yield path, f"expected a finite number, got {shown(value)}"
+    elif isinstance(value, int) and abs(value) >= 2**63:
+        yield path, f"expected a whole number of 64 bits, got {shown(value)}"
     elif isinstance(value, str) and UNWRITABLE.search(value):
         yield path, f"expected text without NUL and without halves of characters, got {value!a}"
     elif len(path) < 8:  # deeper than any key: a YAML alias inside itself ends here

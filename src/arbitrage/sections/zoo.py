@@ -37,7 +37,7 @@ class PrmSize(Section):
 class Zoo(Section):
     """Everything that decides what a retrained zoo looks like."""
 
-    seed: int = Field(default=0, ge=0, description="Seed of initial weights, questions and sampling")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of initial weights, questions and sampling")
     device: str = Field(default="cpu", description="torch device to train on: cpu, cuda, cuda:1, ...")
     threads: int = Field(default=1, ge=1, description="CPU threads of each training job")
     tokenizer_questions: int = Field(default=20_000, ge=100, description="Questions the vocabulary is counted in")

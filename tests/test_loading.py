@@ -90,7 +90,7 @@ def test_a_valid_configuration_is_accepted_and_gets_its_defaults() -> None:
         ({"sweep": {"thresholds": [0.5, 0.1]}}, "sweep.thresholds: expected rising thresholds, none twice"),
         ({"sweep": {"thresholds": [0.5, 0.5]}}, "sweep.thresholds: expected rising thresholds, none twice"),
         ({"sweep": {"thresholds": [0.5, math.nan]}}, "sweep.thresholds.1: expected a finite number, got NaN"),
-        ({"zoo": {"draft": {"steps": 16**3700}}}, "zoo.draft.steps: expected a whole number of 64 bits, got a number of"),
+        ({"zoo": {"threads": 16**3700}}, "zoo.threads: expected a whole number of 64 bits, got a number of"),
         ({"sweep": {"thresholds": [0.5, "x"]}}, 'sweep.thresholds.1: expected a number, got "x"'),
         ({"sweep": {"thresholds": "all"}}, 'sweep.thresholds: expected `exact` or a list, each a number, got "all"'),
         ({"sweep": {"thresholds": []}}, "sweep.thresholds: expected `exact` or at least one threshold"),

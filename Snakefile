@@ -83,6 +83,11 @@ onstart:
         raise WorkflowError(str(fault)) from None
 
 
+onsuccess:
+    if Path(OUT, "summary.md").exists():
+        logger.info(f"Start with {OUT}/summary.md; figures are in {OUT}/figures. Checked: arbitrage verify {OUT}")
+
+
 onerror:
     logger.info(
         "Ended early; what is finished is kept. If a job failed, its log, named above, says why. The same command goes on "

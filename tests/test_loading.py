@@ -74,7 +74,7 @@ def test_a_valid_configuration_is_accepted_and_gets_its_defaults() -> None:
         ({"models": {}}, "models: expected sections by name, at least one, got {}"),
         ({"prm": {}}, "prm.path: missing; expected text"),
         ({"prm": {"path": "/no/such"}}, 'prm.path: expected a directory, or a hub id (owner/name); "/no/such"'),
-        ({"prm": {"path": "owner/name"}}, 'prm.revision: "owner/name" is no directory here; as a hub id'),
+        ({"prm": {"path": "owner/name"}}, 'prm.revision: "owner/name", the path, is no directory here; as a hub id'),
         ({"prm": {"path": HERE, "device": "gpu"}}, 'prm.device: expected a torch device (cpu, cuda, cuda:1)'),
         (
             {"models": {"draft": {"path": HERE, "server": {"url": "h:80"}}, "target": {"path": HERE}}},

@@ -219,7 +219,7 @@ def _checkpoints(config: Mapping[str, Any], check_paths: bool) -> Iterator[KeyFa
             if not isinstance(_get(config, *revision), str) and check_paths:
                 yield (
                     revision,
-                    f"{shown(value)} is no directory here; as a hub id it needs a commit, got none",
+                    f"{shown(value)}, the {name}, is no directory here; as a hub id it needs a commit, got none",
                 )
         elif check_paths:
             yield (

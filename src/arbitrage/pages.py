@@ -32,7 +32,11 @@ sweep: {thresholds: [0, 0.25, 0.5, 0.75]}
 ```
 
     snakemake --cores all --configfile studies/my-study.yaml
-    snakemake --cores all --config seed=7 'sweep={thresholds: [0, 0.5]}'
+    snakemake --cores all --configfile studies/smoke.yaml studies/my-study.yaml    # the second over the first
+    snakemake --cores all --config study=lab-seed7 seed=7 'sweep={thresholds: [0, 0.5]}'
+
+Several files go behind one `--configfile` (of two options Snakemake takes the last); a study without a `study` of its
+own writes over the results of the one beneath.
 
 Before any job starts, everything is checked: unknown keys, types, ranges, names that must exist, files that must be
 there. All faults come at once, one a line. Values are taken as they are written: `"42"` is text, not a number, and

@@ -205,7 +205,9 @@ def _reading(path: str | Path, name: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as fault:
-        raise TableError(f"{path}: no such table; run the stage that writes it (snakemake {path})") from fault
+        raise TableError(
+            f"{path}: no such table; run the study that writes it (snakemake --cores all --configfile <its files>)"
+        ) from fault
     except (pa.ArrowInvalid, OSError) as fault:
         raise TableError(
             f"{path}: not a readable Parquet file ({fault}); it was cut off or changed. "

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from arbitrage.evaluation.operating_points import thresholds_at
+from arbitrage.evaluation.operating_points import OperatingPoint, operating_points
 from arbitrage.running import Progress
 from arbitrage.solving import open_decoder
 from arbitrage.speculation.live import LiveDecoder, LiveSolution
@@ -22,6 +23,7 @@ from arbitrage.study import Study
 from arbitrage.tables import read_table, write_table
 
 TIMED_POLICIES = ("rsd", "router")
+FAR = 0.05  # from a wanted acceptance rate, and worth a word
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,20 @@ def settings_of(swept: Sequence[dict[str, Any]], acceptances: Sequence[float]) -
     settings = [Setting("draft_only", None), Setting("target_only", None)]
     for policy in TIMED_POLICIES:
         rows = [row for row in swept if row["policy"] == policy]
-        settings += [Setting(policy, threshold) for threshold in sorted(thresholds_at(rows, acceptances))]
+        points = operating_points(rows, acceptances)
+        _tell_of_far_ones(policy, acceptances, points)
+        settings += [Setting(policy, threshold) for threshold in sorted(point.threshold for point in points)]
     return settings
+
+
+def _tell_of_far_ones(policy: str, acceptances: Sequence[float], points: Sequence[OperatingPoint]) -> None:
+    for wanted, point in zip(acceptances, points, strict=True):
+        if abs(point.acceptance - wanted) > FAR:
+            print(
+                f"{policy}: {wanted:.0%} acceptance is timed at threshold {point.threshold:.4g}, which accepts "
+                f"{point.acceptance:.0%}: no swept threshold is nearer",
+                file=sys.stderr,
+            )
 
 
 def _sample(rows: list[dict[str, Any]], count: int, seed: int) -> list[Question]:

@@ -301,10 +301,11 @@ def test_no_table_takes_a_number_that_is_not_finite(value: float, column: str, t
 
 
 @pytest.mark.fault("missing shard")
-def test_a_missing_shard_is_named_with_the_command_that_makes_it(steps: Path, tmp_path: Path) -> None:
+def test_a_missing_shard_is_named_with_the_remedy(steps: Path, tmp_path: Path) -> None:
     missing, out = tmp_path / "shard-1.parquet", tmp_path / "merged.parquet"
     with pytest.raises(
-        TableError, match=rf"{missing}: no such table; run the stage that writes it \(snakemake {missing}\)"
+        TableError,
+        match=rf"{missing}: no such table; run the study that writes it \(snakemake --cores all --configfile",
     ):
         merge_tables([steps, missing], "steps", out)
     assert not out.exists()

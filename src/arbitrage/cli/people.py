@@ -70,7 +70,7 @@ def thresholds(
     policy: Annotated[ThresholdPolicy, typer.Option(help="Whose threshold")] = "router",
 ) -> None:
     """Find the threshold at which a policy accepts a wanted share of steps ("escalate 20 %": --acceptance 0.8)."""
-    from arbitrage.evaluation.operating_points import thresholds_at
+    from arbitrage.evaluation.operating_points import operating_points
     from arbitrage.tables import read_table
 
     loaded = load(study)
@@ -82,5 +82,5 @@ def thresholds(
         there = ", ".join(sorted({row["policy"] for row in swept}))
         told = f"{path} has no {policy}, only {there}; add {policy} to sweep.policies and run the study again"
         raise typer.BadParameter(told, param_hint="--policy")
-    for wanted, threshold in zip(acceptance, thresholds_at(rows, acceptance), strict=True):
-        print(f"acceptance {wanted:.0%}: {policy} threshold {threshold:.6g}")
+    for wanted, point in zip(acceptance, operating_points(rows, acceptance), strict=True):
+        print(f"wanted {wanted:.0%}: {policy} threshold {point.threshold:.6g} accepts {point.acceptance:.1%}")

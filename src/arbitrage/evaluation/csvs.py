@@ -21,4 +21,6 @@ def read_csv(path: str | Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path, keep_default_na=False, na_values=[""], true_values=["true"], false_values=["false"])
     except FileNotFoundError as fault:
-        raise FileNotFoundError(f"{path}: no such table; run the stage that writes it (snakemake {path})") from fault
+        raise FileNotFoundError(
+            f"{path}: no such table; run the study that writes it (snakemake --cores all --configfile <its files>)"
+        ) from fault

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from arbitrage.evaluation.operating_points import thresholds_at
+from arbitrage.evaluation.operating_points import operating_points
 from arbitrage.tables import TableError, read_table
 
 POLICIES = ("rsd", "router")
@@ -49,8 +49,8 @@ def pick_example(trajectories: Path, questions: Path, level: float, seed: int) -
         own = [row for row in table if row["policy"] == policy]
         if not own:
             raise TableError(f"{trajectories}: no {policy} trajectories for fig6; add {policy} to sweep.policies")
-        (threshold,) = thresholds_at(own, [level])
-        thresholds[policy] = threshold
+        (point,) = operating_points(own, [level])
+        threshold = thresholds[policy] = point.threshold
         rows[policy] = {
             row["question_id"]: row for row in own if row["threshold_low"] <= threshold < row["threshold_high"]
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,18 @@ from arbitrage.sections.stages import THRESHOLD_POLICIES
 from arbitrage.tables import TableError
 
 
-def thresholds_at(rows: Iterable[dict[str, Any]], acceptances: Sequence[float]) -> list[float]:
-    """One threshold for each wanted acceptance rate, from the `trajectories` rows of one pair, benchmark and policy.
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold, and the acceptance rate that it reaches (0 to 1)."""
+
+    threshold: float
+    acceptance: float
+
+
+def operating_points(rows: Iterable[dict[str, Any]], acceptances: Sequence[float]) -> list[OperatingPoint]:
+    """The nearest to each wanted acceptance rate, from the `trajectories` rows of one pair, benchmark and policy.
+
+    Where many steps score the same, or few thresholds were swept, the nearest may be far off: `acceptance` says so.
 
     A threshold lies midway between two neighbouring scores seen in the sweep, so that rounding in a live run cannot
     tip a decision. Different wanted rates get different thresholds wherever there are enough. Result in the order of
@@ -40,7 +51,7 @@ def thresholds_at(rows: Iterable[dict[str, Any]], acceptances: Sequence[float]) 
         distance = np.abs(reached - wanted) + (0.0 if not free.any() else np.where(free, 0.0, 2.0))
         place = int(np.argmin(distance))
         free[place] = False
-        chosen.append(float(candidates[place]))
+        chosen.append(OperatingPoint(float(candidates[place]), float(reached[place])))
     return chosen
 
 

@@ -85,9 +85,9 @@ def _handles(points: pd.DataFrame) -> list[Line2D]:
 
 def _caption(confidence: float, untimed: Sequence[str]) -> str:
     caption = (
-        "Wall-clock time of the live decoder at batch size 1, nothing else running beside it. Markers: mean of the "
-        f"timed questions, with {style.percent(confidence)} bootstrap intervals. Curves: a cost model fitted to the "
-        "timed solutions, applied to all questions at every threshold; the timed few are a sample of these, so "
+        "Wall-clock time of the live decoder at batch size 1, no other job of the study beside it. Markers: mean of "
+        f"the timed questions, with {style.percent(confidence)} bootstrap intervals. Curves: a cost model fitted to "
+        "the timed solutions, applied to all questions at every threshold; the timed few are a sample of these, so "
         "markers may lie beside the curves. Accuracy is always that of all questions."
     )
     if untimed:

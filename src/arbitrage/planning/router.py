@@ -80,7 +80,7 @@ def calibration_router(
         )
     except RoutingError as fault:
         raise RoutingError(
-            f"{len(labelled)} steps are too few to train a router on ({fault}); give --questions more"
+            f"{len(labelled)} steps are too few to plan the router's training by ({fault}): give more --questions"
         ) from fault
     dataset_s = time.perf_counter() - begin
     told = train_router(

@@ -17,6 +17,8 @@ from arbitrage.report import paper
 from arbitrage.report.claims import AGREES, DIFFERS, UNTOLD, claims
 from arbitrage.study import Study
 
+FEW = 100  # questions of a benchmark, below which the summary says that they are few
+
 
 def write_summary(study: Study, out: Path) -> None:
     """Write the summary of a finished study from the files in its folder; FileNotFoundError where one is missing."""
@@ -24,12 +26,13 @@ def write_summary(study: Study, out: Path) -> None:
     timed = [pair for pair, settings in study.pairs.items() if settings.latency]
     speedup = _curves(study, "speedup") if timed else pd.DataFrame()
     comparison, outcomes = _curves(study, "comparison"), _curves(study, "outcomes")
+    accuracy = _curves(study, "accuracy_acceptance")
     quality = read_csv(folder / "router" / "quality.csv")
     models = [read_cost_model(folder / "latency" / f"{pair}.cost.json") for pair in timed]
     parts = [
-        _head(study),
+        _head(study, accuracy),
         _verdicts(study, comparison, outcomes, speedup, quality),
-        _accuracy(_curves(study, "accuracy_acceptance"), comparison),
+        _accuracy(accuracy, comparison),
         _gains(comparison),
         _kept(comparison),
         _wasted(comparison),
@@ -44,14 +47,22 @@ def _curves(study: Study, name: str) -> pd.DataFrame:
     return in_study_order(read_csv(Path(study.folder) / "curves" / f"{name}.csv"), study)
 
 
-def _head(study: Study) -> str:
+def _head(study: Study, accuracy: pd.DataFrame) -> str:
     return (
-        f'# Summary of study {study.study}\n\nSet beside "Arbitrage: Efficient Reasoning via Advantage-Aware '
+        f"# Summary of study {study.study}\n\n"
+        'Set beside "Arbitrage: Efficient Reasoning via Advantage-Aware '
         f'Speculation", {paper.SOURCE}. In brackets: {100 * study.curves.confidence:g} % intervals by bootstrap over '
-        f"questions ({study.curves.resamples} resamples, seed {study.seed}); gains are paired. The study's models and "
-        "questions are its own, not the paper's: directions can be compared, sizes only with care. The points of the "
-        "paper's figures are not published, so none are shown.\n"
+        f"questions ({_sizes(accuracy)}; {study.curves.resamples} resamples, seed {study.seed}); gains are paired. The "
+        "study's models and questions are its own, not the paper's: directions can be compared, sizes only with care. "
+        "The points of the paper's figures are not published, so none are shown.\n"
     )
+
+
+def _sizes(accuracy: pd.DataFrame) -> str:
+    """How many questions the benchmarks have, and that few of them tell little."""
+    counts = accuracy.groupby("benchmark", sort=False)["questions"].max()
+    few = "; **too few for conclusions**" if counts.min() < FEW else ""
+    return ", ".join(f"{count} of {name}" for name, count in counts.items()) + few
 
 
 def _verdicts(

@@ -68,6 +68,17 @@ def test_the_speed_claim_is_judged_by_the_average_not_by_the_largest(
     assert {claim.verdict for claim in found if claim.text.startswith("Fig. 5")} == {DIFFERS}
 
 
+@pytest.mark.parametrize(("thresholds", "verdict"), [(tuple(range(1, 10)), DIFFERS), ((2, 5), UNTOLD)])
+def test_what_holds_at_most_thresholds_is_not_told_from_a_few(
+    thresholds: tuple[int, ...], verdict: str, world: World, frames: dict[str, pd.DataFrame]
+) -> None:
+    outcomes = frames["outcomes"].copy()
+    outcomes[["better", "better_low", "better_high"]] = [0.9, 0.8, 1.0]
+    kept = (10 * outcomes["threshold"]).round(8).isin(thresholds)
+    found = claims(world.study, **(frames | {"outcomes": outcomes[kept]}))
+    assert {claim.verdict for claim in found if claim.text.startswith("Fig. A.1")} == {verdict}
+
+
 def test_the_summary_holds_the_numbers_of_the_tables(
     world: World, frames: dict[str, pd.DataFrame], tmp_path: Path
 ) -> None:

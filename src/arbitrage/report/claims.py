@@ -83,12 +83,15 @@ def _better(outcomes: pd.DataFrame) -> Iterator[Claim]:
     )
     if outcomes.empty:
         return
-    inner = outcomes[(outcomes["policy"] == "rsd") & outcomes["threshold"].round(9).isin(PAPER_GRID[1:-1])]
+    thresholds = PAPER_GRID[1:-1]
+    inner = outcomes[(outcomes["policy"] == "rsd") & outcomes["threshold"].round(9).isin(thresholds)]
     for (pair, benchmark), rows in inner.groupby(["pair", "benchmark"], sort=False):
         verdicts = [judge(row.better_low, row.better_high, paper.BETTER_ABOUT) for row in rows.itertuples()]
         counts = {verdict: verdicts.count(verdict) for verdict in (AGREES, DIFFERS)}
-        verdict = next((name for name, count in counts.items() if 2 * count > len(verdicts)), UNTOLD)
+        verdict = next((name for name, count in counts.items() if 2 * count > len(thresholds)), UNTOLD)
         ours = f"{rows['better'].min():.2f} to {rows['better'].max():.2f}, median {rows['better'].median():.2f}"
+        if len(rows) < len(thresholds):
+            ours += f", at {len(rows)} of {len(thresholds)} thresholds"
         yield Claim(text, f"{pair}, {benchmark}", ours, verdict)
 
 

@@ -85,7 +85,9 @@ onstart:
 
 onsuccess:
     if Path(OUT, "summary.md").exists():
-        logger.info(f"Start with {OUT}/summary.md; figures are in {OUT}/figures. To check them: arbitrage verify {OUT}")
+        logger.info(
+            f"Start with {OUT}/summary.md; figures are in {OUT}/figures. To check them: arbitrage verify {OUT}"
+        )
 
 
 onerror:

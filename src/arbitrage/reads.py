@@ -6,6 +6,7 @@ that read it; commands note both in the provenance record, so that `arbitrage ve
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ READS: dict[str, tuple[str, ...]] = {
     "convert_prm": ("prm.path", "prm.revision", "prm.kind"),
     "steps": (*PAIR, "steps"),
     "dataset": (
-        *("seed", "dataset", "router.variants.{variant}", "router.init", "router.revision", "prm"),
-        *("generation.separator",),
+        *("seed", "dataset", "router.variants.{variant}", "router.init", "router.revision"),
+        *("prm", "generation.separator"),
     ),
     "router": (
         *("seed", "threads", "router.variants.{variant}", "router.training", "router.init", "router.revision"),
@@ -94,10 +95,17 @@ def source_files(study: Study, stage: str, **names: str) -> list[str]:
 
     Of a checkpoint's directory they are the files that count (`provenance.files_of`).
     """
-    made = Path(study.folder)
-    here = [Path(source) for source in sources_read(study, stage, **names) if Path(source).exists()]
-    given = [path for path in here if not path.is_relative_to(made)]
-    return [str(file) for path in given for file in (files_of(path) if path.is_dir() else [path])]
+    given = [source for source in sources_read(study, stage, **names) if not Path(source).is_relative_to(study.folder)]
+    return [file for source in given for file in _files(source)]
+
+
+@cache
+def _files(source: str) -> list[str]:
+    """Looked for once a process: all shards of a stage, thousands at times, read the same checkpoints."""
+    path = Path(source)
+    if not path.exists():
+        return []
+    return [str(file) for file in (files_of(path) if path.is_dir() else [path])]
 
 
 def _given(path: str | None) -> list[str]:

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from arbitrage.cli import check, convert, models, people, plan, publish, quantise, results, zoo
+from arbitrage.cli import check, convert, explore, plan, quantise, results, stages, verify, zoo
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,11 +19,11 @@ app = typer.Typer(
     help=__doc__,
     pretty_exceptions_enable=False,
 )
-app.add_typer(people.app, rich_help_panel="For people")
+app.add_typer(explore.app, rich_help_panel="For people")
 app.add_typer(check.app, rich_help_panel="For people")
 app.add_typer(plan.app, rich_help_panel="For people")
-app.add_typer(publish.app, rich_help_panel="For people")
-app.add_typer(models.app)
+app.add_typer(verify.app, rich_help_panel="For people")
+app.add_typer(stages.app)
 app.add_typer(quantise.app)
 app.add_typer(convert.app)
 app.add_typer(zoo.app)
@@ -35,7 +35,7 @@ def main() -> None:
     try:
         app()
     except Exception as fault:
-        from arbitrage.faults import FAULTS  # they bring pandas with them: only where there is a fault
+        from arbitrage.errors import FAULTS  # they bring pandas with them: only where there is a fault
 
         if not isinstance(fault, FAULTS):
             raise

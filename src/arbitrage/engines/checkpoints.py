@@ -23,8 +23,8 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from arbitrage.engines.process_reward import Qwen2ForProcessRewardModel
-from arbitrage.engines.protocols import EngineError
+from arbitrage.engines.scoring.qwen_prm import Qwen2ForProcessRewardModel
+from arbitrage.speculation.protocols import EngineError
 
 SMALL_FILES = ["*.json", "*.jinja", "merges.txt", "vocab.txt", "*.model"]
 HUB_FILES = ["*.safetensors", *SMALL_FILES]

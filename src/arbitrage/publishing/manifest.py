@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from arbitrage.provenance import digest
-from arbitrage.publishing.findings import Finding
+from arbitrage.publishing.mismatches import Finding
+from arbitrage.runtime.provenance import digest
 
 MANIFEST, STUDY = "manifest.json", "study.json"
 

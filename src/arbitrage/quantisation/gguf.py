@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from arbitrage.engines.protocols import EngineError
-from arbitrage.engines.vllm_options import GGUF
+from arbitrage.engines.vllm.options import GGUF
+from arbitrage.speculation.protocols import EngineError
 
 LLAMA_CPP = "LLAMA_CPP"  # the directory of a llama.cpp checkout with its tools built
 

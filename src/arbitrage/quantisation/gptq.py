@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from arbitrage.engines.protocols import EngineError
+from arbitrage.speculation.protocols import EngineError
 
 CALIBRATION_TOKENS = 1024  # of one calibration text; longer ones are cut
 

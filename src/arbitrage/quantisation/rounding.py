@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from arbitrage.engines.protocols import EngineError
+from arbitrage.speculation.protocols import EngineError
 
 
 def round_to_bits(weight: torch.Tensor, bits: int, group_size: int) -> torch.Tensor:

@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from arbitrage.config.questions import Benchmark, Questions
 from arbitrage.questions.answers import split_answers
-from arbitrage.questions.text import QuestionError, digest, normalise
-from arbitrage.sections.data import Benchmark, Questions
+from arbitrage.questions.normal_form import QuestionError, digest, normalise
 
 Row = dict[str, Any]
 Settings = Questions | Benchmark

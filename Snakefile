@@ -18,8 +18,8 @@ ONLY_ZOO = invocation.only("zoo")  # which makes the very models that the study 
 
 try:
     STUDY = load.validate_config(config, workflow.config_settings.config, check_paths=not ONLY_ZOO)
-except load.ConfigError as fault:
-    raise WorkflowError(str(fault)) from None
+except load.ConfigError as error:
+    raise WorkflowError(str(error)) from None
 STUDY, UNPINNED = revisions.pinned(STUDY)
 load.announce(STUDY)
 
@@ -80,8 +80,8 @@ onstart:
         # Not for the zoo alone, which makes models; not with jobs' own environments, where only a job can look.
         if not (ONLY_ZOO or workflow.deployment_settings.deployment_method):
             recheck.recheck(STUDY)
-    except (locks.StudyBusy, recheck.NotReady) as fault:
-        raise WorkflowError(str(fault)) from None
+    except (locks.StudyBusy, recheck.NotReady) as error:
+        raise WorkflowError(str(error)) from None
 
 
 onsuccess:

@@ -141,8 +141,8 @@ def on_vllm(study: Study, pair: str, role: str, stack: ExitStack) -> Generator |
     models = study.models | {name: study.models[name].model_copy(update={"engine": "vllm"})}
     try:
         engines = stack.enter_context(open_pair(study.model_copy(update={"models": models}), pair))
-    except EngineError as fault:
-        print(f"{role}: vLLM does not run it here, the comparison with it is skipped: {fault}")
+    except EngineError as error:
+        print(f"{role}: vLLM does not run it here, the comparison with it is skipped: {error}")
         return None
     return engines[ROLES.index(role)]
 

@@ -43,8 +43,8 @@ def study_findings(folder: Path) -> tuple[list[Finding], list[RuleTime]]:
     """A finished study: its time from end to end, and the share of its jobs' time inside models; nothing where none."""
     try:
         rules = rule_times(folder)
-    except TableError as fault:
-        print(f"# {fault}")
+    except TableError as error:
+        print(f"# {error}")
         return [], []
     total = sum_of(rules)
     share = total.model_s / total.seconds

@@ -34,10 +34,10 @@ def main() -> None:
     """Entry point: a known fault is one line on stderr and exit status 1; a traceback only where the fault is ours."""
     try:
         app()
-    except Exception as fault:
+    except Exception as error:
         from arbitrage.errors import FAULTS  # they bring pandas with them: only where there is a fault
 
-        if not isinstance(fault, FAULTS):
+        if not isinstance(error, FAULTS):
             raise
-        print(f"arbitrage: {fault}", file=sys.stderr)
+        print(f"arbitrage: {error}", file=sys.stderr)
         sys.exit(1)

@@ -98,14 +98,14 @@ def _full_disk_named(folder: Path) -> Iterator[None]:
     """Say that the disk of `folder` is full where it is: the libraries that write name no file, and some no reason."""
     try:
         yield
-    except Exception as fault:
+    except Exception as error:
         from arbitrage.errors import FAULTS
 
-        if isinstance(fault, FAULTS) and not isinstance(fault, OSError):
+        if isinstance(error, FAULTS) and not isinstance(error, OSError):
             raise
-        if "No space left on device" in str(fault) or shutil.disk_usage(folder).free < ROOM_FOR_NOTHING:
+        if "No space left on device" in str(error) or shutil.disk_usage(folder).free < ROOM_FOR_NOTHING:
             remedy = "the disk is full; make room and give the same command again, what is finished is kept"
-            raise OSError(errno.ENOSPC, remedy, str(folder)) from fault
+            raise OSError(errno.ENOSPC, remedy, str(folder)) from error
         raise
 
 

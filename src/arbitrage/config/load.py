@@ -40,17 +40,17 @@ def load_study(paths: Sequence[Path], overrides: Mapping[str, Any] | None = None
     for path in paths:
         try:
             merged = _merge(merged, _read_yaml(Path(path)))
-        except RecursionError as fault:
-            raise ConfigError([f"{path}: cannot be read: an alias (`*name`) stands inside what it names"]) from fault
+        except RecursionError as error:
+            raise ConfigError([f"{path}: cannot be read: an alias (`*name`) stands inside what it names"]) from error
     merged = _merge(merged, overrides or {})
     try:
         return validate_config(merged)
-    except ConfigError as fault:
+    except ConfigError as error:
         if "models" in merged:
             raise
         files = ", ".join(map(str, paths))
         hint = f"{files}: no models; where this overlays another study, name that first (config.yaml)"
-        raise ConfigError([*fault.faults, hint]) from fault
+        raise ConfigError([*error.faults, hint]) from error
 
 
 def validate_config(
@@ -68,8 +68,8 @@ def validate_config(
     study = None
     try:
         study = Study.model_validate(config)
-    except ValidationError as fault:
-        faults = list(shape_faults(fault, config))
+    except ValidationError as error:
+        faults = list(shape_faults(error, config))
     faulty = {path for path, _ in faults}
     faults += [(path, text) for path, text in study_faults(config, check_paths) if path not in faulty]
     if study is None or faults:
@@ -106,9 +106,9 @@ def read_resolved(path: Path) -> Study:
         if _hash(text) != Path(path).stem:
             raise ConfigError([f"{path}: cut off or changed since it was written; delete it and {remedy}"])
         return Study.model_validate_json(text)
-    except (OSError, UnicodeDecodeError, ValidationError) as fault:
-        reason = str(fault).partition("\n")[0]
-        raise ConfigError([f"{path}: not a resolved study of this version ({reason}); {remedy}"]) from fault
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError([f"{path}: not a resolved study of this version ({reason}); {remedy}"]) from error
 
 
 def _hash(text: str) -> str:
@@ -118,11 +118,11 @@ def _hash(text: str) -> str:
 def _read_yaml(path: Path) -> Mapping[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.MarkedYAMLError as fault:
-        line = fault.problem_mark.line + 1 if fault.problem_mark else 1
-        raise ConfigError([f"{path}, line {line}: not valid YAML: {fault.problem or fault.context}"]) from fault
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as fault:
-        raise ConfigError([f"{path}: cannot be read: {' '.join(str(fault).split())}"]) from fault
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError([f"{path}, line {line}: not valid YAML: {error.problem or error.context}"]) from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError([f"{path}: cannot be read: {' '.join(str(error).split())}"]) from error
     if content is None:
         return {}
     if not isinstance(content, Mapping):

@@ -42,8 +42,8 @@ class Template(Section):
                 used = {
                     name for _, name, _, _ in string.Formatter().parse(getattr(self, key) or "") if name is not None
                 }
-            except ValueError as fault:
-                raise ValueError(f"`{key}`: {fault}; a brace that is meant is written twice") from fault
+            except ValueError as error:
+                raise ValueError(f"`{key}`: {error}; a brace that is meant is written twice") from error
             if unknown := sorted(used - known):
                 expected = ", ".join(f"{{{name}}}" for name in sorted(known))
                 raise ValueError(

@@ -65,10 +65,10 @@ def commit_of(entry: HubEntry) -> str:
     cached = Path(HF_HUB_CACHE) / f"{entry.kind}s--{entry.name.replace('/', '--')}" / "refs" / str(entry.revision)
     try:
         info = HfApi().repo_info(entry.name, repo_type=entry.kind, revision=entry.revision, timeout=HUB_TIMEOUT_S)
-    except Exception as fault:  # the hub's client raises dozens of kinds
+    except Exception as error:  # the hub's client raises dozens of kinds
         if cached.is_file():
             return cached.read_text(encoding="utf-8").strip()
-        raise UnpinnedError(f"{entry}: {type(fault).__name__}: {str(fault).partition(chr(10))[0]}") from fault
+        raise UnpinnedError(f"{entry}: {type(error).__name__}: {str(error).partition(chr(10))[0]}") from error
     return str(info.sha)
 
 
@@ -84,8 +84,8 @@ def pinned(study: Study) -> tuple[Study, list[str]]:
         name = f"{entry.kind} {entry}"
         try:
             found[name] = found.get(name) or commit_of(entry)
-        except UnpinnedError as fault:
-            untold.append(f"{'.'.join(entry.key)}: {fault}")
+        except UnpinnedError as error:
+            untold.append(f"{'.'.join(entry.key)}: {error}")
             continue
         section = content
         for part in entry.key[:-1]:

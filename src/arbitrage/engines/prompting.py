@@ -31,8 +31,8 @@ class Prompter:
             text = self.tokenizer.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=True, date_string=PROMPT_DATE
             )
-        except Exception as fault:  # jinja's own, where a template refuses a system message for example
-            raise EngineError(f"{self.name}: its chat template cannot render the prompt ({fault})") from fault
+        except Exception as error:  # jinja's own, where a template refuses a system message for example
+            raise EngineError(f"{self.name}: its chat template cannot render the prompt ({error})") from error
         return list(self.tokenizer.encode(text, add_special_tokens=False))
 
     def prompt_ids(self, problem: str) -> Ids:

@@ -20,7 +20,7 @@ def read_csv(path: str | Path) -> pd.DataFrame:
     """Read what `write_csv` wrote. Raises FileNotFoundError, naming the remedy, where there is no such file."""
     try:
         return pd.read_csv(path, keep_default_na=False, na_values=[""], true_values=["true"], false_values=["false"])
-    except FileNotFoundError as fault:
+    except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{path}: no such table; run the study that writes it (snakemake --cores all --configfile <its files>)"
-        ) from fault
+        ) from error

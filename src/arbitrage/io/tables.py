@@ -149,8 +149,8 @@ def write_table(path: str | Path, name: str, rows: list[dict[str, Any]] | pd.Dat
             table = pa.Table.from_pandas(rows, schema=SCHEMAS[name], preserve_index=False)
         else:
             table = pa.Table.from_pylist(rows, schema=SCHEMAS[name])
-    except (pa.ArrowInvalid, pa.ArrowTypeError, KeyError) as fault:
-        raise TableError(f"{path}: the rows do not fit the table {name!r}: {fault}") from fault
+    except (pa.ArrowInvalid, pa.ArrowTypeError, KeyError) as error:
+        raise TableError(f"{path}: the rows do not fit the table {name!r}: {error}") from error
     with table_writer(path, name) as write:
         write(table)
 
@@ -204,15 +204,15 @@ def read_batches(path: str | Path, name: str, columns: list[str] | None = None) 
 def _reading(path: str | Path, name: str) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError as fault:
+    except FileNotFoundError as error:
         raise TableError(
             f"{path}: no such table; run the study that writes it (snakemake --cores all --configfile <its files>)"
-        ) from fault
-    except (pa.ArrowInvalid, OSError) as fault:
+        ) from error
+    except (pa.ArrowInvalid, OSError) as error:
         raise TableError(
-            f"{path}: not a readable Parquet file ({fault}); it was cut off or changed. "
+            f"{path}: not a readable Parquet file ({error}); it was cut off or changed. "
             f"Delete it and run snakemake again: the stage that writes {name!r} will make it anew"
-        ) from fault
+        ) from error
 
 
 def _checked(table: pa.Table, path: str | Path, name: str) -> pa.Table:

@@ -78,10 +78,10 @@ def calibration_router(
             study.seed,
             dataset,
         )
-    except RoutingError as fault:
+    except RoutingError as error:
         raise RoutingError(
-            f"{len(labelled)} steps are too few to plan the router's training by ({fault}): give more --questions"
-        ) from fault
+            f"{len(labelled)} steps are too few to plan the router's training by ({error}): give more --questions"
+        ) from error
     dataset_s = time.perf_counter() - begin
     told = train_router(
         dataset,

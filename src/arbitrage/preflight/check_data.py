@@ -25,8 +25,8 @@ def data_findings(study: Study) -> tuple[list[Finding], list[str]]:
                 place = dataset(benchmark.hub, benchmark.revision)
                 findings.append(Finding(subject, "ok", f"{benchmark.hub}: {place}"))
             rows = benchmark_questions(study.study, name, benchmark, study.seed)
-        except (QuestionError, UnreachableError) as fault:
-            findings.append(Finding(subject, "fault", str(fault)))
+        except (QuestionError, UnreachableError) as error:
+            findings.append(Finding(subject, "fault", str(error)))
             continue
         problems += [row["problem"] for row in rows]
         findings.append(_rows(subject, benchmark.source, benchmark.limit, len(rows)))
@@ -51,14 +51,14 @@ def _labelling(study: Study) -> Iterator[Finding]:
     elif settings.path is not None:
         try:
             next(iter(numina(settings, study.seed)), None)
-        except QuestionError as fault:
-            yield Finding("questions", "fault", str(fault))
+        except QuestionError as error:
+            yield Finding("questions", "fault", str(error))
         else:
             yield Finding("questions", "ok", f"{settings.path}: has the columns; its rows are checked by the first job")
     else:
         try:
             place = dataset(settings.dataset, settings.revision)
-        except UnreachableError as fault:
-            yield Finding("questions", "fault", str(fault))
+        except UnreachableError as error:
+            yield Finding("questions", "fault", str(error))
         else:
             yield Finding("questions", "ok", f"{settings.dataset}: {place}")

@@ -44,13 +44,13 @@ def _server(subject: str, server: Server) -> Finding:
     """Whether the server lists the model; a warning where nothing answers, as it may come up later."""
     try:
         client = CompletionsClient(subject, server.model_copy(update={"ready_s": min(ANSWER_S, server.ready_s)}))
-    except EngineError as fault:
-        return Finding(subject, "fault", str(fault).removeprefix(f"{subject}: "))
+    except EngineError as error:
+        return Finding(subject, "fault", str(error).removeprefix(f"{subject}: "))
     try:
         with closing(client):
             served = [str(model["id"]) for model in client.wait_ready()]
-    except EngineError as fault:
-        return Finding(subject, "warning", str(fault).removeprefix(f"{subject}: "))
+    except EngineError as error:
+        return Finding(subject, "warning", str(error).removeprefix(f"{subject}: "))
     if server.model in served or (server.model is None and len(served) == 1):
         return Finding(subject, "ok", f"{server.url} serves {server.model or served[0]}")
     wanted = server.model or "one model"
@@ -62,6 +62,6 @@ def _server(subject: str, server: Server) -> Finding:
 def _gguf(subject: str) -> Finding:
     try:
         require_tools()
-    except EngineError as fault:
-        return Finding(subject, "fault", str(fault))
+    except EngineError as error:
+        return Finding(subject, "fault", str(error))
     return Finding(subject, "ok", "llama.cpp's tools and the package gguf are here")

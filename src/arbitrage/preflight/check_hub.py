@@ -44,8 +44,8 @@ def checkpoint(path: str, revision: str | None, weights: bool = True) -> Checkpo
     if Path(path).is_dir():
         try:
             return Checkpoint(resolve(path, weights=weights), weight_bytes(Path(path)), "local directory")
-        except EngineError as fault:
-            raise UnreachableError(str(fault)) from fault
+        except EngineError as error:
+            raise UnreachableError(str(error)) from error
     try:
         cached = Path(snapshot_download(path, revision=revision, local_files_only=True))
         if weight_bytes(cached) is not None or not weights:
@@ -55,8 +55,8 @@ def checkpoint(path: str, revision: str | None, weights: bool = True) -> Checkpo
     try:
         info = HfApi().model_info(path, revision=revision, files_metadata=True)
         directory = Path(snapshot_download(path, revision=revision, allow_patterns=SMALL_FILES))
-    except Exception as fault:
-        raise UnreachableError(_reason(f"{path}@{revision}", fault)) from fault
+    except Exception as error:
+        raise UnreachableError(_reason(f"{path}@{revision}", error)) from error
     sizes = [file.size or 0 for file in info.siblings or [] if file.rfilename.endswith(".safetensors")]
     if weights and not sizes:
         raise UnreachableError(
@@ -75,8 +75,8 @@ def dataset(name: str, revision: str | None) -> str:
         pass
     try:
         HfApi().dataset_info(name, revision=revision)
-    except Exception as fault:
-        raise UnreachableError(_reason(f"{name}@{revision}", fault)) from fault
+    except Exception as error:
+        raise UnreachableError(_reason(f"{name}@{revision}", error)) from error
     return "on the hub"
 
 

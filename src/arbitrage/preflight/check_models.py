@@ -64,16 +64,16 @@ def _generator(
         return
     try:
         prompts, eos_missing = _prompts(study, found.directory, model, problems)
-    except EngineError as fault:
-        yield Finding(subject, "fault", str(fault))
+    except EngineError as error:
+        yield Finding(subject, "fault", str(error))
         return
     yield Finding(subject, "ok", f"separator {study.generation.separator!r}, chat template and one BOS")
     if eos_missing:
         yield Finding(subject, "warning", "its tokenizer names no end-of-sequence token; solutions end by length only")
     try:
         config = load_configs(found.directory, weights=False)[0].get_text_config(decoder=True)
-    except EngineError as fault:
-        yield Finding(subject, "fault", str(fault))
+    except EngineError as error:
+        yield Finding(subject, "fault", str(error))
         return
     longest = max(prompts, default=0)
     yield _context(study, subject, config, longest)
@@ -128,8 +128,8 @@ def _found(subject: str, path: str, revision: str | None, weights: bool = True) 
     """Where a checkpoint is, and itself where it is anywhere, with `weights` that can be read."""
     try:
         found = checkpoint(path, revision, weights)
-    except UnreachableError as fault:
-        return Finding(subject, "fault", str(fault)), None
+    except UnreachableError as error:
+        return Finding(subject, "fault", str(error)), None
     return Finding(subject, "ok", f"{path}: {found.place}"), found
 
 

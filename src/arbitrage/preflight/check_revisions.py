@@ -17,8 +17,8 @@ def revision_findings(study: Study) -> Iterator[Finding]:
         subject = ".".join(entry.key)
         try:
             commit = commit_of(entry)
-        except UnpinnedError as fault:
-            yield Finding(subject, "warning", f"a branch or tag, and nobody here knows its commit ({fault})")
+        except UnpinnedError as error:
+            yield Finding(subject, "warning", f"a branch or tag, and nobody here knows its commit ({error})")
         else:
             yield Finding(
                 subject,

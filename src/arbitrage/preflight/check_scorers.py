@@ -29,8 +29,8 @@ def prm_findings(study: Study, directory: Path) -> Iterator[Finding]:
     """What the PRM's configuration, tokenizer and, where they are here, weight files tell."""
     try:
         yield Finding("prm", "ok", _prm(study, directory))
-    except (EngineError, ValueError) as fault:
-        yield Finding("prm", "fault", str(fault))
+    except (EngineError, ValueError) as error:
+        yield Finding("prm", "fault", str(error))
 
 
 def router_start_findings(study: Study, directory: Path) -> Iterator[Finding]:
@@ -39,8 +39,8 @@ def router_start_findings(study: Study, directory: Path) -> Iterator[Finding]:
     try:
         _router_start(study, directory)
         yield Finding(subject, "ok", "routers can start from it")
-    except EngineError as fault:
-        yield Finding(subject, "fault", str(fault))
+    except EngineError as error:
+        yield Finding(subject, "fault", str(error))
 
 
 def _prm(study: Study, directory: Path) -> str:
@@ -88,8 +88,8 @@ def _router_start(study: Study, directory: Path) -> None:
     try:
         with torch.device("meta"):
             model = AutoModelForSequenceClassification.from_config(config)
-    except ValueError as fault:
-        raise EngineError(f"{path}: no router can start from {head_in(config)} ({fault}); name another one") from fault
+    except ValueError as error:
+        raise EngineError(f"{path}: no router can start from {head_in(config)} ({error}); name another one") from error
     if not isinstance(getattr(model, "score", None), torch.nn.Linear):
         raise EngineError(
             f"{path}: no router can start from {head_in(config)}; expected a decoder-only model (Llama, Qwen2 ...)"

@@ -69,10 +69,10 @@ def opened(path: Path) -> Iterator[Path]:
                     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
                         raise VerifyError(f"{path}: the name {name!r} leads out of it; not a bundle")
                 archive.extractall(unpacked)
-        except FileNotFoundError as fault:
-            raise VerifyError(f"{path}: no such folder or bundle") from fault
-        except zipfile.BadZipFile as fault:
-            raise VerifyError(f"{path}: damaged, or no zip at all ({fault}); fetch it again") from fault
+        except FileNotFoundError as error:
+            raise VerifyError(f"{path}: no such folder or bundle") from error
+        except zipfile.BadZipFile as error:
+            raise VerifyError(f"{path}: damaged, or no zip at all ({error}); fetch it again") from error
         if not is_bundle(Path(unpacked)):
             raise VerifyError(f"{path}: no {MANIFEST} in it; expected a bundle of `arbitrage export`")
         yield Path(unpacked)

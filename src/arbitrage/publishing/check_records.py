@@ -40,8 +40,8 @@ def read_records(folder: Path) -> Records:
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             missing = [key for key in NEEDED if key not in record]
-        except (OSError, ValueError, TypeError) as fault:
-            findings.append(Finding("broken", result, f"its provenance record cannot be read ({fault})"))
+        except (OSError, ValueError, TypeError) as error:
+            findings.append(Finding("broken", result, f"its provenance record cannot be read ({error})"))
             continue
         if missing:
             findings.append(Finding("broken", result, f"its provenance record lacks {', '.join(missing)}"))
@@ -66,9 +66,9 @@ def study_of(folder: Path, records: Records) -> Study:
     if is_bundle(folder):
         try:
             return Study.model_validate_json((folder / STUDY).read_text(encoding="utf-8"))
-        except (OSError, ValidationError) as fault:
-            reason = str(fault).partition("\n")[0]
-            raise ConfigError([f"{folder / STUDY}: not a study of this version ({reason})"]) from fault
+        except (OSError, ValidationError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ConfigError([f"{folder / STUDY}: not a study of this version ({reason})"]) from error
     if not records.by_result:
         raise VerifyError(
             f"{folder}: no provenance record; expected the results of a study (results/<study>), "

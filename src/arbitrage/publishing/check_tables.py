@@ -43,8 +43,8 @@ class _Check:
         else:
             try:
                 table = self._read(self.folder / result.path, result.table)
-            except TableError as fault:
-                yield Finding("broken", result.path, str(fault).removeprefix(f"{self.folder / result.path}: "))
+            except TableError as error:
+                yield Finding("broken", result.path, str(error).removeprefix(f"{self.folder / result.path}: "))
                 return
             faults = self._table(result, table)
         for said in faults:
@@ -146,8 +146,8 @@ class _Check:
                 read_arrow(self.folder / path / part, "examples").drop_columns(["input_ids"]).to_pandas()
                 for part in EXAMPLES
             )
-        except TableError as fault:
-            yield str(fault)
+        except TableError as error:
+            yield str(error)
             return
         if both := set(train["question_id"]) & set(validation["question_id"]):
             yield f"{len(both)} questions are trained on and held out, {min(both)} among them"

@@ -24,11 +24,11 @@ def quantise_gptq(src: Path, dst: Path, bits: int, group_size: int, texts: Seque
         from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
         from llmcompressor import oneshot
         from llmcompressor.modifiers.gptq import GPTQModifier
-    except ImportError as fault:
+    except ImportError as error:
         raise EngineError(
-            f"quantise.method gptq needs llm-compressor ({fault}); run this rule in envs/gptq.yaml (--sdm conda), or "
+            f"quantise.method gptq needs llm-compressor ({error}); run this rule in envs/gptq.yaml (--sdm conda), or "
             "once by hand in an environment with `pip install '.[gptq]'`"
-        ) from fault
+        ) from error
     import torch
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer

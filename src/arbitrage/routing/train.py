@@ -203,10 +203,10 @@ def _new_model(init: str, revision: str | None, tokenizer: Any, report: dict[str
             dtype=torch.float32,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError) as fault:
+    except (OSError, ValueError, RuntimeError) as error:
         raise EngineError(
-            f"{init}: no router can start from it ({fault}); give a causal or classification model"
-        ) from fault
+            f"{init}: no router can start from it ({error}); give a causal or classification model"
+        ) from error
     missing = sorted(key for key in info["missing_keys"] if not key.startswith("score."))
     if missing or not isinstance(getattr(model, "score", None), torch.nn.Linear):
         raise EngineError(

@@ -137,8 +137,8 @@ def take_lock(file: TextIO, kind: int, wait: bool = False) -> bool:
         fcntl.flock(file, kind if wait else kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError as fault:
-        print(f"{file.name}: cannot be locked ({fault}); nothing keeps a second process out", file=sys.stderr)
+    except OSError as error:
+        print(f"{file.name}: cannot be locked ({error}); nothing keeps a second process out", file=sys.stderr)
     return True
 
 

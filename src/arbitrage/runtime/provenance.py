@@ -118,8 +118,8 @@ def require_unchanged(path: Path) -> None:
         return
     try:
         wanted = json.loads(told.read_text(encoding="utf-8"))["sha256"]
-    except (ValueError, KeyError, TypeError) as fault:
-        raise ChangedError(f"{told}: damaged ({fault!r}); delete it and {path}, and run again") from fault
+    except (ValueError, KeyError, TypeError) as error:
+        raise ChangedError(f"{told}: damaged ({error!r}); delete it and {path}, and run again") from error
     if digest(path) != wanted:
         raise ChangedError(
             f"{path}: damaged or changed since it was written ({told.name} tells when); delete it and run again: the "

@@ -140,11 +140,11 @@ class BatchRunner:
         """The model's output after `ids` [rows, n]. Raises EngineError where the device has too little memory."""
         try:
             return self._forward(ids, positions, mask, cache)
-        except torch.OutOfMemoryError as fault:
+        except torch.OutOfMemoryError as error:
             raise EngineError(
                 f"{self.name}: out of memory on {self.device} with a batch of {ids.shape[0]} contexts of up to "
                 f"{mask.shape[-1]} tokens; lower the model's batch_size"
-            ) from fault
+            ) from error
 
     def forget(self) -> None:
         """Drop all remembered keys and values, so that what follows does not depend on what was read before."""

@@ -240,11 +240,11 @@ def read_router_format(path: str | Path) -> RouterFormat:
     file = Path(path) / ROUTER_FILE
     try:
         return RouterFormat.model_validate_json(file.read_text())
-    except FileNotFoundError as fault:
+    except FileNotFoundError as error:
         raise EngineError(
             f"{file}: missing; expected a directory that the router stage wrote. Run the study, which trains one (the "
             "lab: make reproduce), or name another directory (--router)"
-        ) from fault
-    except ValidationError as fault:
-        faults = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'file'}: {each['msg']}" for each in fault.errors())
-        raise EngineError(f"{file}: {faults}; train the router again") from fault
+        ) from error
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'file'}: {each['msg']}" for each in error.errors())
+        raise EngineError(f"{file}: {faults}; train the router again") from error

@@ -101,11 +101,11 @@ class TemplateReader:
                 enable_thinking=False,  # Qwen3's templates: a judge is to answer at once
             )
             return text if until is None else text[: text.rindex(until) + len(until)]
-        except Exception as fault:  # jinja's own, where a template refuses a system message for example
+        except Exception as error:  # jinja's own, where a template refuses a system message for example
             raise EngineError(
-                f"{self.name}: its chat template cannot render the PRM's input ({fault}); change prm.template.chat or "
+                f"{self.name}: its chat template cannot render the PRM's input ({error}); change prm.template.chat or "
                 ".system"
-            ) from fault
+            ) from error
 
     def _encode(self, text: str) -> Ids:
         ids = list(self.tokenizer.encode(text, add_special_tokens=False))

@@ -84,13 +84,13 @@ class CompletionsClient:
                 async with asyncio.timeout(max(deadline - time.monotonic(), 0.1)):
                     reply = await self._http.get(f"{self.url}/models")
                     return list(self._checked(reply)["data"])
-            except (_RetriableError, httpx2.TransportError, TimeoutError) as fault:
+            except (_RetriableError, httpx2.TransportError, TimeoutError) as error:
                 if time.monotonic() > deadline:
                     remedy = self._local.last_words() if self._local else "start it, or correct server.url"
                     raise EngineError(
                         f"{self.subject}: no server answers at {self.url} after {self._server.ready_s:g} s "
-                        f"({_named(fault)}); raise server.ready_s, or {remedy}"
-                    ) from fault
+                        f"({_named(error)}); raise server.ready_s, or {remedy}"
+                    ) from error
             if not told:
                 print(f"{self.subject}: waiting for the server at {self.url}", file=sys.stderr, flush=True)
                 told = True
@@ -145,15 +145,15 @@ class CompletionsClient:
             try:
                 async with asyncio.timeout(self._server.timeout_s):
                     return await send()
-            except (_RetriableError, httpx2.TransportError, TimeoutError) as fault:
+            except (_RetriableError, httpx2.TransportError, TimeoutError) as error:
                 self._check_alive()
                 tries += 1
                 if tries > self._server.retries:
                     raise EngineError(
                         f"{self.subject}: the server at {self.url} failed {tries} times, at last with "
-                        f"{_named(fault)}; see its log, or raise server.retries or server.timeout_s "
+                        f"{_named(error)}; see its log, or raise server.retries or server.timeout_s "
                         f"({self._server.timeout_s:g} s)"
-                    ) from fault
+                    ) from error
             await asyncio.sleep(random.uniform(0, min(PAUSE_S * 2 ** (tries - 1), LONGEST_PAUSE_S)))
 
     def _check_alive(self) -> None:
@@ -166,8 +166,8 @@ class CompletionsClient:
         if reply.is_success:
             try:
                 content: Json = reply.json()
-            except ValueError as fault:
-                raise _RetriableError(f"a reply that is no JSON: {reply.text[:200]!r}") from fault
+            except ValueError as error:
+                raise _RetriableError(f"a reply that is no JSON: {reply.text[:200]!r}") from error
             return content
         said = f"{reply.status_code} {reply.text[:500]!r}"
         if reply.status_code in RETRIED:

@@ -147,8 +147,8 @@ class OpenAiGenerator:
         for choice in choices:
             try:
                 tokens = written_tokens(choice)
-            except (KeyError, TypeError, ValueError) as fault:
-                raise EngineError(f"{self.name}: ids and log-probabilities disagree in the reply {choice}") from fault
+            except (KeyError, TypeError, ValueError) as error:
+                raise EngineError(f"{self.name}: ids and log-probabilities disagree in the reply {choice}") from error
             for token, logprob in tokens or ():
                 if writer.push(token, logprob):
                     return

@@ -55,10 +55,10 @@ def write_chunk(directory: Path, name: str, table: pa.Table) -> Path:
     try:
         pq.write_table(table, temporary, compression="zstd")
         return temporary.replace(directory / f"{name}-{_digest(temporary.read_bytes())}.parquet")
-    except OSError as fault:
+    except OSError as error:
         raise StoreError(
-            f"{directory / name}: the step store cannot be written ({fault}); make room or correct the permissions"
-        ) from fault
+            f"{directory / name}: the step store cannot be written ({error}); make room or correct the permissions"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -71,8 +71,8 @@ def read_chunks(directory: Path) -> pa.Table:
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise StoreError(f"{directory}: the step store's folder cannot be made ({fault}); correct `results`") from fault
+    except OSError as error:
+        raise StoreError(f"{directory}: the step store's folder cannot be made ({error}); correct `results`") from error
     for temporary in directory.glob(".*.tmp"):
         if _abandoned(temporary):
             temporary.unlink(missing_ok=True)
@@ -128,11 +128,11 @@ def _read(file: Path) -> pa.Table | None:
         table = pq.read_table(pa.BufferReader(content))
         if _format(table.schema) == FORMAT and not (digest and table.schema.equals(SCHEMA)):
             raise pa.ArrowInvalid(f"columns {table.schema.names}, expected {SCHEMA.names}")
-    except PermissionError as fault:
-        raise StoreError(f"{file}: the step store cannot be read ({fault}); correct the permissions") from fault
-    except (pa.ArrowInvalid, OSError) as fault:
+    except PermissionError as error:
+        raise StoreError(f"{file}: the step store cannot be read ({error}); correct the permissions") from error
+    except (pa.ArrowInvalid, OSError) as error:
         aside = file.with_name(file.name + ".corrupt")
-        log.warning("%s: damaged chunk of the step store (%s); set aside as %s, its work is redone", file, fault, aside)
+        log.warning("%s: damaged chunk of the step store (%s); set aside as %s, its work is redone", file, error, aside)
         file.replace(aside)
         return None
     return table

@@ -165,11 +165,11 @@ class VllmGenerator:
                     outputs = self._engine.step()
                 yield from ((int(output.request_id), output.outputs[0]) for output in outputs)
             under_way.clear()
-        except Exception as fault:  # vLLM's own, torch's, and what its processes died of
+        except Exception as error:  # vLLM's own, torch's, and what its processes died of
             raise EngineError(
-                f"{self.name}: vLLM failed ({type(fault).__name__}: {fault}); what it printed above tells more. "
+                f"{self.name}: vLLM failed ({type(error).__name__}: {error}); what it printed above tells more. "
                 "Out of memory: lower batch_size, vllm.memory_share or vllm.cache_gib"
-            ) from fault
+            ) from error
         finally:
             if under_way:  # interrupted, or failed
                 self._engine.abort_request(under_way, internal=True)
@@ -200,11 +200,11 @@ def _import(name: str) -> Any:
         import vllm
         import vllm.inputs
         import vllm.sampling_params
-    except ImportError as fault:
+    except ImportError as error:
         raise EngineError(
-            f"{name}: engine vllm needs the package vllm, which cannot be imported ({fault}); "
+            f"{name}: engine vllm needs the package vllm, which cannot be imported ({error}); "
             "pip install '.[vllm]' in the repository on a machine with CUDA, or see docs/engines.md for its CPU build"
-        ) from fault
+        ) from error
     return vllm
 
 
@@ -222,11 +222,11 @@ def _start(name: str, vllm: Any, device: str, arguments: dict[str, Any], here: b
             vllm.EngineArgs(**arguments, disable_log_stats=True, use_tqdm_on_load=False),
             enable_multiprocessing=not here,
         )
-    except Exception as fault:  # pydantic's, torch's and vLLM's own; none names the key
+    except Exception as error:  # pydantic's, torch's and vLLM's own; none names the key
         raise EngineError(
             f"{name}: vLLM cannot run {arguments['model']} in {arguments['dtype']} on {device} "
-            f"({type(fault).__name__}: {fault}). Too little memory: vllm.max_context, vllm.cache_gib and "
+            f"({type(error).__name__}: {error}). Too little memory: vllm.max_context, vllm.cache_gib and "
             "vllm.memory_share decide; weights: dtype and vllm.quantisation"
-        ) from fault
+        ) from error
     finally:
         torch.set_num_threads = set_num_threads  # on a CPU vLLM puts a function in its place that does nothing

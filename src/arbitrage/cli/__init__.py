@@ -11,6 +11,7 @@ import sys
 import typer
 
 from arbitrage.cli import check, convert, explore, plan, quantise, results, stages, verify, zoo
+from arbitrage.errors import UserError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,13 +32,11 @@ app.add_typer(results.app)
 
 
 def main() -> None:
-    """Entry point: a known fault is one line on stderr and exit status 1; a traceback only where the fault is ours."""
+    """Entry point: an error a user can mend is one line on stderr and exit status 1; others keep their traceback."""
     try:
         app()
     except Exception as error:
-        from arbitrage.errors import FAULTS  # they bring pandas with them: only where there is a fault
-
-        if not isinstance(error, FAULTS):
+        if not isinstance(error, (UserError, OSError)):
             raise
         print(f"arbitrage: {error}", file=sys.stderr)
         sys.exit(1)

@@ -16,6 +16,7 @@ import typer
 
 from arbitrage.config.load import STUDY_VARIABLE, load_study, read_resolved
 from arbitrage.config.study import Study
+from arbitrage.errors import UserError
 from arbitrage.runtime import dependencies, gpus, locks, provenance, resources
 
 ROOM_FOR_NOTHING = 2**16  # bytes free where a writer that could not go on has left its half file
@@ -99,9 +100,7 @@ def _full_disk_named(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        from arbitrage.errors import FAULTS
-
-        if isinstance(error, FAULTS) and not isinstance(error, OSError):
+        if isinstance(error, UserError):
             raise
         if "No space left on device" in str(error) or shutil.disk_usage(folder).free < ROOM_FOR_NOTHING:
             remedy = "the disk is full; make room and give the same command again, what is finished is kept"

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from arbitrage.config.messages import KeyFault, dotted, shape_faults, shown
 from arbitrage.config.study import Study
 from arbitrage.config.validate import study_faults
+from arbitrage.errors import UserError
 from arbitrage.io.atomic import write_text
 
 TABLES = (("models",), ("pairs",), ("benchmarks",), ("router", "variants"))
@@ -26,7 +27,7 @@ TABLES = (("models",), ("pairs",), ("benchmarks",), ("router", "variants"))
 STUDY_VARIABLE = "ARBITRAGE_STUDY"  # path of the resolved study, for commands without --study
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError, ValueError):
     """A configuration that cannot be used: one line a fault, each with the key, its value and what was expected."""
 
     def __init__(self, faults: Sequence[str]) -> None:

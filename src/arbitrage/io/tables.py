@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from arbitrage.errors import UserError
 from arbitrage.io.atomic import whole_file
 from arbitrage.io.finite import not_finite
 
@@ -134,7 +135,7 @@ SCHEMAS: dict[str, pa.Schema] = {
 }
 
 
-class TableError(ValueError):
+class TableError(UserError, ValueError):
     """A table that cannot be read, or does not have the columns its stage promises."""
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from arbitrage.config.load import study_hash
 from arbitrage.config.study import Study
+from arbitrage.errors import UserError
 from arbitrage.runtime.provenance import record_of
 
 
-class NotReady(RuntimeError):  # noqa: N818 - named for what it says, as StudyBusy is
+class NotReady(UserError, RuntimeError):  # noqa: N818 - named for what it says, as StudyBusy is
     """A changed study has a fault that would stop it; what, stands in the output of the check."""
 
 

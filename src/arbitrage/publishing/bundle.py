@@ -21,8 +21,8 @@ from typing import Any
 
 from arbitrage.io.atomic import whole_file
 from arbitrage.publishing.check_records import is_bundle, read_records, study_of
-from arbitrage.publishing.errors import ExportError, VerifyError
 from arbitrage.publishing.manifest import MANIFEST, STUDY, manifest_text
+from arbitrage.publishing.mismatches import ExportError, VerifyError
 from arbitrage.publishing.router_cards import bundle_card, router_card
 from arbitrage.publishing.verify import verify
 from arbitrage.runtime.outputs import results

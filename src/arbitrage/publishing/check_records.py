@@ -12,9 +12,8 @@ from pydantic import ValidationError
 
 from arbitrage.config.load import ConfigError, read_resolved
 from arbitrage.config.study import Study
-from arbitrage.publishing.errors import VerifyError
 from arbitrage.publishing.manifest import MANIFEST, STUDY
-from arbitrage.publishing.mismatches import Finding
+from arbitrage.publishing.mismatches import Finding, VerifyError
 from arbitrage.runtime.provenance import SUFFIX
 
 WORKING = ("logs", "benchmarks", "zoo")  # folders that hold no results; as do hidden ones

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from arbitrage.errors import UserError
+
 Kind = Literal["missing", "foreign", "changed", "stale", "broken", "inconsistent", "code"]
 
 MEANINGS: dict[Kind, str] = {
@@ -30,3 +32,11 @@ class Finding:
     def is_fault(self) -> bool:
         """Whether the results are not to be relied on before this is settled."""
         return self.kind != "code"
+
+
+class VerifyError(UserError, ValueError):
+    """There is nothing that could be verified; the message says what was expected there."""
+
+
+class ExportError(UserError, ValueError):
+    """Results that are not fit to be published; the message says why, and how to see more."""

@@ -3,8 +3,10 @@
 import hashlib
 import unicodedata
 
+from arbitrage.errors import UserError
 
-class QuestionError(ValueError):
+
+class QuestionError(UserError, ValueError):
     """Questions that cannot be read or sampled; the message names the file, the column, the row and the remedy."""
 
 

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from arbitrage.errors import UserError
 
-class RoutingError(ValueError):
+
+class RoutingError(UserError, ValueError):
     """Data a router cannot be trained on; the message names the value, what was expected and the remedy."""
 
 

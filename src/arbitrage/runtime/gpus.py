@@ -17,13 +17,15 @@ import time
 from pathlib import Path
 from typing import TextIO
 
+from arbitrage.errors import UserError
+
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 POLL_S = 0.5
 
 _held: list[TextIO] = []  # open files whose locks last as long as this process
 
 
-class DeviceError(RuntimeError):
+class DeviceError(UserError, RuntimeError):
     """Fewer GPUs than a job needs; the message says how many there are, and the remedy."""
 
 

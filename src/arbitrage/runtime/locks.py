@@ -1,4 +1,4 @@
-"""What keeps a run safe and readable: one run a study, no orphans after a kill, and progress lines.
+"""One run a study, and no orphans after a kill.
 
 The Snakefile calls `guard_study` in its `onstart` handler, every stage calls `watch_parent` first. Three facts make
 `kill -9` harmless, and need nothing removed by hand:
@@ -25,6 +25,8 @@ from typing import TextIO
 
 import psutil
 
+from arbitrage.errors import UserError
+
 RUN_PID = "ARBITRAGE_RUN_PID"  # "<pid>:<start>:<machine>" of the Snakemake process that runs the study
 RUN_DIR = "ARBITRAGE_RUN_DIR"  # absolute path of the study's results
 POLL_S = 0.5
@@ -34,7 +36,7 @@ PR_SET_PDEATHSIG = 1
 _held: list[TextIO] = []  # open files whose locks last as long as this process
 
 
-class StudyBusy(RuntimeError):  # noqa: N818 - named for what it says, like BlockingIOError
+class StudyBusy(UserError, RuntimeError):  # noqa: N818 - named for what it says, like BlockingIOError
     """Another run works on this study; the message names its process, host and start, and the remedy."""
 
 
@@ -90,45 +92,6 @@ def watch_parent() -> None:
     if run.endswith(_machine()):
         _die_with_parent()
         threading.Thread(target=_watch, args=(run,), name="watch-parent", daemon=True).start()
-
-
-class Progress:
-    """Plain progress lines on stderr, for terminals and log files alike: done/total, rate, time left.
-
-    total: units of the whole; unit: what they are called ("questions"); title: what is being done, first on each line.
-    A line comes at most every `every` seconds, and always at the end.
-    """
-
-    def __init__(self, total: int, unit: str, title: str = "", every: float = 5.0) -> None:
-        self.total, self.unit, self.every = total, unit, every
-        self.done = 0
-        self._prefix = f"{title}: " if title else ""
-        self._began = self._said = time.monotonic()
-
-    def advance(self, units: int = 1) -> None:
-        """Count `units` more as done."""
-        self.done += units
-        elapsed = max(time.monotonic() - self._began, 1e-9)
-        rate = self.done / elapsed
-        line = f"{self.done:,}/{self.total:,} {self.unit} ({self.done / max(self.total, 1):.0%}), {rate:.3g} a second"
-        if self.done >= self.total:
-            line += f", took {_duration(elapsed)}"
-        elif rate > 0:
-            line += f", about {_duration((self.total - self.done) / rate)} left"
-        self.note(line)
-
-    def note(self, text: str) -> None:
-        """Say something else in between; dropped, unless all is done, where the last line is younger than `every`."""
-        now = time.monotonic()
-        if self.done >= self.total or now - self._said >= self.every:
-            self._said = now
-            print(self._prefix + text, file=sys.stderr, flush=True)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def take_lock(file: TextIO, kind: int, wait: bool = False) -> bool:

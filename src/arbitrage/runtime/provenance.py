@@ -28,10 +28,11 @@ import arbitrage
 from arbitrage.config.load import study_hash
 from arbitrage.config.revisions import hub_entries
 from arbitrage.config.study import Study
+from arbitrage.errors import UserError
 from arbitrage.io.atomic import write_text
 
 
-class ChangedError(RuntimeError):
+class ChangedError(UserError, RuntimeError):
     """A result that is no longer what was written; the message names it and the remedy."""
 
 

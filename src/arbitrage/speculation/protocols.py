@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from arbitrage.errors import UserError
+
 Author = Literal["draft", "target"]
 FinishReason = Literal["separator", "eos", "length"]
 Ids = tuple[int, ...]
@@ -130,7 +132,7 @@ class IncrementalScorer(Protocol):
         """Forget the cache."""
 
 
-class EngineError(RuntimeError):
+class EngineError(UserError, RuntimeError):
     """A model that cannot be loaded or run; the message names the model, what was expected and the remedy."""
 
 

@@ -22,7 +22,7 @@ from arbitrage.engines.store.chunk_files import claimed
 from arbitrage.engines.store.step_store import StepStore, StoredGenerator, StoredScorer
 from arbitrage.grading.grade import grade
 from arbitrage.io.tables import read_table, write_table
-from arbitrage.runtime.locks import Progress
+from arbitrage.runtime.progress import Progress
 from arbitrage.speculation.labelling import paired_steps
 from arbitrage.speculation.pair import Cast
 from arbitrage.speculation.rows import trajectory_rows

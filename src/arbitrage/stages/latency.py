@@ -16,7 +16,7 @@ from typing import Any
 from arbitrage.config.study import Study
 from arbitrage.evaluation.operating_points import OperatingPoint, operating_points
 from arbitrage.io.tables import read_table, write_table
-from arbitrage.runtime.locks import Progress
+from arbitrage.runtime.progress import Progress
 from arbitrage.speculation.decoder import LiveDecoder, LiveSolution
 from arbitrage.speculation.policies import POLICIES
 from arbitrage.speculation.tree import Question

@@ -24,7 +24,7 @@ from arbitrage.io.merge import merge_tables
 from arbitrage.io.tables import TableError, read_table, write_table
 from arbitrage.lab.register import register_sources
 from arbitrage.questions.sampling import sample_questions
-from arbitrage.runtime.locks import Progress
+from arbitrage.runtime.progress import Progress
 from arbitrage.runtime.provenance import record
 from arbitrage.speculation.protocols import EngineError, ScoreError
 from arbitrage.stages.generate import label_steps

@@ -11,7 +11,7 @@ import pytest
 from huggingface_hub import metadata_load
 
 from arbitrage.publishing.bundle import export, opened
-from arbitrage.publishing.errors import ExportError, VerifyError
+from arbitrage.publishing.mismatches import ExportError, VerifyError
 from arbitrage.publishing.router_cards import licence_of
 from arbitrage.publishing.verify import verify
 from tests.integration.study.conftest import ROOT, SmokeStudy, environment

@@ -17,7 +17,7 @@ import pytest
 from arbitrage.config.load import load_study
 from arbitrage.config.pipeline import Sweep
 from arbitrage.publishing.check_trajectories import trajectory_faults
-from arbitrage.publishing.errors import VerifyError
+from arbitrage.publishing.mismatches import VerifyError
 from arbitrage.publishing.verify import verify
 from arbitrage.runtime.provenance import digest, record_of
 from tests.integration.study.conftest import ROOT, SmokeStudy, environment

@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from arbitrage.runtime.locks import RUN_DIR, RUN_PID, Progress, StudyBusy, guard_study, watch_parent
+from arbitrage.runtime.locks import RUN_DIR, RUN_PID, StudyBusy, guard_study, watch_parent
+from arbitrage.runtime.progress import Progress
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from arbitrage.config.pipeline import Generation
 from arbitrage.speculation.decoder import LiveDecoder
-from arbitrage.speculation.pair import Cast
+from arbitrage.speculation.pair import PairModels
 from arbitrage.speculation.protocols import GREEDY, AuthoredStep, GeneratedStep, Ids, Sampling
 from arbitrage.speculation.tree import Question
 
@@ -71,8 +71,8 @@ class FakeScorer:
         pass
 
 
-def fake_cast() -> Cast:
-    return Cast(
+def fake_models() -> PairModels:
+    return PairModels(
         FakeGenerator("draft"),
         FakeGenerator("target"),
         FakeScorer("prm"),

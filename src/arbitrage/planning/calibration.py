@@ -29,7 +29,7 @@ from arbitrage.planning.recording import Call, RecordedGenerator, RecordedScorer
 from arbitrage.quantisation.rounding import quantise_directory
 from arbitrage.speculation.decoder import LiveDecoder
 from arbitrage.speculation.labelling import paired_steps
-from arbitrage.speculation.pair import Cast
+from arbitrage.speculation.pair import PairModels
 from arbitrage.speculation.protocols import Generator
 from arbitrage.speculation.rows import trajectory_rows
 from arbitrage.speculation.sweep import sweep
@@ -122,8 +122,8 @@ class Calibrator:
     def _steps(self, rows: Rows) -> tuple[Sample, Rows]:
         settings = self.study.steps
 
-        def work(cast: Cast, questions: list[Question]) -> Rows:
-            found = paired_steps(cast, questions, settings.target_samples, settings.temperature, self.study.seed)
+        def work(models: PairModels, questions: list[Question]) -> Rows:
+            found = paired_steps(models, questions, settings.target_samples, settings.temperature, self.study.seed)
             return [{"study": self.study.study, "pair": self.pair, **row} for row in found]
 
         return self._recorded("steps", rows, None, work)
@@ -135,22 +135,22 @@ class Calibrator:
         def graded(question_id: str, solution: str) -> tuple[str | None, bool]:
             return grade(solution, gold[question_id]["answers"], gold[question_id]["grading"])
 
-        def work(cast: Cast, questions: list[Question]) -> Rows:
-            found = sweep(cast, questions, settings.policies, self.study.seed, thresholds)
+        def work(models: PairModels, questions: list[Question]) -> Rows:
+            found = sweep(models, questions, settings.policies, self.study.seed, thresholds)
             keys = {"study": self.study.study, "pair": self.pair, "benchmark": benchmark}
-            return [{**keys, **row} for row in trajectory_rows(cast, found, graded)]
+            return [{**keys, **row} for row in trajectory_rows(models, found, graded)]
 
         return self._recorded("trajectories", rows, router, work)
 
     def _recorded(
-        self, table: str, rows: Rows, router: RouterScorer | None, work: Callable[[Cast, list[Question]], Rows]
+        self, table: str, rows: Rows, router: RouterScorer | None, work: Callable[[PairModels, list[Question]], Rows]
     ) -> tuple[Sample, Rows]:
         """`work` on the questions in `rows` as one chunk, with nothing remembered; and its rows of `table`."""
         folder = self.folder / f"{table}-{len(list(self.folder.iterdir()))}"
         store = StepStore(folder, "store")
         generators = {"draft": RecordedGenerator(self.draft), "target": RecordedGenerator(self.target)}
         scorers = {"prm": RecordedScorer(self.prm)} | ({"router": RecordedScorer(router)} if router else {})
-        cast = Cast(
+        models = PairModels(
             StoredGenerator(generators["draft"], store),
             StoredGenerator(generators["target"], store),
             StoredScorer(scorers["prm"], store),
@@ -161,7 +161,7 @@ class Calibrator:
             if (forget := getattr(engine, "forget", None)) is not None:
                 forget()
         begin = time.perf_counter()
-        made = work(cast, [Question(row["question_id"], row["problem"]) for row in rows])
+        made = work(models, [Question(row["question_id"], row["problem"]) for row in rows])
         chunk = store.commit("chunk")
         write_table(folder / "table.parquet", table, made)
         seconds = time.perf_counter() - begin

@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any
 
-from arbitrage.speculation.pair import Cast
+from arbitrage.speculation.pair import PairModels
 from arbitrage.speculation.policies import POLICIES, confidence_score, decide
 from arbitrage.speculation.protocols import GREEDY, AuthoredStep, GeneratedStep, Sampling
 from arbitrage.speculation.tree import Node, Question
 
 
 def paired_steps(
-    cast: Cast,
+    models: PairModels,
     questions: Sequence[Question],
     samples: int,
     temperature: float,
@@ -34,9 +34,9 @@ def paired_steps(
     nodes = [Node(question) for question in questions]
     rows: list[dict[str, Any]] = []
     while nodes:
-        drafts = cast.draft_steps(nodes)
-        targets = [cast.target_steps(nodes, sampling) for sampling in samplings]  # samples x nodes
-        scores = _scores(cast, nodes, [drafts, *targets])
+        drafts = models.draft_steps(nodes)
+        targets = [models.target_steps(nodes, sampling) for sampling in samplings]  # samples x nodes
+        scores = _scores(models, nodes, [drafts, *targets])
         following = []
         for place, node in enumerate(nodes):
             draft_score, *target_scores = [column[place] for column in scores]
@@ -45,12 +45,12 @@ def paired_steps(
             chosen = targets[0][place] if escalate else drafts[place]
             step = AuthoredStep("target" if escalate else "draft", chosen.text)
             following.append(node.child(step, chosen.finish_reason))
-        nodes = [node for node in following if not cast.bounds.finished(node)]
+        nodes = [node for node in following if not models.bounds.finished(node)]
         on_round(len(questions) - len(nodes), len(nodes))
     return sorted(rows, key=lambda row: (row["question_id"], row["step_index"]))
 
 
-def _scores(cast: Cast, nodes: list[Node], columns: list[list[GeneratedStep]]) -> list[list[float]]:
+def _scores(models: PairModels, nodes: list[Node], columns: list[list[GeneratedStep]]) -> list[list[float]]:
     """PRM scores, one list a column of steps, asked for in one call."""
     authors = ["draft"] + ["target"] * (len(columns) - 1)
     steps = [
@@ -58,7 +58,7 @@ def _scores(cast: Cast, nodes: list[Node], columns: list[list[GeneratedStep]]) -
         for author, column in zip(authors, columns, strict=True)
         for step in column
     ]
-    flat = cast.prm_scores(nodes * len(columns), steps)
+    flat = models.prm_scores(nodes * len(columns), steps)
     return [flat[start : start + len(nodes)] for start in range(0, len(flat), len(nodes))]
 
 

@@ -11,7 +11,7 @@ from arbitrage.speculation.tree import Bounds, Contexts, Node
 
 
 @dataclass
-class Cast:
+class PairModels:
     """Draft, target, PRM and (where the router policy is asked for) router of a pair."""
 
     draft: Generator
@@ -47,7 +47,7 @@ class Cast:
 
     def router_scores(self, nodes: Sequence[Node], steps: Sequence[AuthoredStep]) -> list[float]:
         """The router's scalar for each draft step at its node, in (0, 1)."""
-        assert self.router is not None, "this cast was loaded without a router"
+        assert self.router is not None, "this pair was loaded without a router"
         return self._score(self.router, nodes, steps)
 
     @staticmethod

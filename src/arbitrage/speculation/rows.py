@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from arbitrage.speculation.pair import Cast
+from arbitrage.speculation.pair import PairModels
 from arbitrage.speculation.protocols import Author, AuthoredStep, GeneratedStep
 from arbitrage.speculation.sweep import Trajectory, Visit
 from arbitrage.speculation.tree import Node
@@ -13,13 +13,13 @@ from arbitrage.speculation.tree import Node
 Grade = Callable[[str, str], tuple[str | None, bool]]  # (question_id, solution) -> (answer, correct)
 
 
-def trajectory_rows(cast: Cast, trajectories: Sequence[Trajectory], grade: Grade) -> list[dict[str, Any]]:
+def trajectory_rows(models: PairModels, trajectories: Sequence[Trajectory], grade: Grade) -> list[dict[str, Any]]:
     """Rows of the `trajectories` table, without the columns study, pair and benchmark.
 
     Every draft step gets its sd and every target step its st, whatever the policy looked at: wasted deferrals
     (Fig. 3) and outcomes of rejections (Fig. A.1) are read off these.
     """
-    scores = _analysis_scores(cast, trajectories)
+    scores = _analysis_scores(models, trajectories)
     rows = []
     for trajectory in trajectories:
         question_id = trajectory.node.question.question_id
@@ -31,7 +31,7 @@ def trajectory_rows(cast: Cast, trajectories: Sequence[Trajectory], grade: Grade
                 "policy": trajectory.policy.name,
                 "threshold_low": trajectory.interval.low,
                 "threshold_high": trajectory.interval.high,
-                "prompt_tokens": len(cast.draft.prompt_ids(trajectory.node.question.problem)),
+                "prompt_tokens": len(models.draft.prompt_ids(trajectory.node.question.problem)),
                 "steps": [_step(visit, scores) for visit in trajectory.visits],
                 "answer": answer,
                 "correct": correct,
@@ -54,7 +54,7 @@ def _step(visit: Visit, scores: dict[tuple[Node, Author], float]) -> dict[str, A
     }
 
 
-def _analysis_scores(cast: Cast, trajectories: Sequence[Trajectory]) -> dict[tuple[Node, Author], float]:
+def _analysis_scores(models: PairModels, trajectories: Sequence[Trajectory]) -> dict[tuple[Node, Author], float]:
     """PRM score of every step written in the trajectories, by node and author."""
     written: dict[tuple[Node, Author], GeneratedStep] = {}
     for trajectory in trajectories:
@@ -65,4 +65,4 @@ def _analysis_scores(cast: Cast, trajectories: Sequence[Trajectory]) -> dict[tup
                 written[visit.node, "target"] = visit.target
     nodes = [node for node, _ in written]
     steps = [AuthoredStep(author, step.text) for (_, author), step in written.items()]
-    return dict(zip(written, cast.prm_scores(nodes, steps), strict=True))
+    return dict(zip(written, models.prm_scores(nodes, steps), strict=True))

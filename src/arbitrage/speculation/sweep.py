@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from arbitrage.speculation.pair import Cast
+from arbitrage.speculation.pair import PairModels
 from arbitrage.speculation.policies import POLICIES, Interval, Policy, branches, confidence_score, random_score
 from arbitrage.speculation.protocols import Author, AuthoredStep, GeneratedStep
 from arbitrage.speculation.tree import Node, Question
@@ -57,7 +57,7 @@ class Trajectory:
 
 
 def sweep(
-    cast: Cast,
+    models: PairModels,
     questions: Sequence[Question],
     policies: Sequence[str],
     seed: int,
@@ -73,19 +73,21 @@ def sweep(
     frontier = [Trajectory(policy, Interval(), Node(question)) for question in questions for policy in chosen]
     finished: list[Trajectory] = []
     while frontier:
-        grown = _advance(cast, frontier, seed, thresholds)
+        grown = _advance(models, frontier, seed, thresholds)
         frontier = []
         for trajectory in grown:
-            (finished if cast.bounds.finished(trajectory.node) else frontier).append(trajectory)
+            (finished if models.bounds.finished(trajectory.node) else frontier).append(trajectory)
         on_round(len(finished), len(frontier))
     order = {name: place for place, name in enumerate(policies)}
     return sorted(finished, key=lambda t: (t.node.question.question_id, order[t.policy.name], t.interval.low))
 
 
-def _advance(cast: Cast, frontier: list[Trajectory], seed: int, thresholds: Sequence[float] | None) -> list[Trajectory]:
+def _advance(
+    models: PairModels, frontier: list[Trajectory], seed: int, thresholds: Sequence[float] | None
+) -> list[Trajectory]:
     """One step further along every open trajectory; those a score splits become two."""
-    drafts = _ask(cast.draft_steps, frontier, [t.policy.asks_draft for t in frontier])
-    scores = _scores_without_target(cast, frontier, drafts, seed)
+    drafts = _ask(models.draft_steps, frontier, [t.policy.asks_draft for t in frontier])
+    scores = _scores_without_target(models, frontier, drafts, seed)
     decisions = [
         [] if t.policy.name == "oracle" else _kept(branches(t.policy, score, t.interval), thresholds)
         for t, score in zip(frontier, scores, strict=True)
@@ -94,8 +96,8 @@ def _advance(cast: Cast, frontier: list[Trajectory], seed: int, thresholds: Sequ
         t.policy.asks_target_always or any(escalate for escalate, _ in decision)
         for t, decision in zip(frontier, decisions, strict=True)
     ]
-    targets = _ask(cast.target_steps, frontier, wants_target)
-    advantages = _advantages(cast, frontier, drafts, targets)
+    targets = _ask(models.target_steps, frontier, wants_target)
+    advantages = _advantages(models, frontier, drafts, targets)
     grown = []
     for place, trajectory in enumerate(frontier):
         score, decision = scores[place], decisions[place]
@@ -118,11 +120,11 @@ def _ask(
 
 
 def _scores_without_target(
-    cast: Cast, frontier: list[Trajectory], drafts: list[GeneratedStep | None], seed: int
+    models: PairModels, frontier: list[Trajectory], drafts: list[GeneratedStep | None], seed: int
 ) -> list[float | None]:
     """The score of every policy that does not look at the target's step; None for the others."""
     scores: list[float | None] = [None] * len(frontier)
-    for name, ask in (("rsd", cast.prm_scores), ("router", cast.router_scores)):
+    for name, ask in (("rsd", models.prm_scores), ("router", models.router_scores)):
         places = [place for place, t in enumerate(frontier) if t.policy.name == name]
         if places:
             nodes, steps = _authored(frontier, drafts, places, "draft")
@@ -138,7 +140,7 @@ def _scores_without_target(
 
 
 def _advantages(
-    cast: Cast,
+    models: PairModels,
     frontier: list[Trajectory],
     drafts: list[GeneratedStep | None],
     targets: list[GeneratedStep | None],
@@ -149,7 +151,7 @@ def _advantages(
         return {}
     nodes, draft_steps = _authored(frontier, drafts, places, "draft")
     _, target_steps = _authored(frontier, targets, places, "target")
-    scores = cast.prm_scores([*nodes, *nodes], [*draft_steps, *target_steps])
+    scores = models.prm_scores([*nodes, *nodes], [*draft_steps, *target_steps])
     return {place: scores[len(places) + i] - scores[i] for i, place in enumerate(places)}
 
 

@@ -24,7 +24,7 @@ from arbitrage.grading.grade import grade
 from arbitrage.io.tables import read_table, write_table
 from arbitrage.runtime.progress import Progress
 from arbitrage.speculation.labelling import paired_steps
-from arbitrage.speculation.pair import Cast
+from arbitrage.speculation.pair import PairModels
 from arbitrage.speculation.rows import trajectory_rows
 from arbitrage.speculation.sweep import sweep
 from arbitrage.speculation.tree import Question
@@ -33,10 +33,10 @@ Work = dict[str, dict[str, float]]  # by model: seconds and calls, and tokens it
 
 
 @dataclass(frozen=True)
-class StoredCast:
+class CachedPair:
     """A pair's models behind one step store."""
 
-    cast: Cast
+    models: PairModels
     store: StepStore
     generators: dict[str, StoredGenerator]
     scorers: dict[str, StoredScorer]
@@ -61,7 +61,7 @@ class StoredCast:
 
 
 @contextmanager
-def open_cast(study: Study, pair: str, questions: str, part: str, router: Path | None) -> Iterator[StoredCast]:
+def open_pair_cached(study: Study, pair: str, questions: str, part: str, router: Path | None) -> Iterator[CachedPair]:
     """The models of `pair`, and what the store remembers of them on `questions`: those of a source, or `labelling`.
 
     Raises StoreError where another process works on this `part` of them for the study.
@@ -76,9 +76,11 @@ def open_cast(study: Study, pair: str, questions: str, part: str, router: Path |
         scorers = {"prm": StoredScorer(prm, store)}
         if router is not None:
             scorers["router"] = StoredScorer(factory.load_router(study, router), store)
-        cast = Cast(generators["draft"], generators["target"], scorers["prm"], scorers.get("router"), study.generation)
+        models = PairModels(
+            generators["draft"], generators["target"], scorers["prm"], scorers.get("router"), study.generation
+        )
         with claimed(store.directory, f"{study.study}-{pair}-{part}"):  # other studies share the folder
-            yield StoredCast(cast, store, generators, scorers)
+            yield CachedPair(models, store, generators, scorers)
 
 
 def _tell_of_others(store: StepStore, questions: str) -> None:
@@ -96,11 +98,11 @@ def _tell_of_others(store: StepStore, questions: str) -> None:
 def label_steps(study: Study, pair: str, shard: int, questions: Path, out: Path) -> tuple[dict[str, str], Work]:
     """Stage `steps`: paired steps of one shard of the labelling questions. Returns the models' identities and work."""
     rows = _shard(read_table(questions, "questions"), shard, study.steps_shards)
-    with open_cast(study, pair, "labelling", f"shard-{shard}", router=None) as stored:
+    with open_pair_cached(study, pair, "labelling", f"shard-{shard}", router=None) as stored:
 
         def work(chunk: list[Question], on_round: Callable[[int, int], None]) -> list[dict[str, Any]]:
             return paired_steps(
-                stored.cast, chunk, study.steps.target_samples, study.steps.temperature, study.seed, on_round
+                stored.models, chunk, study.steps.target_samples, study.steps.temperature, study.seed, on_round
             )
 
         title = f"steps {pair} shard {shard}"
@@ -122,11 +124,11 @@ def sweep_benchmark(
         return grade(solution, row["answers"], row["grading"])
 
     source = study.benchmarks[benchmark].source  # other studies may name the benchmark otherwise
-    with open_cast(study, pair, source, f"{benchmark}-shard-{shard}", router) as stored:
+    with open_pair_cached(study, pair, source, f"{benchmark}-shard-{shard}", router) as stored:
 
         def work(chunk: list[Question], on_round: Callable[[int, int], None]) -> list[dict[str, Any]]:
-            found = sweep(stored.cast, chunk, study.sweep.policies, study.seed, thresholds, on_round)
-            return trajectory_rows(stored.cast, found, grade_solution)
+            found = sweep(stored.models, chunk, study.sweep.policies, study.seed, thresholds, on_round)
+            return trajectory_rows(stored.models, found, grade_solution)
 
         title = f"trajectories {pair} {benchmark} shard {shard}"
         swept = list(_in_chunks(stored, rows, study.sweep.chunk, title, "trajectories", work))
@@ -141,7 +143,7 @@ def _shard(rows: list[dict[str, Any]], shard: int, shards: int) -> list[dict[str
 
 
 def _in_chunks(
-    stored: StoredCast,
+    stored: CachedPair,
     rows: Sequence[dict[str, Any]],
     size: int,
     title: str,
@@ -157,7 +159,7 @@ def _in_chunks(
         name = hashlib.sha256("\n".join(question.question_id for question in chunk).encode()).hexdigest()[:12]
         yield from work(chunk, partial(_tell_round, progress, which, unit))
         stored.store.commit(name)
-        stored.cast.forget()
+        stored.models.forget()
         progress.advance(len(chunk))
     counts = stored.store
     progress.note(

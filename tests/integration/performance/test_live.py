@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from performance import casts, live
+from performance import live, pairs
 from performance.live import Pass, Solved
 
 from arbitrage.config.models import Model
@@ -13,7 +13,7 @@ from arbitrage.config.router import Router
 from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.scoring.scorers import PrmScorer, RouterScorer
 from arbitrage.speculation.decoder import Costs, LiveSolution, LiveStep
-from arbitrage.speculation.pair import Cast
+from arbitrage.speculation.pair import PairModels
 from arbitrage.speculation.protocols import GeneratedStep
 from arbitrage.speculation.tree import Question
 from tests.support.tiny_models import build_causal, build_classifier
@@ -47,10 +47,10 @@ def test_both_ways_decode_the_same_and_ours_reads_less(tmp_path: Path) -> None:
         for n in (3, 4)
     )
     prm = PrmScorer(str(build_classifier(tmp_path / "prm", "bpe")), Prm(path="x"), "\n\n", 1)
-    router = RouterScorer(str(casts.router_from_prm(tmp_path / "prm", "\n\n", tmp_path / "router")), Router(), 1)
-    cast = Cast(draft, target, prm, router, generation)
+    router = RouterScorer(str(pairs.router_from_prm(tmp_path / "prm", "\n\n", tmp_path / "router")), Router(), 1)
+    models = PairModels(draft, target, prm, router, generation)
     questions = [Question(f"q{n}", f"First we add {n} and 4.") for n in range(4)]
-    runs, alone = live.decode(cast, questions, runs=1)
+    runs, alone = live.decode(models, questions, runs=1)
     findings, _ = live.found(runs, alone)
     assert findings[-1].measure.startswith("solutions whose text differs") and findings[-1].met
     assert len(runs) == 2 * len(alone) == 2 * 3 * 4 and all(seconds[0] > 0 for seconds in alone.values())

@@ -18,7 +18,7 @@ from arbitrage.engines.hf.incremental import LiveGenerator, LiveScorer
 from arbitrage.engines.scoring.scorers import PrmScorer, RouterScorer
 from arbitrage.engines.store.step_store import StepStore, StoredGenerator, StoredScorer
 from arbitrage.speculation.decoder import LiveDecoder
-from arbitrage.speculation.pair import Cast
+from arbitrage.speculation.pair import PairModels
 from arbitrage.speculation.policies import POLICIES, Policy, confidence_score, decide, random_score
 from arbitrage.speculation.protocols import AuthoredStep
 from arbitrage.speculation.sweep import Trajectory, sweep
@@ -91,7 +91,7 @@ def _agree(
     live_thresholds: how many thresholds of the grid a question and policy are decoded live at, another start each.
     """
     store = StepStore(folder / "store", "test")
-    stored = Cast(
+    stored = PairModels(
         StoredGenerator(draft, store),
         StoredGenerator(target, store),
         StoredScorer(prm, store),
@@ -99,7 +99,7 @@ def _agree(
         generation,
     )
     swept = sweep(stored, questions, list(POLICIES), SEED)
-    plain = Cast(draft, target, prm, router, generation)
+    plain = PairModels(draft, target, prm, router, generation)
     decoder = LiveDecoder(
         LiveGenerator(draft), LiveGenerator(target), LiveScorer(prm), LiveScorer(router), generation, SEED
     )
@@ -130,12 +130,12 @@ def _at(swept: Sequence[Trajectory], question: Question, policy: Policy, thresho
     return found
 
 
-def _hangs_on_rounding(cast: Cast, policy: Policy, end: Node, threshold: float) -> bool:
+def _hangs_on_rounding(models: PairModels, policy: Policy, end: Node, threshold: float) -> bool:
     """Whether every decision that led to `end` is the sweep's own, or was taken within ROUNDING of the threshold."""
     node = Node(end.question)
     for step in end.steps:
-        (draft,) = cast.draft_steps([node])
-        (score,) = _scores(cast, policy, [node], [AuthoredStep("draft", draft.text)], [confidence_score(draft)])
+        (draft,) = models.draft_steps([node])
+        (score,) = _scores(models, policy, [node], [AuthoredStep("draft", draft.text)], [confidence_score(draft)])
         differs = decide(policy, score, threshold) != (step.model == "target")
         if differs and abs(score - threshold) > ROUNDING:
             return False
@@ -143,16 +143,16 @@ def _hangs_on_rounding(cast: Cast, policy: Policy, end: Node, threshold: float) 
     return True
 
 
-def _plain(cast: Cast, questions: list[Question], policy: Policy, threshold: float) -> list[Node]:
+def _plain(models: PairModels, questions: list[Question], policy: Policy, threshold: float) -> list[Node]:
     """Decode all questions at one threshold, in lock-step and remembering nothing: where each ends."""
     nodes = {question: Node(question) for question in questions}
-    while here := [node for node in nodes.values() if not cast.bounds.finished(node)]:
-        found = cast.draft_steps(here)
+    while here := [node for node in nodes.values() if not models.bounds.finished(node)]:
+        found = models.draft_steps(here)
         drafts = [AuthoredStep("draft", step.text) for step in found]
         ends = {node: (step, made.finish_reason) for node, step, made in zip(here, drafts, found, strict=True)}
-        scores = _scores(cast, policy, here, drafts, [confidence_score(made) for made in found])
+        scores = _scores(models, policy, here, drafts, [confidence_score(made) for made in found])
         escalated = [node for node, score in zip(here, scores, strict=True) if decide(policy, score, threshold)]
-        for node, made in zip(escalated, cast.target_steps(escalated), strict=True):
+        for node, made in zip(escalated, models.target_steps(escalated), strict=True):
             ends[node] = (AuthoredStep("target", made.text), made.finish_reason)
         for node, (step, reason) in ends.items():
             nodes[node.question] = node.child(step, reason)
@@ -160,17 +160,17 @@ def _plain(cast: Cast, questions: list[Question], policy: Policy, threshold: flo
 
 
 def _scores(
-    cast: Cast, policy: Policy, here: list[Node], drafts: list[AuthoredStep], unsure: list[float]
+    models: PairModels, policy: Policy, here: list[Node], drafts: list[AuthoredStep], unsure: list[float]
 ) -> list[float]:
     if policy.name == "rsd":
-        return cast.prm_scores(here, drafts)
+        return models.prm_scores(here, drafts)
     if policy.name == "router":
-        return cast.router_scores(here, drafts)
+        return models.router_scores(here, drafts)
     if policy.name == "random":
         return [random_score(SEED, node) for node in here]
     if policy.name == "oracle":
-        targets = [AuthoredStep("target", step.text) for step in cast.target_steps(here)]
-        both = cast.prm_scores(here + here, drafts + targets)
+        targets = [AuthoredStep("target", step.text) for step in models.target_steps(here)]
+        both = models.prm_scores(here + here, drafts + targets)
         pairs = enumerate(zip(drafts, targets, strict=True))
         return [0.0 if a.text == b.text else both[len(here) + place] - both[place] for place, (a, b) in pairs]
     return unsure

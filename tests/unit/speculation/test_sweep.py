@@ -10,7 +10,7 @@ from arbitrage.speculation.policies import POLICIES, Interval, branches, decide
 from arbitrage.speculation.protocols import ScoreError
 from arbitrage.speculation.rows import trajectory_rows
 from arbitrage.speculation.sweep import sweep
-from tests.support.fakes import QUESTIONS, fake_cast, fake_decoder
+from tests.support.fakes import QUESTIONS, fake_decoder, fake_models
 
 GRID = [round(0.1 * i, 1) for i in range(-10, 11)]
 SCORES = st.floats(-1, 1) | st.sampled_from([0.0, 0.5, -0.5])
@@ -18,7 +18,7 @@ SCORES = st.floats(-1, 1) | st.sampled_from([0.0, 0.5, -0.5])
 
 @pytest.fixture(scope="module")
 def trajectories():
-    return sweep(fake_cast(), QUESTIONS, list(POLICIES), seed=7)
+    return sweep(fake_models(), QUESTIONS, list(POLICIES), seed=7)
 
 
 def by_question_and_policy(trajectories):
@@ -52,7 +52,7 @@ def test_the_sweep_gives_the_trajectory_of_plain_decoding_at_every_threshold(tra
 
 def test_a_list_of_thresholds_keeps_their_trajectories_and_drops_the_others(trajectories):
     thresholds = [0.25, 0.5]
-    pruned = by_question_and_policy(sweep(fake_cast(), QUESTIONS, list(POLICIES), 7, thresholds))
+    pruned = by_question_and_policy(sweep(fake_models(), QUESTIONS, list(POLICIES), 7, thresholds))
     whole = by_question_and_policy(trajectories)
     for key, group in pruned.items():
         assert len(group) <= len(thresholds)
@@ -81,7 +81,7 @@ def test_identical_steps_have_an_advantage_of_exactly_zero(trajectories):
 
 def test_the_oracle_at_zero_wastes_nothing(trajectories):
     """Corollary B.3: with tau = 0 an escalated step is strictly better than the draft's."""
-    rows = trajectory_rows(fake_cast(), trajectories, lambda question_id, solution: (None, False))
+    rows = trajectory_rows(fake_models(), trajectories, lambda question_id, solution: (None, False))
     (at_zero, escalated) = (0, 0)
     for row in rows:
         if row["policy"] == "oracle" and row["threshold_low"] <= 0.0 < row["threshold_high"]:
@@ -94,7 +94,7 @@ def test_the_oracle_at_zero_wastes_nothing(trajectories):
 
 
 def test_records_score_every_written_step_and_nothing_else(trajectories):
-    for row in trajectory_rows(fake_cast(), trajectories, lambda question_id, solution: (solution[-1], True)):
+    for row in trajectory_rows(fake_models(), trajectories, lambda question_id, solution: (solution[-1], True)):
         for step in row["steps"]:
             assert (step["draft_score"] is None) == (step["draft_step"] is None) == (row["policy"] == "target_only")
             assert (step["target_score"] is None) == (step["target_tokens"] == 0)

@@ -16,7 +16,7 @@ from arbitrage.engines import checkpoints
 from arbitrage.engines.store.chunk_files import StoreError
 from arbitrage.io.tables import TableError, read_table, write_table
 from arbitrage.report.times import elapsed, rule_times, sum_of
-from arbitrage.stages.generate import label_steps, open_cast
+from arbitrage.stages.generate import label_steps, open_pair_cached
 from tests.support.tiny_models import build_causal, build_classifier
 
 ROUTER = {"classes": 2, "boundary": 1, "ordinal": False, "annotate": True, "separator": "\n\n"}
@@ -123,8 +123,8 @@ def test_two_jobs_of_one_shard_are_kept_apart_and_two_studies_are_not(study: Stu
     questions, second = results / "questions" / "labelling.parquet", results / "second.parquet"
     refused = pytest.raises(StoreError, match="tiny-p-shard-0 is being worked on by process")
     with (
-        open_cast(study, "p", "labelling", "shard-0", None),
-        open_cast(other, "p", "labelling", "shard-0", None),
+        open_pair_cached(study, "p", "labelling", "shard-0", None),
+        open_pair_cached(other, "p", "labelling", "shard-0", None),
         refused,
     ):
         label_steps(study, "p", 0, questions, second)

@@ -54,7 +54,7 @@ def insert(folder: Path, size: int) -> Measured:
         for first in range(0, size, CHUNK):
             for number in range(first, min(first + CHUNK, size), 2):
                 text = f"So {number} + 4 = {number + 4}.\n\n"
-                store.add_step(_key(number), GeneratedStep(text, 12, "separator", -0.1))
+                store.add_step(_key(number), GeneratedStep(text, "separator", (-0.1,) * 12))
                 store.add_score(_key(number + 1), 0.5)
             store.commit(f"{first:08}")
     return found

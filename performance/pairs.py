@@ -13,12 +13,13 @@ from typing import Any
 from arbitrage.cli.stages import register_lab
 from arbitrage.config.study import Study
 from arbitrage.engines.scoring.scorers import ROUTER_FILE, RouterFormat
-from arbitrage.engines.store.step_store import StepStore, StoredGenerator, StoredScorer
+from arbitrage.engines.store.cached import StoredGenerator, StoredScorer
+from arbitrage.engines.store.step_store import StepStore
 from arbitrage.questions.sampling import benchmark_questions
+from arbitrage.speculation.forwarding import ForwardingGenerator, ForwardingScorer
 from arbitrage.speculation.pair import PairModels
 from arbitrage.speculation.protocols import (
     GREEDY,
-    AuthoredStep,
     GeneratedStep,
     Generator,
     Ids,
@@ -50,22 +51,13 @@ class Work:
         )
 
 
-class CountedGenerator:
+class CountedGenerator(ForwardingGenerator[Generator]):
     """A generator that counts in `work` what passes through it (`protocols.Generator`)."""
 
     def __init__(self, generator: Generator, work: Work, tokens: str) -> None:
         """tokens: the field of `work` that counts this model's tokens."""
-        self.generator, self.work, self.field = generator, work, tokens
-
-    @property
-    def identity(self) -> str:
-        return self.generator.identity
-
-    def prompt_ids(self, problem: str) -> Ids:
-        return self.generator.prompt_ids(problem)
-
-    def step_ids(self, text: str) -> Ids:
-        return self.generator.step_ids(text)
+        super().__init__(generator)
+        self.work, self.field = work, tokens
 
     def generate(
         self, contexts: Sequence[Ids], limits: Sequence[int], sampling: Sampling = GREEDY
@@ -76,18 +68,12 @@ class CountedGenerator:
         return steps
 
 
-class CountedScorer:
+class CountedScorer(ForwardingScorer[Scorer]):
     """A scorer that counts in `work` what passes through it (`protocols.Scorer`)."""
 
     def __init__(self, scorer: Scorer, work: Work) -> None:
-        self.scorer, self.work = scorer, work
-
-    @property
-    def identity(self) -> str:
-        return self.scorer.identity
-
-    def input_ids(self, problem: str, history: Sequence[AuthoredStep], step: AuthoredStep) -> Ids:
-        return self.scorer.input_ids(problem, history, step)
+        super().__init__(scorer)
+        self.work = work
 
     def score(self, inputs: Sequence[Ids]) -> list[float]:
         self.work.scored += len(inputs)

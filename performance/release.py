@@ -10,8 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from performance.plain import scores_of, steps_of
+
+from arbitrage.speculation.decision import decide
 from arbitrage.speculation.pair import PairModels
-from arbitrage.speculation.policies import POLICIES, decide
+from arbitrage.speculation.policies import POLICIES
 from arbitrage.speculation.protocols import AuthoredStep
 from arbitrage.speculation.tree import Node, Question
 
@@ -23,14 +26,14 @@ def run_at(models: PairModels, questions: Sequence[Question], policy: str, thres
     ends: dict[str, Node] = {}
     nodes = [Node(question) for question in questions]
     while nodes:
-        by_draft, by_target = models.draft_steps(nodes), models.target_steps(nodes)
+        by_draft, by_target = steps_of(models, "draft", nodes), steps_of(models, "target", nodes)
         drafts = [AuthoredStep("draft", step.text) for step in by_draft]
         targets = [AuthoredStep("target", step.text) for step in by_target]
         if policy == "oracle":
-            both = models.prm_scores([*nodes, *nodes], [*drafts, *targets])
+            both = scores_of(models, "prm", [*nodes, *nodes], [*drafts, *targets])
             scores = [both[len(nodes) + place] - both[place] for place in range(len(nodes))]
         else:
-            scores = (models.prm_scores if policy == "rsd" else models.router_scores)(nodes, drafts)
+            scores = scores_of(models, "prm" if policy == "rsd" else "router", nodes, drafts)
         following = []
         for place, node in enumerate(nodes):
             if decide(POLICIES[policy], scores[place], threshold):

@@ -36,7 +36,7 @@ class SimulatedGenerator:
     def generate(
         self, contexts: Sequence[Ids], limits: Sequence[int], sampling: Sampling = GREEDY
     ) -> list[GeneratedStep]:
-        step = GeneratedStep(self.identity[0], 10, "separator", -0.1)
+        step = GeneratedStep(self.identity[0], "separator", (-0.1,) * 10)
         return [step] * len(contexts)
 
 

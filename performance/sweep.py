@@ -26,8 +26,9 @@ from performance.release import GRID, run_grid
 
 from arbitrage.config.load import load_study
 from arbitrage.config.study import Study
+from arbitrage.speculation.algorithm1 import Trajectory
 from arbitrage.speculation.pair import PairModels
-from arbitrage.speculation.sweep import Trajectory, sweep
+from arbitrage.speculation.sweep import sweep
 from arbitrage.speculation.tree import Node, Question
 
 POLICIES = ("rsd", "oracle", "router")

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from arbitrage.cli.common import Out, PairName, QuestionsPath, RouterPath, Shard, StudyPath, VariantName, load, stage
+from arbitrage.config.policies import needing
 from arbitrage.runtime import resources
 
 app = typer.Typer()
@@ -58,9 +59,9 @@ def questions(
 def steps(study: StudyPath, pair: PairName, shard: Shard, questions: QuestionsPath, out: Out) -> None:
     """Label one shard: draft and target continue each context, the PRM scores both."""
     with stage("steps", study, [questions], [out], "steps", shard, pair=pair) as run:
-        from arbitrage.stages.generate import label_steps
+        from arbitrage.stages.label import label
 
-        run.models, run.extra["work"] = label_steps(run.study, pair, shard, questions, out)
+        run.models, run.extra["work"] = label(run.study, pair, shard, questions, out)
 
 
 @app.command()
@@ -161,14 +162,15 @@ def trajectories(
     router: Annotated[Path | None, typer.Option(help="Directory of a trained router, if that policy is swept")] = None,
 ) -> None:
     """Sweep all policies over one shard of a benchmark, and grade the answers."""
-    if router is None and "router" in load(study).sweep.policies:
-        told = "missing, but sweep.policies has router; give the directory of a trained one"
+    routed = needing("router").intersection(load(study).sweep.policies)
+    if router is None and routed:
+        told = f"missing, but sweep.policies has {', '.join(sorted(routed))}; give the directory of a trained one"
         raise typer.BadParameter(told, param_hint="--router")
     inputs = [questions, *([router] if router else [])]
     with stage("trajectories", study, inputs, [out], "trajectories", shard, pair=pair, benchmark=benchmark) as run:
-        from arbitrage.stages.generate import sweep_benchmark
+        from arbitrage.stages.sweep import sweep
 
-        run.models, run.extra["work"] = sweep_benchmark(run.study, pair, benchmark, shard, questions, router, out)
+        run.models, run.extra["work"] = sweep(run.study, pair, benchmark, shard, questions, router, out)
 
 
 @app.command()

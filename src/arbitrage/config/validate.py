@@ -18,6 +18,7 @@ from typing import Any
 
 from arbitrage.config.messages import KeyFault, dotted, shown
 from arbitrage.config.pipeline import Latency, Sweep
+from arbitrage.config.policies import POLICIES, TIMED_POLICIES
 from arbitrage.config.questions import BENCHMARK_SIZES, Questions
 from arbitrage.config.router import RouterTraining
 
@@ -28,7 +29,6 @@ MOST_JOBS = 10_000  # of a stage: Snakemake plans them all before the first star
 URL = re.compile(r"https?://\S+")
 LAB_SOURCES = ("lab", "lab500", "labolympiad")
 HUB_SOURCES = ("numina", "math500", "olympiadbench")
-TIMED_POLICIES = ("draft_only", "target_only", "rsd", "router")
 
 
 def study_faults(config: Mapping[str, Any], check_paths: bool) -> list[KeyFault]:
@@ -123,6 +123,22 @@ def _sweep(config: Mapping[str, Any]) -> Iterator[KeyFault]:
             ("sweep", "policies"),
             f"lacks {', '.join(missing)}, whose latency is timed: add them, or set {keys} to false",
         )
+    for policy in filter(lambda each: isinstance(each, str) and each in POLICIES, policies):
+        if "entropies" in POLICIES[policy].reports:
+            yield from _unreported(config, policy)
+
+
+def _unreported(config: Mapping[str, Any], policy: str) -> Iterator[KeyFault]:
+    """Drafts whose engine would report no entropies, which `policy` reads."""
+    drafts = dict.fromkeys(_get(pair, "draft") for pair in _entries(config, "pairs").values())
+    for name in filter(lambda each: isinstance(each, str), drafts):
+        engine, top = _get(config, "models", name, "engine"), _get(config, "models", name, "top_logprobs", default=0)
+        if engine in ("vllm", "openai") and top == 0:
+            yield (
+                ("models", name, "top_logprobs"),
+                f"expected 1 to 20, as sweep.policies has {policy}, which reads the entropies of the draft's tokens; "
+                f"got 0, with which engine {engine} reports none",
+            )
 
 
 def _sizes(config: Mapping[str, Any]) -> Iterator[KeyFault]:

@@ -13,7 +13,7 @@ from arbitrage.figures import style
 from arbitrage.figures.fig4 import accuracy_panel, handles
 from arbitrage.io.csv_tables import read_csv
 
-POLICIES = ("random", "confidence", "rsd", "router", "oracle")
+POLICIES = style.drawn("main", "appendix")
 VIEWS = {
     "acceptance": "acceptance rate (% of steps)",
     "token_acceptance": "acceptance rate (% of tokens)",

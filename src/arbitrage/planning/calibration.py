@@ -21,18 +21,18 @@ from arbitrage.engines import factory
 from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.incremental import LiveScorer
 from arbitrage.engines.scoring.scorers import RouterScorer, TransformersScorer
-from arbitrage.engines.store.step_store import StepStore, StoredGenerator, StoredScorer
+from arbitrage.engines.store.cached import StoredGenerator, StoredScorer
+from arbitrage.engines.store.step_store import StepStore
 from arbitrage.grading.grade import grade
 from arbitrage.io.tables import write_table
 from arbitrage.planning.calibration_router import Training, calibration_router
 from arbitrage.planning.recording import Call, RecordedGenerator, RecordedScorer
 from arbitrage.quantisation.rounding import quantise_directory
 from arbitrage.speculation.decoder import LiveDecoder
-from arbitrage.speculation.labelling import paired_steps
+from arbitrage.speculation.labelling import label
 from arbitrage.speculation.pair import PairModels
 from arbitrage.speculation.protocols import Generator
-from arbitrage.speculation.rows import trajectory_rows
-from arbitrage.speculation.sweep import sweep
+from arbitrage.speculation.rows import ScoredSweep, sweep_rows
 from arbitrage.speculation.tree import Question
 from arbitrage.stages.latency import Run, row_of, settings_of, timed
 
@@ -123,7 +123,7 @@ class Calibrator:
         settings = self.study.steps
 
         def work(models: PairModels, questions: list[Question]) -> Rows:
-            found = paired_steps(models, questions, settings.target_samples, settings.temperature, self.study.seed)
+            found = label(models, questions, settings.target_samples, settings.temperature, self.study.seed)
             return [{"study": self.study.study, "pair": self.pair, **row} for row in found]
 
         return self._recorded("steps", rows, None, work)
@@ -136,9 +136,9 @@ class Calibrator:
             return grade(solution, gold[question_id]["answers"], gold[question_id]["grading"])
 
         def work(models: PairModels, questions: list[Question]) -> Rows:
-            found = sweep(models, questions, settings.policies, self.study.seed, thresholds)
+            course = ScoredSweep(settings.policies, self.study.seed, thresholds)
             keys = {"study": self.study.study, "pair": self.pair, "benchmark": benchmark}
-            return [{**keys, **row} for row in trajectory_rows(models, found, graded)]
+            return [{**keys, **row} for row in sweep_rows(models, questions, course, graded)]
 
         return self._recorded("trajectories", rows, router, work)
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from arbitrage.speculation.forwarding import ForwardingGenerator, ForwardingScorer
 from arbitrage.speculation.protocols import GREEDY, AuthoredStep, GeneratedStep, Generator, Ids, Sampling, Scorer
 
 
@@ -21,25 +22,18 @@ class Call:
     seconds: float
 
 
-class RecordedGenerator:
+class RecordedGenerator(ForwardingGenerator[Generator]):
     """`generator` with its calls written down (`protocols.Generator`)."""
 
     def __init__(self, generator: Generator) -> None:
-        self.generator = generator
+        super().__init__(generator)
         self.calls: list[Call] = []
         self._problems: dict[Ids, str] = {}  # by the ids of the prompt
-
-    @property
-    def identity(self) -> str:
-        return self.generator.identity
 
     def prompt_ids(self, problem: str) -> Ids:
         ids = self.generator.prompt_ids(problem)
         self._problems[ids] = problem
         return ids
-
-    def step_ids(self, text: str) -> Ids:
-        return self.generator.step_ids(text)
 
     def generate(
         self, contexts: Sequence[Ids], limits: Sequence[int], sampling: Sampling = GREEDY
@@ -56,17 +50,13 @@ class RecordedGenerator:
         return next(self._problems[context[:n]] for n in lengths if context[:n] in self._problems)
 
 
-class RecordedScorer:
+class RecordedScorer(ForwardingScorer[Scorer]):
     """`scorer` with its calls written down (`protocols.Scorer`)."""
 
     def __init__(self, scorer: Scorer) -> None:
-        self.scorer = scorer
+        super().__init__(scorer)
         self.calls: list[Call] = []
         self._problems: dict[Ids, str] = {}  # by the input
-
-    @property
-    def identity(self) -> str:
-        return self.scorer.identity
 
     def input_ids(self, problem: str, history: Sequence[AuthoredStep], step: AuthoredStep) -> Ids:
         ids = self.scorer.input_ids(problem, history, step)

@@ -59,12 +59,12 @@ def _decisions(table: pa.Table, rows: pd.DataFrame) -> Iterator[str]:
     for name in sorted(set(policy)):
         mine = policy == name
         if not POLICIES[name].has_threshold:
-            wrong = escalated[mine] != (name == "target_only")
+            wrong = escalated[mine] != (POLICIES[name].always == "target")
         else:
             above = escalated[mine] != POLICIES[name].accept_above  # whether score > threshold was found true
             wrong = np.where(above, ~(score[mine] >= high[mine]), ~(score[mine] <= low[mine]))
         if wrong.any():
             yield f"{wrong.sum()} of {mine.sum()} steps of {name} were not decided as their score says"
-        own = {"rsd": draft, "oracle": target - draft}.get(name)
-        if own is not None and (wrong := ~(np.abs(own[mine] - score[mine]) <= TOLERANCE)).any():
+        own = POLICIES[name].from_prm(draft[mine], target[mine])
+        if own is not None and (wrong := ~(np.abs(own - score[mine]) <= TOLERANCE)).any():
             yield f"{wrong.sum()} of {mine.sum()} scores of {name} are not what the PRM's scores make them"

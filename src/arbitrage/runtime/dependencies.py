@@ -28,7 +28,7 @@ READS: dict[str, tuple[str, ...]] = {
     "zoo_prm": ("zoo.prm", *ZOO),
     "zoo": ("zoo.evaluation_questions", "zoo.low_bits", "zoo.low_bit_group_size", "zoo.threads"),
     "convert_prm": ("prm.path", "prm.revision", "prm.kind"),
-    "steps": (*PAIR, "steps"),
+    "steps": (*PAIR, "scheduler", "steps"),
     "dataset": (
         *("seed", "dataset", "router.variants.{variant}", "router.init", "router.revision"),
         *("prm", "generation.separator"),
@@ -39,7 +39,7 @@ READS: dict[str, tuple[str, ...]] = {
     ),
     "heldout": ("study", "threads", "router.device", "router.dtype", "router.batch_size"),
     "router_quality": ("seed", "curves"),
-    "trajectories": (*PAIR, "sweep", "router.device", "router.dtype", "router.batch_size"),
+    "trajectories": (*PAIR, "scheduler", "sweep", "router.device", "router.dtype", "router.batch_size"),
     "merge": (),
     "latency": (
         *(*PAIR, "latency.questions", "latency.acceptances", "latency.warmup", "router.device", "router.dtype"),

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from arbitrage.config.models import Model
+from arbitrage.config.policies import needing
 from arbitrage.config.resources import Job
 from arbitrage.config.study import Study
 
@@ -75,7 +76,7 @@ def _devices(study: Study, stage: Stage, pair: str | None) -> Iterable[str]:
         return [alone(study.router.device)]
     if stage not in ("steps", "trajectories", "latency") or pair is None:
         return []
-    routed = stage == "latency" or "router" in study.sweep.policies
+    routed = stage == "latency" or bool(needing("router").intersection(study.sweep.policies))
     models = (study.models[name] for name in (study.pairs[pair].draft, study.pairs[pair].target))
     devices = [device for model in models if model.server.url is None for device in model_devices(model)]
     return [*devices, study.prm.device, *([study.router.device] if stage != "steps" and routed else [])]

@@ -20,7 +20,7 @@ from tests.support.tiny_models import build_causal, build_classifier
 
 
 def solved(seconds: list[float], wall: float, model: float) -> Solved:
-    made = GeneratedStep("a\n\n", 3, "separator", -0.1)
+    made = GeneratedStep("a\n\n", "separator", (-0.1,) * 3)
     steps = [LiveStep(made, None, 0.5, "draft", Costs(draft_s=each / 2, score_s=each / 2)) for each in seconds]
     return Solved(LiveSolution(steps, wall), [Pass("draft", 0, 5, model / 2), Pass("prm", 0, 5, model / 2)])
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from performance import pairs, release, simulated, sweep
+from performance import pairs, plain, release, simulated, sweep
 from performance.pairs import Work
 
 from arbitrage.config.prm import Prm
@@ -25,9 +25,9 @@ def test_counts_are_what_reached_the_models(tmp_path: Path) -> None:
     assert work == Work(20 * rounds, 20 * rounds, 4 * rounds, 3 * rounds)  # the oracle scores both steps
     assert work + work == Work(40 * rounds, 40 * rounds, 8 * rounds, 6 * rounds)
     remembering = pairs.stored(models, tmp_path)
-    remembering.draft_steps([nodes[0]])
+    plain.steps_of(remembering, "draft", [nodes[0]])
     before = work.steps
-    remembering.draft_steps([nodes[0]])
+    plain.steps_of(remembering, "draft", [nodes[0]])
     assert work.steps == before
 
 

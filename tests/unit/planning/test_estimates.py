@@ -7,7 +7,7 @@ from arbitrage.cli.plan import shown
 from arbitrage.planning.estimates import Amount, Speed, total, units_by_problem
 from arbitrage.planning.plan import spread
 from arbitrage.planning.recording import Call, RecordedGenerator, RecordedScorer
-from arbitrage.speculation.labelling import paired_steps
+from arbitrage.speculation.labelling import label
 from arbitrage.speculation.pair import PairModels
 from tests.support.fakes import GENERATION, QUESTIONS, FakeGenerator, FakeScorer
 
@@ -32,7 +32,7 @@ def test_errors_of_stages_that_share_questions_add_up() -> None:
 def test_units_go_to_the_questions_they_were_for_and_none_is_left_out() -> None:
     draft, target = RecordedGenerator(FakeGenerator("draft")), RecordedGenerator(FakeGenerator("target"))
     prm = RecordedScorer(FakeScorer("prm"))
-    rows = paired_steps(PairModels(draft, target, prm, None, GENERATION), QUESTIONS, 1, 0.0, 3)
+    rows = label(PairModels(draft, target, prm, None, GENERATION), QUESTIONS, 1, 0.0, 3)
     problems = [question.problem for question in QUESTIONS]
     by_question = units_by_problem(draft.calls, problems)
     for question, tokens in zip(QUESTIONS, by_question, strict=True):

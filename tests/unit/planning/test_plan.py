@@ -18,7 +18,8 @@ from arbitrage.planning.plan import plan
 from arbitrage.questions.sampling import benchmark_questions, sample_questions
 from arbitrage.routing.dataset import build_dataset
 from arbitrage.routing.train import train_router
-from arbitrage.stages.generate import label_steps, sweep_benchmark
+from arbitrage.stages.label import label
+from arbitrage.stages.sweep import sweep
 
 ONE_SHARD = {"steps": {"shards": 1}, "sweep": {"shards": 1}}
 Rows = list[dict[str, Any]]
@@ -54,9 +55,9 @@ def work_of(study: Study, labelling: Rows, benchmark: Rows) -> dict[str, Counter
     swept, labelled, steps = (folder / f"{name}.parquet" for name in ("swept", "labelled", "steps"))
     write_table(swept, "questions", benchmark)
     write_table(labelled, "questions", labelling)
-    _, labelling_work = label_steps(study, "small", 0, labelled, steps)
+    _, labelling_work = label(study, "small", 0, labelled, steps)
     router = trained(study, steps) if "router" in study.sweep.policies else None
-    _, work = sweep_benchmark(study, "small", "labolympiad", 0, swept, router, folder / "out.parquet")
+    _, work = sweep(study, "small", "labolympiad", 0, swept, router, folder / "out.parquet")
     return {"steps small": _units(labelling_work), "trajectories small labolympiad": _units(work)}
 
 

@@ -16,7 +16,8 @@ from arbitrage.engines import checkpoints
 from arbitrage.engines.store.chunk_files import StoreError
 from arbitrage.io.tables import TableError, read_table, write_table
 from arbitrage.report.times import elapsed, rule_times, sum_of
-from arbitrage.stages.generate import label_steps, open_pair_cached
+from arbitrage.stages.label import label
+from arbitrage.stages.open_models import open_pair_cached
 from tests.support.tiny_models import build_causal, build_classifier
 
 ROUTER = {"classes": 2, "boundary": 1, "ordinal": False, "annotate": True, "separator": "\n\n"}
@@ -127,5 +128,5 @@ def test_two_jobs_of_one_shard_are_kept_apart_and_two_studies_are_not(study: Stu
         open_pair_cached(other, "p", "labelling", "shard-0", None),
         refused,
     ):
-        label_steps(study, "p", 0, questions, second)
+        label(study, "p", 0, questions, second)
     assert not second.exists()

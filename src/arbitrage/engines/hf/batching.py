@@ -42,6 +42,20 @@ def context_limit(config: Any) -> int:
     return limit
 
 
+def last_logits(model: Any, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: BufferCache) -> Tensor:
+    """A causal model's logits [rows, vocabulary] of what follows `ids` [rows, n], read after what `cache` holds."""
+    output = model(
+        input_ids=ids,
+        position_ids=positions,
+        attention_mask=mask,
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    logits: Tensor = output.logits[:, -1]
+    return logits
+
+
 class Batch:
     """Contexts being read and continued together. `output`: [rows, width] at the last column."""
 

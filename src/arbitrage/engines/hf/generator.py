@@ -19,7 +19,7 @@ from torch import Tensor
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
 from arbitrage.engines import checkpoints
-from arbitrage.engines.hf.batching import Batch, BatchRunner, context_limit
+from arbitrage.engines.hf.batching import Batch, BatchRunner, context_limit, last_logits
 from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.engines.prompting import Prompter
 from arbitrage.engines.step_boundary import StepWriter, StopRule, eos_ids, finished_step, room
@@ -65,6 +65,7 @@ class TransformersGenerator:
         self._prompter = Prompter(path, self.tokenizer, model)
         self.model = checkpoints.load_model(path, model.revision, model.dtype, model.device, ("ForCausalLM",))
         self.device = torch.device(model.device)
+        self.rows = model.batch_size
         self.stop = StopRule(
             self.tokenizer,
             generation.separator,
@@ -91,16 +92,7 @@ class TransformersGenerator:
 
     def forward(self, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: BufferCache) -> Tensor:
         """Read `ids` [rows, n] after what `cache` holds; return the logits of what follows [rows, vocabulary]."""
-        output = self.model(
-            input_ids=ids,
-            position_ids=positions,
-            attention_mask=mask,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        logits: Tensor = output.logits[:, -1]
-        return logits
+        return last_logits(self.model, ids, positions, mask, cache)
 
     def room(self, context: Ids, limit: int) -> int:
         """How many tokens a step after `context` may have (`stopping.room`). Raises EngineError."""
@@ -160,18 +152,21 @@ class TransformersGenerator:
             raise
 
 
-def choose(logits: Tensor, temperature: float, uniforms: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The next token of each row of `logits` [rows, vocabulary], and its log-probability at temperature 1, in fp32.
+def choose(logits: Tensor, temperature: float, uniforms: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """The next token of each row of `logits` [rows, vocabulary], its log-probability, and the entropy in nats.
 
-    uniforms: one number in [0, 1) a row for sampling by inversion; None for the most likely token.
+    The last two are of the distribution at temperature 1, in fp32. uniforms: one number in [0, 1) a row for sampling by
+    inversion; None for the most likely token.
     """
     logits = logits.float()
+    logprobs = logits.log_softmax(dim=-1)
+    entropies = (logprobs.exp() * -logprobs).nansum(dim=-1)  # 0 * inf counts 0
     if uniforms is None:
-        return logits.argmax(dim=-1), logits.log_softmax(dim=-1).amax(dim=-1)
+        return logits.argmax(dim=-1), logprobs.amax(dim=-1), entropies
     cumulative = (logits.double() / temperature).softmax(dim=-1).cumsum(dim=-1)
-    wanted = uniforms.to(logits.device)[:, None] * cumulative[:, -1:]
-    tokens = torch.searchsorted(cumulative, wanted, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
-    return tokens, logits.log_softmax(dim=-1).gather(1, tokens[:, None])[:, 0]
+    at = uniforms.to(logits.device)[:, None] * cumulative[:, -1:]
+    tokens = torch.searchsorted(cumulative, at, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
+    return tokens, logprobs.gather(1, tokens[:, None])[:, 0], entropies
 
 
 def _next_tokens(output: Tensor, rows: Sequence[Job]) -> Tensor:
@@ -179,10 +174,11 @@ def _next_tokens(output: Tensor, rows: Sequence[Job]) -> Tensor:
     uniforms = None
     if rows[0].sampling.temperature > 0:
         uniforms = torch.tensor([job.uniform for job in rows], dtype=torch.float64)
-    tokens, logprobs = choose(output, rows[0].sampling.temperature, uniforms)
-    for job, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):
+    tokens, *reported = choose(output, rows[0].sampling.temperature, uniforms)
+    logprobs, entropies = torch.stack(reported).tolist()
+    for job, token, logprob, entropy in zip(rows, tokens.tolist(), logprobs, entropies, strict=True):
         if not job.writer.ended:
-            job.writer.push(token, logprob)
+            job.writer.push(token, logprob, entropy)
     return tokens
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from arbitrage.config.prm import Prm
+from arbitrage.engines.hf.batching import last_logits
 from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.engines.scoring.scorers import TransformersScorer, prm_placement
 from arbitrage.engines.scoring.templates import TemplateReader
@@ -31,16 +32,7 @@ class AnswerScorer(TransformersScorer):
 
     def forward(self, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: BufferCache) -> Tensor:
         """Read `ids` [rows, n] after what `cache` holds; return the two tokens' logits: wrong, right [rows, 2]."""
-        output = self.model(
-            input_ids=ids,
-            position_ids=positions,
-            attention_mask=mask,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        logits: Tensor = output.logits[:, -1, list(self.candidates)]
-        return logits
+        return last_logits(self.model, ids, positions, mask, cache)[:, list(self.candidates)]
 
     def scalars(self, logits: Tensor) -> Tensor:
         return logits.softmax(dim=-1)[:, 1]

@@ -100,6 +100,7 @@ class TransformersScorer(ABC):
         engine = f"transformers {version('transformers')}"
         weights = checkpoints.fingerprint(place.path, place.revision, place.dtype, engine)
         self._identity = hashlib.sha256(f"{weights}\n{self.reader.description}{reads}".encode()).hexdigest()
+        self.rows = place.batch_size
         self._runner = BatchRunner(place.path, self.forward, self.layers, self.device, place.batch_size)
         self._warned = False
 

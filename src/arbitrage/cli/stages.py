@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from arbitrage.cli.common import Out, PairName, QuestionsPath, RouterPath, Shard, StudyPath, VariantName, load, stage
-from arbitrage.runtime import resources
+from arbitrage.config import devices
 
 app = typer.Typer()
 
@@ -120,7 +120,7 @@ def train_router_command(
             revision,
             settings.training,
             seed=run.study.seed,
-            device=resources.alone(settings.device),
+            device=devices.alone(settings.device),
             threads=run.study.threads,
             out_dir=out,
         )
@@ -142,7 +142,7 @@ def heldout(
         from arbitrage.routing.heldout import heldout_rows
 
         settings = run.study.router
-        here = settings.model_copy(update={"device": resources.alone(settings.device)})
+        here = settings.model_copy(update={"device": devices.alone(settings.device)})
         scorer = RouterScorer(str(router), here, run.study.threads)
         begin = time.perf_counter()
         rows = heldout_rows(dataset, scorer, variant)

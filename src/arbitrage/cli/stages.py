@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from arbitrage.cli.common import Out, PairName, QuestionsPath, RouterPath, Shard, StudyPath, VariantName, load, stage
-from arbitrage.runtime import resources
+from arbitrage.config import devices
 
 app = typer.Typer()
 
@@ -118,7 +118,7 @@ def train_router_command(
             router_start(run.study),
             settings.training,
             seed=run.study.seed,
-            device=resources.alone(settings.device),
+            device=devices.alone(settings.device),
             out_dir=out,
         )
         run.extra["work"] = {"router": {"seconds": told["seconds"], "calls": told["updates"]}}
@@ -140,7 +140,7 @@ def heldout(
         from arbitrage.routing.heldout import heldout_rows
 
         settings = run.study.router
-        here = settings.model_copy(update={"device": resources.alone(settings.device)})
+        here = settings.model_copy(update={"device": devices.alone(settings.device)})
         scorer = RouterScorer(resolve(router, key="router"), here)
         begin = time.perf_counter()
         rows = heldout_rows(dataset, scorer, variant)

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
+from arbitrage.config.devices import last_ordinal, model_devices
 from arbitrage.config.models import Model
 from arbitrage.config.study import Study
 from arbitrage.engines.checkpoints import Checkpoint, resolve
@@ -19,7 +20,6 @@ from arbitrage.engines.scoring.scorers import CLASSIFIERS, MARKED, PrmScorer, Ro
 from arbitrage.engines.server.generator import OpenAiGenerator
 from arbitrage.engines.server.launch import LocalServer, serve
 from arbitrage.engines.vllm.generator import VllmGenerator
-from arbitrage.runtime.resources import last_ordinal, model_devices
 from arbitrage.speculation.protocols import EngineError, Generator, IncrementalGenerator
 
 SHARED = 0.9  # of its memory that models take; the rest is for what is computed on the way

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from arbitrage.config import devices
 from arbitrage.config.router import Dataset, Router, Variant
 from arbitrage.config.study import Study
 from arbitrage.engines import factory
@@ -20,7 +21,6 @@ from arbitrage.io.tables import read_arrow, write_table
 from arbitrage.routing.dataset import TRAIN, VALIDATION, build_dataset
 from arbitrage.routing.label_classes import RoutingError
 from arbitrage.routing.train import train_router
-from arbitrage.runtime import resources
 
 
 class EvenRouter(RouterScorer):
@@ -88,7 +88,7 @@ def calibration_router(
         init,
         study.router.training,
         seed=study.seed,
-        device=resources.alone(study.router.device),
+        device=devices.alone(study.router.device),
         out_dir=out,
     )
     training = Training(

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from arbitrage.config.devices import model_devices
 from arbitrage.config.models import Model
 from arbitrage.config.study import Study
 from arbitrage.engines import checkpoints
 from arbitrage.preflight.check_hub import Checkpoint, UnreachableError, checkpoint
 from arbitrage.preflight.check_scorers import prm_findings, router_start_findings
 from arbitrage.preflight.findings import Finding
-from arbitrage.runtime import resources
 from arbitrage.speculation.protocols import EngineError
 
 LIVE_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
@@ -119,7 +119,7 @@ def _loads(study: Study, subject: str, model: Model, found: Checkpoint, config: 
     token = 2 * int(config.num_hidden_layers) * kv_heads * width * LIVE_BYTES[model.dtype]
     paged = model.engine != "transformers"
     cache = 0 if paged else model.batch_size * (longest + study.generation.max_tokens) * token
-    devices = resources.model_devices(model)
+    devices = model_devices(model)
     for device in devices:
         yield Load(subject, device, weights // len(devices), cache)
 

@@ -6,11 +6,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from arbitrage.config.devices import last_ordinal
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
 from arbitrage.engines.checkpoints import Checkpoint
 from arbitrage.engines.hf.batching import context_limit
-from arbitrage.runtime.resources import last_ordinal
 from arbitrage.speculation.protocols import EngineError
 
 PROMPT_ROOM = 4096  # ids a prompt may have where `vllm.max_context` is absent

@@ -16,10 +16,11 @@ from arbitrage.publishing.check_records import named_code
 SETTINGS = ("learning_rate", "batch_size", "epochs", "warmup_share", "weight_decay", "bf16", "optimizer")
 LOADING = """\
 from arbitrage.speculation.protocols import AuthoredStep
+from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.scoring.scorers import RouterScorer
 from arbitrage.config.router import Router
 
-router = RouterScorer("{name}", Router(), threads=1)
+router = RouterScorer(resolve("{name}"), Router())
 step = AuthoredStep("draft", "3 + 4 = 7{separator}")
 print(router.score([router.input_ids("What is (3 + 4) * 5?", [], step)]))  # escalate where it is above the threshold
 """

@@ -39,7 +39,7 @@ def model_findings(study: Study, problems: Sequence[str]) -> Iterator[Finding]:
     for name, model in study.models.items():
         origin = study.models[model.quantise.model] if model.quantise else model
         yield from _generator(study, f"models.{name}", origin, model, problems, loads)
-    prm = _found("prm", study.prm.path, study.prm.revision)
+    prm = _found("prm", study.prm.path, study.prm.revision, pickled=study.prm.kind == "value-head")
     yield prm[0]
     if prm[1]:
         yield from prm_findings(study, prm[1].directory)
@@ -124,10 +124,12 @@ def _loads(study: Study, subject: str, model: Model, found: Checkpoint, config: 
         yield Load(subject, device, weights // len(devices), cache)
 
 
-def _found(subject: str, path: str, revision: str | None, weights: bool = True) -> tuple[Finding, Checkpoint | None]:
+def _found(
+    subject: str, path: str, revision: str | None, weights: bool = True, pickled: bool = False
+) -> tuple[Finding, Checkpoint | None]:
     """Where a checkpoint is, and itself where it is anywhere, with `weights` that can be read."""
     try:
-        found = checkpoint(path, revision, weights)
+        found = checkpoint(path, revision, weights, pickled)
     except UnreachableError as error:
         return Finding(subject, "fault", str(error)), None
     return Finding(subject, "ok", f"{path}: {found.place}"), found

@@ -30,6 +30,7 @@ from arbitrage.config.revisions import hub_entries
 from arbitrage.config.study import Study
 from arbitrage.errors import UserError
 from arbitrage.io.atomic import write_text
+from arbitrage.io.hashes import sha256_of
 
 
 class ChangedError(UserError, RuntimeError):
@@ -87,7 +88,7 @@ def record(
         "seed": study.seed,
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "code": code_version(),
-        "inputs": {_told(path, folder): digest(path) for path in inputs},
+        "inputs": {_told(path, folder): digest(path, reread=False) for path in inputs},
         "models": dict(models),
         "hub": {".".join(entry.key[:-1]): str(entry) for entry in hub_entries(study)},
         "settings": dict(settings),
@@ -137,11 +138,16 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def digest(path: Path) -> str:
-    """sha256 of a file's bytes; of a directory: of the relative names and digests of its files (`files_of`)."""
+def digest(path: Path, reread: bool = True) -> str:
+    """sha256 of a file's bytes; of a directory: of the relative names and digests of its files (`files_of`).
+
+    reread: whether to look at every byte, as it takes to find damage; else what is known of large files will do.
+    """
     if path.is_dir():
-        listing = "".join(f"{digest(file)}  {file.relative_to(path).as_posix()}\n" for file in files_of(path))
+        listing = "".join(f"{digest(file, reread)}  {file.relative_to(path).as_posix()}\n" for file in files_of(path))
         return hashlib.sha256(listing.encode()).hexdigest()
+    if not reread:
+        return sha256_of(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

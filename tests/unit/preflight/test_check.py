@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub._tree_cache import TreeCacheEntry, write_tree_cache
 from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
 from typer.testing import CliRunner
 
@@ -74,12 +76,40 @@ def test_a_prompt_longer_than_the_context_is_a_fault(checkpoints: dict[str, str]
     assert len(faults) == 2 and all("the longest prompt" in fault for fault in faults)
 
 
-def test_a_weight_file_that_the_index_lists_but_is_not_there_counts_as_no_weights(tmp_path: Path) -> None:
-    (tmp_path / "a.safetensors").write_bytes(b"0" * 10)
-    assert check_hub.weight_bytes(tmp_path) == 10
-    index = {"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}
-    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert check_hub.weight_bytes(tmp_path) is None
+def cached(commit: str, source: Path, cache: Path, *left_out: str) -> None:
+    """Put a checkpoint into a cache of the hub as `snapshot_download` would, without the files `left_out`."""
+    folder = cache / "models--some--model"
+    snapshot = folder / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    files = [*(file for file in source.iterdir() if file.is_file())]
+    for file in files:
+        if file.name not in left_out:
+            shutil.copyfile(file, snapshot / file.name)
+    entries = {
+        name: TreeCacheEntry(size=1, blob_id="b", lfs_sha256=None, lfs_size=None, xet_hash=None)
+        for name in (*(file.name for file in files), "README.md", "original/consolidated.00.pth")
+    }
+    write_tree_cache(str(folder), commit, entries)
+
+
+def test_a_cache_that_holds_what_jobs_need_will_do_without_the_rest(
+    checkpoints: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fetch takes no model card; the hub's client calls such a cache incomplete."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(check_hub.HfApi, "model_info", lambda *arguments, **options: pytest.fail("the hub was asked"))
+    cached("a" * 40, Path(checkpoints["draft"]), tmp_path)
+    found = check_hub.checkpoint("some/model", "a" * 40)
+    assert found.place == "in the hub's cache" and found.weights == check_hub.weight_bytes(Path(checkpoints["draft"]))
+    cached("b" * 40, Path(checkpoints["draft"]), tmp_path, "model.safetensors")
+    assert check_hub.checkpoint("some/model", "b" * 40, weights=False).place == "in the hub's cache"
+    monkeypatch.setattr(check_hub.HfApi, "model_info", refuse_offline)
+    with pytest.raises(check_hub.UnreachableError, match="HF_HUB_OFFLINE"):
+        check_hub.checkpoint("some/model", "b" * 40)
+
+
+def refuse_offline(*arguments: Any, **options: Any) -> None:
+    raise OfflineModeIsEnabled.__new__(OfflineModeIsEnabled)
 
 
 @pytest.mark.parametrize(
@@ -122,16 +152,21 @@ def test_another_number_of_rows_than_the_benchmark_has_is_a_warning(
     row = {"problem": "1+1?", "solution": "2", "answer": "2", "subject": "Algebra", "unique_id": "a"}
     (tmp_path / "short.jsonl").write_text(json.dumps(row) + "\n")
     source = {"source": "math500", "path": str(tmp_path / "short.jsonl")}
-    findings, problems = data_findings(study_of(checkpoints, benchmarks={"math500": source}))
-    assert problems == ["1+1?"] and "math500 has 500" in found(findings, "warning")[0]
+    findings, questions = data_findings(study_of(checkpoints, benchmarks={"math500": source}))
+    assert [row["problem"] for row in questions["math500"]] == ["1+1?"]
+    assert "1 questions, expected 500: is this another edition of math500?" in found(findings, "warning")[0]
+    own = {"path": str(tmp_path / "short.jsonl")}
+    assert found(data_findings(study_of(checkpoints, benchmarks={"exam": own}))[0], "warning") == []
+    wrong = found(data_findings(study_of(checkpoints, benchmarks={"exam": own | {"rows": 2}}))[0], "warning")
+    assert "1 questions, expected 2: correct `rows`" in wrong[0]
 
 
 def test_a_benchmark_row_without_an_answer_is_a_fault(checkpoints: dict[str, str], tmp_path: Path) -> None:
     row = {"problem": "1+1?", "solution": "2", "answer": "", "subject": "Algebra", "unique_id": "a"}
     (tmp_path / "empty.jsonl").write_text(json.dumps(row) + "\n")
     source = {"source": "math500", "path": str(tmp_path / "empty.jsonl")}
-    findings, problems = data_findings(study_of(checkpoints, benchmarks={"math500": source}))
-    assert not problems and "'answer'" in found(findings, "fault")[0]
+    findings, questions = data_findings(study_of(checkpoints, benchmarks={"math500": source}))
+    assert not questions and "'answer'" in found(findings, "fault")[0]
 
 
 def scored_by(checkpoints: dict[str, str], path: Path, **prm: Any) -> list[str]:

@@ -14,6 +14,7 @@ from arbitrage.config.study import Study
 from arbitrage.engines import checkpoints
 from arbitrage.preflight.check_hub import Checkpoint, UnreachableError, checkpoint
 from arbitrage.preflight.check_scorers import prm_findings, router_start_findings
+from arbitrage.preflight.driver import unusable_gpus
 from arbitrage.preflight.findings import Finding
 from arbitrage.speculation.protocols import EngineError
 
@@ -147,7 +148,9 @@ def _memory(loads: Sequence[Load]) -> Iterator[Finding]:
         names = ", ".join(load.subject for load in members)
         needed = f"{names}: {weights:.1f} GiB of weights, up to {cache:.1f} GiB of keys and values at full batches"
         total = device_memory(device)
-        if total is None:
+        if total is None and (reason := unusable_gpus()):
+            yield Finding(f"device {device}", "fault", f"{needed}; {reason}")
+        elif total is None:
             yield Finding(f"device {device}", "warning", f"{needed}; this machine does not have it, so unchecked")
         elif weights > 0.95 * total:
             yield Finding(f"device {device}", "fault", f"{needed}; it has {total:.1f} GiB: use another device or dtype")

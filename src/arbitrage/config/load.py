@@ -112,6 +112,7 @@ def announce(study: Study) -> None:
 
     It is not named in their text: so a change of the study reruns the rules whose `params` it changes, and no others.
     """
+    os.environ.setdefault("PYTHONUTF8", "1")  # in jobs, text is UTF-8 whatever the locale
     os.environ[STUDY_VARIABLE] = str(write_resolved(study, Path(study.results)))
 
 

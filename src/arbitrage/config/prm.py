@@ -87,7 +87,7 @@ class Prm(Section):
 
     path: str = Field(description="Local directory, or hub id")
     revision: str | None = Field(
-        None, description="Commit of the hub repository (or a branch, pinned at the first run); required for a hub id"
+        None, description="Commit of the hub repository; required for a hub id"
     )
     kind: Kind = Field(
         "auto",

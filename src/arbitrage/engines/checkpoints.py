@@ -25,6 +25,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from arbitrage.engines.scoring.qwen_prm import Qwen2ForProcessRewardModel
+from arbitrage.runtime.provenance import digest
 from arbitrage.speculation.protocols import EngineError
 
 SMALL_FILES = ["*.json", "*.jinja", "merges.txt", "vocab.txt", "*.model"]
@@ -138,12 +139,11 @@ class Checkpoint:
         weights: False where a server elsewhere has them.
         """
         others = [self.directory / name for name in (*TOKENIZER_FILES, *CONFIG_FILES)]
-        digest = hashlib.sha256(f"{engine}\n{dtype}\n".encode())
+        hashed = hashlib.sha256(f"{engine}\n{dtype}\n".encode())
         files = weight_files(self.directory) if weights else []
         for file in [*files, *(other for other in others if other.is_file())]:
-            status = file.stat()
-            digest.update(f"{file.name}\n{_file_hash(file, status.st_size, status.st_mtime_ns)}\n".encode())
-        return digest.hexdigest()
+            hashed.update(f"{file.name}\n{digest(file)}\n".encode())
+        return hashed.hexdigest()
 
 
 def resolve(path: str | Path, revision: str | None = None, key: str = "", *, weights: bool = True) -> Checkpoint:
@@ -210,12 +210,6 @@ def weight_files(directory: Path) -> list[Path]:
             f"{directory}: no *.safetensors file; {held}. Only safetensors are loaded: convert or train the checkpoint"
         )
     return found
-
-
-@lru_cache(maxsize=256)
-def _file_hash(file: Path, size: int, mtime_ns: int) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def head_in(config: Any) -> str:

@@ -24,7 +24,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from arbitrage.engines.scoring.qwen_prm import Qwen2ForProcessRewardModel
-from arbitrage.engines.weight_files import weight_bytes, weight_files
+from arbitrage.engines.weight_files import weight_files
 from arbitrage.io.hashes import sha256_of
 from arbitrage.speculation.protocols import EngineError
 
@@ -140,11 +140,11 @@ class Checkpoint:
         weights: False where a server elsewhere has them.
         """
         others = [self.directory / name for name in (*TOKENIZER_FILES, *CONFIG_FILES)]
-        digest = hashlib.sha256(f"{engine}\n{dtype}\n".encode())
+        hashed = hashlib.sha256(f"{engine}\n{dtype}\n".encode())
         files = weight_files(self.directory) if weights else []
         for file in [*files, *(other for other in others if other.is_file())]:
-            digest.update(f"{file.name}\n{sha256_of(file)}\n".encode())
-        return digest.hexdigest()
+            hashed.update(f"{file.name}\n{sha256_of(file)}\n".encode())
+        return hashed.hexdigest()
 
 
 def resolve(

@@ -16,7 +16,7 @@ from arbitrage.io.tables import TableError, read_arrow
 from arbitrage.publishing.check_steps import step_faults
 from arbitrage.publishing.check_trajectories import trajectory_faults
 from arbitrage.publishing.mismatches import Finding
-from arbitrage.runtime.outputs import Result, shards
+from arbitrage.runtime.outputs import Result
 
 EXAMPLES = ("train.parquet", "validation.parquet")
 STEP_KEY = ["question_id", "step_index"]
@@ -101,10 +101,11 @@ class _Check:
     def _shard(self, kind: str, merged: str, number: int, table: pa.Table) -> Iterator[str]:
         questions = "labelling" if kind == "steps" else Path(merged).stem
         ids = sorted(self._ids(f"questions/{questions}.parquet", "questions"))
+        count = self.study.steps_shards if kind == "steps" else self.study.sweep_shards(Path(merged).stem)
         if ids:
             yield from _differing(
                 set(table.column("question_id").to_pylist()),
-                set(ids[number :: len(shards(self.study, merged))]),
+                set(ids[number::count]),
                 "question_id",
             )
         if (whole := self._other(merged, kind)) is not None:

@@ -46,7 +46,7 @@ def study_of(checkpoints: dict[str, str], **changes: Any) -> Study:
         "benchmarks": {"lab500": {"source": "lab500", "limit": 5}},
         "generation": {"max_tokens": 200},
     }
-    return validate_config(config | changes, check_paths=False)
+    return validate_config(config | changes)
 
 
 def found(findings: list[Finding], verdict: str) -> list[str]:

@@ -35,6 +35,11 @@ class HubEntry:
         """Whether the revision is a commit: a branch or tag may name another one tomorrow."""
         return self.revision is not None and COMMIT.fullmatch(self.revision) is not None
 
+    @property
+    def file_name(self) -> str:
+        """A name for files about it: `model--owner--name@commit`."""
+        return f"{self.kind}--{self.name.replace('/', '--')}@{self.revision or 'main'}".replace("/", "--")
+
     def __str__(self) -> str:
         return f"{self.name}@{self.revision}" if self.revision else self.name
 

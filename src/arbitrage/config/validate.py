@@ -167,6 +167,8 @@ def _results(results: str) -> Iterator[Problem]:
     nearest = next((at for at in (Path(results), *Path(results).parents) if _mode(str(at))), Path())
     usable = stat.S_ISDIR(_mode(str(nearest))) and os.access(nearest, os.W_OK)
     too_long = any(len(part.encode(errors="replace")) > 255 for part in Path(results).parts)
+    if "{" in results or "}" in results:
+        yield ("results",), f"expected a folder without braces, which are wildcards to Snakemake, got {shown(results)}"
     if not results.strip() or not usable or too_long:
         yield ("results",), f"expected a folder, or a place where one can be made, got {shown(results)}"
 

@@ -24,7 +24,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from arbitrage.engines.scoring.qwen_prm import Qwen2ForProcessRewardModel
-from arbitrage.engines.weight_files import weight_files
+from arbitrage.engines.weight_files import weight_bytes, weight_files
 from arbitrage.io.hashes import sha256_of
 from arbitrage.speculation.protocols import EngineError
 

@@ -25,11 +25,25 @@ _LFS_NAME = re.compile(r"[0-9a-f]{64}")
 
 def sha256_of(file: Path) -> str:
     """SHA-256 (64 hexadecimal digits) of a file's bytes, from its name, from memory, or by reading it."""
+    known = named_by_hash(file)
+    if known is not None:
+        return known
     real = file.resolve()
-    if real.parent.name == "blobs" and _LFS_NAME.fullmatch(real.name) and file.is_symlink():
-        return real.name
     status = real.stat()
     return _of(str(real), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def named_by_hash(file: Path) -> str | None:
+    """The hash by which the hub's cache names a large file; None for any other file."""
+    real = file.resolve()
+    named = file.is_symlink() and real.parent.name == "blobs" and _LFS_NAME.fullmatch(real.name)
+    return real.name if named else None
+
+
+def read_sha256(file: Path) -> str:
+    """SHA-256 of a file's bytes, every one of them read."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def memory_file() -> Path:
@@ -41,20 +55,15 @@ def memory_file() -> Path:
 def _of(path: str, size: int, mtime_ns: int, ctime_ns: int) -> str:
     """The hash of a file of this size and these times; they are part of what it is remembered by."""
     if size < WORTH_REMEMBERING:
-        return _read(path)
+        return read_sha256(Path(path))
     state = [size, mtime_ns, ctime_ns]
     entry = _remembered().get(path)
     if isinstance(entry, dict) and entry.get("state") == state and _LFS_NAME.fullmatch(str(entry.get("sha256"))):
         return str(entry["sha256"])
-    sha256 = _read(path)
+    sha256 = read_sha256(Path(path))
     if time.time() - max(mtime_ns, ctime_ns) / 1e9 > SETTLED_S:
         _remember(path, {"state": state, "sha256": sha256})
     return sha256
-
-
-def _read(path: str) -> str:
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _remembered() -> dict[str, object]:

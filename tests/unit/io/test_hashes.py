@@ -18,8 +18,8 @@ def reads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(hashes, "WORTH_REMEMBERING", 100)
     hashes._of.cache_clear()
-    read, seen = hashes._read, []
-    monkeypatch.setattr(hashes, "_read", lambda path: seen.append(path) or read(path))
+    read, seen = hashes.read_sha256, []
+    monkeypatch.setattr(hashes, "read_sha256", lambda path: seen.append(str(path)) or read(path))
     return seen
 
 

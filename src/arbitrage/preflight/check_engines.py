@@ -30,7 +30,7 @@ def engine_findings(study: Study) -> Iterator[Finding]:
                 subject,
                 "warning",
                 "llm-compressor is not installed here; the rule quantise_gptq needs it: run with --sdm conda "
-                "(envs/gptq.yaml), or make the directory once where `pip install '.[gptq]'` was done",
+                "(envs/gptq.yaml), or make the directory once where `pip install --editable '.[gptq]'` was done",
             )
         if model.quantise and model.quantise.method == "gguf":
             yield _gguf(subject)

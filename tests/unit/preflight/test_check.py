@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub._tree_cache import TreeCacheEntry, write_tree_cache
 from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
 from typer.testing import CliRunner
 
@@ -23,6 +21,7 @@ from arbitrage.preflight.check_models import Load, model_findings
 from arbitrage.preflight.driver import driver_versions
 from arbitrage.preflight.findings import Finding
 from tests.support.fake_server import FakeServer
+from tests.support.hub_cache import cached
 from tests.support.tiny_models import build_causal, build_classifier
 from tests.support.tiny_prms import build_answering, build_marked, build_value_head, prm_tokenizer, save
 
@@ -76,22 +75,6 @@ def test_a_context_too_short_for_prompt_and_solution_is_a_warning_with_the_lengt
 def test_a_prompt_longer_than_the_context_is_a_fault(checkpoints: dict[str, str]) -> None:
     faults = found(list(model_findings(study_of(checkpoints), ["a" * 1100])), "fault")
     assert len(faults) == 2 and all("the longest prompt" in fault for fault in faults)
-
-
-def cached(commit: str, source: Path, cache: Path, *left_out: str) -> None:
-    """Put a checkpoint into a cache of the hub as `snapshot_download` would, without the files `left_out`."""
-    folder = cache / "models--some--model"
-    snapshot = folder / "snapshots" / commit
-    snapshot.mkdir(parents=True)
-    files = [*(file for file in source.iterdir() if file.is_file())]
-    for file in files:
-        if file.name not in left_out:
-            shutil.copyfile(file, snapshot / file.name)
-    entries = {
-        name: TreeCacheEntry(size=1, blob_id="b", lfs_sha256=None, lfs_size=None, xet_hash=None)
-        for name in (*(file.name for file in files), "README.md", "original/consolidated.00.pth")
-    }
-    write_tree_cache(str(folder), commit, entries)
 
 
 def test_a_cache_that_holds_what_jobs_need_will_do_without_the_rest(

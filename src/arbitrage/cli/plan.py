@@ -11,6 +11,7 @@ import psutil
 import typer
 
 from arbitrage.cli.common import StudyPath, load, use_threads
+from arbitrage.runtime.paths import StudyPaths
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,7 +38,7 @@ def plan(
     """Estimate what a study will take: tokens, scorer calls, hours and disk by stage, from a few of its questions.
 
     Needs the study's models, but nothing it has computed.
-    Example: `arbitrage plan --study config.yaml --study studies/lab-full.yaml`
+    Example: `arbitrage plan --study studies/lab-full.yaml`
     """
     from arbitrage.cli.stages import register_lab
     from arbitrage.planning.costs import sum_of
@@ -54,7 +55,7 @@ def plan(
     with console.status("") as status:
         costs = planned(loaded, questions, status.update, importing_s)
     console.print(_plan_table(loaded, costs))
-    trained = all((Path(loaded.folder) / "router" / pair / "default" / "model").is_dir() for pair in loaded.pairs)
+    trained = all(StudyPaths.of(loaded).router(pair).is_dir() for pair in loaded.pairs)
     console.print(
         f"From {questions} questions of each set; ± is half of the 95 % interval that the choice of questions leaves. "
         + ("Swept with the study's routers. " if trained else UNTRAINED)

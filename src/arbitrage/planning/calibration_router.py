@@ -21,6 +21,7 @@ from arbitrage.io.tables import read_arrow, write_table
 from arbitrage.routing.dataset import TRAIN, VALIDATION, build_dataset
 from arbitrage.routing.label_classes import RoutingError
 from arbitrage.routing.train import train_router
+from arbitrage.runtime.paths import StudyPaths
 
 
 class EvenRouter(RouterScorer):
@@ -99,7 +100,7 @@ def calibration_router(
         seconds_an_example=told["seconds"] / (told["examples"] * study.router.training.epochs),
         model_bytes=_bytes(out),
     )
-    trained = Path(study.folder) / "router" / pair / "default" / "model"
+    trained = StudyPaths.of(study).router(pair)
     if trained.is_dir():
         return training, factory.load_router(study, trained)
     return training, EvenRouter(resolve(out, key="router"), study.router, dataset)

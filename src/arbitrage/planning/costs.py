@@ -59,7 +59,7 @@ def costs_of(study: Study, pair: str, calibration: Calibration, importing_s: flo
     costs = [
         _generating(
             study,
-            "steps",
+            "label",
             pair,
             f"steps {pair}",
             calibration.steps,
@@ -75,7 +75,7 @@ def costs_of(study: Study, pair: str, calibration: Calibration, importing_s: flo
         costs.append(
             _generating(
                 study,
-                "trajectories",
+                "sweep",
                 pair,
                 f"trajectories {pair} {benchmark}",
                 sample,
@@ -93,7 +93,7 @@ def costs_of(study: Study, pair: str, calibration: Calibration, importing_s: flo
 
 def _generating(
     study: Study,
-    stage: resources.Stage,
+    stage: str,
     pair: str,
     name: str,
     sample: Sample,

@@ -15,6 +15,7 @@ from arbitrage.planning.calibration import Rows, Say, open_calibrator
 from arbitrage.planning.costs import Cost, costs_of
 from arbitrage.questions.normal_form import digest
 from arbitrage.questions.sampling import benchmark_questions, sample_questions
+from arbitrage.runtime.paths import StudyPaths
 
 
 def plan(study: Study, questions: int, say: Say, importing_s: float = 0.0) -> list[Cost]:
@@ -45,14 +46,14 @@ def spread(rows: Rows, count: int, seed: int) -> Rows:
 
 
 def _benchmark(study: Study, name: str) -> Rows:
-    written = Path(study.folder) / "questions" / f"{name}.parquet"
+    written = StudyPaths.of(study).questions(name)
     if written.is_file():
         return read_table(written, "questions")
     return benchmark_questions(study.study, name, study.benchmarks[name], study.seed)
 
 
 def _labelling(study: Study, barred: Rows) -> Rows:
-    written = Path(study.folder) / "questions" / "labelling.parquet"
+    written = StudyPaths.of(study).labelling_questions
     if written.is_file():
         return read_table(written, "questions")
     return sample_questions(study.study, study.questions, study.seed, barred)[0]

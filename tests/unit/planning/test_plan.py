@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from arbitrage.cli.stages import register_lab
-from arbitrage.config.load import load_study
 from arbitrage.config.router import Variant
 from arbitrage.config.study import Study
 from arbitrage.engines.factory import router_start
@@ -19,6 +18,7 @@ from arbitrage.questions.sampling import benchmark_questions, sample_questions
 from arbitrage.routing.dataset import build_dataset
 from arbitrage.routing.train import train_router
 from arbitrage.stages.generate import label_steps, sweep_benchmark
+from tests.support.lab import lab_study
 
 ONE_SHARD = {"steps": {"shards": 1}, "sweep": {"shards": 1}}
 Rows = list[dict[str, Any]]
@@ -29,14 +29,14 @@ def study_of(folder: Path, seed: int, labelling: int, questions: int, **sections
     overrides = {
         "results": str(folder),
         "seed": seed,
-        "pairs": {"lowbit": None},
+        "pairs": {"small": {"draft": "draft", "target": "target"}},
         "questions": {"sample": labelling, "pool": 4 * labelling},
-        "benchmarks": {"lab500": None, "labolympiad": {"limit": questions}},
+        "benchmarks": {"labolympiad": {"source": "labolympiad", "limit": questions}},
         **ONE_SHARD,
         **sections,
     }
     register_lab()
-    return load_study([Path("config.yaml")], overrides)
+    return lab_study(**overrides)
 
 
 def questions_of(study: Study) -> tuple[Rows, Rows]:
@@ -82,7 +82,7 @@ def by_stage(costs: list[Cost]) -> dict[str, Cost]:
 def test_with_every_question_for_calibration_the_counts_are_those_of_the_stages(tmp_path: Path) -> None:
     """Without the router, which will be another one; a timing pass needs one, so there is none."""
     policies = {"sweep": {"shards": 1, "policies": ["draft_only", "target_only", "rsd", "oracle"]}}
-    untimed = {"pairs": {"lowbit": None, "small": {"draft": "draft", "target": "target", "latency": False}}}
+    untimed = {"pairs": {"small": {"draft": "draft", "target": "target", "latency": False}}}
     study = study_of(tmp_path, 3, labelling=8, questions=3, **policies, **untimed)
     said: list[str] = []
     costs = by_stage(plan(study, 8, said.append))

@@ -63,7 +63,8 @@ def test_a_command_tells_its_memory_and_is_ended_with_all_it_started(tmp_path: P
     assert _finished([sys.executable, "-c", "held = b'x' * 200_000_000"], tmp_path / "out") > 200_000_000
     child = "import subprocess, time; subprocess.Popen(['sleep', '987']); time.sleep(987)"
     source = (
-        "import sys; from pathlib import Path; from arbitrage.planning.pilot import _finished\n"
+        "import signal, sys; from pathlib import Path; from arbitrage.planning.pilot import _finished\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         f"_finished([sys.executable, '-c', {child!r}], Path({str(tmp_path / 'job')!r}))"
     )
     runner = subprocess.Popen([sys.executable, "-c", source], stderr=subprocess.DEVNULL)

@@ -60,7 +60,8 @@ def steps(study: StudyPath, pair: PairName, shard: Shard, questions: QuestionsPa
     with stage("steps", study, [questions], [out], "steps", shard, pair=pair) as run:
         from arbitrage.stages.generate import label_steps
 
-        run.models, run.extra["work"] = label_steps(run.study, pair, shard, questions, out)
+        run.models, report = label_steps(run.study, pair, shard, questions, out)
+        run.extra |= report
 
 
 @app.command()
@@ -168,7 +169,8 @@ def trajectories(
     with stage("trajectories", study, inputs, [out], "trajectories", shard, pair=pair, benchmark=benchmark) as run:
         from arbitrage.stages.generate import sweep_benchmark
 
-        run.models, run.extra["work"] = sweep_benchmark(run.study, pair, benchmark, shard, questions, router, out)
+        run.models, report = sweep_benchmark(run.study, pair, benchmark, shard, questions, router, out)
+        run.extra |= report
 
 
 @app.command()

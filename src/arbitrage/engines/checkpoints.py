@@ -23,6 +23,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from arbitrage.engines.hf.attention import attention_of
 from arbitrage.engines.scoring.qwen_prm import Qwen2ForProcessRewardModel
 from arbitrage.speculation.protocols import EngineError
 
@@ -203,7 +204,7 @@ def load_model(path: str | Path, revision: str | None, dtype: str, device: str, 
             local_files_only=True,
             use_safetensors=True,
             dtype=getattr(torch, dtype),
-            attn_implementation="sdpa",
+            attn_implementation=attention_of(load_configs(path, revision)[0]),
             output_loading_info=True,
         )
         model = model.to(device).eval().requires_grad_(False)

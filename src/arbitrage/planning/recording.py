@@ -33,6 +33,10 @@ class RecordedGenerator:
     def identity(self) -> str:
         return self.generator.identity
 
+    @property
+    def max_context(self) -> int:
+        return self.generator.max_context
+
     def prompt_ids(self, problem: str) -> Ids:
         ids = self.generator.prompt_ids(problem)
         self._problems[ids] = problem

@@ -19,7 +19,8 @@ from transformers import AutoModelForSequenceClassification, PrinterCallback, Tr
 from transformers.utils import logging as transformers_logging
 
 from arbitrage.config.router import RouterTraining
-from arbitrage.engines.checkpoints import fingerprint, load_tokenizer, resolve
+from arbitrage.engines.checkpoints import fingerprint, load_configs, load_tokenizer, resolve
+from arbitrage.engines.hf.attention import attention_of
 from arbitrage.io.atomic import whole_directory
 from arbitrage.io.tables import read_frame
 from arbitrage.routing.dataset import REPORT, TRAIN
@@ -201,6 +202,7 @@ def _new_model(init: str, revision: str | None, tokenizer: Any, report: dict[str
             trust_remote_code=False,
             use_safetensors=True,
             dtype=torch.float32,
+            attn_implementation=attention_of(load_configs(init, revision)[0]),
             output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError) as error:

@@ -78,7 +78,7 @@ class VllmGenerator:
             self._opened = stack.pop_all()
         weights = checkpoints.fingerprint(path, model.revision, model.dtype, f"vllm {vllm.__version__}")
         cut = (model.vllm.quantisation, model.vllm.tensor_parallel, self.max_context)
-        self._identity = hashlib.sha256(f"{weights}\n{cut}\n{generation.separator!r}".encode()).hexdigest()
+        self._identity = hashlib.sha256(f"{weights}\n{cut}\n{self.stop.description}".encode()).hexdigest()
 
     @property
     def identity(self) -> str:

@@ -20,6 +20,7 @@ from transformers import (
     AutoModelForTokenClassification,
     AutoTokenizer,
     GenerationConfig,
+    PreTrainedTokenizerFast,
 )
 from transformers.utils import logging as transformers_logging
 
@@ -149,6 +150,8 @@ def load_tokenizer(path: str | Path, revision: str | None = None, *, chat: bool 
     directory = resolve(path, revision, weights=weights)
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
+        if _rebuilt(tokenizer, directory):
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(directory, local_files_only=True)
     except Exception as error:  # every tokenizer class raises its own
         raise EngineError(f"{path}: the tokenizer cannot be loaded ({error})") from error
     if chat and not tokenizer.chat_template:
@@ -157,6 +160,20 @@ def load_tokenizer(path: str | Path, revision: str | None = None, *, chat: bool 
             "use an instruct checkpoint or put a chat_template.jinja beside the weights"
         )
     return tokenizer
+
+
+def _rebuilt(tokenizer: Any, directory: Path) -> bool:
+    """Whether transformers has put a tokenizer of SentencePiece's kind in place of a byte-level tokenizer.json.
+
+    It does where tokenizer_config.json names a Llama class (DeepSeek's checkpoints): spaces are lost without a word.
+    """
+    file, backend = directory / "tokenizer.json", getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None or backend.pre_tokenizer is None or "Metaspace" not in type(backend.pre_tokenizer).__name__:
+        return False
+    if not file.is_file():
+        return False
+    written = json.loads(file.read_text(encoding="utf-8")).get("pre_tokenizer")
+    return '"ByteLevel"' in json.dumps(written)
 
 
 def load_configs(path: str | Path, revision: str | None = None, *, weights: bool = True) -> tuple[Any, Any]:

@@ -82,6 +82,7 @@ class TextCodec:
         """Ids of a rendered template: its special tokens are parsed, those in `guarded` parts are ordinary text."""
         if GUARD not in text:
             return tuple(self._tokenizer.encode(text, add_special_tokens=False))
+        self._tokenizer.encode("")  # has transformers undo what truncation and padding the checkpoint asks for
         whole = self._backend.encode(text, add_special_tokens=False)
         ids: list[int] = []
         section, start = [], 0  # the ids since the last special token, and where in the text it ended

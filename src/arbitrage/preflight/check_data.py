@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from arbitrage.config.study import Study
 from arbitrage.preflight.check_hub import UnreachableError, dataset
 from arbitrage.preflight.findings import Finding
 from arbitrage.questions.normal_form import QuestionError
 from arbitrage.questions.sampling import benchmark_questions
-from arbitrage.questions.sources import numina
+from arbitrage.questions.sources import load, numina
 
 ROWS = {"math500": (500,), "olympiadbench": (674, 675)}  # the hub's OlympiadBench has one row less than the release's
+LABELLING_PROBLEMS = 2000  # whose prompts are measured
 
 
 def data_findings(study: Study) -> tuple[list[Finding], list[str]]:
@@ -62,3 +64,19 @@ def _labelling(study: Study) -> Iterator[Finding]:
             yield Finding("questions", "fault", str(error))
         else:
             yield Finding("questions", "ok", f"{settings.dataset}: {place}")
+
+
+def labelling_problems(study: Study) -> list[str]:
+    """The first problems of the labelling questions, where they need not be fetched: prompts of theirs have to fit too.
+
+    Empty where they cannot be read, which `data_findings` reports.
+    """
+    settings = study.questions
+    if settings.source == "numina" and settings.path is None:
+        return []
+    few = settings.model_copy(update={"pool": min(settings.pool, LABELLING_PROBLEMS)})
+    try:
+        rows = numina(few, study.seed) if few.source == "numina" else load(study.study, few, study.seed)
+        return [row["problem"] for row in islice(rows, LABELLING_PROBLEMS) if row["problem"].strip()]
+    except QuestionError:
+        return []

@@ -111,9 +111,10 @@ class LiveDecoder:
         draft_contexts, target_contexts = Contexts(self.draft), Contexts(self.target)
         bounds = Bounds(self.generation, draft_contexts, target_contexts)
         if not bounds.fits(question):
+            ids = len(draft_contexts.ids(Node(question)))
             raise EngineError(
-                f"question {question.question_id}: its prompt of {len(draft_contexts.ids(Node(question))):,} ids fills a "
-                f"context (draft {self.draft.max_context:,}, target {self.target.max_context:,} ids); shorten it"
+                f"question {question.question_id}: its prompt of {ids:,} ids fills a model's context (draft "
+                f"{self.draft.max_context:,}, target {self.target.max_context:,} ids); shorten it"
             )
         node = Node(question)
         while not bounds.finished(node):

@@ -158,11 +158,8 @@ class Saving(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Have one written where both are due, unless the training is over."""
         since, elapsed = state.global_step - self.last_update, time.monotonic() - self.last_time
-        if (
-            state.global_step < state.max_steps
-            and since >= state.max_steps / 10
-            and SAVING_SHARE * elapsed >= self.cost_s
-        ):
+        due = since >= state.max_steps / 10 and SAVING_SHARE * elapsed >= self.cost_s
+        if due and state.global_step < state.max_steps:
             self.last_update, self.last_time = state.global_step, time.monotonic()
             control.should_save = True
 

@@ -168,7 +168,7 @@ def _in_chunks(
         fitting = [question for question in chunk if stored.cast.bounds.fits(question)]
         stored.left_out.extend(question.question_id for question in chunk if question not in fitting)
         name = hashlib.sha256("\n".join(question.question_id for question in chunk).encode()).hexdigest()[:12]
-        yield from work(fitting, partial(_tell_round, progress, which, unit))
+        yield from work(fitting, partial(_tell_round, progress, stored.store, which, unit, len(chunk)))
         stored.store.commit(name)
         stored.cast.forget()
         progress.advance(len(chunk))
@@ -186,5 +186,11 @@ def _in_chunks(
         )
 
 
-def _tell_round(progress: Progress, chunk: str, unit: str, finished: int, open_: int) -> None:
-    progress.note(f"{chunk}: {finished:,} {unit} finished, {open_:,} open")
+def _tell_round(
+    progress: Progress, store: StepStore, chunk: str, unit: str, questions: int, finished: int, open_: int
+) -> None:
+    """Say how far a chunk of so many questions is: what is finished and open, rates, and the time left."""
+    share = finished / max(finished + open_, 1)  # an upper bound: those open take longer, and may become more
+    rates = progress.rates(steps=store.generated_steps, tokens=store.generated_tokens)
+    told = [f"{chunk}: {finished:,} {unit} finished, {open_:,} open", rates, progress.left(share * questions)]
+    progress.note(", ".join(filter(None, told)))

@@ -332,7 +332,7 @@ def test_more_than_one_visible_gpu_is_refused(monkeypatch: pytest.MonkeyPatch, t
             self.n_gpu = 8
 
     monkeypatch.setattr("arbitrage.routing.train.TrainingArguments", EightGpus)
-    with pytest.raises(EngineError, match="8 GPUs are visible.*CUDA_VISIBLE_DEVICES to one"):
+    with pytest.raises(EngineError, match=r"8 GPUs are visible.*CUDA_VISIBLE_DEVICES to one"):
         _arguments(tmp_path, FAST, 1, 0, "cuda")
 
 

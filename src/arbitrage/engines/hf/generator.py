@@ -24,6 +24,7 @@ from arbitrage.engines.hf.batching import Batch, BatchRunner, OutOfMemoryError, 
 from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.engines.prompting import Prompter
 from arbitrage.engines.step_boundary import StepWriter, StopRule, eos_ids, finished_step, room
+from arbitrage.runtime.progress import Progress
 from arbitrage.speculation.protocols import GREEDY, EngineError, GeneratedStep, Ids, Sampling
 
 FREE_SHARE = 0.25  # ended rows are refilled, or leave the batch, once they are this share of it
@@ -113,13 +114,14 @@ class TransformersGenerator:
         jobs = [
             Job(context, StepWriter(self.stop, room), sampling) for context, room in zip(contexts, rooms, strict=True)
         ]
+        progress = Progress(len(jobs), "steps", f"writing with {self.name}", quiet=True)
         waiting = deque(jobs[place] for place in self._runner.order(contexts))
         while waiting:
             count = self._runner.fitting([job.context for job in islice(waiting, self._runner.batch_size)])
             rows = [waiting.popleft() for _ in range(count)]
             try:
                 batch = self._runner.read([job.context for job in rows], self.refilled_columns + max(rooms))
-                self._write(batch, rows, waiting)
+                self._write(batch, rows, waiting, progress)
             except OutOfMemoryError as error:
                 still = {id(job) for job in waiting}
                 cut_off = [job for job in jobs if not job.writer.ended and id(job) not in still]
@@ -134,7 +136,7 @@ class TransformersGenerator:
                 waiting.extendleft(reversed(cut_off))
         return [self.finished(job.writer) for job in jobs]
 
-    def _write(self, batch: Batch, rows: list[Job], waiting: deque[Job]) -> None:
+    def _write(self, batch: Batch, rows: list[Job], waiting: deque[Job], progress: Progress) -> None:
         """Write the steps of `rows`, the jobs of `batch`, to their ends; those that end make room for `waiting`."""
         last = batch.length + self.refilled_columns
         while True:
@@ -142,6 +144,7 @@ class TransformersGenerator:
             free = [row for row, job in enumerate(rows) if job.writer.ended]
             if len(free) >= FREE_SHARE * len(rows):
                 batch.remember({row: rows[row].writer.ids[:-1] for row in free})  # the last token was not fed
+                progress.advance(len(free), tokens=sum(len(rows[row].writer.ids) for row in free))
                 if len(free) == len(rows):
                     return
                 taken: list[Job] = []

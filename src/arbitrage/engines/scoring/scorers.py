@@ -25,6 +25,7 @@ from arbitrage.engines.hf.batching import BatchRunner, context_limit, positions_
 from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.engines.scoring.step_format import StepReader
 from arbitrage.engines.scoring.templates import TemplateReader
+from arbitrage.runtime.progress import Progress
 from arbitrage.speculation.protocols import AuthoredStep, EngineError, Ids, ScoreError
 
 ROUTER_FILE = "router.json"
@@ -139,10 +140,12 @@ class TransformersScorer(ABC):
     def score(self, inputs: Sequence[Ids]) -> list[float]:
         """One number an input. Raises ScoreError where one is not finite."""
         scores = [0.0] * len(inputs)
+        progress = Progress(len(inputs), "steps", f"scoring with {self.name}", quiet=True)
         for places, batch in self._runner.batches(inputs):
             batch.remember(dict.fromkeys(range(len(places)), ()))
             for place, score in zip(places, self.scalars(batch.output.double()).tolist(), strict=True):
                 scores[place] = self.checked(score, place, inputs[place])
+            progress.advance(len(places), tokens=sum(len(inputs[place]) for place in places))
         return scores
 
     def checked(self, score: float, place: int, ids: Ids) -> float:

@@ -121,7 +121,7 @@ def test_a_score_that_is_not_finite_is_told(tmp_path: Path) -> None:
 
 def test_two_rows_in_float32_tell_steps_apart_that_bfloat16_ties(tmp_path: Path) -> None:
     """A judge in bfloat16 scores on a grid of 0.03 where its logits are large: a third of different steps tied."""
-    build_answering(tmp_path, prm_tokenizer())
+    build_answering(tmp_path, prm_tokenizer("Yes", "No"))
     model = AutoModelForCausalLM.from_pretrained(tmp_path)
     with torch.no_grad():
         model.lm_head.weight *= 8  # logits of a size at which bfloat16 has steps of 1/8 and more

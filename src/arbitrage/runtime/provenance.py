@@ -30,6 +30,7 @@ from arbitrage.config.revisions import hub_entries
 from arbitrage.config.study import Study
 from arbitrage.errors import UserError
 from arbitrage.io.atomic import write_text
+from arbitrage.runtime.memory import peak_gb
 
 
 class ChangedError(UserError, RuntimeError):
@@ -97,6 +98,7 @@ def record(
         "started": _utc(started),
         "ended": _utc(ended),
         "wall_s": round(ended - started, 3),
+        "peak_memory_gb": round(peak_gb(), 3),
         **(extra or {}),
     }
     for output in outputs:

@@ -12,6 +12,7 @@ from typing import Literal
 from arbitrage.config.models import Model
 from arbitrage.config.resources import Job
 from arbitrage.config.study import Study
+from arbitrage.runtime.memory import models_gb
 
 Stage = Literal["steps", "trajectories", "latency", "router", "dataset", "quantise", "small"]
 HOURS: dict[Stage, float] = {"steps": 12, "trajectories": 12, "router": 12}  # of the first attempt; others 4
@@ -51,7 +52,7 @@ def resources(study: Study, stage: Stage, pair: str | None, attempt: int = 1) ->
     """
     job, cards = _job(study, stage), gpus(study, stage, pair)
     hours = (job.hours or HOURS.get(stage, 4.0)) * attempt
-    memory = job.mem_gb or max(MEM_GB, MEM_GB_PER_GPU * cards)
+    memory = job.mem_gb or max(MEM_GB, MEM_GB_PER_GPU * cards, models_gb(study, stage, pair))
     partition = study.resources.gpu_partition if cards else study.resources.cpu_partition
     return {
         "gpu": cards,

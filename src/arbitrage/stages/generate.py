@@ -22,6 +22,7 @@ from arbitrage.engines.store.chunk_files import claimed
 from arbitrage.engines.store.step_store import StepStore, StoredGenerator, StoredScorer
 from arbitrage.grading.grade import grade
 from arbitrage.io.tables import read_table, write_table
+from arbitrage.runtime.memory import peak_gb
 from arbitrage.runtime.progress import Progress
 from arbitrage.speculation.labelling import paired_steps
 from arbitrage.speculation.pair import Cast
@@ -172,6 +173,8 @@ def _in_chunks(
         stored.store.commit(name)
         stored.cast.forget()
         progress.advance(len(chunk))
+        if number == 1:
+            print(f"{title}: {peak_gb():.1f} GB of memory at most so far", file=sys.stderr, flush=True)
     counts = stored.store
     progress.note(
         f"generated {counts.generated_tokens:,} tokens in {counts.generated_steps:,} steps, scored {counts.scored:,}, "

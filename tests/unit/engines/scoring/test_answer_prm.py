@@ -132,7 +132,9 @@ def test_two_rows_in_float32_tell_steps_apart_that_bfloat16_ties(tmp_path: Path)
     half = model.to(torch.bfloat16)
     with torch.inference_mode():
         rows = [half(torch.tensor([ids])).logits[0, -1, list(prm.candidates)].double() for ids in inputs]
-    ties = len(inputs) - len({float(row.softmax(-1)[1]) for row in rows})
-    assert ties > 2 * (len(inputs) - len(set(scores)))
+    rounded = [float(row.softmax(-1)[1]) for row in rows]
+    assert len(inputs) - len(set(rounded)) > 2 * (len(inputs) - len(set(scores)))
     exact = load(tmp_path, "judge").score(inputs)
-    assert scores == pytest.approx(exact, abs=0.1)
+    assert sum(abs(score - true) for score, true in zip(scores, exact, strict=True)) <= sum(
+        abs(score - true) for score, true in zip(rounded, exact, strict=True)
+    )

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from arbitrage.config.devices import model_devices
 from arbitrage.config.models import Model
 from arbitrage.config.study import Study
-from arbitrage.engines.checkpoints import load_configs, load_tokenizer
+from arbitrage.engines import checkpoints
 from arbitrage.engines.hf.attention import attention_of
 from arbitrage.engines.hf.batching import context_limit
 from arbitrage.engines.vllm.options import PROMPT_ROOM
 from arbitrage.preflight.check_hub import Checkpoint, UnreachableError, checkpoint
 from arbitrage.preflight.check_scorers import prm_findings, router_start_findings
 from arbitrage.preflight.findings import Finding, Verdict
-from arbitrage.runtime import resources
 from arbitrage.speculation.protocols import EngineError
 
 LIVE_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
@@ -77,7 +77,7 @@ def _generator(
             subject, "fault", f"engine transformers reads no vllm options, got {given}: set engine: vllm, or drop it"
         )
     try:
-        config = load_configs(found.directory, weights=False)[0].get_text_config(decoder=True)
+        config = checkpoints.Checkpoint(origin.path, found.directory).configs()[0].get_text_config(decoder=True)
     except EngineError as error:
         yield Finding(subject, "fault", str(error))
         return
@@ -115,13 +115,14 @@ def _prompts(study: Study, directory: Path, model: Model, problems: Sequence[str
     from arbitrage.engines.prompting import Prompter, turn_end
     from arbitrage.engines.step_boundary import StopRule, eos_ids
 
-    tokenizer = load_tokenizer(directory, chat=True, weights=False)
+    files = checkpoints.Checkpoint(str(directory), directory)
+    tokenizer = files.tokenizer(chat=True)
     StopRule(tokenizer, study.generation.separator, ())
     prompter = Prompter(str(directory), tokenizer, model)
     prompts = [prompter.prompt_ids(problem) for problem in problems]
     turn = turn_end(tokenizer)
     token = "" if turn[0] is None else str(tokenizer.convert_ids_to_tokens(turn[0]))
-    named = eos_ids(tokenizer, *load_configs(directory, weights=False))
+    named = eos_ids(tokenizer, *files.configs())
     return [len(ids) for ids in prompts], Reads(frozenset().union(*prompts), frozenset(named), turn, token)
 
 
@@ -187,7 +188,7 @@ def _loads(study: Study, subject: str, model: Model, found: Checkpoint, config: 
     token = 2 * int(config.num_hidden_layers) * kv_heads * width * LIVE_BYTES[model.dtype]
     paged = model.engine != "transformers"
     cache = 0 if paged else model.batch_size * (longest + study.generation.max_tokens) * token
-    devices = resources.model_devices(model)
+    devices = model_devices(model)
     for device in devices:
         yield Load(subject, device, weights // len(devices), cache)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from arbitrage.config.prm import Prm
+from arbitrage.engines.checkpoints import Checkpoint
 from arbitrage.engines.hf.attention import last_logits
 from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.engines.scoring.scorers import TransformersScorer, prm_placement
@@ -33,16 +34,16 @@ class AnswerScorer(TransformersScorer):
     Math-Shepherd and RLHFlow (`prm.kind: token`) answer with `+` or `-`; a judge with `Yes` or `No`.
     """
 
-    def __init__(self, path: str, prm: Prm, separator: str, threads: int) -> None:
+    def __init__(self, checkpoint: Checkpoint, prm: Prm, separator: str) -> None:
         """Raises EngineError where the model is not causal, or the tokens are not in its tokenizer."""
         template = prm.resolved_template(prm.kind)
 
         def reader(tokenizer: Any) -> TemplateReader:
-            made = TemplateReader(path, tokenizer, template, separator)
+            made = TemplateReader(checkpoint.path, tokenizer, template, separator)
             self.candidates = made.candidates()  # before any weights are read
             return made
 
-        super().__init__(prm_placement(path, prm, threads), ("ForCausalLM",), reader)
+        super().__init__(prm_placement(checkpoint, prm), ("ForCausalLM",), reader)
         self._columns, layer = list(self.candidates), self.model.get_output_embeddings()
         if self.narrow and isinstance(layer, torch.nn.Linear):
             self.model.set_output_embeddings(_Rows(layer, self._columns))  # the model may still cap or scale logits

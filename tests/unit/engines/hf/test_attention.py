@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM
 
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
+from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.hf.incremental import LiveGenerator
 from tests.support.tiny_models import _shape
@@ -40,7 +41,7 @@ def greedy(directory: Path, attention: str, context: tuple[int, ...], length: in
 @pytest.mark.parametrize("seed", [0, 1])
 def test_capped_attention_scores_stay_capped_in_a_batch_and_live(tmp_path: Path, seed: int) -> None:
     path = build_gemma(tmp_path, seed, cap=5.0)
-    generator = TransformersGenerator(str(path), Model(path=str(path)), Generation(separator="@@@"), threads=1)
+    generator = TransformersGenerator(resolve(path), Model(path=str(path)), Generation(separator="@@@"))
     contexts = [generator.prompt_ids(problem) for problem in PROBLEMS]
     expected = [greedy(path, "eager", context, 12) for context in contexts]
     assert expected != [greedy(path, "sdpa", context, 12) for context in contexts]  # or nothing is tested
@@ -53,7 +54,7 @@ def test_capped_attention_scores_stay_capped_in_a_batch_and_live(tmp_path: Path,
 def test_only_a_cap_takes_the_fused_kernel_away(tmp_path: Path) -> None:
     capped, plain = (build_gemma(tmp_path / str(cap), 0, cap) for cap in (5.0, None))
     loaded = {
-        path: TransformersGenerator(str(path), Model(path=str(path)), Generation(), 1) for path in (capped, plain)
+        path: TransformersGenerator(resolve(path), Model(path=str(path)), Generation()) for path in (capped, plain)
     }
     assert loaded[capped].model.config._attn_implementation == "eager"
     assert loaded[plain].model.config._attn_implementation == "sdpa"

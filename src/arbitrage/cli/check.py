@@ -28,7 +28,7 @@ def check(
     from rich.table import Table
 
     from arbitrage.cli.stages import register_lab
-    from arbitrage.preflight.check_data import data_findings
+    from arbitrage.preflight.check_data import data_findings, labelling_problems
     from arbitrage.preflight.check_engines import engine_findings
     from arbitrage.preflight.check_models import model_findings
     from arbitrage.preflight.check_revisions import revision_findings
@@ -41,7 +41,7 @@ def check(
         console.width = LOG_WIDTH
     with console.status("reading questions, configurations and tokenizers"):
         findings, questions = data_findings(loaded)
-        problems = [row["problem"] for rows in questions.values() for row in rows]
+        problems = [row["problem"] for rows in questions.values() for row in rows] + labelling_problems(loaded)
         findings += [*revision_findings(loaded), *model_findings(loaded, problems), *engine_findings(loaded)]
     table = Table("subject", "", "finding", title=f"study {loaded.study}")
     colours = {"ok": "green", "warning": "yellow", "fault": "red"}

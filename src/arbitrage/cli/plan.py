@@ -71,7 +71,7 @@ def _too_little_memory(study: Study, costs: list[Cost]) -> list[str]:
     from arbitrage.planning.estimates import resource_of
     from arbitrage.runtime import resources
 
-    most: dict[resources.Stage, int] = {}
+    most: dict[str, int] = {}
     for cost in costs:
         kind = resource_of(cost.stage)
         most[kind] = max(most.get(kind, 0), cost.memory)

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from arbitrage.cli.common import PairName, StudyPath, load, refuse_unknown
+from arbitrage.cli.common import PairName, StudyPath, load, refuse_unknown, use_threads
 from arbitrage.config.policies import PolicyName, ThresholdPolicy
+from arbitrage.runtime.paths import StudyPaths
 
 app = typer.Typer()
 
@@ -47,7 +48,8 @@ def solve(
     chosen = POLICIES[policy]
     routed = "router" in chosen.needs
     if routed and router is None:
-        router = Path(loaded.folder) / "router" / pair / "default" / "model"
+        router = StudyPaths.of(loaded).router(pair)
+    use_threads(loaded.threads)
     at = threshold if chosen.has_threshold else None
     with open_decoder(loaded, pair, router if routed else None) as decoder:
         show(Console(), decoder.stream(Question("live", question), chosen, at), policy, at)
@@ -76,7 +78,7 @@ def thresholds(
 
     loaded = load(study)
     refuse_unknown(loaded, pair=pair, benchmark=benchmark)
-    path = Path(loaded.folder) / "trajectories" / pair / f"{benchmark}.parquet"
+    path = StudyPaths.of(loaded).trajectories(pair, benchmark)
     swept = read_table(path, "trajectories")
     rows = [row for row in swept if row["policy"] == policy]
     if not rows:

@@ -18,6 +18,7 @@ from arbitrage.speculation.policies.base import Policy
 from arbitrage.speculation.protocols import (
     Author,
     AuthoredStep,
+    EngineError,
     GeneratedStep,
     IncrementalGenerator,
     IncrementalScorer,
@@ -100,7 +101,8 @@ class LiveDecoder:
     def stream(self, question: Question, policy: Policy, threshold: float | None) -> Iterator[LiveStep]:
         """The same, one decided step at a time, as soon as it is decided.
 
-        Raises ValueError where the policy needs a threshold and none is given, or a model that is not there.
+        Raises ValueError where the policy needs a threshold and none is given, or a model that is not there, and
+        EngineError where the prompt fills a model's context.
         """
         if policy.has_threshold and threshold is None:
             raise ValueError(f"policy {policy.name!r} needs a threshold; give one, such as 0.5")
@@ -111,7 +113,13 @@ class LiveDecoder:
             if engine is not None:
                 engine.reset()
         contexts: dict[Author, Contexts] = {"draft": Contexts(self.draft), "target": Contexts(self.target)}
-        bounds = Bounds(self.generation, contexts["draft"])
+        bounds = Bounds(self.generation, contexts["draft"], contexts["target"])
+        if not bounds.fits(question):
+            ids = len(contexts["draft"].ids(Node(question)))
+            raise EngineError(
+                f"question {question.question_id}: its prompt of {ids:,} ids fills a model's context (draft "
+                f"{self.draft.max_context:,}, target {self.target.max_context:,} ids); shorten it"
+            )
         reached: list[LiveHere] = []
 
         def at(trajectory: Trajectory) -> LiveHere:

@@ -33,6 +33,11 @@ class ForwardingPrompter(Generic[Prompted]):
     def __init__(self, generator: Prompted) -> None:
         self.generator = generator
 
+    @property
+    def max_context(self) -> int:
+        """The longest context, in ids."""
+        return self.generator.max_context
+
     def prompt_ids(self, problem: str) -> Ids:
         """Ids of the rendered prompt."""
         return self.generator.prompt_ids(problem)

@@ -37,7 +37,7 @@ class PairModels:
 
     def __post_init__(self) -> None:
         self.contexts = {"draft": Contexts(self.draft), "target": Contexts(self.target)}
-        self.bounds = Bounds(self.generation, self.contexts["draft"])
+        self.bounds = Bounds(self.generation, self.contexts["draft"], self.contexts["target"])
 
     def forget(self, question_id: str | None = None) -> None:
         """Drop the contexts built so far, of one question or of all, so that memory stays flat."""

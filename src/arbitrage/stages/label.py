@@ -9,14 +9,15 @@ from arbitrage.config.study import Study
 from arbitrage.io.tables import read_table, write_table
 from arbitrage.speculation.labelling import Labelling
 from arbitrage.speculation.tree import Question
-from arbitrage.stages.open_models import Work, open_pair_cached
+from arbitrage.stages.open_models import open_pair_cached
 from arbitrage.stages.work_off import shard_of, work_off
 
 
-def label(study: Study, pair: str, shard: int, questions: Path, out: Path) -> tuple[dict[str, str], Work]:
-    """Write the `steps` table of one shard, whole or not at all. Returns the models' identities and their work.
+def label(study: Study, pair: str, shard: int, questions: Path, out: Path) -> tuple[dict[str, str], dict[str, Any]]:
+    """Write the `steps` table of one shard, whole or not at all.
 
-    questions: the `questions` table. Raises EngineError, TableError.
+    questions: the `questions` table. Returns the models' identities and `CachedPair.report`.
+    Raises EngineError, TableError.
     """
     rows = shard_of(read_table(questions, "questions"), shard, study.steps_shards)
     settings = study.steps
@@ -31,4 +32,4 @@ def label(study: Study, pair: str, shard: int, questions: Path, out: Path) -> tu
         work_off(stored, study, pair, rows, settings.chunk, course, finished, title, "solutions")
     labelled.sort(key=lambda row: (row["question_id"], row["step_index"]))
     write_table(out, "steps", [{"study": study.study, "pair": pair, **row} for row in labelled])
-    return stored.identities, stored.work
+    return stored.identities, stored.report

@@ -6,14 +6,16 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from arbitrage.config.study import Study
 from arbitrage.engines import factory
 from arbitrage.engines.store.cached import StoredGenerator, StoredScorer
 from arbitrage.engines.store.chunk_files import claimed
 from arbitrage.engines.store.step_store import StepStore
+from arbitrage.runtime.paths import StudyPaths
 from arbitrage.speculation.pair import PairModels
 
 Work = dict[str, dict[str, float]]  # by model: seconds and calls, and tokens it generated or inputs it scored
@@ -27,6 +29,7 @@ class CachedPair:
     store: StepStore
     generators: dict[str, StoredGenerator]
     scorers: dict[str, StoredScorer]
+    left_out: list[str] = field(default_factory=list)  # ids of questions whose prompt fills a model's context
 
     @property
     def engines(self) -> tuple[StoredGenerator | StoredScorer, ...]:
@@ -39,8 +42,13 @@ class CachedPair:
         return {name: model.identity for name, model in (self.generators | self.scorers).items()}
 
     @property
+    def report(self) -> dict[str, Any]:
+        """What the provenance record tells besides: what each model did so far, and which questions were left out."""
+        return {"work": self.work, **({"left_out": self.left_out} if self.left_out else {})}
+
+    @property
     def work(self) -> Work:
-        """What each model did so far, for the provenance record."""
+        """What each model did so far."""
         wrote = {
             name: {"seconds": round(model.seconds, 4), "calls": model.calls, "tokens": model.tokens}
             for name, model in self.generators.items()
@@ -69,7 +77,7 @@ def open_pair_cached(study: Study, pair: str, questions: str, part: str, router:
         prm = factory.load_prm(study)
         identities = (draft.identity, target.identity, prm.identity)
         namespace = hashlib.sha256("|".join(identities).encode()).hexdigest()[:16]
-        store = StepStore(Path(study.results) / ".store", f"{namespace}/{questions}")
+        store = StepStore(StudyPaths.of(study).store, f"{namespace}/{questions}")
         _report_others(store, questions)
         generators = {"draft": StoredGenerator(draft, store), "target": StoredGenerator(target, store)}
         scorers = {"prm": StoredScorer(prm, store)}

@@ -11,7 +11,7 @@ from arbitrage.grading.grade import grade
 from arbitrage.io.tables import read_table, write_table
 from arbitrage.speculation.rows import Scored, ScoredSweep, trajectory_rows
 from arbitrage.speculation.tree import Question
-from arbitrage.stages.open_models import Work, open_pair_cached
+from arbitrage.stages.open_models import open_pair_cached
 from arbitrage.stages.work_off import shard_of, work_off
 
 Rows = list[dict[str, Any]]
@@ -19,11 +19,11 @@ Rows = list[dict[str, Any]]
 
 def sweep(
     study: Study, pair: str, benchmark: str, shard: int, questions: Path, router: Path | None, out: Path
-) -> tuple[dict[str, str], Work]:
-    """Write the `trajectories` table of one shard, whole or not at all. Returns the models' identities and their work.
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """Write the `trajectories` table of one shard, whole or not at all.
 
     questions: the benchmark's `questions` table. router: directory of a trained router, where a policy needs one.
-    Raises EngineError, TableError.
+    Returns the models' identities and `CachedPair.report`. Raises EngineError, TableError.
     """
     rows = shard_of(read_table(questions, "questions"), shard, study.sweep_shards(benchmark))
     gold = {row["question_id"]: row for row in rows}
@@ -34,7 +34,7 @@ def sweep(
         row = gold[question_id]
         return grade(solution, row["answers"], row["grading"])
 
-    source = study.benchmarks[benchmark].source  # other studies may name the benchmark otherwise
+    source = study.benchmarks[benchmark].store_name
     with (
         open_pair_cached(study, pair, source, f"{benchmark}-shard-{shard}", router) as stored,
         ThreadPoolExecutor(1) as graders,  # engines do not wait while answers are compared
@@ -49,4 +49,4 @@ def sweep(
         work_off(stored, study, pair, rows, study.sweep.chunk, course, finished, title, "trajectories")
         swept = [{**keys, **row} for question in sorted(graded) for row in graded[question].result()]
     write_table(out, "trajectories", swept)
-    return stored.identities, stored.work
+    return stored.identities, stored.report

@@ -47,6 +47,7 @@ class Shuffled:
         self.engine, self.draw, self.identity = engine, draw, engine.identity
         self.rows = draw.randint(1, 6)
         self.asked: set[Any] = set()
+        self.max_context = getattr(engine, "max_context", None)
         self.prompt_ids = getattr(engine, "prompt_ids", None)
         self.step_ids = getattr(engine, "step_ids", None)
         self.input_ids = getattr(engine, "input_ids", None)

@@ -15,12 +15,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import arbitrage.lab
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
+from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.server.generator import OpenAiGenerator
 from arbitrage.engines.server.launch import serve
 from arbitrage.engines.vllm.generator import VllmGenerator
 from arbitrage.speculation.protocols import Generator
 from tests.support.fake_server import FakeServer
+from tests.support.tokenizer_kinds import KINDS, build_kind
 from tests.unit.engines.conformance.scripted import build_scripted
 
 ENGINES = [
@@ -42,7 +44,9 @@ Open = Callable[[str], Generator]
 @pytest.fixture(scope="session")
 def directories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     scripted = build_scripted(tmp_path_factory.mktemp("conformance") / "scripted")
-    return {"scripted": scripted, "draft": Path(arbitrage.lab.__file__).parent / "zoo" / "draft"}
+    folder = tmp_path_factory.mktemp("kinds")
+    kinds: dict[str, Path] = {kind: build_kind(folder / kind, kind) for kind in KINDS}
+    return {"scripted": scripted, "draft": Path(arbitrage.lab.__file__).parent / "zoo" / "draft"} | kinds
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -65,19 +69,20 @@ def engine(
 
 def _open(kind: str, path: Path, stack: ExitStack, folders: pytest.TempPathFactory) -> Generator:
     settings = {"path": str(path), "batch_size": 32, "vllm": {"cache_gib": 0.0625, "eager": True}}
+    checkpoint = resolve(path, key=f"models.{path.name}")
     if kind == "transformers":
-        return TransformersGenerator(str(path), Model.model_validate(settings), GENERATION, threads=1)
+        return TransformersGenerator(checkpoint, Model.model_validate(settings), GENERATION)
     if kind == "a vLLM in this process":
         model = Model.model_validate(settings | {"engine": "vllm"})
-        return stack.enter_context(closing(VllmGenerator(path.name, str(path), model, GENERATION, threads=1)))
+        return stack.enter_context(closing(VllmGenerator(checkpoint, model, GENERATION)))
     if kind == "openai, a vLLM server":
         model = Model.model_validate(settings | {"engine": "openai"})
-        local = stack.enter_context(serve(path.name, str(path), model, GENERATION, 0.9, 1, folders.mktemp("logs")))
-        return stack.enter_context(closing(OpenAiGenerator(path.name, str(path), model, GENERATION, local)))
+        local = stack.enter_context(serve(checkpoint, model, GENERATION, 0.9, folders.mktemp("logs")))
+        return stack.enter_context(closing(OpenAiGenerator(checkpoint, model, GENERATION, local)))
     fake = FakeServer(path, "llama.cpp" if "llama.cpp" in kind else "vllm")
     stack.callback(fake.stop)
     model = Model.model_validate(settings | {"engine": "openai", "server": {"url": fake.url}})
-    return stack.enter_context(closing(OpenAiGenerator(path.name, str(path), model, GENERATION, None)))
+    return stack.enter_context(closing(OpenAiGenerator(checkpoint, model, GENERATION)))
 
 
 @pytest.fixture(scope="session")

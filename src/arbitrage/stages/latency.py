@@ -45,7 +45,7 @@ class Run:
 
 
 def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[list[Path], dict[str, Any]]:
-    """Time draft only, target only, and RSD and router at thresholds spread over acceptance; one row a solution.
+    """Time the timed policies, at thresholds spread over acceptance (paper, section 5); one row a solution.
 
     Settings are interleaved question by question, starting with another one each time, so that drift of the machine
     hits all alike; the first `latency.warmup` solutions are not counted.

@@ -30,9 +30,9 @@ class TextCodec:
 
     def __init__(self, tokenizer: Any) -> None:
         """Raises EngineError for a tokenizer that is not of the `tokenizers` library."""
-        backend = getattr(tokenizer, "backend_tokenizer", None)
+        backend: Any = getattr(tokenizer, "backend_tokenizer", None)
         try:
-            state: Json = json.loads(backend.to_str())  # type: ignore[union-attr]
+            state: Json = json.loads(backend.to_str())
         except Exception as error:  # none there, or one with parts in Python: the library raises plain Exception
             raise EngineError(
                 f"{tokenizer.name_or_path}: its tokenizer ({type(tokenizer).__name__}) is none of the `tokenizers` "
@@ -85,7 +85,8 @@ class TextCodec:
         self._tokenizer.encode("")  # has transformers undo what truncation and padding the checkpoint asks for
         whole = self._backend.encode(text, add_special_tokens=False)
         ids: list[int] = []
-        section, start = [], 0  # the ids since the last special token, and where in the text it ended
+        section: list[int] = []  # since the last special token
+        start = 0  # where in the text that ended
 
         def close(end: int) -> None:
             part = text[start:end]

@@ -19,7 +19,8 @@ def attention_of(config: Any) -> str:
 
 def engine_name(model: Any) -> str:
     """What computes with `model`, for identities."""
-    return f"transformers {version('transformers')}" + " eager" * (model.config._attn_implementation == "eager")
+    eager = bool(model.config._attn_implementation == "eager")
+    return f"transformers {version('transformers')}" + " eager" * eager
 
 
 def mask_for(model: Any, mask: Tensor | None) -> Tensor | None:

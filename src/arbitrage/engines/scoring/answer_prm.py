@@ -21,7 +21,8 @@ class _Rows(torch.nn.Module):
     def __init__(self, layer: torch.nn.Linear, rows: list[int]) -> None:
         super().__init__()
         self.weight = layer.weight[rows].float()
-        self.bias = None if layer.bias is None else layer.bias[rows].float()
+        bias: Tensor | None = layer.bias
+        self.bias = None if bias is None else bias[rows].float()
 
     def forward(self, states: Tensor) -> Tensor:
         """Logits [..., rows] of hidden states [..., width]."""

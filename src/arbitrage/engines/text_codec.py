@@ -85,8 +85,8 @@ class TextCodec:
         self._tokenizer.encode("")  # has transformers undo what truncation and padding the checkpoint asks for
         whole = self._backend.encode(text, add_special_tokens=False)
         ids: list[int] = []
-        section: list[int] = []  # since the last special token
-        start = 0  # where in the text that ended
+        section: list[int] = []
+        start = 0  # the ids since the last special token, and where in the text it ended
 
         def close(end: int) -> None:
             part = text[start:end]

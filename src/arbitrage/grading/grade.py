@@ -19,7 +19,7 @@ from arbitrage.grading.normalise import plain
 
 
 def grade(solution: str, gold: Sequence[str], grading: Mapping[str, Any] | str) -> tuple[str | None, bool]:
-    """The answer of `solution` and whether it equals the gold answers (all of them, in any order).
+    """The answer of `solution` and whether it equals the gold answers, in any order (paper: accuracy, section 5).
 
     The answer is None where none could be extracted: no box, or none that closes.
     grading: what the benchmark asks for besides, also as JSON (the `questions` table's column). {"tolerance": 0.01}

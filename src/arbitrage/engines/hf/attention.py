@@ -19,8 +19,8 @@ def attention_of(config: Any) -> str:
 
 def engine_name(model: Any) -> str:
     """What computes with `model`, for identities."""
-    eager = bool(model.config._attn_implementation == "eager")
-    return f"transformers {version('transformers')}" + " eager" * eager
+    suffix = " eager" if model.config._attn_implementation == "eager" else ""
+    return f"transformers {version('transformers')}{suffix}"
 
 
 def mask_for(model: Any, mask: Tensor | None) -> Tensor | None:

@@ -53,8 +53,8 @@ def positions_at_once(model: Any) -> int:
     config = model.config.get_text_config(decoder=True)
     hidden = int(config.hidden_size)
     inner = int(getattr(config, "intermediate_size", None) or 4 * hidden)
-    size = int(model.dtype.itemsize)
-    return max(1, SCRATCH_BYTES // (size * (3 * inner + 6 * hidden)))
+    itemsize: int = model.dtype.itemsize
+    return max(1, SCRATCH_BYTES // (itemsize * (3 * inner + 6 * hidden)))
 
 
 @contextmanager

@@ -171,7 +171,7 @@ class HeadScorer(TransformersScorer):
         self._backbone = self.model.base_model
         head: Any = getattr(self.model, "score", None)
         last = head[-1] if isinstance(head, torch.nn.Sequential) else head
-        if not isinstance(last, torch.nn.Linear):
+        if head is None or not isinstance(last, torch.nn.Linear):
             raise EngineError(
                 f"{self.name}: {type(self.model).__name__} has no linear head named `score`; expected Llama's or "
                 "Qwen's kind"
@@ -194,9 +194,10 @@ class HeadScorer(TransformersScorer):
 
 
 class PrmScorer(HeadScorer):
-    """A PRM with a head: P(the step is right). One label: its sigmoid; two: softmax of `prm.right_label`.
+    """A PRM with a head: h(x, z) = P(the step is right) (paper, section 3).
 
-    It reads the score at the separator's last token, or with kind `marks` at the mark that closes the step.
+    One label: its sigmoid; two: softmax of `prm.right_label`. It reads the score at the separator's last token, or with
+    kind `marks` at the mark that closes the step.
     """
 
     def __init__(self, checkpoint: Checkpoint, prm: Prm, separator: str) -> None:
@@ -223,7 +224,7 @@ def prm_placement(checkpoint: Checkpoint, prm: Prm) -> Placement:
 
 
 class RouterScorer(HeadScorer):
-    """The router: P(advantage > 0) as its label classes have it (`RouterFormat`)."""
+    """The router (paper, section 4.2): P(advantage > 0) as its label classes have it (`RouterFormat`)."""
 
     def __init__(self, checkpoint: Checkpoint, router: Router) -> None:
         self.format = form = read_router_format(checkpoint.directory)

@@ -20,6 +20,7 @@ STUDY = study_workflow.open_study(config, workflow)
 
 
 include: "rules/common.smk"
+include: "rules/fetch.smk"
 include: "rules/questions.smk"
 include: "rules/models.smk"
 include: "rules/label.smk"

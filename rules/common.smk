@@ -1,5 +1,6 @@
 # Names that several rules use. STUDY is the validated configuration, PATHS says where each result is.
 from functools import partial
+from shlex import quote
 
 from arbitrage.runtime import resources
 from arbitrage.runtime.dependencies import results_read, settings_read, source_files

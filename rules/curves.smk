@@ -23,7 +23,7 @@ rule curves:
     message:
         "Curves: {wildcards.kind}"
     shell:
-        "arbitrage curves --kind {wildcards.kind} --out {output} {input.trajectories} 2>&1 | tee {log}"
+        "arbitrage curves --kind {wildcards.kind} --out {output:q} {input.trajectories:q} 2>&1 | tee {log:q}"
 
 
 rule accuracy_latency:
@@ -46,4 +46,4 @@ rule accuracy_latency:
     message:
         "Accuracy against latency, and speed-up at matched accuracy"
     shell:
-        "arbitrage accuracy-latency --out {output.curves} --speedup {output.speedup} 2>&1 | tee {log}"
+        "arbitrage accuracy-latency --out {output.curves:q} --speedup {output.speedup:q} 2>&1 | tee {log:q}"

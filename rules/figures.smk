@@ -35,7 +35,7 @@ rule figure:
     message:
         "Draw {wildcards.figure}"
     shell:
-        "arbitrage figure {wildcards.figure} --pdf {output.pdf} --png {output.png} 2>&1 | tee {log}"
+        "arbitrage figure {wildcards.figure} --pdf {output.pdf:q} --png {output.png:q} 2>&1 | tee {log:q}"
 
 
 rule table:
@@ -65,7 +65,7 @@ rule table:
     message:
         "Write {wildcards.table}"
     shell:
-        "arbitrage table {wildcards.table} --csv {output.csv} --md {output.md} 2>&1 | tee {log}"
+        "arbitrage table {wildcards.table} --csv {output.csv:q} --md {output.md:q} 2>&1 | tee {log:q}"
 
 
 rule figures:
@@ -88,4 +88,4 @@ rule pictures:
     message:
         "Refresh the README's pictures"
     shell:
-        "cp -v {input} docs/pictures/ 2>&1 | tee {log}"
+        "cp -v {input:q} docs/pictures/ 2>&1 | tee {log:q}"

@@ -23,7 +23,7 @@ rule label:
         "Label steps of {wildcards.pair}, shard {wildcards.shard}"
     shell:
         "arbitrage label --pair {wildcards.pair} --shard {wildcards.shard}"
-        " --questions {input.questions} --out {output} 2>&1 | tee {log}"
+        " --questions {input.questions:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule steps:
@@ -43,4 +43,4 @@ rule steps:
     message:
         "Labelled steps of {wildcards.pair}"
     shell:
-        "arbitrage steps --out {output} {input} 2>&1 | tee {log}"
+        "arbitrage steps --out {output:q} {input:q} 2>&1 | tee {log:q}"

@@ -25,7 +25,7 @@ rule latency:
     message:
         "Latency of {wildcards.pair}, alone on the machine"
     shell:
-        "arbitrage latency --pair {wildcards.pair} --router {input.router} --out {output} 2>&1 | tee {log}"
+        "arbitrage latency --pair {wildcards.pair} --router {input.router:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule cost_model:
@@ -47,4 +47,4 @@ rule cost_model:
     message:
         "Cost model of {wildcards.pair}"
     shell:
-        "arbitrage cost-model --latency {input.latency} --out {output} {input.trajectories} 2>&1 | tee {log}"
+        "arbitrage cost-model --latency {input.latency:q} --out {output:q} {input.trajectories:q} 2>&1 | tee {log:q}"

@@ -25,11 +25,11 @@ rule quantise:
         **resources_of("quantise"),
     params:
         reads=reads_of("quantise"),
-        questions=lambda w, input: f"--questions {input.questions}" if is_calibrated(w) else "",
+        questions=lambda w, input: f"--questions {quote(input.questions)}" if is_calibrated(w) else "",
     message:
         "Quantise {wildcards.model}"
     shell:
-        "arbitrage quantise --model {wildcards.model} {params.questions} --out {output} 2>&1 | tee {log}"
+        "arbitrage quantise --model {wildcards.model} {params.questions} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule convert_prm:
@@ -50,4 +50,4 @@ rule convert_prm:
     message:
         "Convert the PRM's value head"
     shell:
-        "arbitrage convert-prm --out {output} 2>&1 | tee {log}"
+        "arbitrage convert-prm --out {output:q} 2>&1 | tee {log:q}"

@@ -18,7 +18,7 @@ rule evaluation_questions:
     message:
         "Questions of {wildcards.benchmark}"
     shell:
-        "arbitrage evaluation-questions --name {wildcards.benchmark} --out {output} 2>&1 | tee {log}"
+        "arbitrage evaluation-questions --name {wildcards.benchmark} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule questions:
@@ -40,4 +40,4 @@ rule questions:
     message:
         "Sample the labelling questions, none of them in a benchmark"
     shell:
-        "arbitrage questions --out {output.table} --report {output.report} {input.benchmarks} 2>&1 | tee {log}"
+        "arbitrage questions --out {output.table:q} --report {output.report:q} {input.benchmarks:q} 2>&1 | tee {log:q}"

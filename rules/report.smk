@@ -22,4 +22,4 @@ rule report:
     message:
         "Summary beside the paper"
     shell:
-        "arbitrage report --out {output} 2>&1 | tee {log}"
+        "arbitrage report --out {output:q} 2>&1 | tee {log:q}"

@@ -20,7 +20,7 @@ rule dataset:
     message:
         "Balanced data set for the router {wildcards.variant} of {wildcards.pair}"
     shell:
-        "arbitrage dataset --variant {wildcards.variant} --steps {input.steps} --out {output} 2>&1 | tee {log}"
+        "arbitrage dataset --variant {wildcards.variant} --steps {input.steps:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule router:
@@ -42,7 +42,7 @@ rule router:
     message:
         "Train the router {wildcards.variant} of {wildcards.pair}"
     shell:
-        "arbitrage router --variant {wildcards.variant} --dataset {input.dataset} --out {output} 2>&1 | tee {log}"
+        "arbitrage router --variant {wildcards.variant} --dataset {input.dataset:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule heldout:
@@ -65,7 +65,7 @@ rule heldout:
         "Held-out scores of the router {wildcards.variant} of {wildcards.pair}"
     shell:
         "arbitrage heldout --variant {wildcards.variant}"
-        " --router {input.model} --dataset {input.dataset} --out {output} 2>&1 | tee {log}"
+        " --router {input.model:q} --dataset {input.dataset:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule router_quality:
@@ -86,4 +86,4 @@ rule router_quality:
     message:
         "Quality of every router on held-out questions"
     shell:
-        "arbitrage router-quality --out {output} {input.heldout} 2>&1 | tee {log}"
+        "arbitrage router-quality --out {output:q} {input.heldout:q} 2>&1 | tee {log:q}"

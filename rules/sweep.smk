@@ -19,12 +19,12 @@ rule sweep:
         **resources_of("sweep"),
     params:
         reads=reads_of("sweep"),
-        router=lambda w, input: f"--router {input.router}" if NEEDS_ROUTER else "",
+        router=lambda w, input: f"--router {quote(input.router)}" if NEEDS_ROUTER else "",
     message:
         "Sweep of {wildcards.pair} on {wildcards.benchmark}, shard {wildcards.shard}"
     shell:
         "arbitrage sweep --pair {wildcards.pair} --benchmark {wildcards.benchmark} --shard {wildcards.shard}"
-        " --questions {input.questions} {params.router} --out {output} 2>&1 | tee {log}"
+        " --questions {input.questions:q} {params.router} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule trajectories:
@@ -44,4 +44,4 @@ rule trajectories:
     message:
         "Trajectories of {wildcards.pair} on {wildcards.benchmark}"
     shell:
-        "arbitrage trajectories --out {output} {input} 2>&1 | tee {log}"
+        "arbitrage trajectories --out {output:q} {input:q} 2>&1 | tee {log:q}"

@@ -34,7 +34,7 @@ rule zoo_tokenizer:
     message:
         "Build the lab's tokenizer"
     shell:
-        "arbitrage zoo-tokenizer --out {output} 2>&1 | tee {log}"
+        "arbitrage zoo-tokenizer --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule zoo_model:
@@ -54,7 +54,7 @@ rule zoo_model:
     message:
         "Train the lab's {wildcards.role} from nothing"
     shell:
-        "arbitrage zoo-model --role {wildcards.role} --tokenizer {input} --out {output} 2>&1 | tee {log}"
+        "arbitrage zoo-model --role {wildcards.role} --tokenizer {input:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule zoo_prm:
@@ -75,7 +75,7 @@ rule zoo_prm:
     message:
         "Train the lab's process reward model on the checker's labels"
     shell:
-        "arbitrage zoo-prm --draft {input.draft} --target {input.target} --out {output} 2>&1 | tee {log}"
+        "arbitrage zoo-prm --draft {input.draft:q} --target {input.target:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule zoo_metrics:
@@ -97,7 +97,7 @@ rule zoo_metrics:
     message:
         "Measure the zoo and write its model cards"
     shell:
-        "arbitrage zoo-metrics --out {output} 2>&1 | tee {log}"
+        "arbitrage zoo-metrics --out {output:q} 2>&1 | tee {log:q}"
 
 
 onstart:

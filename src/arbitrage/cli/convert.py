@@ -27,4 +27,5 @@ def convert_prm(
         raise typer.BadParameter(told, param_hint="--revision")
     with stage("convert_prm", study, [], [out], models=True) as run:
         prm = run.study.prm
-        convert_value_head(resolve(path or prm.path, revision if path else prm.revision, "prm"), out)
+        found = resolve(path or prm.path, revision if path else prm.revision, "prm", pickled=True)
+        convert_value_head(found, out)

@@ -53,7 +53,8 @@ def questions(
     with stage("questions", study, benchmarks, [out, report]) as run:
         register_lab()
         barred = [row for path in benchmarks for row in read_table(path, "questions")]
-        rows, counts = sample_questions(run.study.study, run.study.questions, run.study.seed, barred)
+        suffixes = {each.prompt_suffix for each in run.study.benchmarks.values() if each.prompt_suffix}
+        rows, counts = sample_questions(run.study.study, run.study.questions, run.study.seed, barred, suffixes)
         write_json(report, counts)
         write_table(out, "questions", rows)
 

@@ -34,6 +34,7 @@ def open_study(config: Mapping[str, Any], workflow: Any, models_exist: bool = Tr
     models_exist: False where the workflow makes the very models that the study names.
     """
     with _as_workflow_errors():
+        load.require_strict_yaml(workflow.configfiles)  # Snakemake has read them itself, and less strictly
         study = load.validate_config(config, workflow.config_settings.config)
         if models_exist:
             load.require_sources(study)

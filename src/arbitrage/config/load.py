@@ -20,6 +20,7 @@ from arbitrage.config.messages import KeyPath, Problem, dotted, shape_problems, 
 from arbitrage.config.revisions import hub_entries
 from arbitrage.config.study import Study
 from arbitrage.config.validate import PINNING, source_problems, study_problems, value_problems
+from arbitrage.config.yaml_files import read_yaml
 from arbitrage.errors import UserError
 from arbitrage.io.atomic import write_text
 
@@ -53,6 +54,21 @@ def read_study(paths: Sequence[Path], overrides: Mapping[str, Any] | None = None
         except RecursionError as error:
             raise ConfigError([f"{path}: cannot be read: an alias (`*name`) stands inside what it names"]) from error
     return validate_config(_merge(merged, overrides or {}))
+
+
+def require_strict_yaml(paths: Iterable[str | Path]) -> None:
+    """Raise ConfigError where a file gives a key twice, or a number that YAML reads as another.
+
+    For the files that Snakemake reads itself (in a Snakefile: `workflow.configfiles`), which passes over both.
+    """
+    wrong: list[str] = []
+    for path in paths:
+        try:
+            _read_yaml(Path(path))
+        except ConfigError as error:
+            wrong += str(error).splitlines()
+    if wrong:
+        raise ConfigError(wrong)
 
 
 def validate_config(config: Mapping[str, Any], command_line: Mapping[str, Any] | None = None) -> Study:
@@ -116,6 +132,7 @@ def announce(study: Study) -> None:
 
     It is not named in their text: so a change of the study reruns the rules whose `params` it changes, and no others.
     """
+    os.environ.setdefault("PYTHONUTF8", "1")  # in jobs, text is UTF-8 whatever the locale
     os.environ[STUDY_VARIABLE] = str(write_resolved(study))
 
 
@@ -138,12 +155,14 @@ def _hash(text: str) -> str:
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content, wrong = read_yaml(path.read_text(encoding="utf-8"))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError([f"{path}, line {line}: not valid YAML: {error.problem or error.context}"]) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError([f"{path}: cannot be read: {' '.join(str(error).split())}"]) from error
+    if wrong:
+        raise ConfigError([f"{path}, {each}" for each in wrong])
     if content is None:
         return {}
     if not isinstance(content, Mapping):
@@ -168,7 +187,10 @@ def _as_yaml(value: Any) -> Any:
         return {key: _as_yaml(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_as_yaml(item) for item in value]
-    try:
-        return yaml.safe_load(value) if isinstance(value, str) else value
-    except (yaml.YAMLError, ValueError):
+    if not isinstance(value, str):
         return value
+    try:
+        content, wrong = read_yaml(value)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return value
+    return value if wrong else content

@@ -37,7 +37,7 @@ class Sharded(Section):
 
 
 class Steps(Sharded):
-    """Labelling: paired steps along the oracle's own path at threshold 0."""
+    """Labelling (paper, section 4.2): paired steps along the oracle's own path at threshold 0."""
 
     chunk: Count = Field(250, description="Questions finished whole, or redone whole, within a shard")
     target_samples: Count = Field(1, description="Target steps a context; their mean score sets the label")

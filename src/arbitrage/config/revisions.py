@@ -35,6 +35,11 @@ class HubEntry:
         """Whether the revision is a commit: a branch or tag may name another one tomorrow."""
         return self.revision is not None and COMMIT.fullmatch(self.revision) is not None
 
+    @property
+    def file_name(self) -> str:
+        """A name for files about it: `model--owner--name@commit`."""
+        return f"{self.kind}--{self.name.replace('/', '--')}@{self.revision or 'main'}".replace("/", "--")
+
     def __str__(self) -> str:
         return f"{self.name}@{self.revision}" if self.revision else self.name
 
@@ -48,10 +53,10 @@ def hub_entries(study: Study) -> Iterator[HubEntry]:
         yield HubEntry(("prm", "revision"), "model", study.prm.path, study.prm.revision)
     if study.router.init and not Path(study.router.init).is_dir():
         yield HubEntry(("router", "revision"), "model", study.router.init, study.router.revision)
-    if study.questions.source == "numina" and study.questions.path is None:
-        yield HubEntry(("questions", "revision"), "dataset", study.questions.dataset, study.questions.revision)
+    if study.questions.hub is not None:
+        yield HubEntry(("questions", "revision"), "dataset", study.questions.hub, study.questions.revision)
     for name, benchmark in study.benchmarks.items():
-        if benchmark.hub is not None and benchmark.path is None:
+        if benchmark.hub is not None:
             yield HubEntry(("benchmarks", name, "revision"), "dataset", benchmark.hub, benchmark.revision)
 
 

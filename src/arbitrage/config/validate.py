@@ -14,6 +14,7 @@ from typing import Any
 
 from arbitrage.config.messages import KeyPath, Problem, dotted, shown
 from arbitrage.config.pipeline import Sharded
+from arbitrage.config.questions import Benchmark, QuestionSource, is_generated
 from arbitrage.config.revisions import hub_entries
 from arbitrage.config.study import Study
 
@@ -22,7 +23,6 @@ DEVICE = re.compile(r"cpu|cuda(:\d{1,3})?")
 UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 MOST_JOBS = 10_000  # of a stage: Snakemake plans them all before the first starts
 URL = re.compile(r"https?://\S+")
-LAB_SOURCES = ("lab", "lab500", "labolympiad")
 PINNING = "`arbitrage check` prints the line to write"
 TIMED_POLICIES = ("draft_only", "target_only", "rsd", "router")
 
@@ -51,7 +51,10 @@ def study_problems(study: Study) -> Iterator[Problem]:
     yield from _devices(study)
     yield from _results(study.results)
     yield from _router_start(study)
-    yield from _generated(study)
+    yield from _questions(("questions",), study.questions)
+    for name, benchmark in study.benchmarks.items():
+        yield from _questions(("benchmarks", name), benchmark)
+        yield from _answers(("benchmarks", name), benchmark)
 
 
 def source_problems(study: Study) -> Iterator[Problem]:
@@ -70,7 +73,7 @@ def source_problems(study: Study) -> Iterator[Problem]:
     ]
     for path, value in tables:
         if value is not None and not stat.S_ISREG(_mode(value)):
-            yield path, f"expected a JSONL or Parquet file, got {shown(value)}, which is not there"
+            yield path, f"expected a file of questions, got {shown(value)}, which is not there"
     for entry in hub_entries(study):
         if entry.revision is None and HUB_ID.fullmatch(entry.name):
             here = ", which is no directory here" if entry.kind == "model" else ""
@@ -126,7 +129,7 @@ def _sweep(study: Study) -> Iterator[Problem]:
 def _sizes(study: Study) -> Iterator[Problem]:
     """Numbers that bound each other."""
     questions, training = study.questions, study.router.training
-    if questions.source == "lab" and questions.sample > questions.pool:
+    if is_generated(questions.source) and questions.sample > questions.pool:
         yield (
             ("questions", "sample"),
             f"expected at most questions.pool ({shown(questions.pool)}) questions, got {shown(questions.sample)}",
@@ -164,6 +167,8 @@ def _results(results: str) -> Iterator[Problem]:
     nearest = next((at for at in (Path(results), *Path(results).parents) if _mode(str(at))), Path())
     usable = stat.S_ISDIR(_mode(str(nearest))) and os.access(nearest, os.W_OK)
     too_long = any(len(part.encode(errors="replace")) > 255 for part in Path(results).parts)
+    if "{" in results or "}" in results:
+        yield ("results",), f"expected a folder without braces, which are wildcards to Snakemake, got {shown(results)}"
     if not results.strip() or not usable or too_long:
         yield ("results",), f"expected a folder, or a place where one can be made, got {shown(results)}"
 
@@ -202,12 +207,20 @@ def _router_start(study: Study) -> Iterator[Problem]:
         )
 
 
-def _generated(study: Study) -> Iterator[Problem]:
-    """The lab's questions are generated, and read from no file."""
-    sources: list[tuple[KeyPath, str, str | None]] = [
-        (("questions", "path"), study.questions.source, study.questions.path),
-        *((("benchmarks", name, "path"), each.source, each.path) for name, each in study.benchmarks.items()),
-    ]
-    for path, source, value in sources:
-        if source in LAB_SOURCES and value is not None:
-            yield path, f"expected none, as {source} generates its questions, got {shown(value)}"
+def _questions(owner: KeyPath, source: QuestionSource) -> Iterator[Problem]:
+    """Questions are generated, or read from a file or a data set of the hub."""
+    if is_generated(source.source):
+        for key in ("path", "dataset"):
+            if (value := getattr(source, key)) is not None:
+                yield (*owner, key), f"expected none, as {source.source} generates its questions, got {shown(value)}"
+    elif source.path is None and source.dataset is None:
+        yield (*owner, "path"), "expected a file of questions, or a data set of the hub as `dataset`, got neither"
+
+
+def _answers(owner: KeyPath, benchmark: Benchmark) -> Iterator[Problem]:
+    """A benchmark needs an answer, and choices a letter."""
+    if benchmark.columns.answer is None:
+        expected = "expected the column of the right answer (or of a solution, with answer_boxed)"
+        yield (*owner, "columns", "answer"), f"{expected}, got none"
+    if benchmark.columns.choices is not None and benchmark.kind != "choice":
+        yield (*owner, "kind"), f"expected `choice`, as there is a column of choices, got {shown(benchmark.kind)}"

@@ -39,7 +39,7 @@ class StopRule:
 
 
 class StepWriter:
-    """One step in the making: takes tokens until the rule says that it ends."""
+    """One step as it is generated (paper, section 3): takes tokens until the rule says that it ends."""
 
     __slots__ = ("ended", "finish_reason", "ids", "limit", "logprob_sum", "rule", "text")
 

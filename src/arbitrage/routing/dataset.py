@@ -98,11 +98,11 @@ def validation_questions(question_ids: Iterable[str], share: float, seed: int) -
 
 
 def balanced(examples: pd.DataFrame, classes: Classes, seed: int, max_examples: int | None = None) -> pd.DataFrame:
-    """A random part of `examples` (with `label`s) in which all classes on a side of zero are equal, and both sides too.
+    """A random part of `examples` in which all classes on a side of zero are equal, and both sides too (Table 3).
 
-    With as many classes below zero as above, the default, every class is as large as the smallest; where ties left one
-    side with fewer classes, its classes are larger, so that P(advantage > 0) still starts from one half. `max_examples`
-    caps the result. Sorted by question and step. Every class must occur.
+    examples: with a column `label`, in which every class occurs. With as many classes below zero as above, the default,
+    every class is as large as the smallest; where ties left one side with fewer classes, its classes are larger, so
+    that P(advantage > 0) still starts from one half. `max_examples` caps the result. Sorted by question and step.
     """
     members = dict(list(examples.groupby("label")))
     sides = [range(classes.boundary), range(classes.boundary, classes.count)]

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from arbitrage.config.revisions import hub_entries
 from arbitrage.config.study import Study
 from arbitrage.runtime.outputs import CURVES, LATENCY_CURVES
 from arbitrage.runtime.paths import StudyPaths
@@ -19,6 +20,7 @@ PAIR = ("study", "seed", "threads", "generation", "prm", "models.{draft}", "mode
 ZOO = ("zoo.seed", "zoo.device", "zoo.threads")
 
 READS: dict[str, tuple[str, ...]] = {
+    "fetch": (),  # each repository at each commit has a note of its own
     "evaluation_questions": ("study", "seed", "benchmarks.{benchmark}"),
     "questions": ("study", "seed", "questions"),
     "quantise": ("models.{model}.quantise", "models.{origin}.path", "models.{origin}.revision", "seed"),
@@ -74,9 +76,10 @@ def settings_read(study: Study, stage: str, **names: str) -> dict[str, Any]:
 def sources_read(study: Study, stage: str, **names: str) -> list[str]:
     """Local paths or hub ids of the checkpoints and data files that a job of `stage` reads beside its input tables."""
     if stage == "evaluation_questions":
-        return _given(study.benchmarks[names["benchmark"]].path)
+        benchmark = study.benchmarks[names["benchmark"]]
+        return _given(benchmark.path or benchmark.hub)
     if stage == "questions":
-        return _given(study.questions.path)
+        return _given(study.questions.path or study.questions.hub)
     if stage in ("dataset", "router"):
         return [study.router_init[0]]
     if stage == "convert_prm":
@@ -118,12 +121,15 @@ def results_read(study: Study, stage: str, name: str = "") -> list[Path]:
 
 
 def source_files(study: Study, stage: str, **names: str) -> list[str]:
-    """The local files of `sources_read`, but not those that the study itself makes; a hub id has none.
+    """The local files of `sources_read`, but not those that the study itself makes; and notes that the others are here.
 
-    Of a checkpoint's directory they are the files that count (`provenance.files_of`).
+    Of a checkpoint's directory they are the files that count (`provenance.files_of`); of a repository it is the note
+    that the rule `fetch` writes.
     """
-    given = [source for source in sources_read(study, stage, **names) if not Path(source).is_relative_to(study.folder)]
-    return [file for source in given for file in _files(source)]
+    sources = sources_read(study, stage, **names)
+    given = [source for source in sources if not Path(source).is_relative_to(study.folder)]
+    notes = {str(StudyPaths.of(study).fetched(each.file_name)) for each in hub_entries(study) if each.name in sources}
+    return [*(file for source in given for file in _files(source)), *sorted(notes)]
 
 
 @cache

@@ -43,6 +43,10 @@ class StudyPaths:
         """Duplicates, overlaps with the benchmarks and strata of the labelling questions."""
         return self.folder / "questions" / "labelling.json"
 
+    def fetched(self, repository: str) -> Path:
+        """A note that a repository of the hub is in its cache; repository: `HubEntry.file_name`."""
+        return self.folder / ".study" / "fetched" / f"{repository}.json"
+
     def model(self, name: str) -> Path:
         """A model that the study makes from another one."""
         return self.folder / "models" / name

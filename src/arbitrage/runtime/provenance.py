@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache, lru_cache
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from arbitrage.config.load import study_hash
 from arbitrage.config.revisions import hub_entries
 from arbitrage.config.study import Study
 from arbitrage.io.atomic import write_text
+from arbitrage.io.hashes import sha256_of
 
 SUFFIX = ".provenance.json"
 CARD = "README.md"  # tells of a directory, and is no part of what it is
@@ -112,7 +113,7 @@ def _input_digest(path: Path) -> str:
     try:
         return str(json.loads(record_of(path).read_text(encoding="utf-8"))["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
-        return digest(path)
+        return digest(path, reread=False)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -120,17 +121,16 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def digest(path: Path) -> str:
-    """sha256 of a file's bytes; of a directory: of the relative names and digests of its files (`files_of`)."""
+def digest(path: Path, reread: bool = True) -> str:
+    """sha256 of a file's bytes; of a directory: of the relative names and digests of its files (`files_of`).
+
+    reread: whether to look at every byte, as it takes to find damage; else what is known of large files will do.
+    """
     if path.is_dir():
-        listing = "".join(f"{digest(file)}  {file.relative_to(path).as_posix()}\n" for file in files_of(path))
+        listing = "".join(f"{digest(file, reread)}  {file.relative_to(path).as_posix()}\n" for file in files_of(path))
         return hashlib.sha256(listing.encode()).hexdigest()
-    status = path.stat()
-    return _file_digest(path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=1024)  # a checkpoint is part of a model's identity, and an input of the job that loads it
-def _file_digest(path: Path, size: int, mtime_ns: int) -> str:
+    if not reread:
+        return sha256_of(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

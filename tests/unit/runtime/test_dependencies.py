@@ -88,11 +88,12 @@ def test_the_files_of_a_stage_are_those_of_its_local_sources_and_none_that_the_s
     for name in ("a/d/model.safetensors", "a/d/README.md", "a/d/.cache/x", "t/sub/config.json", "b.jsonl"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text("")
-    assert source_files(study(), "label", pair="p") == ["a/d/model.safetensors", "t/sub/config.json"]  # prm: a hub id
+    note = "results/lab/.study/fetched/model--prm@main.json"  # of a hub id, the rule `fetch` writes that it is here
+    assert source_files(study(), "label", pair="p") == ["a/d/model.safetensors", "t/sub/config.json", note]
     assert source_files(study(), "evaluation_questions", benchmark="b") == ["b.jsonl"]
     made = study().model_dump(exclude_none=True)
     made["pairs"]["p"]["draft"] = "q"
     low_bit = Study.model_validate(made)
     (Path(low_bit.model_path("q"))).mkdir(parents=True)
     (Path(low_bit.model_path("q")) / "model.safetensors").write_text("")
-    assert source_files(low_bit, "label", pair="p") == ["t/sub/config.json"]
+    assert source_files(low_bit, "label", pair="p") == ["t/sub/config.json", note]

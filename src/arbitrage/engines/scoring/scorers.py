@@ -179,9 +179,10 @@ class HeadScorer(TransformersScorer):
 
 
 class PrmScorer(HeadScorer):
-    """A PRM with a head: P(the step is right). One label: its sigmoid; two: softmax of `prm.right_label`.
+    """A PRM with a head: h(x, z) = P(the step is right) (paper, section 3).
 
-    It reads the score at the separator's last token, or with kind `marks` at the mark that closes the step.
+    One label: its sigmoid; two: softmax of `prm.right_label`. It reads the score at the separator's last token, or with
+    kind `marks` at the mark that closes the step.
     """
 
     def __init__(self, checkpoint: Checkpoint, prm: Prm, separator: str) -> None:
@@ -208,7 +209,7 @@ def prm_placement(checkpoint: Checkpoint, prm: Prm) -> Placement:
 
 
 class RouterScorer(HeadScorer):
-    """The router: P(advantage > 0) as its label classes have it (`RouterFormat`)."""
+    """The router (paper, section 4.2): P(advantage > 0) as its label classes have it (`RouterFormat`)."""
 
     def __init__(self, checkpoint: Checkpoint, router: Router) -> None:
         self.format = form = read_router_format(checkpoint.directory)

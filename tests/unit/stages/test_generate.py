@@ -75,21 +75,21 @@ def test_each_job_loads_each_of_its_models_once_and_tells_their_work(
     swept = results / "trajectories" / "p" / "lab500.parquet"
     questions = {name: str(results / "questions" / f"{name}.parquet") for name in ("labelling", "lab500")}
     asked = {
-        "steps": ["--shard", "0", "--questions", questions["labelling"]],
-        "trajectories": [*routed, "--benchmark", "lab500", "--shard", "0", "--questions", questions["lab500"]],
+        "label": ["--shard", "0", "--questions", questions["labelling"]],
+        "sweep": [*routed, "--benchmark", "lab500", "--shard", "0", "--questions", questions["lab500"]],
         "latency": routed,
     }
-    outputs = {"steps": results / "steps.parquet", "trajectories": swept, "latency": results / "latency.parquet"}
-    option = ["--study", str(write_resolved(study, Path(study.results))), "--pair", "p"]
+    outputs = {"label": results / "steps.parquet", "sweep": swept, "latency": results / "latency.parquet"}
+    option = ["--study", str(write_resolved(study)), "--pair", "p"]
     for command, more in asked.items():
         loads.clear()
         app([command, *option, *more, "--out", str(outputs[command])], standalone_mode=False)
-        routers = [] if command == "steps" else ["router"]
+        routers = [] if command == "label" else ["router"]
         assert loads == Counter(["draft", "target", "prm", *routers])
         assert set(work(outputs[command])) == {"draft", "target", "prm", *routers}
-    rows = read_table(outputs["steps"], "steps")
-    assert work(outputs["steps"])["prm"]["scored"] <= 2 * len(rows)
-    assert all(told["seconds"] > 0 for told in work(outputs["steps"]).values())
+    rows = read_table(outputs["label"], "steps")
+    assert work(outputs["label"])["prm"]["scored"] <= 2 * len(rows)
+    assert all(told["seconds"] > 0 for told in work(outputs["label"]).values())
     timed = read_table(outputs["latency"], "latency")
     assert work(outputs["latency"])["draft"]["tokens"] == sum(row["draft_tokens"] for row in timed)
 
@@ -110,11 +110,11 @@ def test_times_are_summed_by_rule_with_what_was_inside_the_models(tmp_path: Path
 
     with pytest.raises(TableError, match="no job of this study has run"):
         rule_times(tmp_path)
-    job("steps", "1", 10.0, work={"draft": {"seconds": 4.0, "tokens": 100}, "prm": {"seconds": 2.0, "scored": 7}})
-    job("steps", "2", 20.0, work={"draft": {"seconds": 6.0, "tokens": 50}})
+    job("label", "1", 10.0, work={"draft": {"seconds": 4.0, "tokens": 100}, "prm": {"seconds": 2.0, "scored": 7}})
+    job("label", "2", 20.0, work={"draft": {"seconds": 6.0, "tokens": 50}})
     job("figure", "5", 3.0)
     steps, figure = rule_times(tmp_path)
-    assert (steps.rule, steps.jobs, steps.seconds, steps.model_s) == ("steps", 2, 30.0, 12.0)
+    assert (steps.rule, steps.jobs, steps.seconds, steps.model_s) == ("label", 2, 30.0, 12.0)
     assert steps.units == {"draft": 150, "prm": 7}
     assert (figure.rule, figure.jobs, figure.model_s) == ("figure", 1, 0.0)
     assert sum_of([steps, figure]).seconds == 33.0 and elapsed(tmp_path) == 300.0

@@ -17,6 +17,8 @@ from arbitrage.engines.store.chunk_files import StoreError
 from arbitrage.engines.store.step_store import StepStore
 from arbitrage.io.tables import TableError, read_table, write_table
 from arbitrage.report.times import elapsed, rule_times, sum_of
+from arbitrage.speculation.protocols import AuthoredStep
+from arbitrage.speculation.tree import Node, Question
 from arbitrage.stages.label import label
 from arbitrage.stages.open_models import open_pair_cached
 from arbitrage.stages.sweep import sweep
@@ -68,7 +70,7 @@ def test_each_job_loads_each_of_its_models_once_and_tells_their_work(
     load = Checkpoint.load
 
     def counted(checkpoint: Checkpoint, *arguments: Any) -> Any:
-        loads[Path(checkpoint.path).name] += 1
+        loads[checkpoint.directory.name] += 1
         return load(checkpoint, *arguments)
 
     monkeypatch.setattr(Checkpoint, "load", counted)
@@ -111,11 +113,11 @@ def test_times_are_summed_by_rule_with_what_was_inside_the_models(tmp_path: Path
 
     with pytest.raises(TableError, match="no job of this study has run"):
         rule_times(tmp_path)
-    job("steps", "1", 10.0, work={"draft": {"seconds": 4.0, "tokens": 100}, "prm": {"seconds": 2.0, "scored": 7}})
-    job("steps", "2", 20.0, work={"draft": {"seconds": 6.0, "tokens": 50}})
+    job("label", "1", 10.0, work={"draft": {"seconds": 4.0, "tokens": 100}, "prm": {"seconds": 2.0, "scored": 7}})
+    job("label", "2", 20.0, work={"draft": {"seconds": 6.0, "tokens": 50}})
     job("figure", "5", 3.0)
     steps, figure = rule_times(tmp_path)
-    assert (steps.rule, steps.jobs, steps.seconds, steps.model_s) == ("steps", 2, 30.0, 12.0)
+    assert (steps.rule, steps.jobs, steps.seconds, steps.model_s) == ("label", 2, 30.0, 12.0)
     assert steps.units == {"draft": 150, "prm": 7}
     assert (figure.rule, figure.jobs, figure.model_s) == ("figure", 1, 0.0)
     assert sum_of([steps, figure]).seconds == 33.0 and elapsed(tmp_path) == 300.0
@@ -183,3 +185,36 @@ def test_a_run_that_is_killed_at_a_commit_goes_on_from_there(
 def _texts(row: dict[str, Any]) -> tuple[Any, ...]:
     steps = [(step["model"], step["text"], step["draft_tokens"]) for step in row["steps"]]
     return row["question_id"], row["policy"], steps, row["answer"]
+
+
+def test_a_question_whose_prompt_fills_a_context_is_left_out_and_told(
+    study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has no room for a step; before, it ended the shard, at every retry."""
+    problems = {"q0": "What is 3 + 4?", "q1": "a" * 1100, "q2": "What is 5 + 4?"}
+    rows = [{**COLUMNS, "question_id": key, "problem": problem} for key, problem in problems.items()]
+    write_table(tmp_path / "questions.parquet", "questions", rows)
+    other = study.model_copy(update={"results": str(tmp_path)})
+    _, report = label(other, "p", 0, tmp_path / "questions.parquet", tmp_path / "steps.parquet")
+    assert report["left_out"] == ["q1"] and report["work"]["draft"]["tokens"] > 0
+    assert {row["question_id"] for row in read_table(tmp_path / "steps.parquet", "steps")} == {"q0", "q2"}
+    assert "1 of 3 questions left out" in capsys.readouterr().err
+    _, report = sweep(
+        other, "p", "lab500", 0, tmp_path / "questions.parquet", Path(study.prm.path).parent / "router", tmp_path / "t"
+    )
+    assert report["left_out"] == ["q1"]
+    assert {row["question_id"] for row in read_table(tmp_path / "t", "trajectories")} == {"q0", "q2"}
+
+
+def test_a_solution_ends_where_either_models_context_does(study: Study) -> None:
+    """At whatever length of the prompt: a context that is full at a separator ended the shard before."""
+    with open_pair_cached(study, "p", "labelling", "bounds", None) as stored:
+        bounds, models = stored.models.bounds, stored.models
+        room = 1024 - len(models.draft.prompt_ids(""))
+        node = Node(Question("q", "a" * (room - 5)))
+        assert bounds.step_limit(node) == 5 and not bounds.finished(node)
+        full = node.child(AuthoredStep("draft", "b" * 5), "separator")
+        assert bounds.finished(full)
+        assert not bounds.fits(Question("q", "a" * room))
+        models.target.generator.max_context = 1021  # type: ignore[attr-defined]
+        assert bounds.step_limit(node) == 2

@@ -55,6 +55,8 @@ def node(pair: str, benchmark: str, question: str, history: Node, right_so_far: 
         "router": 1 / (1 + math.exp(-(3.0 * advantage - 0.6 + 2.5 * blur))),
         "random": _uniform(*where, "u"),
         "confidence": 0.6 * _uniform(*where, "c") + (0.0 if steps["draft"]["right"] else 0.25),
+        "first_token_entropy": 2.0 * _uniform(*where, "entropy") + (0.0 if steps["draft"]["right"] else 0.5),
+        "min_logprob": 0.8 * _uniform(*where, "lowest") + (0.0 if steps["draft"]["right"] else 0.15),
     }
     return steps
 

@@ -46,7 +46,7 @@ zoo: $(READY) ## Train a draft, a target and a PRM like the lab's from nothing, 
 	$(SNAKEMAKE) zoo
 
 docs: $(READY) ## Write the generated pages of docs/ anew, and the pictures from the lab's results
-	python -m arbitrage.pages docs
+	python docs/generate.py docs
 	$(SNAKEMAKE) pictures
 
 test: $(READY) ## Run every test that needs no extra install
@@ -59,10 +59,10 @@ faults: $(READY) ## Kill runs fifty times and damage what they wrote; a table of
 	ARBITRAGE_FAULT_CHAINS=10 python -m pytest -m fault -s $(PYTEST_ARGS)
 
 test-cluster: $(VENV)/.slurm slurm-daemons ## Run the tests on a real Slurm, brought up here; as root on Debian or Ubuntu
-	python -m pytest -rs tests/cluster $(PYTEST_ARGS)
+	python -m pytest -rs tests/integration/cluster $(PYTEST_ARGS)
 
 bench: $(READY) ## Run the benchmarks, at most 15 minutes on two cores; one table, JSON in results/benchmarks
-	python -m benchmarks
+	python -m performance
 
 lint: $(READY) ## Check style, types and the rules
 	ruff check .

@@ -11,9 +11,9 @@ from functools import lru_cache
 
 from scipy.optimize import linear_sum_assignment
 
-from arbitrage.evaluation.algebra import ALGEBRA
-from arbitrage.evaluation.extraction import split_list, split_outside
-from arbitrage.evaluation.writing import canonical_unit, decimals, exact, key, plain, without_unit
+from arbitrage.grading.extract import split_list, split_outside
+from arbitrage.grading.normalise import canonical_unit, decimals, exact, key, plain, without_unit
+from arbitrage.grading.symbolic import ALGEBRA
 
 LONGEST_ANSWER = 400  # characters; longer texts are runaway generations that a parser should not be fed
 ENOUGH_DECIMALS = 5  # an answer rounded to so many places stands for the value that it is rounded from

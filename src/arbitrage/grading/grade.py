@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from arbitrage.evaluation.equality import equal, match_all
-from arbitrage.evaluation.extraction import extract_answer, split_list, split_outside
-from arbitrage.evaluation.writing import plain
+from arbitrage.grading.compare import equal, match_all
+from arbitrage.grading.extract import extract_answer, split_list, split_outside
+from arbitrage.grading.normalise import plain
 
 
 def grade(solution: str, gold: Sequence[str], grading: Mapping[str, Any] | str) -> tuple[str | None, bool]:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from arbitrage.lab.batches import IGNORED, Batch, Document, group_by_length, pad_documents
 from arbitrage.lab.checker import check_step
-from arbitrage.lab.documents import IGNORED, Batch, Document, group_by_length, pad_documents
 from arbitrage.lab.families import SEPARATOR
 from arbitrage.lab.generation import context_ids, continue_texts, load_language_model, load_tokenizer, split_steps
-from arbitrage.lab.source import draw_questions
+from arbitrage.lab.question_stream import draw_questions
 from arbitrage.lab.training import Schedule, optimise, write_model
 
 if TYPE_CHECKING:

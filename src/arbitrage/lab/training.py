@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from arbitrage.files import whole_directory
-from arbitrage.lab.documents import IGNORED, Batch, language_batches
-from arbitrage.provenance import write_json
+from arbitrage.io.atomic import whole_directory
+from arbitrage.lab.batches import IGNORED, Batch, language_batches
+from arbitrage.runtime.provenance import write_json
 
 if TYPE_CHECKING:
     from transformers import LlamaConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast

@@ -102,6 +102,8 @@ def _same_expression(ours: Any, theirs: Any, tolerance: float) -> bool:
     if ours.atoms(AppliedUndef) or theirs.atoms(AppliedUndef):
         return bool(sympy.expand(ours.doit() - theirs.doit()) == 0)
     if not symbols:
+        if ours.has(sympy.oo, sympy.zoo) or theirs.has(sympy.oo, sympy.zoo):
+            return bool(ours.doit() == theirs.doit())
         return _same_number(ours, theirs, tolerance) is True
     return _agree(ours, theirs, symbols)
 
@@ -151,7 +153,9 @@ def _number(node: Any) -> Any:
         value = node.evalf(DIGITS + 10, maxn=4 * DIGITS, strict=True)
     except sympy.core.evalf.PrecisionExhausted:
         value = node.evalf(DIGITS + 10, maxn=4 * DIGITS)
-        parts = [part if abs(part) > sympy.Float(10) ** -(2 * DIGITS) else sympy.S.Zero for part in value.as_real_imag()]
+        parts = [
+            part if abs(part) > sympy.Float(10) ** -(2 * DIGITS) else sympy.S.Zero for part in value.as_real_imag()
+        ]
         value = parts[0] + sympy.I * parts[1]
     real, imaginary = value.as_real_imag()
     return value if real.is_number and imaginary.is_number and real.is_finite and imaginary.is_finite else None
@@ -230,7 +234,7 @@ def _same_relation(ours: Relational, theirs: Relational) -> bool:
         differences = [sympy.fraction(sympy.together(difference))[0] for difference in differences]
     symbols = sorted(differences[0].free_symbols | differences[1].free_symbols, key=str)
     ratios = []
-    for point in _points(*differences, symbols):
+    for point in _points(differences[0], differences[1], symbols):
         ours_value, theirs_value = (_value(difference, point) for difference in differences)
         if ours_value is None or theirs_value is None:
             continue

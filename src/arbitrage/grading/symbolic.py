@@ -18,7 +18,7 @@ import sys
 import threading
 
 SECONDS = 10.0  # of processor time for one comparison; a usual one takes milliseconds
-POLL_S = 5.0  # after which a process that was stopped from outside is told to go on
+POLL_S = 1.0  # after which a process that was stopped from outside is told to go on
 PATIENCE_S = 3600.0  # on the clock without any answer: the machine gives the process no time at all
 
 _LOG = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 import pytest
 
 from arbitrage.grading.grade import grade
-from arbitrage.grading.symbolic import Algebra
+from arbitrage.grading.symbolic import GaveUp, Symbolic
 
 RIGHT = [
     (r"\text{C}", [r"\text{(C)}"], {}),

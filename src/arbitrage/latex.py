@@ -20,10 +20,7 @@ _UNICODE = {
     "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}",
     "⅕": r"\frac{1}{5}", "⅛": r"\frac{1}{8}",
 }  # fmt: skip
-_GREEK = (
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho varsigma sigma tau "
-    "upsilon phi chi psi omega"
-).split()
+_GREEK = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "omicron", "pi", "rho", "varsigma", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega"]
 _UNICODE |= {chr(0x3B1 + position): f"\\{name} " for position, name in enumerate(_GREEK)}
 _UNICODE |= {chr(0x391 + position): f"\\{name.title()} " for position, name in enumerate(_GREEK) if position != 17}
 _UNICODE |= {"ϕ": r"\phi ", "ϑ": r"\theta ", "ϵ": r"\epsilon ", "µ": r"\mu "}
@@ -60,10 +57,11 @@ _NOT = re.compile(r"\\not\s*=")
 _NOT_IN = re.compile(r"\\not\s*\\in(?![a-zA-Z])")
 _OPERATOR = re.compile(r"\\operatorname\*?\s*\{\s*([a-zA-Z]+)\s*\}")
 _LIGATURE = re.compile(r"(?<![<>=\\])(?:(<=|=<)|(>=|=>)|(!=))(?![<>=])")
+_INFIX = re.compile(r"\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\\(over|choose)(?![a-zA-Z])([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}")
 _BARE = re.compile(r"\\(frac|binom|sqrt)(?![a-zA-Z])\s*")
 _ARGUMENTS = {"frac": 2, "binom": 2, "sqrt": 1}
 _KNOWN_OPERATORS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh log ln exp min max gcd lcm lim det".split()
+    ["sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "arccot", "sinh", "cosh", "tanh", "log", "ln", "exp", "min", "max", "gcd", "lcm", "lim", "det"]
 )
 _RAISED_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
 _LOWERED_RUN = re.compile("[₀₁₂₃₄₅₆₇₈₉₊₋ₙ]+")
@@ -83,6 +81,7 @@ def one_spelling(text: str) -> str:
         text = _OPERATOR.sub(lambda m: _operator(m[1]), text)
         text = _NOT_IN.sub(lambda m: r"\notin", _NOT.sub(lambda m: r"\ne", text))
         text = _ALIAS.sub(lambda m: _alias(m[1]), text)
+        text = _INFIX.sub(lambda m: ("\\frac" if m[2] == "over" else "\\binom") + f"{{{m[1]}}}{{{m[3]}}}", text)
         if _BARE.search(text):
             text = "".join(_with_braces(text))
     text = _LIGATURE.sub(lambda m: r"\le " if m[1] else r"\ge " if m[2] else r"\ne ", text)
@@ -179,6 +178,8 @@ def _argument_end(text: str, position: int, root: bool) -> int | None:
         if match is None:
             return None
         end = match.end()
+        if match.group() in (r"\frac", r"\binom") and not text.startswith("{", end):
+            return None
         while match.group() in (r"\frac", r"\binom", r"\sqrt", r"\text") and text.startswith("{", end):
             inner = group_end(text, end + 1)
             if inner is None:

@@ -2,7 +2,7 @@ r"""From a solution's text to its answer: the last `\boxed{...}`, and the parts 
 
 import re
 
-from arbitrage.latex import group_end
+from arbitrage.grading.latex import group_end
 
 _BOX = re.compile(r"\\(?:f?boxed|fbox|framebox)(?![a-zA-Z])\s*(?:(\{)|(\\[a-zA-Z]+|[^\s$\\{}]+))")
 _BETWEEN_BOXES = re.compile(r"[\s$,;]*(?:and|or)?[\s$,;]*")  # two boxes with only this between them are one answer

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from arbitrage.grading.notation import TRIGONOMETRIC
 from arbitrage.grading.units import Unit, read_unit
-from arbitrage.latex import one_spelling, replace_groups
+from arbitrage.grading.latex import one_spelling, replace_groups
 
 _THOUSANDS = (
     (re.compile(r"(?<=\d),\\!\s*(?=\d)"), ""),  # 10,\!080

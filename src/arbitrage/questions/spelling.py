@@ -8,7 +8,7 @@ of all these stay, so that two questions with one spelling ask the same.
 import re
 import unicodedata
 
-from arbitrage.latex import one_spelling, replace_groups
+from arbitrage.grading.latex import one_spelling, replace_groups
 
 _PICTURE = re.compile(
     r"\[asy\].*?(?:\[/asy\]|\Z)|\\begin\{(tikzpicture|asy|picture|figure|center)\}.*?\\end\{\1\}"

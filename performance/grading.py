@@ -1,80 +1,120 @@
 """How often grading is right, and how fast: gold answers of MATH-500 and OlympiadBench, rewritten and spoilt.
 
-    python -m performance.grading DATA [OUT.json]
+    python -m performance.grading DATA [OUT.json] [--math-verify]
 
-DATA holds math500.jsonl and olympiadbench.jsonl (the columns of the public data sets). Prints the rates and every
-case that went wrong, and writes both as JSON.
+DATA holds math500.jsonl and olympiadbench.jsonl (the columns of the public data sets). Prints the rates of every kind
+and every case that went wrong, and writes both as JSON. With --math-verify the same answers go through math-verify
+alone as well, and the cases where the two part are counted and shown.
 """
 
 import json
 import os
 import platform
+import resource
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from performance.rewritings import equivalents, wrongs
-
 from arbitrage.config.questions import Benchmark
 from arbitrage.grading.grade import grade
+from arbitrage.grading.symbolic import SYMBOLIC
 from arbitrage.io.atomic import write_text
 from arbitrage.questions.sources import load
+from performance.kinds import RIGHT, WRONG
+from performance.rewritings import equivalents, wrongs
 
 BENCHMARKS = ("math500", "olympiadbench")
-Cases = Callable[[list[str]], list[str]]
-KINDS: dict[str, tuple[Cases, bool]] = {
-    "self": (lambda answers: [", ".join(answers)], True),
-    "equivalent": (equivalents, True),
-    "wrong": (wrongs, False),
+Row = dict[str, Any]
+KINDS: dict[str, bool] = {  # kind -> whether its answers are right
+    "self": True,
+    "equivalent": True,
+    "wrong": False,
+    **{f"right: {kind}": True for kind in RIGHT},
+    **{f"wrong: {kind}": False for kind in WRONG},
 }
 
 
-def measure(folder: Path, benchmark: str, kind: str) -> dict[str, Any]:
-    """Counts, seconds and failures of one kind of case; `failures` holds (gold answers, answer)."""
+def cases(rows: list[Row], kind: str) -> Iterator[tuple[list[str], str, str]]:
+    """(gold answers, answer, what grading is asked) of every case of a kind."""
+    if kind in ("self", "equivalent", "wrong"):
+        make = {"self": lambda answers: [", ".join(answers)], "equivalent": equivalents, "wrong": wrongs}[kind]
+        yield from ((row["answers"], text, row["grading"]) for row in rows for text in make(row["answers"]))
+        return
+    of_kind = (RIGHT if KINDS[kind] else WRONG)[kind.split(": ")[1]]
+    for row in rows:
+        for gold, text in of_kind(row["answers"]):
+            yield gold, text, row["grading"] if gold == row["answers"] else "{}"
+
+
+def measure(folder: Path, benchmark: str, kind: str, step: int = 1) -> Row:
+    """Counts and failures of every `step`-th case of a kind; `failures` and `ungraded` hold (gold answers, answer)."""
     settings = Benchmark(source=benchmark, path=str(folder / f"{benchmark}.jsonl"))
     rows = load("benchmark", settings, seed=0)
-    make, right = KINDS[kind]
-    cases = [(row, text) for row in rows for text in make(row["answers"])]
-    begin = time.perf_counter()
-    failures = [
-        (row["answers"], text)
-        for row, text in cases
-        if grade(f"\\boxed{{{text}}}", row["answers"], row["grading"])[1] is not right
-    ]
-    seconds = time.perf_counter() - begin
-    accepted = len(cases) - len(failures) if right else len(failures)
+    every = list(cases(rows, kind))[::step]
+    verdicts = [grade(f"\\boxed{{{text}}}", gold, asked)[1] for gold, text, asked in every]
     return {
         "benchmark": benchmark,
         "kind": kind,
         "questions": len(rows),
-        "cases": len(cases),
-        "accepted": accepted,
-        "rate": accepted / len(cases),
-        "seconds": seconds,
-        "failures": failures,
+        "cases": len(every),
+        "accepted": sum(verdict is True for verdict in verdicts),
+        "ungraded": [case[:2] for case, verdict in zip(every, verdicts, strict=True) if verdict is None],
+        "failures": [case[:2] for case, verdict in zip(every, verdicts, strict=True) if verdict is (not KINDS[kind])],
     }
+
+
+def parted(folder: Path, benchmark: str, kind: str) -> Row:
+    """How math-verify alone grades the same cases; `parted` holds those on which it and `grade` differ."""
+    import math_verify  # only this comparison needs it
+
+    rows = load("benchmark", Benchmark(source=benchmark, path=str(folder / f"{benchmark}.jsonl")), seed=0)
+    accepted, apart, count = 0, [], 0
+    for gold, text, asked in cases(rows, kind):
+        count += 1
+        parsed = math_verify.parse("$" + ", ".join(answer.strip().strip("$") for answer in gold) + "$")
+        theirs = bool(math_verify.verify(parsed, math_verify.parse(f"$\\boxed{{{text}}}$")))
+        accepted += theirs
+        if theirs is not grade(f"\\boxed{{{text}}}", gold, asked)[1]:
+            apart.append((gold, text, theirs))
+    return {"benchmark": benchmark, "kind": kind, "cases": count, "accepted": accepted, "parted": apart}
+
+
+def processor_seconds() -> float:
+    """Of this process and of the comparing process, which this ends."""
+    SYMBOLIC.close()
+    usages = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def main(arguments: list[str]) -> None:
     """Measure, print and, where a second argument is given, write."""
-    results = [measure(Path(arguments[0]), benchmark, kind) for benchmark in BENCHMARKS for kind in KINDS]
+    alone = "--math-verify" in arguments
+    folder, *out = [Path(argument) for argument in arguments if argument != "--math-verify"]
+    if missing := [name for name in BENCHMARKS if not (folder / f"{name}.jsonl").is_file()]:
+        print(f"skipped: {folder} lacks {', '.join(missing)} as .jsonl; download the data sets and name their folder")
+        return
+    begin = processor_seconds()
+    results = [measure(folder, benchmark, kind) for benchmark in BENCHMARKS for kind in KINDS]
+    seconds, count = processor_seconds() - begin, sum(result["cases"] for result in results)
     for result in results:
         print(
-            "{benchmark:14} {kind:11} {accepted:6} of {cases:6} accepted ({rate:.2%}) in {seconds:.1f} s".format(
-                **result
+            "{benchmark:14} {kind:28} {accepted:6} of {cases:6} accepted, {0} ungraded".format(
+                len(result["ungraded"]), **result
             )
         )
         for gold, text in result["failures"]:
-            print(f"    {'accepted' if result['kind'] == 'wrong' else 'refused'}: {text}   gold: {gold}")
-    cases, seconds = sum(result["cases"] for result in results), sum(result["seconds"] for result in results)
+            print(f"    {'refused' if KINDS[result['kind']] else 'accepted'}: {text}   gold: {gold}")
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    print(
-        f"10,000 gradings take {10_000 * seconds / cases:.1f} s ({machine}; one process that grades, one that compares)"
-    )
-    if len(arguments) > 1:
-        write_text(Path(arguments[1]), json.dumps({"machine": machine, "results": results}, indent=1) + "\n")
+    print(f"10,000 gradings take {10_000 * seconds / count:.1f} s of processor time ({machine})")
+    others = [parted(folder, benchmark, kind) for benchmark in BENCHMARKS for kind in KINDS] if alone else []
+    for result in others:
+        print("math-verify alone: {benchmark:14} {kind:28} {accepted:6} of {cases:6} accepted".format(**result))
+        for gold, text, theirs in result["parted"][:5]:
+            print(f"    it {'accepts' if theirs else 'refuses'}: {text}   gold: {gold}")
+    if out:
+        written = {"machine": machine, "seconds": seconds, "results": results, "math_verify": others}
+        write_text(out[0], json.dumps(written, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from arbitrage.grading.extract import split_list, split_outside
 from arbitrage.grading.names import agree, in_order, named, without_qualifier
 from arbitrage.grading.normalise import exact, key, plain, without_unit
 from arbitrage.grading.regions import RELATION, read_region, split_relations
-from arbitrage.grading.singles import same_single
+from arbitrage.grading.singles import near, same_single
 from arbitrage.grading.symbolic import GaveUp
 
 Same = Callable[[str, str], bool]
@@ -66,6 +66,9 @@ def _can_be_matched(table: list[list[bool]]) -> bool:
 
 
 def _equal(answer: str, gold: str, unit: str | None, tolerance: float) -> bool:
+    number, gold_number = exact(answer), exact(gold)
+    if number is not None and gold_number is not None:
+        return near(number, gold_number, answer, tolerance)
     if key(answer) == key(gold):
         return True
     (answer, kind), (gold, gold_kind) = (

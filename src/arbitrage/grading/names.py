@@ -24,7 +24,41 @@ _QUALIFIER = re.compile(
     r"|(?:(?<=,)|(?=\())\(?\\?[a-zA-Z]+(?:_\w)? ?\\in ?\\mathbb\{(?P<set3>[ZRQNC])\}\)?)$"
 )
 _SAYS_NOTHING = frozenset(
-    ["a", "an", "any", "all", "every", "each", "some", "is", "are", "be", "where", "for", "with", "and", "arbitrary", "constant", "constants", "number", "numbers", "real", "reals", "integer", "integers", "complex", "rational", "natural", "fixed", "given", "the", "in", "value", "values", "of"]
+    [
+        "a",
+        "an",
+        "any",
+        "all",
+        "every",
+        "each",
+        "some",
+        "is",
+        "are",
+        "be",
+        "where",
+        "for",
+        "with",
+        "and",
+        "arbitrary",
+        "constant",
+        "constants",
+        "number",
+        "numbers",
+        "real",
+        "reals",
+        "integer",
+        "integers",
+        "complex",
+        "rational",
+        "natural",
+        "fixed",
+        "given",
+        "the",
+        "in",
+        "value",
+        "values",
+        "of",
+    ]
 )
 
 

@@ -57,6 +57,8 @@ def plain(text: str) -> str:
     One space is left between two digits ("1 3/4" is not "13/4") and after a LaTeX command. Money is written with its
     unit behind it, a recurring decimal as a fraction, `and` and `or` as \\text{and} and \\text{or}.
     """
+    if text.isalnum() and text.isascii():
+        return text
     for pattern, replacement in _THOUSANDS:
         text = pattern.sub(replacement, text)
     text = one_spelling(text)

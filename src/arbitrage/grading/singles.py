@@ -15,7 +15,35 @@ _TOWER = re.compile(r"[2-9]\^\{?\d+\^\{?\d+\^|\d{2001}|!!!")
 _WRAPPED = re.compile(r"\(?\\text\{\(?([^{}\d]*?)\)?\}\)?")
 _BARE_WORD = re.compile(r"\(?([A-F]|[A-Za-z]{3,}(?: [a-z]+)*)\)?")
 _WORDS = frozenset(
-    ["yes", "no", "true", "false", "none", "never", "always", "even", "odd", "both", "neither", "east", "west", "north", "south", "left", "right", "up", "down", "infinite", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+    [
+        "yes",
+        "no",
+        "true",
+        "false",
+        "none",
+        "never",
+        "always",
+        "even",
+        "odd",
+        "both",
+        "neither",
+        "east",
+        "west",
+        "north",
+        "south",
+        "left",
+        "right",
+        "up",
+        "down",
+        "infinite",
+        "monday",
+        "tuesday",
+        "wednesday",
+        "thursday",
+        "friday",
+        "saturday",
+        "sunday",
+    ]
 )
 _BASE = re.compile(r"(\w+?)_\{?(\d+)\}?")
 _RUN_TOGETHER = re.compile(r"\\frac\{[^{}]*\}\{[^{}]*\} ?\d")  # \frac431: nobody knows what is meant
@@ -76,7 +104,7 @@ def _times(value: str, ratio: Fraction) -> str:
 def _same_value(answer: str, gold: str, tolerance: float) -> bool:
     number, gold_number = exact(answer), exact(gold)
     if number is not None and gold_number is not None:
-        return _near(number, gold_number, answer, tolerance)
+        return near(number, gold_number, answer, tolerance)
     if key(answer) == key(gold):
         return True
     if len(answer) > max(LONGEST_ANSWER, 4 * len(gold)) or (_TOWER.search(answer) and not _TOWER.search(gold)):
@@ -96,7 +124,7 @@ def _same_value(answer: str, gold: str, tolerance: float) -> bool:
     return False
 
 
-def _near(answer: Fraction, gold: Fraction, text: str, tolerance: float) -> bool:
+def near(answer: Fraction, gold: Fraction, text: str, tolerance: float) -> bool:
     """Exact, but for the tolerance and for a long decimal that is gold rounded to its last digit."""
     allowed = Fraction(str(tolerance))
     if _is_rounded(text) and 10**12 % gold.denominator:  # a fraction that no decimal of use can write

@@ -131,7 +131,7 @@ class Calibrator:
         settings, gold = self.study.sweep, {row["question_id"]: row for row in rows}
         thresholds = None if settings.thresholds == "exact" else settings.thresholds
 
-        def graded(question_id: str, solution: str) -> tuple[str | None, bool]:
+        def graded(question_id: str, solution: str) -> tuple[str | None, bool | None]:
             return grade(solution, gold[question_id]["answers"], gold[question_id]["grading"])
 
         def work(cast: Cast, questions: list[Question]) -> Rows:

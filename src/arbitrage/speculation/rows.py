@@ -10,7 +10,8 @@ from arbitrage.speculation.protocols import Author, AuthoredStep, GeneratedStep
 from arbitrage.speculation.sweep import Trajectory, Visit
 from arbitrage.speculation.tree import Node
 
-Grade = Callable[[str, str], tuple[str | None, bool]]  # (question_id, solution) -> (answer, correct)
+# (question_id, solution) -> (answer, correct); correct is None where the answer is ungraded
+Grade = Callable[[str, str], tuple[str | None, bool | None]]
 
 
 def trajectory_rows(cast: Cast, trajectories: Sequence[Trajectory], grade: Grade) -> list[dict[str, Any]]:

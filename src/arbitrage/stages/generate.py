@@ -117,7 +117,7 @@ def sweep_benchmark(
     gold = {row["question_id"]: row for row in rows}
     thresholds = None if study.sweep.thresholds == "exact" else study.sweep.thresholds
 
-    def grade_solution(question_id: str, solution: str) -> tuple[str | None, bool]:
+    def grade_solution(question_id: str, solution: str) -> tuple[str | None, bool | None]:
         row = gold[question_id]
         return grade(solution, row["answers"], row["grading"])
 

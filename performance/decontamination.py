@@ -104,8 +104,8 @@ def main(arguments: list[str]) -> None:
     )
     print(
         f"of {lost['others']} others {len(lost['others_removed'])} removed "
-        f"({len(lost['others_removed']) / lost['others']:.3%}), {len(lost['merged_by_spelling'])} merged with one spelt "
-        f"otherwise; of {lost['near_copies']} near copies {len(lost['near_copies_merged'])} merged; "
+        f"({len(lost['others_removed']) / lost['others']:.3%}), {len(lost['merged_by_spelling'])} merged with one "
+        f"spelt otherwise; of {lost['near_copies']} near copies {len(lost['near_copies_merged'])} merged; "
         f"{lost['seconds']:.1f} s of CPU for {lost['others'] + lost['planted']} questions"
     )
     for name in ("others_removed", "merged_by_spelling", "near_copies_merged"):

@@ -16,13 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from performance.kinds import RIGHT, WRONG
+from performance.rewritings import equivalents, wrongs
+
 from arbitrage.config.questions import Benchmark
 from arbitrage.grading.grade import grade
 from arbitrage.grading.symbolic import SYMBOLIC
 from arbitrage.io.atomic import write_text
 from arbitrage.questions.sources import load
-from performance.kinds import RIGHT, WRONG
-from performance.rewritings import equivalents, wrongs
 
 BENCHMARKS = ("math500", "olympiadbench")
 Row = dict[str, Any]

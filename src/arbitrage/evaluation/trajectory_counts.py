@@ -25,10 +25,11 @@ KEYS = ["pair", "benchmark", "policy", "question_id", "threshold_low"]
 def trajectory_counts(paths: Sequence[Path]) -> pd.DataFrame:
     """One row a trajectory of the tables at `paths`, sorted by KEYS. Columns besides the keys:
 
-    threshold_high, correct (0 or 1), ungraded (`ungraded`: questions left out), answered (0 or 1), steps, escalations, acceptance (share of steps the draft
-    wrote), chosen_tokens, chosen_draft_tokens, better / equal / worse (escalated steps with st >, =, < sd), and what
-    the decoder does at batch 1 for this trajectory: draft_tokens, target_tokens, catch_up_tokens (accepted steps the
-    target has to read before it writes), judged_tokens (steps a scorer reads); both without the prompt_tokens.
+    threshold_high, correct (0 or 1), answered (0 or 1), steps, escalations, acceptance (share of steps the draft
+    wrote), ungraded (questions of the pair and benchmark that are left out), chosen_tokens, chosen_draft_tokens,
+    better / equal / worse (escalated steps with st >, =, < sd), and what the decoder does at batch 1 for this
+    trajectory: draft_tokens, target_tokens, catch_up_tokens (accepted steps the target has to read before it writes),
+    judged_tokens (steps a scorer reads); both without the prompt_tokens.
 
     Raises TableError where a table is not one of trajectories, where there is no trajectory, where a trajectory has no
     step, and where an escalated step has no target score.

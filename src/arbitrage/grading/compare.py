@@ -135,7 +135,12 @@ def _same_region(answer: str, gold: str, same: Same) -> bool | None:
         readings.append(r"\text{or}".join(split_outside(answer, ",")))
     regions = [region for region in map(read_region, readings) if region is not None]
     if theirs is not None and regions:
-        return any(ours.is_like(theirs, same, match_all) for ours in regions)
+        if any(ours.is_like(theirs, same, match_all) for ours in regions):
+            return True
+        names = (regions[0].variable, theirs.variable)
+        turned = None not in names and names[0] != names[1]  # a < b and b > a
+        if not (turned and RELATION.search(answer) and RELATION.search(gold)):
+            return False
     (operands, signs), (gold_operands, gold_signs) = split_relations(answer), split_relations(gold)
     if not signs and not gold_signs:
         return None
@@ -190,8 +195,6 @@ def _is_set(text: str) -> bool:
 
 def _bracketed(text: str) -> list[str] | None:
     """The entries of "(1,2]", "(1,2,3)": two or more between one pair of brackets that spans the text; else None."""
-    if text.startswith("\\langle") and text.endswith("\\rangle"):
-        text = f"({text[7:-7].strip()})"
     if len(text) < 2 or text[0] not in "([" or text[-1] not in ")]" or len(split_outside(text, ",")) != 1:
         return None
     depth = 0

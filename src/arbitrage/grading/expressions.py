@@ -22,6 +22,7 @@ from sympy.core.relational import Equality, Relational, Unequality
 
 DIGITS = 50  # significant digits that equal numbers share
 LARGEST_POWER = 20_000  # binary digits of a power that is worked out exactly; larger ones are rounded to DIGITS
+LARGEST_SYMBOLIC_POWER = 1000  # of a letter; at larger ones values are rounded to DIGITS
 ENOUGH_POINTS = 5  # at which two expressions with letters have equal values
 
 _CONVERSION = ConversionConfig(lowercase_symbols=False)
@@ -182,6 +183,9 @@ def _agree(ours: Any, theirs: Any, symbols: list[Any]) -> bool:
 
 def _value(node: Any, point: dict[Any, Any]) -> Any:
     try:
+        if any(power.exp.is_Rational and abs(power.exp) > LARGEST_SYMBOLIC_POWER for power in node.atoms(sympy.Pow)):
+            value = node.evalf(DIGITS + 10, subs=point)  # substituting would work out all digits
+            return value if value.is_number else None
         value = node.xreplace(point)
         exact = _fraction(value)
         return sympy.Rational(exact.numerator, exact.denominator) if exact is not None else _number(value)

@@ -20,33 +20,11 @@ _UNICODE = {
     "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}",
     "⅕": r"\frac{1}{5}", "⅛": r"\frac{1}{8}",
 }  # fmt: skip
-_GREEK = [
-    "alpha",
-    "beta",
-    "gamma",
-    "delta",
-    "epsilon",
-    "zeta",
-    "eta",
-    "theta",
-    "iota",
-    "kappa",
-    "lambda",
-    "mu",
-    "nu",
-    "xi",
-    "omicron",
-    "pi",
-    "rho",
-    "varsigma",
-    "sigma",
-    "tau",
-    "upsilon",
-    "phi",
-    "chi",
-    "psi",
-    "omega",
-]
+_GREEK = re.findall(
+    r"\S+",
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho varsigma sigma tau "
+    "upsilon phi chi psi omega ",
+)
 _UNICODE |= {chr(0x3B1 + position): f"\\{name} " for position, name in enumerate(_GREEK)}
 _UNICODE |= {chr(0x391 + position): f"\\{name.title()} " for position, name in enumerate(_GREEK) if position != 17}
 _UNICODE |= {"ϕ": r"\phi ", "ϑ": r"\theta ", "ϵ": r"\epsilon ", "µ": r"\mu "}
@@ -87,30 +65,10 @@ _INFIX = re.compile(r"\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\\(over|choose)(?![a-zA-Z])
 _BARE = re.compile(r"\\(frac|binom|sqrt)(?![a-zA-Z])\s*")
 _ARGUMENTS = {"frac": 2, "binom": 2, "sqrt": 1}
 _KNOWN_OPERATORS = frozenset(
-    [
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "arcsin",
-        "arccos",
-        "arctan",
-        "arccot",
-        "sinh",
-        "cosh",
-        "tanh",
-        "log",
-        "ln",
-        "exp",
-        "min",
-        "max",
-        "gcd",
-        "lcm",
-        "lim",
-        "det",
-    ]
+    re.findall(
+        r"\S+",
+        "sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh log ln exp min max gcd lcm lim det",
+    )
 )
 _RAISED_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
 _LOWERED_RUN = re.compile("[₀₁₂₃₄₅₆₇₈₉₊₋ₙ]+")
@@ -173,6 +131,8 @@ def replace_groups(text: str, opening: re.Pattern[str], made: Callable[[re.Match
 
 
 def _operator(name: str) -> str:
+    if len(name) == 1:
+        return name
     return f"\\{name} " if name in _KNOWN_OPERATORS else f"\\operatorname{{{name}}}"
 
 

@@ -1,4 +1,4 @@
-r"""What stands around a value: its name (x = ..., f(x) = ..., x \in ...) and qualifiers that add nothing (for any c)."""
+r"""What stands around a value: its name (x = ..., f(x) = ..., x \in ...), qualifiers that add nothing (for any c)."""
 
 import re
 
@@ -7,7 +7,7 @@ from arbitrage.grading.normalise import key
 
 _NAME = re.compile(
     r"(?:([a-zA-Z]|\\[a-zA-Z]+)(?:_(?:\w|\{[^{}]*\}))?'*(\((?:-?\w+|\\[a-z]+)(?:,(?:-?\w+|\\[a-z]+))*\))?"
-    r"|\\angle ?[A-Z_{}\d ]+|\([a-zA-Z](?:,[a-zA-Z])+\)|\\text\{[^{}]*\}|[A-Z]{2,3})"
+    r"|\\angle ?[A-Z_{}\d ]+|\([a-zA-Z](?:,[a-zA-Z])+\)|\\(?:text|vec|overline|hat)\{[^{}]*\}|[A-Z]{2,3})"
 )
 _FUNCTION = re.compile(r"(.+?)\(([^()]*)\)")
 _ENTRY = re.compile(r"\\in(?![a-z]) ?")
@@ -17,48 +17,20 @@ _TOKEN = re.compile(r"\\[a-zA-Z]+|.", re.DOTALL)
 _SPARE = ("\\xi", "\\zeta", "\\psi", "\\chi")  # letters for bound variables; few answers use them
 _KINDS = {"integer": "Z", "integers": "Z", "real": "R", "reals": "R", "complex": "C", "rational": "Q", "natural": "N"}
 _QUALIFIER = re.compile(
-    r"[,;]? ?(?:\(? ?\\text\{\(?,? ?(?:for|where|with|and)?,? ?(?:any|all|every|each|some|an|arbitrary)? ?(?P<before>[a-z ]*?)\)?\} ?"
+    r"[,;]? ?(?:\(? ?\\text\{\(?,? ?(?:for|where|with|and)?,? ?(?:any|all|every|each|some|an|arbitrary)? ?"
+    r"(?P<before>[a-z ]*?)\)?\} ?"
     r"(?P<letters>\\?[a-zA-Z]+(?:_\w)?(?:,\\?[a-zA-Z]+(?:_\w)?)*)? ?(?:\\in ?\\mathbb\{(?P<set>[ZRQNC])\})?"
     r"(?: ?\\text\{(?P<after>[a-z ,]*)\)?\})?\)?"
     r"|\\forall ?\\?[a-zA-Z]+(?:_\w)?(?: ?\\in ?\\mathbb\{(?P<set2>[ZRQNC])\})?"
     r"|(?:(?<=,)|(?=\())\(?\\?[a-zA-Z]+(?:_\w)? ?\\in ?\\mathbb\{(?P<set3>[ZRQNC])\}\)?)$"
 )
+_KEYWORD = re.compile(r"for|where|with|any|all|every|each|some|constant|arbitrary|\\in")
 _SAYS_NOTHING = frozenset(
-    [
-        "a",
-        "an",
-        "any",
-        "all",
-        "every",
-        "each",
-        "some",
-        "is",
-        "are",
-        "be",
-        "where",
-        "for",
-        "with",
-        "and",
-        "arbitrary",
-        "constant",
-        "constants",
-        "number",
-        "numbers",
-        "real",
-        "reals",
-        "integer",
-        "integers",
-        "complex",
-        "rational",
-        "natural",
-        "fixed",
-        "given",
-        "the",
-        "in",
-        "value",
-        "values",
-        "of",
-    ]
+    re.findall(
+        r"\S+",
+        "a an any all every each some is are be where for with and arbitrary constant constants number numbers real "
+        "reals integer integers complex rational natural fixed given the in value values of",
+    )
 )
 
 
@@ -72,7 +44,12 @@ def without_qualifier(text: str) -> tuple[str, str | None]:
         return text, None
     words = re.findall(r"[a-z]+", f"{match['before'] or ''} {match['after'] or ''}")
     is_text = match["set2"] is None and match["set3"] is None and "\\forall" not in match.group()
-    if not _SAYS_NOTHING.issuperset(words) or (is_text and not (match["letters"] or words)):
+    if {"integer", "integers"} & set(words):
+        words = [word for word in words if word not in ("positive", "nonnegative")]
+    if not all(word in _SAYS_NOTHING or len(word) == 1 for word in words):
+        return text, None
+    constant = match["letters"] or any(len(word) == 1 and word != "a" for word in words)
+    if is_text and not (constant and _KEYWORD.search(match.group())):
         return text, None
     kind = match["set"] or match["set2"] or match["set3"] or next((_KINDS[w] for w in words if w in _KINDS), None)
     return text[: match.start()].rstrip(" ,;:"), kind

@@ -3,9 +3,9 @@ r"""The many ways to write one answer in LaTeX, brought to one: spaces, upright 
 import re
 from fractions import Fraction
 
+from arbitrage.grading.latex import one_spelling, replace_groups
 from arbitrage.grading.notation import TRIGONOMETRIC
 from arbitrage.grading.units import Unit, read_unit
-from arbitrage.grading.latex import one_spelling, replace_groups
 
 _THOUSANDS = (
     (re.compile(r"(?<=\d),\\!\s*(?=\d)"), ""),  # 10,\!080
@@ -24,10 +24,13 @@ _BEFORE_UNIT = re.compile(r"[\d})\]]\s*(?:\\?[,;: ]|~)*\s*$")
 _NUMBER_AND_UNIT = re.compile(r"(-?(?:\d[\d,]*)?\.?\d+) ?([A-Za-z%].*)")
 _MONEY = re.compile(
     r"(?:\\\$|\bUSD|(€|\\euro(?![a-z])|\\texteuro(?![a-z]))|(£|\\pounds(?![a-z]))|(₹|\bRs\.?))\s*"
-    r"(-?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:\\frac\{[^{}]*\}\{[^{}]*\}|\d(?!\d))?)"
+    r"(-?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:\\frac\{[^{}]*\}\{[^{}]*\}|\d(?!\d))?(?:\\times 10\^\{\d+\})?)"
     r"(?:\s*(?:\\text\s*\{\s*)?(?:dollars?|USD)(?:\s*\})?)?"
 )
+_SCALE = re.compile(r"(?<=\d)\s*(?:\\text\s*\{\s*)?\b(thousand|million|billion|trillion)\b\s*(?:([a-z ]*)\})?")
+_SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _DEGREES = re.compile(r"\^\s*\{?\s*\\circ(?![a-zA-Z])\s*\}?|(?<=\d)\s*\\circ(?![a-zA-Z])")
+_EMPTY = re.compile(r"\\\{\s*\\\}")
 _RECURRING = re.compile(r"(\d*)\.(\d*)(?:\\overline\s*\{(\d+)\}|\((\d+)\)|((?:\\dot\s*\{?\d\}?\d*)+))")
 _GOES_ON = re.compile(r"(\d*)\.(\d*?)()()()(\d{1,3}?)\6\6+\s*(?:\\ldots|\.\.\.)")  # 0.1666...
 _DOTTED = re.compile(r"\\dot\s*\{?(\d)\}?")
@@ -40,7 +43,8 @@ _BLANKS = re.compile(r"\s+")
 _WHOLE = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+|\d{1,2000})"
 _DECIMAL = re.compile(rf"([+-]?)({_WHOLE})?(?:\.(\d{{0,200}}))?")
 _SCIENTIFIC = re.compile(
-    rf"([+-]?(?:{_WHOLE})?(?:\.\d{{0,200}})?) ?(?:(?:\\times|\\cdot|\*) ?10\^\{{?([+-]?\d{{1,3}})\}}?|[eE]([+-]?\d{{1,3}}))"
+    rf"([+-]?(?:{_WHOLE})?(?:\.\d{{0,200}})?) ?"
+    r"(?:(?:\\times|\\cdot|\*) ?10\^\{?([+-]?\d{1,3})\}?|[eE]([+-]?\d{1,3}))"
 )
 _TEX = r"\\frac\{([+-]?\d{1,200})\}\{(\d{1,200})\}"
 _FRACTION = re.compile(rf"([+-]?)(?:([+-]?\d{{1,200}})/(\d{{1,200}})|{_TEX})")
@@ -68,8 +72,11 @@ def plain(text: str) -> str:
     text = _BARE_SWITCH.sub("", _SWITCH.sub(lambda m: f"\\mathrm{{{m[1]}}}", text))
     text = replace_groups(text, _STYLED, lambda m, inside: _styled(m[1], inside, m.string[: m.start()]))
     text = replace_groups(text, _TEXT, lambda m, inside: _words(inside, m.string, m.start()))
+    if "illion" in text or "thousand" in text:
+        text = _SCALE.sub(lambda m: f"\\times 10^{{{_SCALES[m[1]]}}}" + (f"\\text{{{m[2]}}}" if m[2] else ""), text)
     if "$" in text or "€" in text or "£" in text or "₹" in text or "USD" in text or "Rs" in text or "\\euro" in text:
         text = _MONEY.sub(_money, text).replace("\\$", r"\text{dollars}")
+    text = _EMPTY.sub(lambda m: r"\emptyset", text.replace("\\langle", "(").replace("\\rangle", ")"))
     text = _DEGREES.sub(lambda m: r"^\circ", text)
     if "." in text:
         text = _RECURRING.sub(_recurring, _GOES_ON.sub(_recurring, text))
@@ -155,9 +162,9 @@ def _styled(command: str, inside: str, before: str) -> str:
 
 
 def _words(inside: str, text: str, start: int) -> str:
-    r"""What \text{...} stands for: mostly itself; a number, or an upright e or i inside an expression, is mathematics."""
+    r"""What \text{...} stands for: mostly itself; a number, or an upright e or i in an expression, is mathematics."""
     content = inside.replace("~", " ").strip()
-    if re.fullmatch(r"-?[\d.,]*\d", content):
+    if re.fullmatch(r"-?[\d.,]*\d|\\\$", content):
         return content
     if match := _NUMBER_AND_UNIT.fullmatch(content):
         return f"{match[1]}\\text{{{match[2]}}}"

@@ -15,7 +15,8 @@ _RATIO = re.compile(r"(?<![\w}^])(\d+)/(\d+)(?![\w{!^])")
 _MIXED = re.compile(r"(?<![\d.^_}])(\d+) ?\\frac\{(\d+)\}\{(\d+)\}")
 _LONE_IN_BRACKETS = re.compile(r"\(([a-zA-Z])\)")
 _TIMES_BRACKET = re.compile(r"(?<![_\d.])([\d.]+)(?=\()")
-_TIMES_LETTER = re.compile(r"(?<=\d) ?(?=[a-zA-Z](?![a-z]{2}))")
+_TIMES_LETTER = re.compile(r"(?<=\d)(?<![\^_]\d) ?(?=[a-zA-Z](?![a-z]{2}))")
+_GAMMA = re.compile(r"\\([gG])amma(?![a-zA-Z(])")
 _LOG_TEN = re.compile(r"\\lg(?![a-zA-Z])")
 _PLAIN_NUMBERS_FUNCTION = {"gcd": "G_{gcd}", "lcm": "L_{lcm}"}
 
@@ -28,6 +29,7 @@ def for_parser(text: str) -> str:
     text = _DEGREES.sub(lambda m: rf"({_inner(m[1])}\cdot\frac{{\pi}}{{180}})", text)
     text = _DECIMAL.sub(lambda m: rf"\frac{{{int(m[1] + m[2])}}}{{{10 ** len(m[2])}}}", text)
     text = _PRIMES.sub(lambda m: ("\\hat" if len(m[3]) == 1 else "\\tilde") + f"{{{m[1]}}}{m[2] or ''}", text)
+    text = _GAMMA.sub(lambda m: f"\\tilde{{{'small' if m[1] == 'g' else 'large'}gamma}}", text)
     text = _GCD.sub(lambda m: _PLAIN_NUMBERS_FUNCTION[m[1]], text)
     text = _DOUBLE_FACTORIAL.sub(_double_factorial, text)
     text = _RATIO.sub(r"\\frac{\1}{\2}", text)

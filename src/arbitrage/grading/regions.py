@@ -34,6 +34,9 @@ class Piece:
     high_closed: bool
 
 
+_EVERYTHING = Piece("-\\infty", False, "\\infty", False)
+
+
 @dataclass
 class Region:
     """variable: the letter that an inequality names, None for intervals. A hole is a point that is left out."""
@@ -100,15 +103,11 @@ def _split(text: str, mark: str) -> list[str]:
 
 def _term(text: str) -> Region | None:
     if text in _ALL:
-        return Region([Piece("-\\infty", False, "\\infty", False)])
+        return Region([_EVERYTHING])
     if member := _MEMBER.fullmatch(text):
         if member[2] == "notin":
             points = _points(member[3])
-            return (
-                None
-                if points is None
-                else Region([Piece("-\\infty", False, "\\infty", False)], holes=points, variable=member[1])
-            )
+            return None if points is None else Region([_EVERYTHING], holes=points, variable=member[1])
         region = read_region(member[3])
         if region is not None:
             region.variable = member[1]
@@ -126,18 +125,28 @@ def _term(text: str) -> Region | None:
         return None
     if len(operands) == 2:
         return _half_line(operands[0], signs[0], operands[1])
-    if len(operands) != 3 or not (lone := _LONE.fullmatch(operands[1])):
+    if len(operands) != 3:
+        return None
+    lone, absolute = _LONE.fullmatch(operands[1]), _ABSOLUTE.fullmatch(operands[1])
+    if lone is None and (absolute is None or absolute[3] is not None):
         return None
     if all(sign in (">", "\\ge") for sign in signs):
         operands, signs = operands[::-1], [_FLIPPED[sign] for sign in signs[::-1]]
     if not all(sign in ("<", "\\le") for sign in signs):
         return None
     piece = _piece(operands[0], signs[0] == "\\le", operands[2], signs[1] == "\\le")
-    return Region([piece], variable=lone[1])
+    if lone is not None:
+        return Region([piece], variable=lone[1])
+    assert absolute is not None
+    mirrored = Piece(_negative(piece.high), piece.high_closed, _negative(piece.low), piece.low_closed)
+    if piece.low != "0":
+        return Region([mirrored, piece], variable=absolute[1])
+    whole = Piece(mirrored.low, mirrored.low_closed, piece.high, piece.high_closed)
+    return Region([whole], holes=[] if piece.low_closed else ["0"], variable=absolute[1])
 
 
 def split_relations(text: str) -> tuple[list[str], list[str]]:
-    r"""The operands of a chain of `<`, `>`, `\le`, `\ge`, `\ne` and `=` outside brackets, and the signs between them."""
+    r"""Operands of a chain of `<`, `>`, `\le`, `\ge`, `\ne` and `=` outside brackets, and the signs between them."""
     operands, signs, begin, depth, position = [], [], 0, 0, 0
     while position < len(text):
         character = text[position]
@@ -155,11 +164,10 @@ def split_relations(text: str) -> tuple[list[str], list[str]]:
 def _half_line(left: str, sign: str, right: str) -> Region | None:
     if not _LONE.fullmatch(left) and not _ABSOLUTE.fullmatch(left):
         left, sign, right = right, _FLIPPED[sign], left
-    everything = Piece("-\\infty", False, "\\infty", False)
     closed = sign in ("\\le", "\\ge")
     if lone := _LONE.fullmatch(left):
         if sign == "\\ne":
-            return Region([everything], holes=split_outside(right, ",") or [right], variable=lone[1])
+            return Region([_EVERYTHING], holes=split_outside(right, ",") or [right], variable=lone[1])
         piece = (
             _piece("-\\infty", False, right, closed)
             if sign in ("<", "\\le")
@@ -174,7 +182,7 @@ def _half_line(left: str, sign: str, right: str) -> Region | None:
     if sign in ("<", "\\le"):
         return Region([_piece(low, closed, high, closed)], variable=variable)
     if sign == "\\ne":
-        return Region([everything], holes=[low, high], variable=variable)
+        return Region([_EVERYTHING], holes=[low, high], variable=variable)
     outside = [_piece("-\\infty", False, low, closed), _piece(high, closed, "\\infty", False)]
     return Region(outside, variable=variable)
 
@@ -232,6 +240,8 @@ def _intersection(regions: list[Region | None], texts: list[str]) -> Region | No
             if not holes or RELATION.search(text) or "=" in text:
                 return None
             holes.append(text)
+            continue
+        if region == Region([_EVERYTHING]):
             continue
         if region.points or len(region.pieces) != 1 or region.variable is None:
             return None

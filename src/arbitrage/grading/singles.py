@@ -13,37 +13,14 @@ ENOUGH_DIGITS = 5  # an answer rounded to so many decimals and digits stands for
 
 _TOWER = re.compile(r"[2-9]\^\{?\d+\^\{?\d+\^|\d{2001}|!!!")
 _WRAPPED = re.compile(r"\(?\\text\{\(?([^{}\d]*?)\)?\}\)?")
+_CHOICE = re.compile(r"(?:\\text\{)?\(([A-Z])\)\}?")  # (B), whatever follows it
 _BARE_WORD = re.compile(r"\(?([A-F]|[A-Za-z]{3,}(?: [a-z]+)*)\)?")
 _WORDS = frozenset(
-    [
-        "yes",
-        "no",
-        "true",
-        "false",
-        "none",
-        "never",
-        "always",
-        "even",
-        "odd",
-        "both",
-        "neither",
-        "east",
-        "west",
-        "north",
-        "south",
-        "left",
-        "right",
-        "up",
-        "down",
-        "infinite",
-        "monday",
-        "tuesday",
-        "wednesday",
-        "thursday",
-        "friday",
-        "saturday",
-        "sunday",
-    ]
+    re.findall(
+        r"\S+",
+        "yes no true false none never always even odd both neither east west north south left right up down infinite "
+        "monday tuesday wednesday thursday friday saturday sunday",
+    )
 )
 _BASE = re.compile(r"(\w+?)_\{?(\d+)\}?")
 _RUN_TOGETHER = re.compile(r"\\frac\{[^{}]*\}\{[^{}]*\} ?\d")  # \frac431: nobody knows what is meant
@@ -52,6 +29,8 @@ _RELATIVE_TO_PI = "\\frac{{({})\\pi}}{{180}}"
 
 def same_single(answer: str, gold: str, unit: str | None, tolerance: float) -> bool:
     """Whether two single expressions (plain) are equal, words and units included. Raises GaveUp."""
+    if (choice_letter := _CHOICE.fullmatch(gold)) and (ours_letter := _CHOICE.match(answer)):
+        return ours_letter[1] == choice_letter[1]
     word, gold_word = _word(answer), _word(gold)
     if gold_word is not None:
         choice = len(gold_word) == 1 and re.fullmatch(r"\(?([a-z])\)?", answer)  # a choice's letter in lower case

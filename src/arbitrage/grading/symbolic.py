@@ -64,7 +64,7 @@ class Symbolic:
         # sys.path as it is here, so that the package is found however it was found by this process.
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         command = [sys.executable, "-m", "arbitrage.grading.symbolic_worker", str(self.seconds)]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)  # noqa: S603
         if self._ask(process, None) != '"ready"':
             process.kill()
             process.wait()

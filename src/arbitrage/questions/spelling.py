@@ -1,8 +1,8 @@
 r"""One spelling of a question, for telling copies: LaTeX markup, pictures and Unicode signs make no difference.
 
 `\dfrac12`, `\frac{1}{2}`, `½` and `1/2` are spelt alike, `\left(` is `(`, `\leq` is `<=`, `\text{cm}` is `cm`, dollar
-signs and braces go, and picture code goes as a link to the picture does. Numbers, letters, signs, brackets and the order
-of all these stay, so that two questions with one spelling ask the same.
+signs and braces go, and picture code goes as a link to the picture does. Numbers, letters, signs, brackets and their
+order stay, so that two questions with one spelling ask the same.
 """
 
 import re

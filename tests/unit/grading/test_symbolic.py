@@ -1,4 +1,4 @@
-"""The comparing process: its limit counts processor time only, and what was given up is neither wrong nor remembered."""
+"""The comparing process: its limit counts processor time, and what was given up is neither wrong nor kept."""
 
 import os
 import signal

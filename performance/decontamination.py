@@ -1,4 +1,4 @@
-"""How many respelt copies of benchmark questions are found, and how many other questions are lost with them.
+"""How many respelt copies of benchmark questions are recalls, and how many other questions are lost with them.
 
     python -m performance.decontamination DATA [OUT.json]
 
@@ -87,14 +87,14 @@ def main(arguments: list[str]) -> None:
         print(f"skipped: {folder} lacks {', '.join(missing)}; download the data sets as JSONL and name their folder")
         return
     problems = benchmark_problems(folder)
-    found = [recall(problems, kind) for kind in RESPELLINGS]
+    recalls = [recall(problems, kind) for kind in RESPELLINGS]
     print(f"{'spelling':28} {'changed':>8} {'removed':>9} {'merged':>9}")
-    for result in found:
+    for result in recalls:
         changed = max(result["changed"], 1)
         shares = [1 - len(result[name]) / changed for name in ("missed", "apart")]
         print(f"{result['kind']:28} {result['changed']:8} {shares[0]:9.2%} {shares[1]:9.2%}")
-    changed = sum(result["changed"] for result in found)
-    totals = {name: 1 - sum(len(result[name]) for result in found) / changed for name in ("missed", "apart")}
+    changed = sum(result["changed"] for result in recalls)
+    totals = {name: 1 - sum(len(result[name]) for result in recalls) / changed for name in ("missed", "apart")}
     print(f"{'all':28} {changed:8} {totals['missed']:9.2%} {totals['apart']:9.2%}")
     lost = losses(folder, problems)
     print(
@@ -112,7 +112,7 @@ def main(arguments: list[str]) -> None:
         for text in lost[name][:20]:
             print(f"    {name}: {text}")
     if len(arguments) > 1:
-        write_text(Path(arguments[1]), json.dumps({"recall": found, "losses": lost}, indent=1) + "\n")
+        write_text(Path(arguments[1]), json.dumps({"recall": recalls, "losses": lost}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ KINDS: dict[str, bool] = {  # kind -> whether its answers are right
 
 
 def cases(rows: list[Row], kind: str) -> Iterator[tuple[list[str], str, str]]:
-    """(gold answers, answer, what grading is asked) of every case of a kind."""
+    """(gold answers, answer, what the benchmark wishes) of every case of a kind."""
     if kind in ("self", "equivalent", "wrong"):
         make = {"self": lambda answers: [", ".join(answers)], "equivalent": equivalents, "wrong": wrongs}[kind]
         yield from ((row["answers"], text, row["grading"]) for row in rows for text in make(row["answers"]))
@@ -53,7 +53,7 @@ def measure(folder: Path, benchmark: str, kind: str, step: int = 1) -> Row:
     settings = Benchmark(source=benchmark, path=str(folder / f"{benchmark}.jsonl"))
     rows = load("benchmark", settings, seed=0)
     every = list(cases(rows, kind))[::step]
-    verdicts = [grade(f"\\boxed{{{text}}}", gold, asked)[1] for gold, text, asked in every]
+    verdicts = [grade(f"\\boxed{{{text}}}", gold, wishes)[1] for gold, text, wishes in every]
     return {
         "benchmark": benchmark,
         "kind": kind,
@@ -71,12 +71,12 @@ def parted(folder: Path, benchmark: str, kind: str) -> Row:
 
     rows = load("benchmark", Benchmark(source=benchmark, path=str(folder / f"{benchmark}.jsonl")), seed=0)
     accepted, apart, count = 0, [], 0
-    for gold, text, asked in cases(rows, kind):
+    for gold, text, wishes in cases(rows, kind):
         count += 1
         parsed = math_verify.parse("$" + ", ".join(answer.strip().strip("$") for answer in gold) + "$")
         theirs = bool(math_verify.verify(parsed, math_verify.parse(f"$\\boxed{{{text}}}$")))
         accepted += theirs
-        if theirs is not grade(f"\\boxed{{{text}}}", gold, asked)[1]:
+        if theirs is not grade(f"\\boxed{{{text}}}", gold, wishes)[1]:
             apart.append((gold, text, theirs))
     return {"benchmark": benchmark, "kind": kind, "cases": count, "accepted": accepted, "parted": apart}
 

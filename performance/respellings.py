@@ -1,6 +1,6 @@
 r"""Other spellings of a question that ask the same, and near copies that do not: what decontamination is measured with.
 
-The spellings are made by rules on the text, without the package's own, so that an error there shows here.
+The spellings are copies by rules on the text, without the package's own, so that an error there shows here.
 """
 
 import re
@@ -79,12 +79,12 @@ def near_copies(text: str) -> list[str]:
     if "[asy]" in text or "\\tag" in text:
         return []
     numbers = list(re.finditer(r"(?<![\d.\\])\d+(?![\d.])", text))
-    made = [text[: m.start()] + str(int(m.group()) + 1) + text[m.end() :] for m in (numbers[:1] + numbers[-1:])]
+    copies = [text[: m.start()] + str(int(m.group()) + 1) + text[m.end() :] for m in (numbers[:1] + numbers[-1:])]
     if sign := re.search(r"(?<=[\w}]) ?([-+]) ?(?=[\w\\])", text):
-        made.append(text[: sign.start(1)] + ("-" if sign[1] == "+" else "+") + text[sign.end(1) :])
+        copies.append(text[: sign.start(1)] + ("-" if sign[1] == "+" else "+") + text[sign.end(1) :])
     if relation := re.search(r"\\(leq?|geq?)(?![a-z])|<|>", text):
         other = {"<": ">", ">": "<", r"\le": r"\ge", r"\leq": r"\geq", r"\ge": r"\le", r"\geq": r"\leq"}[
             relation.group()
         ]
-        made.append(text[: relation.start()] + other + text[relation.end() :])
-    return [other for other in dict.fromkeys(made) if other != text]
+        copies.append(text[: relation.start()] + other + text[relation.end() :])
+    return [other for other in dict.fromkeys(copies) if other != text]

@@ -205,14 +205,14 @@ def _points(ours: Any, theirs: Any, symbols: list[Any]) -> Iterator[dict[Any, An
 
     for number in range(16):
         point = {}
-        for place, symbol in enumerate(symbols):
-            step = (7 * number + 11 * place + 3 * number * place) % 29
-            integer = sympy.Integer(2 + number + (step * (place + 1)) % 13)
+        for rank, symbol in enumerate(symbols):
+            step = (7 * number + 11 * rank + 3 * number * rank) % 29
+            integer = sympy.Integer(2 + number + (step * (rank + 1)) % 13)
             if whole(symbol) or number % 4 == 2:
                 point[symbol] = integer
             else:
-                value = sympy.Rational(37 + 10 * step + 3 * place, 23)
-                point[symbol] = -value if (number + place * (number // 2)) % 4 == 1 else value
+                value = sympy.Rational(37 + 10 * step + 3 * rank, 23)
+                point[symbol] = -value if (number + rank * (number // 2)) % 4 == 1 else value
         yield point
 
 

@@ -112,10 +112,10 @@ def group_end(text: str, start: int) -> int | None:
     return None
 
 
-def replace_groups(text: str, opening: re.Pattern[str], made: Callable[[re.Match[str], str], str]) -> str:
-    r"""`text` with `made(match, inside)` for every command that `opening` (which ends in `{`) matches, inner ones too.
+def replace_groups(text: str, opening: re.Pattern[str], replacement: Callable[[re.Match[str], str], str]) -> str:
+    r"""`text` with `replacement(match, inside)` for every command that `opening` matches, inner ones too.
 
-    A group that does not close is left as it is.
+    opening: ends in `{`. A group that does not close is left as it is.
     """
     pieces, position = [], 0
     while match := opening.search(text, position):
@@ -124,8 +124,8 @@ def replace_groups(text: str, opening: re.Pattern[str], made: Callable[[re.Match
             pieces.append(text[position : match.end()])
             position = match.end()
             continue
-        inside = replace_groups(text[match.end() : end], opening, made)
-        pieces += [text[position : match.start()], made(match, inside)]
+        inside = replace_groups(text[match.end() : end], opening, replacement)
+        pieces += [text[position : match.start()], replacement(match, inside)]
         position = end + 1
     return "".join([*pieces, text[position:]])
 
@@ -149,11 +149,13 @@ def _with_braces(text: str) -> Iterator[str]:
         yield f"\\{match[1]}"
         position = match.end()
         if match[1] == "sqrt" and text.startswith("[", position):
-            end = text.find("]", position)
-            if end < 0:
+            degree_end = text.find("]", position)
+            if degree_end < 0:
                 continue
-            yield text[position : end + 1].replace(" ", "")
-            position = end + 1 + len(text[end + 1 :]) - len(text[end + 1 :].lstrip(" "))
+            yield text[position : degree_end + 1].replace(" ", "")
+            position = degree_end + 1
+            while text.startswith(" ", position):
+                position += 1
         for number in range(_ARGUMENTS[match[1]]):
             while number and text.startswith(" ", position):
                 position += 1
@@ -177,10 +179,10 @@ def _argument_end(text: str, position: int, root: bool) -> int | None:
         return None if end is None else end + 1
     if root and text[position] == "(":
         depth = 0
-        for place in range(position, len(text)):
-            depth += (text[place] == "(") - (text[place] == ")")
+        for index in range(position, len(text)):
+            depth += (text[index] == "(") - (text[index] == ")")
             if depth == 0:
-                return place + 1
+                return index + 1
         return None
     if text[position] == "\\":
         match = re.compile(r"\\(?:[a-zA-Z]+|.)").match(text, position)

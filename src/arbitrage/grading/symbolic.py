@@ -50,7 +50,8 @@ class Symbolic:
             reply = self._ask(process, json.dumps([answer, gold, tolerance]))
             if reply in ("true", "false"):
                 return reply == "true"
-            self._stop()
+            if reply is None:
+                self._stop()
             _LOG.warning("comparing %r with %r took over %g s or its memory: ungraded", answer, gold, self.seconds)
             raise GaveUp(f"{answer} = {gold}")
 

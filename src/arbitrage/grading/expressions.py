@@ -103,7 +103,7 @@ def _same_expression(ours: Any, theirs: Any, tolerance: float) -> bool:
     if ours.atoms(AppliedUndef) or theirs.atoms(AppliedUndef):
         return bool(sympy.expand(ours.doit() - theirs.doit()) == 0)
     if not symbols:
-        if ours.has(sympy.oo, sympy.zoo) or theirs.has(sympy.oo, sympy.zoo):
+        if any(side.has(sympy.oo, -sympy.oo, sympy.zoo) for side in (ours, theirs)):
             return bool(ours.doit() == theirs.doit())
         return _same_number(ours, theirs, tolerance) is True
     return _agree(ours, theirs, symbols)

@@ -15,6 +15,7 @@ from arbitrage.config.study import Study
 from arbitrage.engines.scoring.scorers import ROUTER_FILE, RouterFormat
 from arbitrage.engines.store.step_store import StepStore, StoredGenerator, StoredScorer
 from arbitrage.questions.sampling import benchmark_questions
+from arbitrage.runtime.paths import StudyPaths
 from arbitrage.speculation.pair import Cast
 from arbitrage.speculation.protocols import (
     GREEDY,
@@ -60,6 +61,10 @@ class CountedGenerator:
     @property
     def identity(self) -> str:
         return self.generator.identity
+
+    @property
+    def max_context(self) -> int:
+        return self.generator.max_context
 
     def prompt_ids(self, problem: str) -> Ids:
         return self.generator.prompt_ids(problem)
@@ -155,7 +160,7 @@ def forget(cast: Cast) -> None:
 
 def find_router(study: Study, pair: str, asked: Path | None, folder: Path) -> tuple[Path, str]:
     """A router and what it is: `asked`, or the study's trained one, or for want of both one made of the PRM."""
-    trained = asked or Path(study.folder) / "router" / pair / "default" / "model"
+    trained = asked or StudyPaths.of(study).router(pair)
     if asked or (trained / ROUTER_FILE).is_file():
         return trained, f"trained, {trained}"
     return router_from_prm(Path(study.prm.path), study.generation.separator, folder / "router"), "made of the PRM"

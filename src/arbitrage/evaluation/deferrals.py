@@ -26,7 +26,7 @@ COLUMNS = [
 
 
 def outcomes(panel: Panel, confidence: float) -> pd.DataFrame:
-    """The panel's rows of `outcomes.csv`, per policy and threshold; each rate with `_low` and `_high`.
+    """The panel's rows of `outcomes.csv` (Fig. 3, Fig. A.1), per policy and threshold; rates with `_low` and `_high`.
 
     deferral: escalated steps; wasted: escalated steps with st <= sd; useful: those with st > sd (all three as shares
     of all steps); better, equal, worse: shares of the escalated steps with st >, =, < sd, empty where none is.

@@ -21,7 +21,7 @@ from arbitrage.grading.symbolic import GaveUp
 
 
 def grade(solution: str, gold: Sequence[str], grading: Mapping[str, Any] | str) -> tuple[str | None, bool | None]:
-    """The answer of `solution` and whether it equals the gold answers (all of them, in any order).
+    """The answer of `solution` and whether it equals the gold answers, in any order (paper: accuracy, section 5).
 
     The answer is None where none could be extracted: no box, or none that closes. The verdict is None where comparing
     took too much processor time or memory: the answer is ungraded, which says nothing about the solution.

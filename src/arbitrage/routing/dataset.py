@@ -98,11 +98,11 @@ def validation_questions(question_ids: Iterable[str], share: float, seed: int) -
 
 
 def balanced(examples: pd.DataFrame, classes: Classes, seed: int, max_examples: int | None = None) -> pd.DataFrame:
-    """A random part of `examples` (with `label`s) in which all classes on a side of zero are equal, and both sides too.
+    """A random part of `examples` in which all classes on a side of zero are equal, and both sides too (Table 3).
 
-    With as many classes below zero as above, the default, every class is as large as the smallest; where ties left one
-    side with fewer classes, its classes are larger, so that P(advantage > 0) still starts from one half. `max_examples`
-    caps the result. Sorted by question and step. Every class must occur.
+    examples: with a column `label`, in which every class occurs. With as many classes below zero as above, the default,
+    every class is as large as the smallest; where ties left one side with fewer classes, its classes are larger, so
+    that P(advantage > 0) still starts from one half. `max_examples` caps the result. Sorted by question and step.
     """
     members = dict(list(examples.groupby("label")))
     sides = [range(classes.boundary), range(classes.boundary, classes.count)]
@@ -172,10 +172,11 @@ def _inputs(batch: pa.RecordBatch, tokenizer: Any, separator: str, annotate: boo
     written = [step(model, text) for model, text in zip(models, texts, strict=True)]
     ends = np.cumsum([0, *history.value_lengths().to_pylist()])
     problems, drafts = batch.column("problem").to_pylist(), batch.column("draft_step").to_pylist()
-    learn(tokenizer, problems, [*texts, *drafts], separator)
-    for row, (problem, text) in enumerate(zip(problems, drafts, strict=True)):
+    judged = [AuthoredStep("draft", text) for text in drafts]
+    learn(tokenizer, problems, [*written, *judged], separator, annotate)
+    for row, (problem, draft) in enumerate(zip(problems, judged, strict=True)):
         history_of_row = written[ends[row] : ends[row + 1]]
-        yield step_input_ids(tokenizer, problem, history_of_row, AuthoredStep("draft", text), separator, annotate)
+        yield step_input_ids(tokenizer, problem, history_of_row, draft, separator, annotate)
 
 
 def _pick(everything: Path, members: pd.DataFrame, out: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from arbitrage.config.study import Study
 from arbitrage.evaluation.operating_points import OperatingPoint, operating_points
 from arbitrage.io.tables import read_table, write_table
+from arbitrage.runtime.paths import StudyPaths
 from arbitrage.runtime.progress import Progress
 from arbitrage.speculation.decoder import LiveDecoder, LiveSolution
 from arbitrage.speculation.policies import POLICIES
@@ -54,13 +55,15 @@ def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[l
     runs: list[Run] = []
     expected: dict[Run, str] = {}
     read: list[Path] = []
+    paths = StudyPaths.of(study)
     for benchmark in study.benchmarks:
-        questions = Path(study.folder) / "questions" / f"{benchmark}.parquet"
-        trajectories = Path(study.folder) / "trajectories" / pair / f"{benchmark}.parquet"
+        questions, trajectories = paths.questions(benchmark), paths.trajectories(pair, benchmark)
         read += [questions, trajectories]
         swept = read_table(trajectories, "trajectories")
         settings = settings_of(swept, study.latency.acceptances)
-        chosen = _sample(read_table(questions, "questions"), study.latency.questions, study.seed)
+        answered = {row["question_id"] for row in swept}  # a question that fills a context has no trajectory
+        asked = [row for row in read_table(questions, "questions") if row["question_id"] in answered]
+        chosen = _sample(asked, study.latency.questions, study.seed)
         for place, question in enumerate(chosen):
             first = place % len(settings)
             runs += [Run(benchmark, question, setting) for setting in settings[first:] + settings[:first]]

@@ -164,7 +164,7 @@ def test_a_solution_ends_where_either_models_context_does(study: Study) -> None:
         assert bounds.step_limit(node) == 5 and not bounds.finished(node)
         full = node.child(AuthoredStep("draft", "b" * 5), "separator")
         assert bounds.finished(full)
-        assert not bounds.fits(Question("q", "a" * room))
+        assert not bounds.fits(Question("longer", "a" * room))
         models.target.generator.max_context = 1021  # type: ignore[attr-defined]
         assert bounds.step_limit(node) == 2
 

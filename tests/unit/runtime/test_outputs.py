@@ -28,7 +28,7 @@ def test_the_results_of_a_study_are_the_outputs_of_its_rules(name: str, tmp_path
         timeout=100,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    made = {line.split("\t")[0] for line in done.stdout.splitlines()[1:]}
+    made = {line.split("\t")[0] for line in done.stdout.splitlines()[1:] if "/.study/" not in line}
     study = load_study([ROOT / file], {"results": str(tmp_path)})
     assert made == {f"{study.folder}/{result.path}" for result in results(study)}
 

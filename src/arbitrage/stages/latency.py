@@ -61,7 +61,9 @@ def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[l
         read += [questions, trajectories]
         swept = read_table(trajectories, "trajectories")
         settings = settings_of(swept, study.latency.acceptances)
-        chosen = _sample(read_table(questions, "questions"), study.latency.questions, study.seed)
+        answered = {row["question_id"] for row in swept}  # a question that fills a context has no trajectory
+        asked = [row for row in read_table(questions, "questions") if row["question_id"] in answered]
+        chosen = _sample(asked, study.latency.questions, study.seed)
         for place, question in enumerate(chosen):
             first = place % len(settings)
             runs += [Run(benchmark, question, setting) for setting in settings[first:] + settings[:first]]

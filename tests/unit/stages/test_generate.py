@@ -16,7 +16,9 @@ from arbitrage.engines.checkpoints import Checkpoint
 from arbitrage.engines.store.chunk_files import StoreError
 from arbitrage.io.tables import TableError, read_table, write_table
 from arbitrage.report.times import elapsed, rule_times, sum_of
-from arbitrage.stages.generate import label_steps, open_cast
+from arbitrage.speculation.protocols import AuthoredStep
+from arbitrage.speculation.tree import Node, Question
+from arbitrage.stages.generate import label_steps, open_cast, sweep_benchmark
 from tests.support.tiny_models import build_causal, build_classifier
 
 ROUTER = {"classes": 2, "boundary": 1, "ordinal": False, "annotate": True, "separator": "\n\n"}
@@ -129,3 +131,36 @@ def test_two_jobs_of_one_shard_are_kept_apart_and_two_studies_are_not(study: Stu
     ):
         label_steps(study, "p", 0, questions, second)
     assert not second.exists()
+
+
+def test_a_question_whose_prompt_fills_a_context_is_left_out_and_told(
+    study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has no room for a step; before, it ended the shard, at every retry."""
+    problems = {"q0": "What is 3 + 4?", "q1": "a" * 1100, "q2": "What is 5 + 4?"}
+    rows = [{**COLUMNS, "question_id": key, "problem": problem} for key, problem in problems.items()]
+    write_table(tmp_path / "questions.parquet", "questions", rows)
+    other = study.model_copy(update={"results": str(tmp_path)})
+    _, report = label_steps(other, "p", 0, tmp_path / "questions.parquet", tmp_path / "steps.parquet")
+    assert report["left_out"] == ["q1"] and report["work"]["draft"]["tokens"] > 0
+    assert {row["question_id"] for row in read_table(tmp_path / "steps.parquet", "steps")} == {"q0", "q2"}
+    assert "1 of 3 questions left out" in capsys.readouterr().err
+    _, report = sweep_benchmark(
+        other, "p", "lab500", 0, tmp_path / "questions.parquet", Path(study.prm.path).parent / "router", tmp_path / "t"
+    )
+    assert report["left_out"] == ["q1"]
+    assert {row["question_id"] for row in read_table(tmp_path / "t", "trajectories")} == {"q0", "q2"}
+
+
+def test_a_solution_ends_where_either_models_context_does(study: Study) -> None:
+    """At whatever length of the prompt: a context that is full at a separator ended the shard before."""
+    with open_cast(study, "p", "labelling", "bounds", None) as stored:
+        bounds, cast = stored.cast.bounds, stored.cast
+        room = 1024 - len(cast.draft.prompt_ids(""))
+        node = Node(Question("q", "a" * (room - 5)))
+        assert bounds.step_limit(node) == 5 and not bounds.finished(node)
+        full = node.child(AuthoredStep("draft", "b" * 5), "separator")
+        assert bounds.finished(full)
+        assert not bounds.fits(Question("q", "a" * room))
+        cast.target.generator.max_context = 1021  # type: ignore[attr-defined]
+        assert bounds.step_limit(node) == 2

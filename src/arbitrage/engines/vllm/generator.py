@@ -75,7 +75,7 @@ class VllmGenerator:
             self._opened = stack.pop_all()
         weights = checkpoint.fingerprint(model.dtype, f"vllm {vllm.__version__}")
         cut = (model.vllm.quantisation, model.vllm.tensor_parallel, self.max_context)
-        self._identity = hashlib.sha256(f"{weights}\n{cut}\n{generation.separator!r}".encode()).hexdigest()
+        self._identity = hashlib.sha256(f"{weights}\n{cut}\n{self.stop.description}".encode()).hexdigest()
 
     @property
     def identity(self) -> str:
@@ -200,7 +200,7 @@ def _import(name: str) -> Any:
     except ImportError as error:
         raise EngineError(
             f"{name}: engine vllm needs the package vllm, which cannot be imported ({error}); "
-            "pip install --editable '.[vllm]' in the repository on a machine with CUDA, or see docs/engines.md for its CPU build"
+            "pip install --editable '.[vllm]' in the repository on a machine with CUDA; its CPU build: docs/engines.md"
         ) from error
     return vllm
 

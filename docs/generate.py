@@ -45,9 +45,9 @@ are the same results: give a variation a `study` of its own.
 
 Before any job starts, everything is checked, and all that is wrong comes at once, one line each: first keys, types and
 ranges; then names that must exist and files that must be there. Values are taken as they are written: `"42"` is text,
-not a number, and YAML also reads `3e-4` as text (write `3.0e-4`). A hub id (`owner/name`) needs a `revision`,
-the commit to pin it to ([studies](studies.md#revisions)); a local path does not. `arbitrage config --study
-studies/my-study.yaml` prints the whole study with its defaults.
+not a number, and YAML also reads `3e-4` as text (write `3.0e-4`). A hub id (`owner/name`) needs a `revision`, the
+commit to pin it to ([studies](studies.md#revisions)); a local path does not.
+`arbitrage config --study studies/my-study.yaml` prints the whole study with its defaults.
 
 A stage reads only its own sections: changing a key reruns the stages that read it, and nothing else.
 """

@@ -95,7 +95,7 @@ class QuestionSource(Section):
     dataset: str | None = Field(None, description="Data set of the hub (owner/name)")
     subset: str | None = Field(None, description="Its subset (the hub's `config`), where it has several")
     split: str = Field("test", description="Its split")
-    revision: str | None = Field(None, description="Its commit (or a branch, pinned at the first run)")
+    revision: str | None = Field(None, description="Its commit")
     columns: Columns = Columns()
 
     @model_validator(mode="before")

@@ -125,14 +125,20 @@ class Pilot:
 
     def _label(self, study: Study, questions: Rows) -> tuple[Path, Measured]:
         out = StudyPaths.of(study).steps(self.pair)
-        job = self._run(study, "label", out, pair=self.pair, shard=0, questions=_written(study, "labelling", questions))
+        job = self._run(
+            study,
+            "label",
+            out,
+            pair=self.pair,
+            shard=0,
+            questions=_written(StudyPaths.of(study).labelling_questions, questions),
+        )
         texts = [(row["question_id"], [row["draft_step"], *row["target_steps"]]) for row in read_table(out, "steps")]
         return out, Measured(len(questions), lengths=_lengths(texts), **job)
 
     def _train(self, study: Study, steps: Path, count: int, lengths: Sequence[float]) -> Iterator[tuple[str, Measured]]:
-        paths = StudyPaths.of(study)
-        dataset, model = paths.dataset(self.pair, "default"), paths.router(self.pair)
-        heldout = paths.heldout(self.pair, "default")
+        paths, name = StudyPaths.of(study), (self.pair, DEFAULT["variant"])
+        dataset, model, heldout = paths.dataset(*name), paths.router(*name), paths.heldout(*name)
         try:
             job = self._run(study, "dataset", dataset, steps=steps, **DEFAULT)
         except PlanError:  # too few steps, or all of one label
@@ -146,7 +152,11 @@ class Pilot:
 
     def _sweep(self, study: Study, benchmark: str, questions: Rows) -> Measured:
         out = StudyPaths.of(study).trajectories(self.pair, benchmark)
-        options = {"benchmark": benchmark, "questions": _written(study, benchmark, questions), "shard": 0}
+        options = {
+            "benchmark": benchmark,
+            "questions": _written(StudyPaths.of(study).questions(benchmark), questions),
+            "shard": 0,
+        }
         job = self._run(study, "sweep", out, pair=self.pair, **options, **self._routed())
         steps = {  # the different ones: one context has one next step of a model
             (row["question_id"], "".join(step["text"] for step in row["steps"][:index]), step["model"]): step["text"]
@@ -185,8 +195,7 @@ class Pilot:
         }
 
 
-def _written(study: Study, name: str, questions: Rows) -> Path:
-    table = Path(study.folder) / "questions" / f"{name}.parquet"
+def _written(table: Path, questions: Rows) -> Path:
     write_table(table, "questions", questions)
     return table
 

@@ -42,7 +42,7 @@ def test_with_every_question_in_the_pilot_the_plan_is_what_the_stages_did(tmp_pa
     titles = list(rounds)
     assert titles[-1] == "estimate from 6 questions of each set"
     costs = {cost.stage: cost for cost in plan.costs()}
-    steps, swept = costs["steps small"], costs["trajectories labolympiad small"]
+    steps, swept = costs["label small"], costs["sweep labolympiad small"]
     assert (steps.questions, swept.questions) == (6, 3) and steps.error == swept.error == 0.0
     folders = sorted((tmp_path / "pilot" / "small").glob("to-*/lab"))
     rows = [row for folder in folders for row in read_table(folder / "steps" / "small.parquet", "steps")]

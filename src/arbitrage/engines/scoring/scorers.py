@@ -169,7 +169,7 @@ class HeadScorer(TransformersScorer):
     ) -> None:
         super().__init__(place, heads, reader, reads)
         self._backbone = self.model.base_model
-        head = getattr(self.model, "score", None)
+        head: Any = getattr(self.model, "score", None)
         last = head[-1] if isinstance(head, torch.nn.Sequential) else head
         if head is None or not isinstance(last, torch.nn.Linear):
             raise EngineError(

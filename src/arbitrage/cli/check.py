@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from arbitrage.cli.common import StudyPath, load, stage
+from arbitrage.cli.common import StudyPath, load
 
 app = typer.Typer()
 
@@ -18,15 +16,12 @@ LOG_WIDTH = 160  # characters
 @app.command()
 def check(
     study: StudyPath = [Path("config.yaml")],  # noqa: B006 - typer's way to default a list
-    out: Annotated[Path | None, typer.Option("--out", help="JSON of all findings; not written on a fault")] = None,
 ) -> None:
     """Verify a study without running it: models, heads, tokenizers, data, engines, memory. Exit status 1 on a fault.
 
-    Shows three questions of each benchmark as the draft is asked them, with their right answers.
-
     Fetches configurations, tokenizers and benchmarks from the hub, never weights. The pipeline does the same before
-    its first model runs.
-    Example: `arbitrage check --study config.yaml --study studies/llama3-1b-8b.yaml`
+    its first job. Prints the commit of each hub repository that the study does not pin.
+    Example: `arbitrage check --study studies/llama3-1b-8b.yaml`
     """
     from rich.console import Console
     from rich.markup import escape
@@ -38,9 +33,8 @@ def check(
     from arbitrage.preflight.check_models import model_findings
     from arbitrage.preflight.check_revisions import revision_findings
     from arbitrage.preflight.examples import examples
-    from arbitrage.runtime.provenance import write_json
 
-    loaded = load(study)
+    loaded = load(study, sources=False)
     register_lab()
     console = Console()
     if not console.is_terminal:  # a log: whole findings on a line each
@@ -64,6 +58,3 @@ def check(
     console.print(f"{faults} faults, {warnings} warnings: " + ("not ready to run" if faults else "ready to run"))
     if faults:
         raise typer.Exit(1)
-    if out is not None:
-        with stage("check", study, [], [out]):
-            write_json(out, [asdict(finding) for finding in findings])

@@ -9,6 +9,7 @@ import typer
 
 from arbitrage.cli.common import PairName, StudyPath, load, refuse_unknown, use_threads
 from arbitrage.config.pipeline import PolicyName, ThresholdPolicy
+from arbitrage.runtime.paths import StudyPaths
 
 app = typer.Typer()
 
@@ -45,7 +46,7 @@ def solve(
     pair = pair or next(iter(loaded.pairs))
     refuse_unknown(loaded, pair=pair)
     if policy == "router" and router is None:
-        router = Path(loaded.folder) / "router" / pair / "default" / "model"
+        router = StudyPaths.of(loaded).router(pair)
     chosen = POLICIES[policy]
     use_threads(loaded.threads)
     at = threshold if chosen.has_threshold else None
@@ -76,7 +77,7 @@ def thresholds(
 
     loaded = load(study)
     refuse_unknown(loaded, pair=pair, benchmark=benchmark)
-    path = Path(loaded.folder) / "trajectories" / pair / f"{benchmark}.parquet"
+    path = StudyPaths.of(loaded).trajectories(pair, benchmark)
     swept = read_table(path, "trajectories")
     rows = [row for row in swept if row["policy"] == policy]
     if not rows:

@@ -25,9 +25,8 @@ def quantise(
     """Make a model of the study from another one, in few bits."""
     from arbitrage.engines.factory import model_checkpoint
 
-    name = "quantise_gptq" if questions else "quantise"
     inputs = [questions] if questions else []
-    with stage(name, study, inputs, [out], "quantise", model=model) as run, whole_directory(out) as made:
+    with stage("quantise", study, inputs, [out], models=True, model=model) as run, whole_directory(out) as made:
         recipe = run.study.models[model].quantise
         if recipe is None:
             raise typer.BadParameter(f"models.{model} has no `quantise`; nothing to make")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -12,6 +12,8 @@ from arbitrage.cli.common import Out, PairName, QuestionsPath, RouterPath, Shard
 from arbitrage.config import devices
 
 app = typer.Typer()
+
+Shards = Annotated[list[Path], typer.Argument(help="The shards, in order")]
 
 
 def register_lab() -> None:
@@ -22,12 +24,14 @@ def register_lab() -> None:
 
 
 @app.command()
-def benchmark(study: StudyPath, name: Annotated[str, typer.Option(help="A key of `benchmarks`")], out: Out) -> None:
+def evaluation_questions(
+    study: StudyPath, name: Annotated[str, typer.Option(help="A key of `benchmarks`")], out: Out
+) -> None:
     """Write the questions of a benchmark."""
     from arbitrage.io.tables import write_table
     from arbitrage.questions.sampling import benchmark_questions
 
-    with stage("benchmark", study, [], [out], benchmark=name) as run:
+    with stage("evaluation_questions", study, [], [out], benchmark=name) as run:
         register_lab()
         write_table(
             out, "questions", benchmark_questions(run.study.study, name, run.study.benchmarks[name], run.study.seed)
@@ -56,26 +60,21 @@ def questions(
 
 
 @app.command()
-def steps(study: StudyPath, pair: PairName, shard: Shard, questions: QuestionsPath, out: Out) -> None:
+def label(study: StudyPath, pair: PairName, shard: Shard, questions: QuestionsPath, out: Out) -> None:
     """Label one shard: draft and target continue each context, the PRM scores both."""
-    with stage("steps", study, [questions], [out], "steps", shard, pair=pair) as run:
+    with stage("label", study, [questions], [out], models=True, shard=shard, pair=pair) as run:
         from arbitrage.stages.generate import label_steps
 
         run.models, run.extra["work"] = label_steps(run.study, pair, shard, questions, out)
 
 
 @app.command()
-def merge(
-    study: StudyPath,
-    shards: Annotated[list[Path], typer.Argument(help="The shards, in order")],
-    table: Annotated[Literal["steps", "trajectories"], typer.Option(help="Which table they are")],
-    out: Out,
-) -> None:
-    """Join the shards of a table."""
+def steps(study: StudyPath, shards: Shards, out: Out) -> None:
+    """Join the shards of a pair's labelled steps."""
     from arbitrage.io.merge import merge_tables
 
-    with stage("merge", study, shards, [out]):
-        merge_tables(shards, table, out)
+    with stage("steps", study, shards, [out]):
+        merge_tables(shards, "steps", out)
 
 
 @app.command()
@@ -101,15 +100,15 @@ def dataset(
         )
 
 
-@app.command("train-router")
-def train_router_command(
+@app.command()
+def router(
     study: StudyPath,
     dataset: Annotated[Path, typer.Option(help="From `arbitrage dataset`")],
     out: Out,
     variant: VariantName = "default",
 ) -> None:
     """Fine-tune a router from its starting checkpoint; goes on where a killed training stopped."""
-    with stage("router", study, [dataset], [out], "router", variant=variant) as run:
+    with stage("router", study, [dataset], [out], models=True, variant=variant) as run:
         from arbitrage.engines.factory import router_start
         from arbitrage.routing.train import train_router
 
@@ -134,7 +133,7 @@ def heldout(
     out: Out,
 ) -> None:
     """Score the held-out steps with a trained router."""
-    with stage("heldout", study, [router, dataset], [out], "router", variant=variant) as run:
+    with stage("heldout", study, [router, dataset], [out], models=True, variant=variant) as run:
         from arbitrage.engines.checkpoints import resolve
         from arbitrage.engines.scoring.scorers import RouterScorer
         from arbitrage.io.tables import write_table
@@ -150,7 +149,7 @@ def heldout(
 
 
 @app.command()
-def trajectories(
+def sweep(
     study: StudyPath,
     pair: PairName,
     benchmark: Annotated[str, typer.Option(help="A key of `benchmarks`")],
@@ -161,13 +160,22 @@ def trajectories(
 ) -> None:
     """Sweep all policies over one shard of a benchmark, and grade the answers."""
     if router is None and "router" in load(study).sweep.policies:
-        told = "missing, but sweep.policies has router; give the directory of a trained one"
-        raise typer.BadParameter(told, param_hint="--router")
+        message = "missing, but sweep.policies has router; give the directory of a trained one"
+        raise typer.BadParameter(message, param_hint="--router")
     inputs = [questions, *([router] if router else [])]
-    with stage("trajectories", study, inputs, [out], "trajectories", shard, pair=pair, benchmark=benchmark) as run:
+    with stage("sweep", study, inputs, [out], models=True, shard=shard, pair=pair, benchmark=benchmark) as run:
         from arbitrage.stages.generate import sweep_benchmark
 
         run.models, run.extra["work"] = sweep_benchmark(run.study, pair, benchmark, shard, questions, router, out)
+
+
+@app.command()
+def trajectories(study: StudyPath, shards: Shards, out: Out) -> None:
+    """Join the shards of a pair's trajectories on a benchmark."""
+    from arbitrage.io.merge import merge_tables
+
+    with stage("trajectories", study, shards, [out]):
+        merge_tables(shards, "trajectories", out)
 
 
 @app.command()
@@ -178,7 +186,7 @@ def latency(
     out: Out,
 ) -> None:
     """Time the live decoder at batch 1: draft only, target only, RSD and router at several thresholds."""
-    with stage("latency", study, [router], [out], "latency", pair=pair) as run:
+    with stage("latency", study, [router], [out], models=True, pair=pair) as run:
         from arbitrage.stages.latency import measure_latency
 
         read, told = measure_latency(run.study, pair, router, out)

@@ -38,9 +38,7 @@ class Model(Section):
     """A draft or target model: a local directory or a hub id with a pinned revision, or made by quantisation."""
 
     path: str | None = Field(None, description="Local directory, or hub id (owner/name)")
-    revision: str | None = Field(
-        None, description="Commit of the hub repository (or a branch, pinned at the first run); required for a hub id"
-    )
+    revision: str | None = Field(None, description="Commit of the hub repository; required for a hub id")
     quantise: Quantise | None = Field(None, description="Instead of `path`: round another model's weights")
     engine: Literal["transformers", "vllm", "openai"] = Field(
         "transformers",

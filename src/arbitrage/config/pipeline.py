@@ -20,7 +20,7 @@ class Generation(Section):
     separator: str = Field("\n\n", min_length=1, description="Text that ends a step")
     max_steps: Count = Field(100, description="Steps of a solution")
     max_tokens: Count = Field(4096, description="Tokens of a solution, prompt not counted")
-    max_step_tokens: Count = Field(512, description="Tokens of one step")
+    max_step_tokens: Count = Field(4096, description="Tokens of one step")
 
 
 class Sharded(Section):
@@ -65,7 +65,7 @@ class Sweep(Sharded):
 class Latency(Section):
     """Wall-clock measurements with the live decoder, batch 1."""
 
-    questions: Count = Field(20, description="Timed questions a benchmark")
+    questions: Count = Field(50, description="Timed questions a benchmark")
     acceptances: list[Share] = Field(
         [0.1, 0.3, 0.5, 0.7, 0.9], min_length=1, description="Where RSD and router are timed"
     )

@@ -68,6 +68,11 @@ class Study(Section):
         """The checkpoint routers start from, and its revision: `router.init`, or the PRM."""
         return (self.router.init, self.router.revision) if self.router.init else (self.prm_path, self.prm.revision)
 
+    @property
+    def timed_pairs(self) -> list[str]:
+        """The pairs whose latency is measured."""
+        return [name for name, pair in self.pairs.items() if pair.latency]
+
     def variants_of(self, pair: str) -> list[str]:
         """Router variants trained for `pair`: all on the ablation pair, the default on the others."""
         return list(self.router.variants) if pair == self.ablation_pair else ["default"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,6 +10,7 @@ from matplotlib.lines import Line2D
 from arbitrage.config.study import Study
 from arbitrage.figures import style
 from arbitrage.io.csv_tables import read_csv
+from arbitrage.runtime.paths import StudyPaths
 
 POLICIES = ("random", "rsd", "router", "oracle")  # the last is drawn on top
 
@@ -60,5 +59,5 @@ def handles(points: pd.DataFrame, policies: tuple[str, ...]) -> list[Line2D]:
 
 def from_study(study: Study) -> Figure:
     """The figure of a finished study."""
-    points = read_csv(Path(study.folder) / "curves" / "accuracy_acceptance.csv")
+    points = read_csv(StudyPaths.of(study).curves("accuracy_acceptance"))
     return draw(style.in_study_order(points, study), study.curves.confidence)

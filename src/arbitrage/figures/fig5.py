@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -12,6 +11,7 @@ from matplotlib.lines import Line2D
 from arbitrage.config.study import Study
 from arbitrage.figures import style
 from arbitrage.io.csv_tables import read_csv
+from arbitrage.runtime.paths import StudyPaths
 
 POLICIES = ("rsd", "router")
 ALONE = ("draft_only", "target_only")
@@ -100,7 +100,7 @@ def _caption(confidence: float, untimed: Sequence[str]) -> str:
 
 def from_study(study: Study) -> Figure:
     """The figure of a finished study."""
-    curves = Path(study.folder) / "curves"
+    paths = StudyPaths.of(study)
     untimed = [name for name, pair in study.pairs.items() if not pair.latency]
-    points = style.in_study_order(read_csv(curves / "accuracy_latency.csv"), study)
-    return draw(points, read_csv(curves / "speedup.csv"), study.curves.confidence, untimed)
+    points = style.in_study_order(read_csv(paths.curves("accuracy_latency")), study)
+    return draw(points, read_csv(paths.curves("speedup")), study.curves.confidence, untimed)

@@ -16,7 +16,6 @@ from arbitrage.speculation.policies import POLICIES
 
 CONFIDENCE = 0.95
 MODELS = ("draft", "target", "prm", "router")
-JOBS: dict[str, resources.Stage] = {"heldout": "router"}  # of the other stages: by their own name
 
 
 @dataclass(frozen=True)
@@ -69,10 +68,9 @@ class Cost:
     questions: int = 0
 
 
-def resource_of(stage: str) -> resources.Stage:
-    """The kind of job, in `resources`, of a stage of the pilot (`steps`, `trajectories <benchmark>` ...)."""
-    word = stage.partition(" ")[0]
-    return JOBS.get(word, word)  # type: ignore[arg-type]
+def resource_of(stage: str) -> str:
+    """The kind of job, in `resources`, of a stage of the pilot (`label`, `sweep <benchmark>` ...)."""
+    return stage.partition(" ")[0]
 
 
 def scaled(study: Study, pair: str, stage: str, job: Measured, speeds: Speeds) -> Cost:
@@ -82,7 +80,7 @@ def scaled(study: Study, pair: str, stage: str, job: Measured, speeds: Speeds) -
     units = {name: factor * value for name, value in job.units.items()}
     high_s = factor * max(job.seconds - job.starts * speeds.start_s, sum(job.model_s.values()))
     low_s = high_s
-    if resource_of(stage) in ("steps", "trajectories"):
+    if resource_of(stage) in ("label", "sweep"):
         router_s = factor * job.model_s.get("router", 0.0)
         low_s = min(high_s, router_s + sum(units.get(model, 0.0) * speeds.full[model] for model in speeds.full))
     return Cost(
@@ -106,14 +104,14 @@ def bounds(study: Study, pair: str, speeds: Speeds) -> Iterator[Cost]:
     An exact sweep has no bound (how many trajectories there are depends on the scores), nor has a router's training.
     """
     limits, samples = study.generation, study.steps.target_samples
-    solutions = {"steps": study.questions.sample}
+    solutions = {"label": study.questions.sample}
     if study.sweep.thresholds != "exact":
         listed = len(study.sweep.thresholds)
         each = sum(listed if POLICIES[name].has_threshold else 1 for name in study.sweep.policies)
-        solutions |= {f"trajectories {name}": each * benchmark.size for name, benchmark in study.benchmarks.items()}
+        solutions |= {f"sweep {name}": each * benchmark.size for name, benchmark in study.benchmarks.items()}
     for stage, count in solutions.items():
         jobs, _ = _size(study, pair, stage)
-        targets = samples if stage == "steps" else 1
+        targets = samples if stage == "label" else 1
         units = {"draft": count * limits.max_tokens, "target": count * limits.max_tokens * targets}
         units["prm"] = count * limits.max_steps * (1 + targets)
         low_s, high_s = (sum(units[model] * each[model] for model in units) for each in (speeds.full, speeds.alone))
@@ -124,9 +122,9 @@ def bounds(study: Study, pair: str, speeds: Speeds) -> Iterator[Cost]:
 def _size(study: Study, pair: str, stage: str) -> tuple[int, int]:
     """Jobs of a stage, and the questions they work on together."""
     kind, _, benchmark = stage.partition(" ")
-    if kind == "steps":
+    if kind == "label":
         return study.steps_shards, study.questions.sample
-    if kind == "trajectories":
+    if kind == "sweep":
         return study.sweep_shards(benchmark), study.benchmarks[benchmark].size
     if kind == "latency":
         return 1, sum(min(study.latency.questions, each.size) for each in study.benchmarks.values())

@@ -24,12 +24,12 @@ from arbitrage.config.load import write_resolved
 from arbitrage.config.study import Study
 from arbitrage.errors import UserError
 from arbitrage.io.tables import read_table, write_table
+from arbitrage.runtime.paths import StudyPaths
 from arbitrage.runtime.provenance import record_of
 
 Rows = list[dict[str, Any]]
 ARBITRAGE = (sys.executable, "-c", "from arbitrage.cli import main; main()")
 KIB = 1024 if sys.platform == "linux" else 1  # the unit in which getrusage counts memory
-DEFAULT = {"variant": "default"}  # the only one the pilot trains
 STEP_TOKENS = 64  # length of the one step whose passes are timed
 
 
@@ -76,7 +76,7 @@ class Pilot:
         self.pair, self.folder = pair, folder
         one_job = {"shards": 1, "questions_per_job": None}
         changes: dict[str, Any] = {name: getattr(study, name).model_copy(update=one_job) for name in ("steps", "sweep")}
-        trained = Path(study.folder) / "router" / pair / "default" / "model"
+        trained = StudyPaths.of(study).router(pair)
         self._router = self._trained = trained if trained.is_dir() else None
         models = dict(study.models)
         for name in (study.pairs[pair].draft, study.pairs[pair].target):
@@ -110,12 +110,12 @@ class Pilot:
         study = self._study(name, benchmarks={each: self.study.benchmarks[each] for each in benchmarks})
         if labelling:
             steps, job = self._label(study, labelling)
-            yield "steps", job
+            yield "label", job
             yield from self._train(study, steps, len(labelling), job.lengths)
         if not self._router and "router" in study.sweep.policies:
             return
         for benchmark, rows in benchmarks.items():
-            yield f"trajectories {benchmark}", self._sweep(study, benchmark, rows)
+            yield f"sweep {benchmark}", self._sweep(study, benchmark, rows)
         if self._router and benchmarks and study.pairs[self.pair].latency:
             yield "latency", self._latency(study)
 
@@ -123,29 +123,33 @@ class Pilot:
         return self.study.model_copy(update={"results": str(self.folder / name), **changes})
 
     def _label(self, study: Study, questions: Rows) -> tuple[Path, Measured]:
-        out = Path(study.folder) / "steps" / f"{self.pair}.parquet"
-        job = self._run(study, "steps", out, pair=self.pair, shard=0, questions=_written(study, "labelling", questions))
+        out = StudyPaths.of(study).steps(self.pair)
+        job = self._run(study, "label", out, pair=self.pair, shard=0, questions=_written(study, "labelling", questions))
         texts = [(row["question_id"], [row["draft_step"], *row["target_steps"]]) for row in read_table(out, "steps")]
         return out, Measured(len(questions), lengths=_lengths(texts), **job)
 
     def _train(self, study: Study, steps: Path, count: int, lengths: Sequence[float]) -> Iterator[tuple[str, Measured]]:
-        router = Path(study.folder) / "router" / self.pair / "default"
-        dataset, model, heldout = router / "dataset", router / "model", router / "heldout.parquet"
+        paths, variant = StudyPaths.of(study), {"variant": "default"}
+        dataset, model, heldout = (
+            paths.dataset(self.pair, "default"),
+            paths.router(self.pair),
+            paths.heldout(self.pair, "default"),
+        )
         try:
-            job = self._run(study, "dataset", dataset, steps=steps, **DEFAULT)
+            job = self._run(study, "dataset", dataset, steps=steps, **variant)
         except PlanError:  # too few steps, or all of one label
             return
         yield "dataset", Measured(count, lengths=lengths, **job)
-        job = self._run(study, "train-router", model, dataset=dataset, **DEFAULT)
+        job = self._run(study, "router", model, dataset=dataset, **variant)
         yield "router", Measured(count, lengths=lengths, **job)
-        job = self._run(study, "heldout", heldout, router=model, dataset=dataset, **DEFAULT)
+        job = self._run(study, "heldout", heldout, router=model, dataset=dataset, **variant)
         yield "heldout", Measured(count, lengths=lengths, **job)
         self._router = self._trained or model
 
     def _sweep(self, study: Study, benchmark: str, questions: Rows) -> Measured:
-        out = Path(study.folder) / "trajectories" / self.pair / f"{benchmark}.parquet"
+        out = StudyPaths.of(study).trajectories(self.pair, benchmark)
         options = {"benchmark": benchmark, "questions": _written(study, benchmark, questions), "shard": 0}
-        job = self._run(study, "trajectories", out, pair=self.pair, **options, **self._routed())
+        job = self._run(study, "sweep", out, pair=self.pair, **options, **self._routed())
         steps = {  # the different ones: one context has one next step of a model
             (row["question_id"], "".join(step["text"] for step in row["steps"][:index]), step["model"]): step["text"]
             for row in read_table(out, "trajectories")
@@ -154,7 +158,7 @@ class Pilot:
         return Measured(len(questions), lengths=_lengths((key[0], [text]) for key, text in steps.items()), **job)
 
     def _latency(self, study: Study) -> Measured:
-        out = Path(study.folder) / "latency" / f"{self.pair}.parquet"
+        out = StudyPaths.of(study).latency(self.pair)
         job = self._run(study, "latency", out, pair=self.pair, **self._routed())
         seconds = Counter[tuple[str, str]]()
         for row in read_table(out, "latency"):
@@ -167,7 +171,7 @@ class Pilot:
     def _run(self, study: Study, command: str, out: Path, **options: Any) -> dict[str, Any]:
         """Run a stage's command; what it took, as `Measured` has it. Raises PlanError."""
         out.parent.mkdir(parents=True, exist_ok=True)
-        resolved = write_resolved(study, Path(study.results))
+        resolved = write_resolved(study)
         words = [f"--{name}={value}" for name, value in options.items()]
         begin = time.perf_counter()
         memory = _finished([*ARBITRAGE, command, f"--study={resolved}", *words, f"--out={out}"], out)
@@ -184,7 +188,7 @@ class Pilot:
 
 
 def _written(study: Study, name: str, questions: Rows) -> Path:
-    table = Path(study.folder) / "questions" / f"{name}.parquet"
+    table = StudyPaths.of(study).questions(name)
     write_table(table, "questions", questions)
     return table
 

@@ -16,6 +16,7 @@ from arbitrage.planning.estimates import Cost, Speeds, bounds, scaled
 from arbitrage.planning.pilot import Measured, Pilot, Rows
 from arbitrage.questions.normal_form import digest
 from arbitrage.questions.sampling import benchmark_questions, sample_questions
+from arbitrage.runtime.paths import StudyPaths
 
 FIRST, GROWTH = 2, 4  # questions of the pilot's first round; how much larger all rounds together become with each
 
@@ -84,14 +85,14 @@ def spread(rows: Rows, count: int, seed: int) -> Rows:
 
 
 def _benchmark(study: Study, name: str) -> Rows:
-    written = Path(study.folder) / "questions" / f"{name}.parquet"
+    written = StudyPaths.of(study).questions(name)
     if written.is_file():
         return read_table(written, "questions")
     return benchmark_questions(study.study, name, study.benchmarks[name], study.seed)
 
 
 def _labelling(study: Study, barred: Rows) -> Rows:
-    written = Path(study.folder) / "questions" / "labelling.parquet"
+    written = StudyPaths.of(study).labelling_questions
     if written.is_file():
         return read_table(written, "questions")
     return sample_questions(study.study, study.questions, study.seed, barred)[0]

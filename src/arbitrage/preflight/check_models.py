@@ -14,6 +14,7 @@ from arbitrage.config.study import Study
 from arbitrage.engines import checkpoints
 from arbitrage.preflight.check_hub import Checkpoint, UnreachableError, checkpoint
 from arbitrage.preflight.check_scorers import prm_findings, router_start_findings
+from arbitrage.preflight.driver import unusable_gpus
 from arbitrage.preflight.findings import Finding
 from arbitrage.speculation.protocols import EngineError
 
@@ -39,7 +40,7 @@ def model_findings(study: Study, problems: Sequence[str]) -> Iterator[Finding]:
     for name, model in study.models.items():
         origin = study.models[model.quantise.model] if model.quantise else model
         yield from _generator(study, f"models.{name}", origin, model, problems, loads)
-    prm = _found("prm", study.prm.path, study.prm.revision)
+    prm = _found("prm", study.prm.path, study.prm.revision, pickled=study.prm.kind == "value-head")
     yield prm[0]
     if prm[1]:
         yield from prm_findings(study, prm[1].directory)
@@ -124,10 +125,12 @@ def _loads(study: Study, subject: str, model: Model, found: Checkpoint, config: 
         yield Load(subject, device, weights // len(devices), cache)
 
 
-def _found(subject: str, path: str, revision: str | None, weights: bool = True) -> tuple[Finding, Checkpoint | None]:
+def _found(
+    subject: str, path: str, revision: str | None, weights: bool = True, pickled: bool = False
+) -> tuple[Finding, Checkpoint | None]:
     """Where a checkpoint is, and itself where it is anywhere, with `weights` that can be read."""
     try:
-        found = checkpoint(path, revision, weights)
+        found = checkpoint(path, revision, weights, pickled)
     except UnreachableError as error:
         return Finding(subject, "fault", str(error)), None
     return Finding(subject, "ok", f"{path}: {found.place}"), found
@@ -145,7 +148,9 @@ def _memory(loads: Sequence[Load]) -> Iterator[Finding]:
         names = ", ".join(load.subject for load in members)
         needed = f"{names}: {weights:.1f} GiB of weights, up to {cache:.1f} GiB of keys and values at full batches"
         total = device_memory(device)
-        if total is None:
+        if total is None and (reason := unusable_gpus()):
+            yield Finding(f"device {device}", "fault", f"{needed}; {reason}")
+        elif total is None:
             yield Finding(f"device {device}", "warning", f"{needed}; this machine does not have it, so unchecked")
         elif weights > 0.95 * total:
             yield Finding(f"device {device}", "fault", f"{needed}; it has {total:.1f} GiB: use another device or dtype")

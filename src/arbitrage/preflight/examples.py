@@ -31,7 +31,7 @@ def examples(study: Study, questions: Mapping[str, Sequence[Row]]) -> Iterator[E
 
     Nothing where its tokenizer cannot be had, which is a fault that the check of models tells.
     """
-    from arbitrage.engines.checkpoints import resolve
+    from arbitrage.engines.checkpoints import Checkpoint
     from arbitrage.engines.prompting import Prompter
 
     name = next(iter(study.pairs.values())).draft
@@ -39,7 +39,7 @@ def examples(study: Study, questions: Mapping[str, Sequence[Row]]) -> Iterator[E
     origin = study.models[model.quantise.model] if model.quantise else model
     try:
         found = checkpoint(str(origin.path), origin.revision, weights=False)
-        tokenizer = resolve(found.directory, weights=False).tokenizer(chat=True)
+        tokenizer = Checkpoint(str(origin.path), found.directory).tokenizer(chat=True)
         prompter = Prompter(name, tokenizer, model)
     except (EngineError, UnreachableError):
         return

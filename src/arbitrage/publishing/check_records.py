@@ -16,7 +16,7 @@ from arbitrage.publishing.manifest import MANIFEST, STUDY
 from arbitrage.publishing.mismatches import Finding, VerifyError
 from arbitrage.runtime.provenance import SUFFIX
 
-WORKING = ("logs", "benchmarks", "zoo")  # folders that hold no results; as do hidden ones
+WORKING = ("logs", "timings", "zoo")  # folders that hold no results; as do hidden ones
 NEEDED = ("output", "sha256", "study", "study_hash", "inputs", "settings", "code", "ended")
 
 

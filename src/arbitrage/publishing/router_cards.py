@@ -12,6 +12,7 @@ import pandas as pd
 from arbitrage.config.study import Study
 from arbitrage.io.csv_tables import read_csv
 from arbitrage.publishing.check_records import named_code
+from arbitrage.runtime.paths import StudyPaths
 
 SETTINGS = ("learning_rate", "batch_size", "epochs", "warmup_share", "weight_decay", "bf16", "optimizer")
 LOADING = """\
@@ -139,7 +140,7 @@ def _data(folder: Path, study: Study, name: str) -> list[str]:
 
 def _quality(folder: Path, study: Study, pair: str, variant: str) -> list[str]:
     """The router's row of quality.csv, and those of the rankings that need no training."""
-    table = read_csv(folder / "router" / "quality.csv")
+    table = read_csv(StudyPaths(folder).router_quality)
     rows = table[(table["pair"] == pair) & ((table["ranking"] == variant) | ~table["trained"])]
     found = ["| ranking | rho with the advantage | accuracy on label 0 | on label 1 | steps |", "|---|---|---|---|---|"]
     for row in rows.to_dict("records"):

@@ -51,7 +51,9 @@ def unpack(file: Path, dst: Path, tokenizer_from: Path | None = None, dtype: str
         source, where = (tokenizer_from, {}) if tokenizer_from else (file.parent, inside)
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **where)
     except ImportError as error:
-        raise EngineError(f"{file}: reading GGUF needs the package gguf (pip install '.[gguf]'): {error}") from error
+        raise EngineError(
+            f"{file}: reading GGUF needs the package gguf (pip install --editable '.[gguf]'): {error}"
+        ) from error
     except (OSError, ValueError, KeyError) as error:
         raise EngineError(f"{file}: transformers cannot read this GGUF file ({error})") from error
     # What transformers made of the file are ordinary weights, but it refuses to save a model it calls quantised.
@@ -67,7 +69,7 @@ def unpack(file: Path, dst: Path, tokenizer_from: Path | None = None, dtype: str
 def require_tools() -> tuple[Path, Path]:
     """llama.cpp's converter and quantiser. Raises EngineError where one of them, or the package gguf, is missing."""
     if find_spec("gguf") is None:
-        raise EngineError("quantise.method gguf needs the package gguf: pip install '.[gguf]'")
+        raise EngineError("quantise.method gguf needs the package gguf: pip install --editable '.[gguf]'")
     return _tool("convert_hf_to_gguf.py"), _tool("llama-quantize")
 
 

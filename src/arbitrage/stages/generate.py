@@ -22,6 +22,7 @@ from arbitrage.engines.store.chunk_files import claimed
 from arbitrage.engines.store.step_store import StepStore, StoredGenerator, StoredScorer
 from arbitrage.grading.grade import grade
 from arbitrage.io.tables import read_table, write_table
+from arbitrage.runtime.paths import StudyPaths
 from arbitrage.runtime.progress import Progress
 from arbitrage.speculation.labelling import paired_steps
 from arbitrage.speculation.pair import Cast
@@ -70,7 +71,7 @@ def open_cast(study: Study, pair: str, questions: str, part: str, router: Path |
         prm = factory.load_prm(study)
         identities = (draft.identity, target.identity, prm.identity)
         namespace = hashlib.sha256("|".join(identities).encode()).hexdigest()[:16]
-        store = StepStore(Path(study.results) / ".store", f"{namespace}/{questions}")
+        store = StepStore(StudyPaths.of(study).store, f"{namespace}/{questions}")
         _tell_of_others(store, questions)
         generators = {"draft": StoredGenerator(draft, store), "target": StoredGenerator(target, store)}
         scorers = {"prm": StoredScorer(prm, store)}

@@ -16,6 +16,7 @@ from typing import Any
 from arbitrage.config.study import Study
 from arbitrage.evaluation.operating_points import OperatingPoint, operating_points
 from arbitrage.io.tables import read_table, write_table
+from arbitrage.runtime.paths import StudyPaths
 from arbitrage.runtime.progress import Progress
 from arbitrage.speculation.decoder import LiveDecoder, LiveSolution
 from arbitrage.speculation.policies import POLICIES
@@ -54,9 +55,9 @@ def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[l
     runs: list[Run] = []
     expected: dict[Run, str] = {}
     read: list[Path] = []
+    paths = StudyPaths.of(study)
     for benchmark in study.benchmarks:
-        questions = Path(study.folder) / "questions" / f"{benchmark}.parquet"
-        trajectories = Path(study.folder) / "trajectories" / pair / f"{benchmark}.parquet"
+        questions, trajectories = paths.questions(benchmark), paths.trajectories(pair, benchmark)
         read += [questions, trajectories]
         swept = read_table(trajectories, "trajectories")
         settings = settings_of(swept, study.latency.acceptances)

@@ -12,9 +12,9 @@ from arbitrage.planning import plan as planning
 from arbitrage.planning.estimates import Cost
 
 ROOT = Path(__file__).resolve().parents[3]
-BOUND = [Cost("steps small", 4, {"draft": 12_300.0, "prm": 900.0}, 4 * 3600.0, 8 * 3600.0, gpus=2)]
+BOUND = [Cost("label small", 4, {"draft": 12_300.0, "prm": 900.0}, 4 * 3600.0, 8 * 3600.0, gpus=2)]
 PILOT = [
-    Cost("steps small", 4, {"draft": 10_000.0, "prm": 800.0}, 7200.0, 7200.0, gpus=2, error=0.2, questions=12),
+    Cost("label small", 4, {"draft": 10_000.0, "prm": 800.0}, 7200.0, 7200.0, gpus=2, error=0.2, questions=12),
     Cost("dataset small", 1, {}, 1800.0, 1800.0, cores=3, disk=5e6, error=0.1, questions=12, memory=9_500_000_000),
 ]
 
@@ -59,9 +59,9 @@ def test_a_bound_comes_first_and_the_last_table_has_stages_totals_and_what_they_
     assert done.exit_code == 0
     first, last = done.output.split("estimate from")
     # jobs, draft tokens, PRM calls, hours a job, GPU hours (4 to 8 h on 2), where from
-    assert lines(first)["steps small"][2:] == ["4", "12.3k", "900", "1-2", "8-16", "GPU", "bound"]
+    assert lines(first)["label small"][2:] == ["4", "12.3k", "900", "1-2", "8-16", "GPU", "bound"]
     rows = lines(last)
-    assert rows["steps small"][2:] == ["4", "10k", "800", "0.5", "4", "GPU", "20%", "12"]
+    assert rows["label small"][2:] == ["4", "10k", "800", "0.5", "4", "GPU", "20%", "12"]
     assert rows["dataset small"][2:] == ["1", "0.5", "1.5", "core", "5", "10%", "12"]  # 0.5 h on 3 threads; 5 MB
     assert rows["all"] == ["all", "5", "10k", "800", "0.5", "4", "GPU", "5", "18%", "12"]
     text = " ".join(last.split())
@@ -73,4 +73,4 @@ def test_stopped_it_shows_what_is_known_by_then(study: list[str], monkeypatch: p
     monkeypatch.setattr(FakePlan, "stop", True)
     done = CliRunner().invoke(app, ["plan", *study])
     assert done.exit_code == 130
-    assert lines(done.output.split("stopped early")[1])["steps small"][3] == "10k"
+    assert lines(done.output.split("stopped early")[1])["label small"][3] == "10k"

@@ -34,8 +34,8 @@ def test_amounts_grow_with_the_questions_and_starting_with_the_jobs() -> None:
     job = Measured(
         10, 60.0, {"draft": 500, "prm": 20}, {"draft": 30.0, "prm": 5.0}, lengths=[4.0] * 10, disk=100, memory=7
     )
-    cost = scaled(study(), "p", "steps", job, SPEEDS)
-    assert (cost.stage, cost.jobs, cost.gpus, cost.questions, cost.memory) == ("steps p", 4, 2, 10, 7)
+    cost = scaled(study(), "p", "label", job, SPEEDS)
+    assert (cost.stage, cost.jobs, cost.gpus, cost.questions, cost.memory) == ("label p", 4, 2, 10, 7)
     assert cost.units == {"draft": 50_000, "prm": 2_000} and cost.disk == 10_000
     assert cost.high_s == 100 * (60 - 10) + 4 * 10  # as the pilot, and four starts
     assert cost.low_s == 0.01 * (50_000 + 2_000) + 4 * 10  # all batches full
@@ -47,7 +47,7 @@ def test_jobs_of_several_rounds_count_together_and_each_of_their_starts_once() -
     both = first + Measured(6, 70.0, {"draft": 30, "router": 4}, {"draft": 9.0}, [2.0] * 6, disk=15, memory=8)
     assert (both.questions, both.disk, both.memory, both.starts) == (8, 20, 9, 2)
     assert both.units == {"draft": 40, "router": 4} and len(both.lengths) == 8
-    cost = scaled(study(), "p", "trajectories b", both, SPEEDS)
+    cost = scaled(study(), "p", "sweep b", both, SPEEDS)
     assert cost.high_s == 200 / 8 * (100 - 2 * 10) + 2 * 10  # two jobs in the study, too
     assert cost.error == pytest.approx(relative_error(both.lengths, 200))
 
@@ -98,7 +98,7 @@ def test_a_bound_has_every_solution_at_its_longest_and_an_exact_sweep_has_none()
     assert steps.low_s == pytest.approx(0.01 * 220_000 + 40)
     assert steps.high_s == pytest.approx(10_000 + 20_000 + 6_000 + 40)
     listed = study(sweep={"thresholds": [0.2, 0.8], "policies": ["draft_only", "rsd", "oracle"]})
-    swept = {cost.stage: cost for cost in bounds(listed, "p", SPEEDS)}["trajectories b p"]
+    swept = {cost.stage: cost for cost in bounds(listed, "p", SPEEDS)}["sweep b p"]
     assert swept.units["draft"] == 200 * (1 + 2 + 2) * 100
 
 
@@ -133,4 +133,4 @@ def test_numbers_are_shown_with_so_many_digits() -> None:
     assert [shown(value) for value in (0, 0.0123, 99, 999.6, 17_900, 1e6, 3.2e9)] == [
         "", "0.0123", "99", "1k", "17.9k", "1M", "3.2G",
     ]  # fmt: skip
-    assert [shown(value, 2) for value in (0.125, 9.96, 996)] == ["0.12", "10", "1k"]
+    assert [shown(value, 2) for value in (0.125, 9.96, 104, 996)] == ["0.12", "10", "100", "1k"]

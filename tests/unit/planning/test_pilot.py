@@ -25,12 +25,15 @@ def study_of(folder: Path) -> Study:
     register_lab()
     overrides = {
         "results": str(folder / "results"),
-        "pairs": {"lowbit": None, "small": {"draft": "draft", "target": "target", "latency": False}},
         "questions": {"sample": 6, "pool": 60},
-        "benchmarks": {"lab500": None, "labolympiad": {"limit": 3}},
-        "sweep": {"policies": ["draft_only", "rsd"], "thresholds": [0.5]},
+        "benchmarks": {"labolympiad": {"limit": 3}},
+        "sweep": {"thresholds": [0.5]},
     }
-    return load_study([Path("config.yaml")], overrides)
+    study = load_study([Path("config.yaml")], overrides)
+    pair = study.pairs["small"].model_copy(update={"latency": False})
+    benchmarks = {"labolympiad": study.benchmarks["labolympiad"]}
+    sweep = study.sweep.model_copy(update={"policies": ["draft_only", "rsd"]})
+    return study.model_copy(update={"pairs": {"small": pair}, "benchmarks": benchmarks, "sweep": sweep})
 
 
 @pytest.mark.models
@@ -52,7 +55,7 @@ def check_plan(tmp_path: Path) -> None:
     titles = list(rounds)
     assert titles[-1] == "estimate from 6 questions of each set"
     costs = {cost.stage: cost for cost in plan.costs()}
-    steps, swept = costs["steps small"], costs["trajectories labolympiad small"]
+    steps, swept = costs["label small"], costs["sweep labolympiad small"]
     assert (steps.questions, swept.questions) == (6, 3) and steps.error == swept.error == 0.0
     folders = sorted((tmp_path / "pilot" / "small").glob("to-*/lab"))
     rows = [row for folder in folders for row in read_table(folder / "steps" / "small.parquet", "steps")]

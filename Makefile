@@ -46,7 +46,7 @@ figures: $(READY) ## Draw the lab's figures anew, and what they need
 	$(SNAKEMAKE) figures
 
 zoo: $(READY) ## Train a draft, a target and a PRM like the lab's from nothing, in results/lab/zoo
-	$(SNAKEMAKE) zoo
+	$(SNAKEMAKE) --snakefile rules/zoo.smk
 
 docs: $(READY) ## Write the generated pages of docs/ anew, and the pictures from the lab's results
 	python docs/generate.py docs
@@ -74,6 +74,7 @@ lint: $(READY) ## Check style, types and the rules
 	lint-imports
 	snakefmt --check Snakefile rules
 	snakemake --lint
+	snakemake --snakefile rules/zoo.smk --lint
 
 clean: ## Remove caches, and the results of the lab and smoke studies; other studies and the step store stay
 	rm -rf .snakemake .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache results/lab results/smoke results/benchmarks

@@ -5,8 +5,7 @@
 #                 steps/         paired, scored, labelled steps                rules/label.smk
 #                 router/        data sets, routers, their held-out quality    rules/router.smk
 #                 trajectories/  every policy's solutions, graded              rules/sweep.smk
-#                 latency/       timed solutions, cost models                  rules/latency.smk
-#                 curves/        curves with their intervals                   rules/curves.smk
+#                 latency/ curves/  timed solutions, cost models, curves       rules/latency.smk, rules/curves.smk
 #                 figures/ tables/  of the paper, from this study              rules/figures.smk
 #                 summary.md     our numbers beside the paper's                rules/report.smk; logs/ timings/ of all
 from arbitrage.cli import workflow as study_workflow

@@ -20,9 +20,9 @@ NOTE = "<!-- Written by `make docs` from the code; edit {source} instead. -->\n"
 
 CONFIGURATION = """# Configuration
 
-A study is one YAML file, complete in itself: what it does not say has the default given here, which is the paper's where
-the paper states one. Without `--configfile` the study is `config.yaml`, the lab. In `models`, `pairs`, `benchmarks` and
-`router.variants` the names are yours.
+A study is one YAML file, complete in itself: what it does not say has the default given here, which is the paper's
+where the paper states one. Without `--configfile` the study is `config.yaml`, the lab. In `models`, `pairs`,
+`benchmarks` and `router.variants` the names are yours.
 
 ```yaml
 # studies/my-study.yaml
@@ -44,10 +44,10 @@ Several files go behind one `--configfile` (of two options Snakemake takes the l
 are the same results: give a variation a `study` of its own.
 
 Before any job starts, everything is checked, and all that is wrong comes at once, one line each: first keys, types and
-ranges; then names that must exist and files that must be there. Values are taken as they are written: `"42"` is text, not
-a number, and YAML also reads `3e-4` as text (write `3.0e-4`). A hub id (`owner/name`) needs a `revision`, the commit to
-pin it to ([studies](studies.md#revisions)); a local path does not. `arbitrage config --study studies/my-study.yaml`
-prints the whole study with its defaults.
+ranges; then names that must exist and files that must be there. Values are taken as they are written: `"42"` is text,
+not a number, and YAML also reads `3e-4` as text (write `3.0e-4`). A hub id (`owner/name`) needs a `revision`, the
+commit to pin it to ([studies](studies.md#revisions)); a local path does not.
+`arbitrage config --study studies/my-study.yaml` prints the whole study with its defaults.
 
 A stage reads only its own sections: changing a key reruns the stages that read it, and nothing else.
 """

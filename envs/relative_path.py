@@ -1,8 +1,8 @@
 """Name the package's sources relative to the environment, in the file by which Python finds an editable install.
 
 Python reads that file in the locale's encoding, before anything can set another: with an absolute path in it, an
-environment in a folder with other letters than ASCII ends in a UnicodeDecodeError under `LC_ALL=C`. Relative, the folder
-may also be moved.
+environment in a folder with other letters than ASCII ends in a UnicodeDecodeError under `LC_ALL=C`. Relative, the
+folder may also be moved.
 """
 
 import os

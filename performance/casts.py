@@ -62,6 +62,10 @@ class CountedGenerator:
     def identity(self) -> str:
         return self.generator.identity
 
+    @property
+    def max_context(self) -> int:
+        return self.generator.max_context
+
     def prompt_ids(self, problem: str) -> Ids:
         return self.generator.prompt_ids(problem)
 

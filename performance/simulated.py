@@ -25,7 +25,7 @@ class SimulatedGenerator:
     """Writes a step that names the model and the place (`protocols.Generator`)."""
 
     def __init__(self, name: str) -> None:
-        self.identity = name
+        self.identity, self.max_context = name, 2**20
 
     def prompt_ids(self, problem: str) -> Ids:
         return (len(problem),)

@@ -49,6 +49,11 @@ def derived_models(pair):
     return [PATHS.model(name) for name in quantised_models(STUDY, pair)] + prm
 
 
+def is_calibrated(wildcards):
+    """Whether the model is quantised by GPTQ, on labelling questions."""
+    return STUDY.models[wildcards.model].quantise.method == "gptq"
+
+
 def evaluation(*names):
     """The modules that compute a table: these, and what all of them count and resample with."""
     shared = ("trajectory_counts", "curves", "bootstrap", "curve_matching")

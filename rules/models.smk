@@ -2,11 +2,6 @@
 # GPTQ's library wants an older transformers: it has an environment of its own.
 
 
-def is_calibrated(wildcards):
-    """Whether the model is quantised by GPTQ, on labelling questions."""
-    return STUDY.models[wildcards.model].quantise.method == "gptq"
-
-
 rule quantise:
     input:
         questions=lambda w: PATHS.labelling_questions if is_calibrated(w) else [],

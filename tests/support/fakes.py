@@ -22,6 +22,7 @@ class FakeGenerator:
 
     def __init__(self, name: str, words: int = 3) -> None:
         self.identity, self.words, self.calls = name, words, 0
+        self.max_context = 2**20
         self.last_prefill_s, self.last_prefill_tokens = 0.0, 0
 
     def prompt_ids(self, problem: str) -> Ids:

@@ -19,6 +19,8 @@ def check(
 ) -> None:
     """Verify a study without running it: models, heads, tokenizers, data, engines, memory. Exit status 1 on a fault.
 
+    Shows three questions of each benchmark as the draft reads them, with their right answers.
+
     Fetches configurations, tokenizers and benchmarks from the hub, never weights. The pipeline does the same before
     its first job. Prints the commit of each hub repository that the study does not pin.
     Example: `arbitrage check --study studies/llama3-1b-8b.yaml`
@@ -28,7 +30,7 @@ def check(
     from rich.table import Table
 
     from arbitrage.cli.stages import register_lab
-    from arbitrage.preflight.check_data import data_findings
+    from arbitrage.preflight.check_data import data_findings, labelling_problems
     from arbitrage.preflight.check_engines import engine_findings
     from arbitrage.preflight.check_models import model_findings
     from arbitrage.preflight.check_revisions import revision_findings
@@ -41,7 +43,7 @@ def check(
         console.width = LOG_WIDTH
     with console.status("reading questions, configurations and tokenizers"):
         findings, questions = data_findings(loaded)
-        problems = [row["problem"] for rows in questions.values() for row in rows]
+        problems = [row["problem"] for rows in questions.values() for row in rows] + labelling_problems(loaded)
         findings += [*revision_findings(loaded), *model_findings(loaded, problems), *engine_findings(loaded)]
     table = Table("subject", "", "finding", title=f"study {loaded.study}")
     colours = {"ok": "green", "warning": "yellow", "fault": "red"}

@@ -68,12 +68,12 @@ NOTES = (
 
 def _too_little_memory(study: Study, costs: list[Cost]) -> list[str]:
     """A line for each stage whose jobs held more memory in the pilot than the study will ask for."""
-    from arbitrage.planning.estimates import resource_of
+    from arbitrage.planning.estimates import rule_of
     from arbitrage.runtime import resources
 
     most: dict[str, int] = {}
     for cost in costs:
-        kind = resource_of(cost.stage)
+        kind = rule_of(cost.stage)
         most[kind] = max(most.get(kind, 0), cost.memory)
     requested = {kind: int(resources.resources(study, kind, next(iter(study.pairs)))["mem_mb"] or 0) for kind in most}
     return [

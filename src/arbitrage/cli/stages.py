@@ -65,7 +65,8 @@ def label(study: StudyPath, pair: PairName, shard: Shard, questions: QuestionsPa
     with stage("label", study, [questions], [out], models=True, shard=shard, pair=pair) as run:
         from arbitrage.stages.generate import label_steps
 
-        run.models, run.extra["work"] = label_steps(run.study, pair, shard, questions, out)
+        run.models, report = label_steps(run.study, pair, shard, questions, out)
+        run.extra |= report
 
 
 @app.command()
@@ -166,7 +167,8 @@ def sweep(
     with stage("sweep", study, inputs, [out], models=True, shard=shard, pair=pair, benchmark=benchmark) as run:
         from arbitrage.stages.generate import sweep_benchmark
 
-        run.models, run.extra["work"] = sweep_benchmark(run.study, pair, benchmark, shard, questions, router, out)
+        run.models, report = sweep_benchmark(run.study, pair, benchmark, shard, questions, router, out)
+        run.extra |= report
 
 
 @app.command()

@@ -20,7 +20,9 @@ class Generation(Section):
     separator: str = Field("\n\n", min_length=1, description="Text that ends a step")
     max_steps: Count = Field(100, description="Steps of a solution")
     max_tokens: Count = Field(4096, description="Tokens of a solution, prompt not counted")
-    max_step_tokens: Count = Field(4096, description="Tokens of one step")
+    max_step_tokens: Count = Field(
+        4096, description="Tokens of one step; a step that reaches them is cut off there and ends the solution"
+    )
 
 
 class Sharded(Section):

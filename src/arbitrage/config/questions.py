@@ -94,7 +94,7 @@ class QuestionSource(Section):
     dataset: str | None = Field(None, description="Data set of the hub (owner/name)")
     subset: str | None = Field(None, description="Its subset (the hub's `config`), where it has several")
     split: str = Field("test", description="Its split")
-    revision: str | None = Field(None, description="Its commit (or a branch, pinned at the first run)")
+    revision: str | None = Field(None, description="Its commit")
     columns: Columns = Columns()
 
     @model_validator(mode="before")
@@ -137,7 +137,6 @@ class Questions(QuestionSource):
     source: _one_of(_names(_for_labelling)) = Field(  # type: ignore[valid-type]
         "lab", description="A ready source (`lab` generates questions), or `own`: then say `path` or `dataset`"
     )
-    columns: Columns = Columns(answer=None)
     pool: Count = Field(6000, description="Rows the lab generates to sample from; unused by other sources")
     sample: Count = Field(2000, description="Questions to sample, by largest remainder over `columns.stratum`")
     overlap_ngram: Count = Field(

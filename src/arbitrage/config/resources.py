@@ -18,7 +18,10 @@ class Job(Section):
     )
     cpus: Count | None = Field(None, description="CPUs a job; absent: `threads`, and at least 4 a GPU")
     mem_gb: float | None = Field(
-        None, gt=0, le=100_000, description="Memory of the first attempt, GB; absent: 8, or 64 a GPU"
+        None,
+        gt=0,
+        le=100_000,
+        description="Memory of the first attempt, GB; absent: 64 a GPU; without, what the models need, and at least 8",
     )
     hours: float | None = Field(
         None,

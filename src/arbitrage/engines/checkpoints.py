@@ -7,6 +7,7 @@ a pinned revision and comes from the hub's cache where it is there.
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,9 +21,11 @@ from transformers import (
     AutoModelForTokenClassification,
     AutoTokenizer,
     GenerationConfig,
+    PreTrainedTokenizerFast,
 )
 from transformers.utils import logging as transformers_logging
 
+from arbitrage.engines.hf.attention import attention_of
 from arbitrage.engines.scoring.qwen_prm import Qwen2ForProcessRewardModel
 from arbitrage.engines.weight_files import weight_bytes, weight_files
 from arbitrage.io.hashes import sha256_of
@@ -70,6 +73,8 @@ class Checkpoint:
         """Its tokenizer. Raises EngineError where it cannot be loaded or, with `chat`, has no chat template."""
         try:
             tokenizer = AutoTokenizer.from_pretrained(self.directory, trust_remote_code=False, local_files_only=True)
+            if _rebuilt(tokenizer, self.directory):
+                tokenizer = PreTrainedTokenizerFast.from_pretrained(self.directory, local_files_only=True)
         except Exception as error:  # every tokenizer class raises its own
             raise EngineError(f"{self.path}: the tokenizer cannot be loaded ({error})") from error
         if chat and not tokenizer.chat_template:
@@ -118,7 +123,7 @@ class Checkpoint:
                 local_files_only=True,
                 use_safetensors=True,
                 dtype=getattr(torch, dtype),
-                attn_implementation="sdpa",
+                attn_implementation=attention_of(self.configs()[0]),
                 output_loading_info=True,
             )
             model = model.to(device).eval().requires_grad_(False)
@@ -201,3 +206,15 @@ def _snapshot(path: str, revision: str | None, weights: bool, pickled: bool) -> 
 def head_in(config: Any) -> str:
     """The class name a configuration was saved with."""
     return str((config.architectures or ["none"])[0])
+
+
+def _rebuilt(tokenizer: Any, directory: Path) -> bool:
+    """Whether transformers has put a tokenizer of SentencePiece's kind in place of a byte-level tokenizer.json.
+
+    It does where tokenizer_config.json names a Llama class (DeepSeek's checkpoints): spaces are lost without a word.
+    """
+    file, backend = directory / "tokenizer.json", getattr(tokenizer, "backend_tokenizer", None)
+    if not file.is_file() or type(getattr(backend, "pre_tokenizer", None)).__name__ != "Metaspace":
+        return False
+    written = json.loads(file.read_text(encoding="utf-8")).get("pre_tokenizer")
+    return '"ByteLevel"' in json.dumps(written)

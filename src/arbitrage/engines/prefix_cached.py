@@ -41,6 +41,11 @@ class PrefixCachedGenerator:
         """Share nothing with what was read so far: the next call reads everything."""
         self._salt, self._held = uuid4().hex, ()
 
+    @property
+    def max_context(self) -> int:
+        """The longest context, in ids."""
+        return self.generator.max_context
+
     def prompt_ids(self, problem: str) -> Ids:
         """Ids of the rendered prompt."""
         return self.generator.prompt_ids(problem)

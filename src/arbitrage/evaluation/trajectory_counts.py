@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from arbitrage.config.pipeline import THRESHOLD_POLICIES
+from arbitrage.config.pipeline import THRESHOLD_POLICIES, Generation
 from arbitrage.evaluation.bootstrap import Floats
 from arbitrage.io.tables import TableError, read_arrow
 
@@ -91,3 +91,32 @@ def _count_steps(steps: pa.ListArray, frame: pd.DataFrame) -> dict[str, np.ndarr
         # Each draft step is read by the scorer; an escalated step only on the way to judging the next one.
         "judged_tokens": per_row(draft_tokens + target_tokens * (position < end)),
     }
+
+
+def ending_counts(paths: Sequence[Path], generation: Generation) -> pd.DataFrame:
+    """How the solutions of the trajectory tables at `paths` ended; one row a pair, benchmark, policy and ending.
+
+    Columns besides these: solutions (distinct trajectories), unanswered (those of them without an answer). Endings:
+
+    - `eos`: the model ended it;
+    - `max_step_tokens`: its last step reached that limit, which ends the whole solution;
+    - `max_steps`, `max_tokens`: it reached that limit, or with `max_tokens` the end of a model's context.
+    """
+    frames = []
+    for path in paths:
+        table = read_arrow(path, "trajectories")
+        frame = table.select(["pair", "benchmark", "policy"]).to_pandas()
+        steps = table["steps"].combine_chunks()
+        count = pc.list_value_length(steps).to_numpy()
+        last = pc.list_flatten(steps).take(pa.array(np.cumsum(count) - 1))
+        author, reason = (pc.struct_field(last, name).to_pandas() for name in ("model", "finish_reason"))
+        draft, target = (pc.struct_field(last, name).to_numpy() for name in ("draft_tokens", "target_tokens"))
+        tokens = np.where(author == "target", target, draft)
+        by_step = (reason == "length") & (tokens >= generation.max_step_tokens)
+        by_steps = (reason == "separator") & (count >= generation.max_steps)
+        known = {"eos": reason == "eos", "max_step_tokens": by_step, "max_steps": by_steps}
+        frame["ending"] = np.select(list(known.values()), list(known), default="max_tokens")
+        frame["unanswered"] = pc.is_null(table["answer"]).to_numpy().astype(int)
+        frames.append(frame)
+    grouped = pd.concat(frames).groupby(["pair", "benchmark", "policy", "ending"])["unanswered"]
+    return grouped.agg(solutions="size", unanswered="sum").reset_index()

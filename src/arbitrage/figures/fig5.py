@@ -40,7 +40,8 @@ def draw(points: pd.DataFrame, speedup: pd.DataFrame, confidence: float, untimed
                 yerr=[100 * (own["accuracy"] - own["accuracy_low"]), 100 * (own["accuracy_high"] - own["accuracy"])],
                 fmt=style.MARKERS[policy],
                 color=style.COLOURS[policy],
-                markersize=5,
+                markersize=7 if policy in ALONE else 5,
+                markerfacecolor="none" if policy in ALONE else style.COLOURS[policy],  # a policy's may lie on it
                 elinewidth=0.8,
                 capsize=1.5,
                 zorder=3,

@@ -68,8 +68,8 @@ class Cost:
     questions: int = 0
 
 
-def resource_of(stage: str) -> str:
-    """The kind of job, in `resources`, of a stage of the pilot (`label`, `sweep <benchmark>` ...)."""
+def rule_of(stage: str) -> str:
+    """The rule of a stage of the pilot (`label`, `sweep <benchmark>` ...)."""
     return stage.partition(" ")[0]
 
 
@@ -80,7 +80,7 @@ def scaled(study: Study, pair: str, stage: str, job: Measured, speeds: Speeds) -
     units = {name: factor * value for name, value in job.units.items()}
     high_s = factor * max(job.seconds - job.starts * speeds.start_s, sum(job.model_s.values()))
     low_s = high_s
-    if resource_of(stage) in ("label", "sweep"):
+    if rule_of(stage) in ("label", "sweep"):
         router_s = factor * job.model_s.get("router", 0.0)
         low_s = min(high_s, router_s + sum(units.get(model, 0.0) * speeds.full[model] for model in speeds.full))
     return Cost(
@@ -89,7 +89,7 @@ def scaled(study: Study, pair: str, stage: str, job: Measured, speeds: Speeds) -
         units=units,
         low_s=low_s + jobs * speeds.start_s,
         high_s=high_s + jobs * speeds.start_s,
-        gpus=resources.gpus(study, resource_of(stage), pair),
+        gpus=resources.gpus(study, rule_of(stage), pair),
         cores=study.threads,
         disk=job.disk * (jobs / job.starts if stage == "router" else factor),  # one model, of however many steps
         error=relative_error(job.lengths, questions),
@@ -115,7 +115,7 @@ def bounds(study: Study, pair: str, speeds: Speeds) -> Iterator[Cost]:
         units = {"draft": count * limits.max_tokens, "target": count * limits.max_tokens * targets}
         units["prm"] = count * limits.max_steps * (1 + targets)
         low_s, high_s = (sum(units[model] * each[model] for model in units) for each in (speeds.full, speeds.alone))
-        start_s, gpus = jobs * speeds.start_s, resources.gpus(study, resource_of(stage), pair)
+        start_s, gpus = jobs * speeds.start_s, resources.gpus(study, rule_of(stage), pair)
         yield Cost(f"{stage} {pair}", jobs, units, start_s + low_s, start_s + high_s, gpus, study.threads)
 
 

@@ -30,6 +30,7 @@ from arbitrage.runtime.provenance import record_of
 Rows = list[dict[str, Any]]
 ARBITRAGE = (sys.executable, "-c", "from arbitrage.cli import main; main()")
 KIB = 1024 if sys.platform == "linux" else 1  # the unit in which getrusage counts memory
+DEFAULT = {"variant": "default"}  # the only one the pilot trains
 STEP_TOKENS = 64  # length of the one step whose passes are timed
 
 
@@ -124,31 +125,38 @@ class Pilot:
 
     def _label(self, study: Study, questions: Rows) -> tuple[Path, Measured]:
         out = StudyPaths.of(study).steps(self.pair)
-        job = self._run(study, "label", out, pair=self.pair, shard=0, questions=_written(study, "labelling", questions))
+        job = self._run(
+            study,
+            "label",
+            out,
+            pair=self.pair,
+            shard=0,
+            questions=_written(StudyPaths.of(study).labelling_questions, questions),
+        )
         texts = [(row["question_id"], [row["draft_step"], *row["target_steps"]]) for row in read_table(out, "steps")]
         return out, Measured(len(questions), lengths=_lengths(texts), **job)
 
     def _train(self, study: Study, steps: Path, count: int, lengths: Sequence[float]) -> Iterator[tuple[str, Measured]]:
-        paths, variant = StudyPaths.of(study), {"variant": "default"}
-        dataset, model, heldout = (
-            paths.dataset(self.pair, "default"),
-            paths.router(self.pair),
-            paths.heldout(self.pair, "default"),
-        )
+        paths, name = StudyPaths.of(study), (self.pair, DEFAULT["variant"])
+        dataset, model, heldout = paths.dataset(*name), paths.router(*name), paths.heldout(*name)
         try:
-            job = self._run(study, "dataset", dataset, steps=steps, **variant)
+            job = self._run(study, "dataset", dataset, steps=steps, **DEFAULT)
         except PlanError:  # too few steps, or all of one label
             return
         yield "dataset", Measured(count, lengths=lengths, **job)
-        job = self._run(study, "router", model, dataset=dataset, **variant)
+        job = self._run(study, "router", model, dataset=dataset, **DEFAULT)
         yield "router", Measured(count, lengths=lengths, **job)
-        job = self._run(study, "heldout", heldout, router=model, dataset=dataset, **variant)
+        job = self._run(study, "heldout", heldout, router=model, dataset=dataset, **DEFAULT)
         yield "heldout", Measured(count, lengths=lengths, **job)
         self._router = self._trained or model
 
     def _sweep(self, study: Study, benchmark: str, questions: Rows) -> Measured:
         out = StudyPaths.of(study).trajectories(self.pair, benchmark)
-        options = {"benchmark": benchmark, "questions": _written(study, benchmark, questions), "shard": 0}
+        options = {
+            "benchmark": benchmark,
+            "questions": _written(StudyPaths.of(study).questions(benchmark), questions),
+            "shard": 0,
+        }
         job = self._run(study, "sweep", out, pair=self.pair, **options, **self._routed())
         steps = {  # the different ones: one context has one next step of a model
             (row["question_id"], "".join(step["text"] for step in row["steps"][:index]), step["model"]): step["text"]
@@ -187,8 +195,7 @@ class Pilot:
         }
 
 
-def _written(study: Study, name: str, questions: Rows) -> Path:
-    table = StudyPaths.of(study).questions(name)
+def _written(table: Path, questions: Rows) -> Path:
     write_table(table, "questions", questions)
     return table
 

@@ -30,6 +30,7 @@ from arbitrage.config.revisions import hub_entries
 from arbitrage.config.study import Study
 from arbitrage.io.atomic import write_text
 from arbitrage.io.hashes import sha256_of
+from arbitrage.runtime.memory import peak_gb
 
 SUFFIX = ".provenance.json"
 CARD = "README.md"  # tells of a directory, and is no part of what it is
@@ -92,6 +93,7 @@ def record(
         "started": _utc(started),
         "ended": _utc(ended),
         "wall_s": round(ended - started, 3),
+        "peak_memory_gb": round(peak_gb(), 3),
         **(extra or {}),
     }
     for output in outputs:

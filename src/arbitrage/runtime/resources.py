@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from arbitrage.config.devices import alone, last_ordinal, model_devices
 from arbitrage.config.resources import Job
 from arbitrage.config.study import Study
+from arbitrage.runtime.memory import models_gb
 
 HOURS = {"label": 12.0, "sweep": 12.0, "router": 12.0}  # of the first attempt; others 4
 CPUS_PER_GPU = 4  # enough to load weights and to grade while the GPU works
@@ -38,7 +39,7 @@ def resources(study: Study, stage: str, pair: str | None, attempt: int = 1) -> d
     """
     job, cards = _job(study, stage), gpus(study, stage, pair)
     hours = (job.hours or HOURS.get(stage, 4.0)) * attempt
-    memory = job.mem_gb or max(MEM_GB, MEM_GB_PER_GPU * cards)
+    memory = job.mem_gb or max(MEM_GB, MEM_GB_PER_GPU * cards, models_gb(study, stage, pair))
     partition = study.resources.gpu_partition if cards else study.resources.cpu_partition
     return {
         "gpu": cards,

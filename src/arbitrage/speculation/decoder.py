@@ -17,6 +17,7 @@ from arbitrage.speculation.policies import Policy, confidence_score, decide, ran
 from arbitrage.speculation.protocols import (
     Author,
     AuthoredStep,
+    EngineError,
     GeneratedStep,
     IncrementalGenerator,
     IncrementalScorer,
@@ -78,7 +79,10 @@ class LiveSolution:
 
 @dataclass
 class LiveDecoder:
-    """Decodes one question at a time. `prm` and `router` may be None where no policy asked for needs them."""
+    """Algorithm 1: decodes one question at a time.
+
+    `prm` and `router` may be None where no policy asked for needs them.
+    """
 
     draft: IncrementalGenerator
     target: IncrementalGenerator
@@ -99,7 +103,8 @@ class LiveDecoder:
     def stream(self, question: Question, policy: Policy, threshold: float | None) -> Iterator[LiveStep]:
         """The same, one decided step at a time, as soon as it is decided.
 
-        Raises ValueError where the policy needs a threshold and none is given.
+        Raises ValueError where the policy needs a threshold and none is given, EngineError where the prompt fills a
+        model's context.
         """
         if policy.has_threshold and threshold is None:
             raise ValueError(f"policy {policy.name!r} needs a threshold; give one, such as 0.5")
@@ -107,7 +112,13 @@ class LiveDecoder:
             if engine is not None:
                 engine.reset()
         draft_contexts, target_contexts = Contexts(self.draft), Contexts(self.target)
-        bounds = Bounds(self.generation, draft_contexts)
+        bounds = Bounds(self.generation, draft_contexts, target_contexts)
+        if not bounds.fits(question):
+            ids = len(draft_contexts.ids(Node(question)))
+            raise EngineError(
+                f"question {question.question_id}: its prompt of {ids:,} ids fills a model's context (draft "
+                f"{self.draft.max_context:,}, target {self.target.max_context:,} ids); shorten it"
+            )
         node = Node(question)
         while not bounds.finished(node):
             limit, costs = bounds.step_limit(node), Costs()

@@ -25,7 +25,7 @@ def paired_steps(
     seed: int,
     on_round: Callable[[int, int], None] = lambda finished, open_: None,
 ) -> list[dict[str, Any]]:
-    """Rows of the `steps` table (without study and pair), sorted by (question_id, step_index).
+    """Rows of the `steps` table (paper, section 4.2) without study and pair, sorted by (question_id, step_index).
 
     samples: target steps a context, >= 1; the advantage is mean(st) - sd over them, the label 1 where it is > 0.
     on_round: told the number of finished and of open questions after every round.

@@ -29,7 +29,7 @@ class Cast:
     def forget(self) -> None:
         """Drop the contexts built so far; between chunks, so that memory stays flat."""
         self.draft_contexts, self.target_contexts = Contexts(self.draft), Contexts(self.target)
-        self.bounds = Bounds(self.generation, self.draft_contexts)
+        self.bounds = Bounds(self.generation, self.draft_contexts, self.target_contexts)
 
     def draft_steps(self, nodes: Sequence[Node]) -> list[GeneratedStep]:
         """The draft's next step at each node, greedy."""

@@ -62,13 +62,16 @@ class AuthoredStep:
 
 
 class Prompting(Protocol):
-    """How a model reads text."""
+    """How a model reads text. max_context: the longest context it reads, in ids."""
+
+    @property
+    def max_context(self) -> int: ...
 
     def prompt_ids(self, problem: str) -> Ids:
         """Ids of the rendered prompt; exactly one BOS where the tokenizer has one."""
 
     def step_ids(self, text: str) -> Ids:
-        """Ids of one step's text, encoded on its own, without special tokens."""
+        """Ids of one step's text behind prompt and steps, encoded on its own, without special tokens."""
 
 
 class Generator(Prompting, Protocol):

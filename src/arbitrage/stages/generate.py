@@ -11,7 +11,7 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from arbitrage.engines.store.chunk_files import claimed
 from arbitrage.engines.store.step_store import StepStore, StoredGenerator, StoredScorer
 from arbitrage.grading.grade import grade
 from arbitrage.io.tables import read_table, write_table
+from arbitrage.runtime.memory import peak_gb
 from arbitrage.runtime.paths import StudyPaths
 from arbitrage.runtime.progress import Progress
 from arbitrage.speculation.labelling import paired_steps
@@ -41,6 +42,7 @@ class StoredCast:
     store: StepStore
     generators: dict[str, StoredGenerator]
     scorers: dict[str, StoredScorer]
+    left_out: list[str] = field(default_factory=list)  # ids of questions whose prompt fills a model's context
 
     @property
     def identities(self) -> dict[str, str]:
@@ -48,8 +50,13 @@ class StoredCast:
         return {name: model.identity for name, model in (self.generators | self.scorers).items()}
 
     @property
+    def report(self) -> dict[str, Any]:
+        """What the provenance record tells besides: what each model did so far, and which questions were left out."""
+        return {"work": self.work, **({"left_out": self.left_out} if self.left_out else {})}
+
+    @property
     def work(self) -> Work:
-        """What each model did so far, for the provenance record."""
+        """What each model did so far."""
         wrote = {
             name: {"seconds": round(model.seconds, 4), "calls": model.calls, "tokens": model.tokens}
             for name, model in self.generators.items()
@@ -94,8 +101,13 @@ def _tell_of_others(store: StepStore, questions: str) -> None:
         )
 
 
-def label_steps(study: Study, pair: str, shard: int, questions: Path, out: Path) -> tuple[dict[str, str], Work]:
-    """Stage `steps`: paired steps of one shard of the labelling questions. Returns the models' identities and work."""
+def label_steps(
+    study: Study, pair: str, shard: int, questions: Path, out: Path
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """Stage `steps`: paired steps of one shard of the labelling questions.
+
+    Returns the models' identities, and what the provenance record tells besides (`StoredCast.report`).
+    """
     rows = _shard(read_table(questions, "questions"), shard, study.steps_shards)
     with open_cast(study, pair, "labelling", f"shard-{shard}", router=None) as stored:
 
@@ -107,12 +119,12 @@ def label_steps(study: Study, pair: str, shard: int, questions: Path, out: Path)
         title = f"steps {pair} shard {shard}"
         labelled = list(_in_chunks(stored, rows, study.steps.chunk, title, "solutions", work))
     write_table(out, "steps", [{"study": study.study, "pair": pair, **row} for row in labelled])
-    return stored.identities, stored.work
+    return stored.identities, stored.report
 
 
 def sweep_benchmark(
     study: Study, pair: str, benchmark: str, shard: int, questions: Path, router: Path | None, out: Path
-) -> tuple[dict[str, str], Work]:
+) -> tuple[dict[str, str], dict[str, Any]]:
     """Stage `trajectories`: sweep of all policies over one shard of a benchmark, graded. Returns as `label_steps`."""
     rows = _shard(read_table(questions, "questions"), shard, study.sweep_shards(benchmark))
     gold = {row["question_id"]: row for row in rows}
@@ -132,7 +144,7 @@ def sweep_benchmark(
         swept = list(_in_chunks(stored, rows, study.sweep.chunk, title, "trajectories", work))
     keys = {"study": study.study, "pair": pair, "benchmark": benchmark}
     write_table(out, "trajectories", [{**keys, **row} for row in swept])
-    return stored.identities, stored.work
+    return stored.identities, stored.report
 
 
 def _shard(rows: list[dict[str, Any]], shard: int, shards: int) -> list[dict[str, Any]]:
@@ -154,17 +166,34 @@ def _in_chunks(
     for number, start in enumerate(chunks, start=1):
         which = f"chunk {number} of {len(chunks)}"
         chunk = [Question(row["question_id"], row["problem"]) for row in rows[start : start + size]]
+        fitting = [question for question in chunk if stored.cast.bounds.fits(question)]
+        stored.left_out.extend(question.question_id for question in chunk if question not in fitting)
         name = hashlib.sha256("\n".join(question.question_id for question in chunk).encode()).hexdigest()[:12]
-        yield from work(chunk, partial(_tell_round, progress, which, unit))
+        yield from work(fitting, partial(_tell_round, progress, stored.store, which, unit, len(chunk)))
         stored.store.commit(name)
         stored.cast.forget()
         progress.advance(len(chunk))
+        if number == 1:
+            print(f"{title}: {peak_gb():.1f} GB of memory at most so far", file=sys.stderr, flush=True)
     counts = stored.store
     progress.note(
         f"generated {counts.generated_tokens:,} tokens in {counts.generated_steps:,} steps, scored {counts.scored:,}, "
         f"remembered {counts.hits:,}"
     )
+    if stored.left_out:
+        print(
+            f"{title}: {len(stored.left_out)} of {len(rows)} questions left out, whose prompt fills the draft's or the "
+            f"target's context, {stored.left_out[0]} among them",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
-def _tell_round(progress: Progress, chunk: str, unit: str, finished: int, open_: int) -> None:
-    progress.note(f"{chunk}: {finished:,} {unit} finished, {open_:,} open")
+def _tell_round(
+    progress: Progress, store: StepStore, chunk: str, unit: str, questions: int, finished: int, open_: int
+) -> None:
+    """Say how far a chunk of so many questions is: what is finished and open, rates, and the time left."""
+    share = finished / max(finished + open_, 1)  # an upper bound: those open take longer, and may become more
+    rates = progress.rates(steps=store.generated_steps, tokens=store.generated_tokens)
+    told = [f"{chunk}: {finished:,} {unit} finished, {open_:,} open", rates, progress.left(share * questions)]
+    progress.note(", ".join(filter(None, told)))

@@ -45,9 +45,9 @@ class Run:
 
 
 def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[list[Path], dict[str, Any]]:
-    """Time draft only, target only, and RSD and router at thresholds spread over acceptance; one row a solution.
+    """Time draft only, target only, RSD and router at thresholds spread over acceptance (paper, section 5).
 
-    Settings are interleaved question by question, starting with another one each time, so that drift of the machine
+    One row a solution. Settings are interleaved question by question, starting with another one each time, so that drift of the machine
     hits all alike; the first `latency.warmup` solutions are not counted.
     Returns the tables it read, and what its provenance record tells besides: `texts_equal_to_sweep`, the share of timed
     solutions whose text equals the sweep's at that threshold, and the models' `work`.
@@ -61,7 +61,9 @@ def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[l
         read += [questions, trajectories]
         swept = read_table(trajectories, "trajectories")
         settings = settings_of(swept, study.latency.acceptances)
-        chosen = _sample(read_table(questions, "questions"), study.latency.questions, study.seed)
+        answered = {row["question_id"] for row in swept}  # a question that fills a context has no trajectory
+        asked = [row for row in read_table(questions, "questions") if row["question_id"] in answered]
+        chosen = _sample(asked, study.latency.questions, study.seed)
         for place, question in enumerate(chosen):
             first = place % len(settings)
             runs += [Run(benchmark, question, setting) for setting in settings[first:] + settings[:first]]

@@ -187,7 +187,7 @@ def test_a_full_disk_is_named_and_labelling_goes_on_once_there_is_room(
 
 def command(study: Study, *words: str | Path) -> int:
     """One command of the pipeline, as a rule gives it; its exit status."""
-    sys.argv = ["arbitrage", words[0], "--study", str(write_resolved(study, Path(study.results))), *map(str, words[1:])]
+    sys.argv = ["arbitrage", words[0], "--study", str(write_resolved(study)), *map(str, words[1:])]
     with pytest.raises(SystemExit) as ended:
         cli.main()
     return int(ended.value.code or 0)

@@ -11,6 +11,7 @@ class Echo:
 
     def __init__(self) -> None:
         self.salts: list[str] = []
+        self.max_context = 2**20
 
     def prompt_ids(self, problem: str) -> Ids:
         return tuple(map(ord, problem))

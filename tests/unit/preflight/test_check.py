@@ -15,7 +15,7 @@ from arbitrage.cli import app
 from arbitrage.config.load import validate_config
 from arbitrage.config.study import Study
 from arbitrage.preflight import check_engines, check_hub, check_models
-from arbitrage.preflight.check_data import data_findings
+from arbitrage.preflight.check_data import data_findings, labelling_problems
 from arbitrage.preflight.check_engines import engine_findings
 from arbitrage.preflight.check_models import Load, model_findings
 from arbitrage.preflight.driver import driver_versions
@@ -24,6 +24,7 @@ from tests.support.fake_server import FakeServer
 from tests.support.hub_cache import cached
 from tests.support.tiny_models import build_causal, build_classifier
 from tests.support.tiny_prms import build_answering, build_marked, build_value_head, prm_tokenizer, save
+from tests.support.tokenizer_kinds import ENDS, Kind, build_kind
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +73,64 @@ def test_a_context_too_short_for_prompt_and_solution_is_a_warning_with_the_lengt
     assert len(warnings) == 2 and all("context is 1,024" in warning for warning in warnings)
 
 
-def test_a_prompt_longer_than_the_context_is_a_fault(checkpoints: dict[str, str]) -> None:
+def test_a_study_none_of_whose_prompts_fits_is_a_fault_and_one_too_long_is_left_out(
+    checkpoints: dict[str, str],
+) -> None:
     faults = found(list(model_findings(study_of(checkpoints), ["a" * 1100])), "fault")
-    assert len(faults) == 2 and all("the longest prompt" in fault for fault in faults)
+    assert len(faults) == 2 and all("1 of 1 prompts" in fault for fault in faults)
+    warnings = found(list(model_findings(study_of(checkpoints), ["a" * 1100, "ab"])), "warning")
+    assert len(warnings) == 2 and all("1 of 2 prompts" in each and "left out" in each for each in warnings)
+
+
+def test_the_context_that_vllm_is_given_counts_and_its_options_are_refused_on_another_engine(
+    checkpoints: dict[str, str],
+) -> None:
+    draft = {"path": checkpoints["draft"], "engine": "vllm", "vllm": {"max_context": 40}}
+    models = {"draft": draft, "target": {"path": checkpoints["target"]}}
+    findings = list(model_findings(study_of(checkpoints, models=models), ["ab"]))
+    (warning,) = found(findings, "warning")
+    assert warning.startswith("models.draft") and "vllm.max_context is 40" in warning
+    (fault,) = found(list(model_findings(study_of(checkpoints, models=models), ["a" * 60])), "fault")
+    assert fault.startswith("models.draft") and "as vllm.max_context, 40" in fault
+    models["draft"] = draft | {"engine": "transformers"}
+    (fault,) = found(list(model_findings(study_of(checkpoints, models=models), ["ab"])), "fault")
+    assert "reads no vllm options, got max_context" in fault
+
+
+def test_prompts_of_labelling_questions_are_measured_too(tmp_path: Path, checkpoints: dict[str, str]) -> None:
+    rows = [{"source": "s", "problem": problem, "solution": "s"} for problem in ("ab", "a" * 1100, " ")]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    study = study_of(checkpoints, questions={"source": "numina", "path": str(tmp_path / "rows.jsonl"), "sample": 2})
+    assert labelling_problems(study) == ["ab", "a" * 1100]
+    (tmp_path / "rows.jsonl").write_text('{"source": 1}\n')
+    assert labelling_problems(study) == []  # data_findings has the fault
+
+
+@pytest.mark.parametrize("kind", ["phi-3", "qwen", "gemma-2"])
+def test_a_turn_end_that_no_configuration_names_is_told(kind: Kind, tmp_path: Path) -> None:
+    path = str(build_kind(tmp_path / kind, kind))
+    prm = str(build_classifier(tmp_path / "prm"))
+    findings = list(model_findings(study_of({"draft": path, "target": path, "prm": prm}), ["a"]))
+    warnings = found(findings, "warning")
+    assert len(warnings) == 2 and all(f"with {ENDS[kind]}, which no configuration names" in each for each in warnings)
+
+
+def test_a_turn_end_that_is_no_token_is_told(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    path = build_causal(tmp_path / "base")
+    template = "{% for m in messages %}{{ m.role }}: {{ m.content }} ###\n{% endfor %}"
+    (path / "chat_template.jinja").write_text(template)
+    (warning,) = found(list(model_findings(study_of(checkpoints | {"draft": str(path)}), ["a"])), "warning")
+    assert "ends an answer with '###', which is no token of its own" in warning
+
+
+def test_a_tokenizer_with_more_ids_than_the_model_has_embeddings_is_a_fault(
+    checkpoints: dict[str, str], tmp_path: Path
+) -> None:
+    path = build_causal(tmp_path / "grown")
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(config | {"vocab_size": 50}))
+    (fault,) = found(list(model_findings(study_of(checkpoints | {"draft": str(path)}), ["a"])), "fault")
+    assert fault.startswith("models.draft") and "its embeddings end at 49" in fault
 
 
 def test_a_cache_that_holds_what_jobs_need_will_do_without_the_rest(

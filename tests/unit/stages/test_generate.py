@@ -12,11 +12,13 @@ import pytest
 from arbitrage.cli import app
 from arbitrage.config.load import write_resolved
 from arbitrage.config.study import Study
-from arbitrage.engines import checkpoints
+from arbitrage.engines.checkpoints import Checkpoint
 from arbitrage.engines.store.chunk_files import StoreError
 from arbitrage.io.tables import TableError, read_table, write_table
 from arbitrage.report.times import elapsed, rule_times, sum_of
-from arbitrage.stages.generate import label_steps, open_cast
+from arbitrage.speculation.protocols import AuthoredStep
+from arbitrage.speculation.tree import Node, Question
+from arbitrage.stages.generate import label_steps, open_cast, sweep_benchmark
 from tests.support.tiny_models import build_causal, build_classifier
 
 ROUTER = {"classes": 2, "boundary": 1, "ordinal": False, "annotate": True, "separator": "\n\n"}
@@ -62,32 +64,32 @@ def test_each_job_loads_each_of_its_models_once_and_tells_their_work(
     study: Study, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loads: Counter[str] = Counter()
-    load = checkpoints.load_model
+    load = Checkpoint.load
 
-    def counted(path: str, *arguments: Any) -> Any:
-        loads[Path(path).name] += 1
-        return load(path, *arguments)
+    def counted(checkpoint: Checkpoint, *arguments: Any) -> Any:
+        loads[checkpoint.directory.name] += 1
+        return load(checkpoint, *arguments)
 
-    monkeypatch.setattr(checkpoints, "load_model", counted)
+    monkeypatch.setattr(Checkpoint, "load", counted)
     routed = ["--router", str(Path(study.prm.path).parent / "router")]
     swept = results / "trajectories" / "p" / "lab500.parquet"
     questions = {name: str(results / "questions" / f"{name}.parquet") for name in ("labelling", "lab500")}
     asked = {
-        "steps": ["--shard", "0", "--questions", questions["labelling"]],
-        "trajectories": [*routed, "--benchmark", "lab500", "--shard", "0", "--questions", questions["lab500"]],
+        "label": ["--shard", "0", "--questions", questions["labelling"]],
+        "sweep": [*routed, "--benchmark", "lab500", "--shard", "0", "--questions", questions["lab500"]],
         "latency": routed,
     }
-    outputs = {"steps": results / "steps.parquet", "trajectories": swept, "latency": results / "latency.parquet"}
-    option = ["--study", str(write_resolved(study, Path(study.results))), "--pair", "p"]
+    outputs = {"label": results / "steps.parquet", "sweep": swept, "latency": results / "latency.parquet"}
+    option = ["--study", str(write_resolved(study)), "--pair", "p"]
     for command, more in asked.items():
         loads.clear()
         app([command, *option, *more, "--out", str(outputs[command])], standalone_mode=False)
-        routers = [] if command == "steps" else ["router"]
+        routers = [] if command == "label" else ["router"]
         assert loads == Counter(["draft", "target", "prm", *routers])
         assert set(work(outputs[command])) == {"draft", "target", "prm", *routers}
-    rows = read_table(outputs["steps"], "steps")
-    assert work(outputs["steps"])["prm"]["scored"] <= 2 * len(rows)
-    assert all(told["seconds"] > 0 for told in work(outputs["steps"]).values())
+    rows = read_table(outputs["label"], "steps")
+    assert work(outputs["label"])["prm"]["scored"] <= 2 * len(rows)
+    assert all(told["seconds"] > 0 for told in work(outputs["label"]).values())
     timed = read_table(outputs["latency"], "latency")
     assert work(outputs["latency"])["draft"]["tokens"] == sum(row["draft_tokens"] for row in timed)
 
@@ -108,11 +110,11 @@ def test_times_are_summed_by_rule_with_what_was_inside_the_models(tmp_path: Path
 
     with pytest.raises(TableError, match="no job of this study has run"):
         rule_times(tmp_path)
-    job("steps", "1", 10.0, work={"draft": {"seconds": 4.0, "tokens": 100}, "prm": {"seconds": 2.0, "scored": 7}})
-    job("steps", "2", 20.0, work={"draft": {"seconds": 6.0, "tokens": 50}})
+    job("label", "1", 10.0, work={"draft": {"seconds": 4.0, "tokens": 100}, "prm": {"seconds": 2.0, "scored": 7}})
+    job("label", "2", 20.0, work={"draft": {"seconds": 6.0, "tokens": 50}})
     job("figure", "5", 3.0)
     steps, figure = rule_times(tmp_path)
-    assert (steps.rule, steps.jobs, steps.seconds, steps.model_s) == ("steps", 2, 30.0, 12.0)
+    assert (steps.rule, steps.jobs, steps.seconds, steps.model_s) == ("label", 2, 30.0, 12.0)
     assert steps.units == {"draft": 150, "prm": 7}
     assert (figure.rule, figure.jobs, figure.model_s) == ("figure", 1, 0.0)
     assert sum_of([steps, figure]).seconds == 33.0 and elapsed(tmp_path) == 300.0
@@ -129,3 +131,36 @@ def test_two_jobs_of_one_shard_are_kept_apart_and_two_studies_are_not(study: Stu
     ):
         label_steps(study, "p", 0, questions, second)
     assert not second.exists()
+
+
+def test_a_question_whose_prompt_fills_a_context_is_left_out_and_told(
+    study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has no room for a step; before, it ended the shard, at every retry."""
+    problems = {"q0": "What is 3 + 4?", "q1": "a" * 1100, "q2": "What is 5 + 4?"}
+    rows = [{**COLUMNS, "question_id": key, "problem": problem} for key, problem in problems.items()]
+    write_table(tmp_path / "questions.parquet", "questions", rows)
+    other = study.model_copy(update={"results": str(tmp_path)})
+    _, report = label_steps(other, "p", 0, tmp_path / "questions.parquet", tmp_path / "steps.parquet")
+    assert report["left_out"] == ["q1"] and report["work"]["draft"]["tokens"] > 0
+    assert {row["question_id"] for row in read_table(tmp_path / "steps.parquet", "steps")} == {"q0", "q2"}
+    assert "1 of 3 questions left out" in capsys.readouterr().err
+    _, report = sweep_benchmark(
+        other, "p", "lab500", 0, tmp_path / "questions.parquet", Path(study.prm.path).parent / "router", tmp_path / "t"
+    )
+    assert report["left_out"] == ["q1"]
+    assert {row["question_id"] for row in read_table(tmp_path / "t", "trajectories")} == {"q0", "q2"}
+
+
+def test_a_solution_ends_where_either_models_context_does(study: Study) -> None:
+    """At whatever length of the prompt: a context that is full at a separator ended the shard before."""
+    with open_cast(study, "p", "labelling", "bounds", None) as stored:
+        bounds, cast = stored.cast.bounds, stored.cast
+        room = 1024 - len(cast.draft.prompt_ids(""))
+        node = Node(Question("q", "a" * (room - 5)))
+        assert bounds.step_limit(node) == 5 and not bounds.finished(node)
+        full = node.child(AuthoredStep("draft", "b" * 5), "separator")
+        assert bounds.finished(full)
+        assert not bounds.fits(Question("q", "a" * room))
+        cast.target.generator.max_context = 1021  # type: ignore[attr-defined]
+        assert bounds.step_limit(node) == 2

@@ -80,6 +80,11 @@ class LiveGenerator:
         """Forget the context: the next call reads everything."""
         self._context.reset()
 
+    @property
+    def max_context(self) -> int:
+        """The longest context, in ids."""
+        return self.generator.max_context
+
     def prompt_ids(self, problem: str) -> Ids:
         """Ids of the rendered prompt."""
         return self.generator.prompt_ids(problem)

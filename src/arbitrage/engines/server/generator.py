@@ -68,7 +68,7 @@ class OpenAiGenerator:
         engine, here = f"openai {listed.get('owned_by')} {version}", any(Path(checkpoint.path).glob("*.safetensors"))
         weights = checkpoint.fingerprint(model.dtype, engine, weights=here)
         served = [self.model, None if here else checkpoint.revision, model.vllm.quantisation, self.max_context]
-        self._identity = hashlib.sha256(f"{weights}\n{served}\n{generation.separator!r}".encode()).hexdigest()
+        self._identity = hashlib.sha256(f"{weights}\n{served}\n{self.stop.description}".encode()).hexdigest()
 
     @property
     def identity(self) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -24,7 +25,7 @@ from arbitrage.engines.checkpoints import Checkpoint
 from arbitrage.engines.prompting import Prompter
 from arbitrage.engines.step_boundary import StepWriter, StopRule, eos_ids, finished_step, room
 from arbitrage.engines.vllm.options import engine_arguments
-from arbitrage.runtime.child_guard import guarded, wake_when_dead
+from arbitrage.runtime.child_processes import guard_children
 from arbitrage.speculation.protocols import GREEDY, EngineError, GeneratedStep, Ids, Sampling
 
 # What vLLM reads when it is imported or starts; what the user has set stays.
@@ -34,6 +35,7 @@ ENVIRONMENT = {
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # CUDA does not survive a fork
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # jobs side by side would all be bound to the first core
 }
+POLL_S = 0.5
 IN_PROCESS = "VLLM_ENABLE_V1_MULTIPROCESSING"
 
 # Engines inside this process share vLLM's distributed state, which the first to shut down would take from the others:
@@ -60,12 +62,12 @@ class VllmGenerator:
         self._eager = self._here and arguments["enforce_eager"]
         with ExitStack() as stack:
             if not self._here:
-                stack.enter_context(guarded())
+                guard_children()
             self._vllm, self._engine = vllm, _start(name, vllm, model.device, arguments, self._here)
             if self._here:
                 _open_here.append(self._engine)
             else:
-                wake_when_dead(self._engine.engine_core)
+                _wake_when_dead(self._engine.engine_core)
             stack.callback(self._shut_down)
             self.max_context = int(self._engine.model_config.max_model_len)
             # Some shapes of models are refused by vLLM's kernels only, when they are asked for the first time.
@@ -73,7 +75,7 @@ class VllmGenerator:
             self._opened = stack.pop_all()
         weights = checkpoint.fingerprint(model.dtype, f"vllm {vllm.__version__}")
         cut = (model.vllm.quantisation, model.vllm.tensor_parallel, self.max_context)
-        self._identity = hashlib.sha256(f"{weights}\n{cut}\n{generation.separator!r}".encode()).hexdigest()
+        self._identity = hashlib.sha256(f"{weights}\n{cut}\n{self.stop.description}".encode()).hexdigest()
 
     @property
     def identity(self) -> str:
@@ -198,7 +200,7 @@ def _import(name: str) -> Any:
     except ImportError as error:
         raise EngineError(
             f"{name}: engine vllm needs the package vllm, which cannot be imported ({error}); "
-            "pip install --editable '.[vllm]' in the repository on a machine with CUDA, or see docs/engines.md for its CPU build"
+            "pip install --editable '.[vllm]' in the repository on a machine with CUDA; its CPU build: docs/engines.md"
         ) from error
     return vllm
 
@@ -225,3 +227,17 @@ def _start(name: str, vllm: Any, device: str, arguments: dict[str, Any], here: b
         ) from error
     finally:
         torch.set_num_threads = set_num_threads  # on a CPU vLLM puts a function in its place that does nothing
+
+
+def _wake_when_dead(client: Any) -> None:
+    """Have whoever waits for the engine process of `client` (vLLM 0.32's `SyncMPClient`) learn that it has died.
+
+    vLLM notices within moments, yet its synchronous client goes on waiting for outputs that will never come.
+    """
+
+    def watch() -> None:
+        while not client.resources.engine_dead:  # also after an ordinary shutdown, when nobody waits
+            time.sleep(POLL_S)
+        client.outputs_queue.put(ChildProcessError("vLLM's engine process has died"))
+
+    threading.Thread(target=watch, name="wake-when-dead", daemon=True).start()

@@ -22,6 +22,7 @@ from arbitrage.engines.server.launch import serve
 from arbitrage.engines.vllm.generator import VllmGenerator
 from arbitrage.speculation.protocols import Generator
 from tests.support.fake_server import FakeServer
+from tests.support.tokenizer_kinds import KINDS, build_kind
 from tests.unit.engines.conformance.scripted import build_scripted
 
 ENGINES = [
@@ -43,7 +44,9 @@ Open = Callable[[str], Generator]
 @pytest.fixture(scope="session")
 def directories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     scripted = build_scripted(tmp_path_factory.mktemp("conformance") / "scripted")
-    return {"scripted": scripted, "draft": Path(arbitrage.lab.__file__).parent / "zoo" / "draft"}
+    folder = tmp_path_factory.mktemp("kinds")
+    kinds: dict[str, Path] = {kind: build_kind(folder / kind, kind) for kind in KINDS}
+    return {"scripted": scripted, "draft": Path(arbitrage.lab.__file__).parent / "zoo" / "draft"} | kinds
 
 
 @pytest.fixture(scope="module", params=ENGINES)

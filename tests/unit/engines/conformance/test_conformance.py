@@ -58,7 +58,8 @@ def test_a_context_at_the_length_limit_gets_what_room_is_left_and_beyond_it_is_r
 def test_a_prompt_has_exactly_one_bos_and_the_same_ids_whatever_the_engine(
     engine: Open, directories: dict[str, Path]
 ) -> None:
-    for name, path in directories.items():
+    for name in ("scripted", "draft"):  # others: test_tokenizer_kinds
+        path = directories[name]
         tokenizer = AutoTokenizer.from_pretrained(path)
         rendered = tokenizer.apply_chat_template(
             [{"role": "user", "content": "What is 3 + 4?"}], tokenize=False, add_generation_prompt=True

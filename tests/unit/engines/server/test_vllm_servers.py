@@ -110,7 +110,7 @@ def test_a_stage_through_servers_writes_the_table_that_it_writes_in_process(tmp_
 
 
 def test_a_killed_job_leaves_no_server(tmp_path: Path, leftover: Leftover) -> None:
-    resolved = write_resolved(study(tmp_path, "openai"), tmp_path)
+    resolved = write_resolved(study(tmp_path, "openai"))
     job = subprocess.Popen([sys.executable, "-c", JOB, str(resolved)], stdout=subprocess.PIPE, text=True)
     assert job.stdout is not None and job.stdout.readline() == "open\n"
     family = psutil.Process(job.pid).children(recursive=True)

@@ -25,7 +25,7 @@ class Model:
     """Generator and scorer in one: answers from the ids, and remembers what it was asked."""
 
     def __init__(self, identity: str = "model") -> None:
-        self.identity = identity
+        self.identity, self.max_context = identity, 2**20
         self.asked: list[Any] = []
         self.forgotten = 0
         self.fails = False

@@ -75,21 +75,21 @@ def test_each_job_loads_each_of_its_models_once_and_tells_their_work(
     swept = results / "trajectories" / "p" / "lab500.parquet"
     questions = {name: str(results / "questions" / f"{name}.parquet") for name in ("labelling", "lab500")}
     asked = {
-        "steps": ["--shard", "0", "--questions", questions["labelling"]],
-        "trajectories": [*routed, "--benchmark", "lab500", "--shard", "0", "--questions", questions["lab500"]],
+        "label": ["--shard", "0", "--questions", questions["labelling"]],
+        "sweep": [*routed, "--benchmark", "lab500", "--shard", "0", "--questions", questions["lab500"]],
         "latency": routed,
     }
-    outputs = {"steps": results / "steps.parquet", "trajectories": swept, "latency": results / "latency.parquet"}
-    option = ["--study", str(write_resolved(study, Path(study.results))), "--pair", "p"]
+    outputs = {"label": results / "steps.parquet", "sweep": swept, "latency": results / "latency.parquet"}
+    option = ["--study", str(write_resolved(study)), "--pair", "p"]
     for command, more in asked.items():
         loads.clear()
         app([command, *option, *more, "--out", str(outputs[command])], standalone_mode=False)
-        routers = [] if command == "steps" else ["router"]
+        routers = [] if command == "label" else ["router"]
         assert loads == Counter(["draft", "target", "prm", *routers])
         assert set(work(outputs[command])) == {"draft", "target", "prm", *routers}
-    rows = read_table(outputs["steps"], "steps")
-    assert work(outputs["steps"])["prm"]["scored"] <= 2 * len(rows)
-    assert all(told["seconds"] > 0 for told in work(outputs["steps"]).values())
+    rows = read_table(outputs["label"], "steps")
+    assert work(outputs["label"])["prm"]["scored"] <= 2 * len(rows)
+    assert all(told["seconds"] > 0 for told in work(outputs["label"]).values())
     timed = read_table(outputs["latency"], "latency")
     assert work(outputs["latency"])["draft"]["tokens"] == sum(row["draft_tokens"] for row in timed)
 
@@ -161,6 +161,6 @@ def test_a_solution_ends_where_either_models_context_does(study: Study) -> None:
         assert bounds.step_limit(node) == 5 and not bounds.finished(node)
         full = node.child(AuthoredStep("draft", "b" * 5), "separator")
         assert bounds.finished(full)
-        assert not bounds.fits(Question("q", "a" * room))
+        assert not bounds.fits(Question("long", "a" * room))
         cast.target.generator.max_context = 1021  # type: ignore[attr-defined]
         assert bounds.step_limit(node) == 2

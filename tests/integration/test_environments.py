@@ -23,7 +23,7 @@ SETS = {
     **{name: pins(name) for name in ("analysis", "training", "vllm", "gptq")},
     "lock": LOCK,
     "image with vLLM": ["--constraint", LOCK[1], *LOCK, "vllm>=0.32,<0.33"],  # envs/Dockerfile, EXTRAS=vllm
-    "lock with vLLM on Python 3.12": [*OTHER_PYTHON, *LOCK, "vllm>=0.32,<0.33"],
+    "vllm on Python 3.12": [*OTHER_PYTHON, *pins("vllm")],  # of other versions pip reads wheels alone
 }
 
 

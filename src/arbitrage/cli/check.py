@@ -19,6 +19,8 @@ def check(
 ) -> None:
     """Verify a study without running it: models, heads, tokenizers, data, engines, memory. Exit status 1 on a fault.
 
+    Shows three questions of each benchmark as the draft reads them, with their right answers.
+
     Fetches configurations, tokenizers and benchmarks from the hub, never weights. The pipeline does the same before
     its first job. Prints the commit of each hub repository that the study does not pin.
     Example: `arbitrage check --study studies/llama3-1b-8b.yaml`

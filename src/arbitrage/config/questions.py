@@ -137,7 +137,6 @@ class Questions(QuestionSource):
     source: _one_of(_names(_for_labelling)) = Field(  # type: ignore[valid-type]
         "lab", description="A ready source (`lab` generates questions), or `own`: then say `path` or `dataset`"
     )
-    columns: Columns = Columns(answer=None)
     pool: Count = Field(6000, description="Rows the lab generates to sample from; unused by other sources")
     sample: Count = Field(2000, description="Questions to sample, by largest remainder over `columns.stratum`")
     overlap_ngram: Count = Field(

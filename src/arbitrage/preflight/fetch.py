@@ -16,11 +16,10 @@ from arbitrage.config.study import Study
 from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.weight_files import weight_files
 from arbitrage.io.hashes import named_by_hash, read_sha256
+from arbitrage.preflight.check_data import LOOKED_AT
 from arbitrage.questions.sampling import benchmark_questions
 from arbitrage.questions.sources import rows_of
 from arbitrage.speculation.protocols import EngineError
-
-LOOKED_AT = 100  # rows of the labelling questions; the job that samples them reads all
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from arbitrage.config.load import load_study
+from arbitrage.config.revisions import hub_entries
 from arbitrage.runtime.outputs import results
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -28,4 +29,7 @@ def test_the_results_of_a_study_are_the_outputs_of_its_rules(name: str, tmp_path
     assert done.returncode == 0, done.stderr[-2000:]
     made = {line.split("\t")[0] for line in done.stdout.splitlines()[1:]}
     study = load_study([ROOT / file], {"results": str(tmp_path)})
+    notes = {path for path in made if "/.study/fetched/" in path}  # that a repository of the hub is in its cache
+    assert {Path(path).stem for path in notes} == {entry.file_name for entry in hub_entries(study)}
+    made -= notes
     assert made == {f"{study.folder}/{result.path}" for result in results(study)}

@@ -141,6 +141,13 @@ def test_all_problems_of_a_round_come_at_once() -> None:
     assert {problem.partition(": ")[0] for problem in problems_of(away)} == {"prm.path", "benchmarks.m.path"}
 
 
+def test_a_study_has_a_name_of_its_own_or_it_would_write_over_anothers_results() -> None:
+    config = lab()
+    del config["study"]
+    (problem,) = problems_of(config)
+    assert problem.startswith("study: missing; expected a name")
+
+
 def test_where_models_and_data_are_is_no_part_of_a_configurations_form(tmp_path: Path) -> None:
     assert validate_config(lab(prm={"path": "/no/such"})).prm.path == "/no/such"
     file = tmp_path / "study.yaml"

@@ -36,6 +36,8 @@ def models_gb(study: Study, stage: str, pair: str | None) -> float:
     total = 0.0
     if stage == "router" and study.router.device == "cpu":
         total += TRAINED_BYTES * _shape(*study.router_init)["parameters"] / GB
+    elif stage == "heldout" and study.router.device == "cpu":
+        total += _model_gb(*study.router_init, study.router.dtype, 1, study.dataset.max_length)
     elif stage in ("label", "sweep", "latency") and pair is not None:
         for name in (study.pairs[pair].draft, study.pairs[pair].target):
             model = study.models[name]

@@ -167,7 +167,7 @@ def test_a_branch_can_be_planned_with_but_not_run_without_a_check() -> None:
 def test_later_files_and_overrides_win_key_by_key(tmp_path: Path) -> None:
     first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
     first.write_text(
-        f"models: {{draft: {{path: {HERE}}}, target: {{path: {HERE}}}}}\n"
+        f"study: a\nmodels: {{draft: {{path: {HERE}}}, target: {{path: {HERE}}}}}\n"
         "pairs: {p: {draft: draft, target: target}}\n"
         f"prm: {{path: {HERE}, batch_size: 8}}\n"
         "benchmarks: {a: {source: lab500}, b: {source: labolympiad}}\n"

@@ -57,6 +57,7 @@ def test_models_on_a_cpu_need_weights_and_caches(checkpoint: str) -> None:
 
 def test_training_needs_sixteen_bytes_a_weight(checkpoint: str) -> None:
     assert memory.models_gb(study(checkpoint), "router", None) == pytest.approx(16 * 1.545 + 3, abs=0.1)
+    assert memory.models_gb(study(checkpoint), "heldout", None) == pytest.approx(4 * 1.545 + 2 + 3, abs=0.5)
 
 
 def test_what_is_small_elsewhere_or_unknown_counts_nothing(checkpoint: str) -> None:

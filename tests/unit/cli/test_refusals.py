@@ -79,6 +79,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A resolved study whose sweep has left the router out, and which has no router."""
     study = Study.model_validate(
         {
+            "study": "lab",
             "results": str(tmp_path_factory.mktemp("results")),
             "models": {"d": {"path": "d"}, "t": {"path": "t"}},
             "pairs": {"small": {"draft": "d", "target": "t"}},

@@ -72,10 +72,13 @@ def _generator(
         yield Finding(subject, "fault", str(error))
         return
     yield Finding(subject, "ok", f"separator {study.generation.separator!r}, chat template and one BOS")
-    if model.engine == "transformers" and model.vllm.model_fields_set:
-        given = ", ".join(sorted(model.vllm.model_fields_set))
+    usual = type(model.vllm)()  # a resolved study names every option: what is given is what differs
+    given = [name for name in type(usual).model_fields if getattr(model.vllm, name) != getattr(usual, name)]
+    if model.engine == "transformers" and given:
         yield Finding(
-            subject, "fault", f"engine transformers reads no vllm options, got {given}: set engine: vllm, or drop it"
+            subject,
+            "fault",
+            f"engine transformers reads no vllm options, got {', '.join(given)}: set engine: vllm, or drop it",
         )
     try:
         config = checkpoints.Checkpoint(origin.path, found.directory).configs()[0].get_text_config(decoder=True)

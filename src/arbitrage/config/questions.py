@@ -16,10 +16,11 @@ import yaml
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from arbitrage.config.row_counts import count_rows
 from arbitrage.config.section import Count, Section
 
 OWN = "own"  # a source that the study describes itself
-USUAL_ROWS = 500  # of a benchmark that does not say, to cut it into jobs
+USUAL_ROWS = 500  # of a benchmark of the hub that does not say, to cut it into jobs
 
 
 @cache
@@ -167,15 +168,17 @@ class Benchmark(QuestionSource):
         None, min_length=1, description="A line to ask below each question, as `Answer with one letter.`"
     )
     rows: Count | list[Count] | None = Field(
-        None, description="How many questions it has (of several editions, each): checked, and to cut it into jobs"
+        None,
+        description="How many questions it has (of several editions, each): checked, and to cut it into jobs",
     )
     limit: Count | None = Field(None, description="Use a seeded sample of this many questions; all if absent")
 
     @property
     def size(self) -> int:
         """How many questions there are to be expected: `limit`, or all of the benchmark."""
-        rows = self.known_rows[:1] or [USUAL_ROWS]
-        return min(self.limit or rows[0], rows[0])
+        counted = count_rows(self.path) if self.path is not None else None
+        rows = counted or next(iter(self.known_rows), USUAL_ROWS)
+        return min(self.limit or rows, rows)
 
     @property
     def known_rows(self) -> list[int]:

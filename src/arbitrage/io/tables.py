@@ -80,7 +80,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("prompt_tokens", pa.int32()),  # length of the draft's prompt, for the cost model
             ("steps", pa.list_(TRAJECTORY_STEP)),
             ("answer", pa.string()),  # as extracted; null where none was found
-            ("correct", pa.bool_()),
+            ("correct", pa.bool_()),  # null where ungraded: comparing took too much time or memory
         ]
     ),
     "latency": pa.schema(

@@ -29,7 +29,7 @@ READS: dict[str, tuple[str, ...]] = {
     "zoo_prm": ("zoo.prm", *ZOO),
     "zoo_metrics": ("zoo.evaluation_questions", "zoo.low_bits", "zoo.low_bit_group_size", "zoo.threads"),
     "convert_prm": ("prm.path", "prm.revision", "prm.kind"),
-    "label": (*PAIR, "steps"),
+    "label": (*PAIR, "scheduler", "steps"),
     "steps": (),
     "dataset": (
         *("seed", "dataset", "router.variants.{variant}", "router.init", "router.revision"),
@@ -41,7 +41,7 @@ READS: dict[str, tuple[str, ...]] = {
     ),
     "heldout": ("study", "threads", "router.device", "router.dtype", "router.batch_size"),
     "router_quality": ("seed", "curves"),
-    "sweep": (*PAIR, "sweep", "router.device", "router.dtype", "router.batch_size"),
+    "sweep": (*PAIR, "scheduler", "sweep", "router.device", "router.dtype", "router.batch_size"),
     "trajectories": (),
     "latency": (
         *(*PAIR, "latency.questions", "latency.acceptances", "latency.warmup", "router.device", "router.dtype"),

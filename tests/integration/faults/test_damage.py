@@ -27,7 +27,7 @@ from arbitrage.questions.sampling import sample_questions
 from arbitrage.runtime.progress import Progress
 from arbitrage.runtime.provenance import record
 from arbitrage.speculation.protocols import EngineError, ScoreError
-from arbitrage.stages.generate import label_steps
+from arbitrage.stages import label as label_stage
 from tests.support.fault_table import Note
 from tests.unit.routing.conftest import step_row
 
@@ -69,7 +69,7 @@ def label(study: Study, folder: Path) -> Labelled:
     rows, _ = sample_questions(study.study, study.questions, study.seed, [])
     write_table(folder / "questions.parquet", "questions", rows)
     began = time.monotonic()
-    _, work = label_steps(study, "small", 0, folder / "questions.parquet", folder / "steps.parquet")
+    _, work = label_stage.label(study, "small", 0, folder / "questions.parquet", folder / "steps.parquet")
     seconds = time.monotonic() - began
     tokens = sum(int(work[name]["tokens"]) for name in ("draft", "target"))
     return tokens, read_table(folder / "steps.parquet", "steps"), seconds

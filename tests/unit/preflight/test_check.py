@@ -193,20 +193,21 @@ def test_another_number_of_rows_than_the_benchmark_has_is_a_warning(
     checkpoints: dict[str, str], tmp_path: Path
 ) -> None:
     row = {"problem": "1+1?", "solution": "2", "answer": "2", "subject": "Algebra", "unique_id": "a"}
-    (tmp_path / "short.jsonl").write_text(json.dumps(row) + "\n")
+    other = row | {"problem": "1+2?", "answer": "3", "unique_id": "b"}
+    (tmp_path / "short.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(other) + "\n")
     source = {"source": "math500", "path": str(tmp_path / "short.jsonl")}
     findings, questions = data_findings(study_of(checkpoints, benchmarks={"math500": source}))
-    assert [row["problem"] for row in questions["math500"]] == ["1+1?"]
-    assert "1 questions, expected 500: is this another edition of math500?" in found(findings, "warning")[0]
+    assert [row["problem"] for row in questions["math500"]] == ["1+1?", "1+2?"]
+    assert "2 questions, expected 500: is this another edition of math500?" in found(findings, "warning")[0]
     own = {"path": str(tmp_path / "short.jsonl")}
     assert found(data_findings(study_of(checkpoints, benchmarks={"exam": own}))[0], "warning") == []
-    wrong = found(data_findings(study_of(checkpoints, benchmarks={"exam": own | {"rows": 2}}))[0], "warning")
-    assert "1 questions, expected 2: correct `rows`" in wrong[0]
+    wrong = found(data_findings(study_of(checkpoints, benchmarks={"exam": own | {"rows": 3}}))[0], "warning")
+    assert "2 questions, expected 3: correct `rows`" in wrong[0]
 
 
 def test_a_benchmark_row_without_an_answer_is_a_fault(checkpoints: dict[str, str], tmp_path: Path) -> None:
     row = {"problem": "1+1?", "solution": "2", "answer": "", "subject": "Algebra", "unique_id": "a"}
-    (tmp_path / "empty.jsonl").write_text(json.dumps(row) + "\n")
+    (tmp_path / "empty.jsonl").write_text(2 * (json.dumps(row) + "\n"))
     source = {"source": "math500", "path": str(tmp_path / "empty.jsonl")}
     findings, questions = data_findings(study_of(checkpoints, benchmarks={"math500": source}))
     assert not questions and "'answer'" in found(findings, "fault")[0]

@@ -119,7 +119,7 @@ def test_a_missing_output_is_an_error_not_a_record(tmp_path: Path, study: Study)
 
 
 def test_the_commit_is_that_of_the_checkout_and_never_of_a_repository_around_it() -> None:
-    root = Path(arbitrage.__file__).resolve().parents[4]
+    root = Path(arbitrage.__file__).resolve().parents[2]
     version = code_version()
     if not (root / ".git").exists():
         assert version["commit"] is None

@@ -100,17 +100,17 @@ class QuestionSource(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _on_top_of_the_ready_entry(cls, given: Any) -> Any:
+    def _on_top_of_the_ready_entry(cls, keys: Any) -> Any:
         """What the study leaves out of a ready source is as in `question_sources.yaml`."""
-        if not isinstance(given, Mapping):
-            return given
-        source = given.get("source", cls.model_fields["source"].default)
+        if not isinstance(keys, Mapping):
+            return keys
+        source = keys.get("source", cls.model_fields["source"].default)
         entry = ready_sources().get(source, {}) if isinstance(source, str) else {}
         ready = {key: value for key, value in entry.items() if key in cls.model_fields}
-        if given.get("dataset") not in (None, ready.get("dataset")):
+        if keys.get("dataset") not in (None, ready.get("dataset")):
             ready.pop("revision", None)  # a commit of another data set
-        merged = {**ready, **given}
-        columns = given.get("columns")
+        merged = {**ready, **keys}
+        columns = keys.get("columns")
         if isinstance(columns, Mapping):
             merged["columns"] = {**ready.get("columns", {}), **columns}
         return merged
@@ -123,8 +123,8 @@ class QuestionSource(Section):
     @property
     def store_name(self) -> str:
         """What its steps are stored under: studies may name a benchmark as they like, and several may be their own."""
-        place = f"{self.path or self.dataset}/{self.subset}/{self.split}"
-        return self.source if self.source != OWN else f"{OWN}-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
+        location = f"{self.path or self.dataset}/{self.subset}/{self.split}"
+        return self.source if self.source != OWN else f"{OWN}-{hashlib.sha256(location.encode()).hexdigest()[:12]}"
 
     @property
     def is_ready(self) -> bool:

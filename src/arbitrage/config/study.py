@@ -106,7 +106,7 @@ class Study(Section):
 
         What a section sets `aside` is left out: steps and scores are known by what wrote them, not by where it ran.
         """
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for key in keys:
             value: Any = self
             rest = key
@@ -117,8 +117,8 @@ class Study(Section):
                 else:
                     part, _, rest = rest.partition(".")
                     value = getattr(value, part)
-            found[key] = _plain(value)
-        return found
+            values[key] = _plain(value)
+        return values
 
 
 def _plain(value: Any) -> Any:

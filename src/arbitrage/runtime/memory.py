@@ -95,7 +95,7 @@ def _directory(path: str, revision: str | None) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     try:
-        found = try_to_load_from_cache(path, "config.json", revision=revision)
+        config = try_to_load_from_cache(path, "config.json", revision=revision)
     except ValueError:  # no hub id
         return None
-    return Path(found).parent if isinstance(found, str) else None
+    return Path(config).parent if isinstance(config, str) else None

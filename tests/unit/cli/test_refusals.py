@@ -70,7 +70,7 @@ REFUSED = {
     "figure": (["figure", "fig2", "--pdf", "f.pdf", "--png", "f.png"], "'fig2' is not one of 'fig3', 'fig4', 'fig5'"),
     "table": (["table", "tabel1", "--csv", "t.csv", "--md", "t.md"], "'tabel1' is not one of 'table1', 'table2'"),
     "curves": (["curves", "t.parquet", "--kind", "speedup", *OUT], "'speedup' is not one of 'accuracy_acceptance'"),
-    "revision": (["convert-prm", "--revision", "f00", *OUT], "f00 is of no repository; give its --path too"),
+    "revision": (["convert-prm", "--revision", "f00", *OUT], "f00 needs --path, its repository"),
 }
 
 

@@ -143,9 +143,11 @@ def test_a_cache_that_holds_what_jobs_need_will_do_without_the_rest(
     monkeypatch.setattr(check_hub.HfApi, "model_info", lambda *arguments, **options: pytest.fail("the hub was asked"))
     cached("a" * 40, Path(checkpoints["draft"]), tmp_path)
     found = check_hub.checkpoint("some/model", "a" * 40)
-    assert found.place == "in the hub's cache" and found.weights == check_hub.weight_bytes(Path(checkpoints["draft"]))
+    assert found.location == "in the hub's cache" and found.weights == check_hub.weight_bytes(
+        Path(checkpoints["draft"])
+    )
     cached("b" * 40, Path(checkpoints["draft"]), tmp_path, "model.safetensors")
-    assert check_hub.checkpoint("some/model", "b" * 40, weights=False).place == "in the hub's cache"
+    assert check_hub.checkpoint("some/model", "b" * 40, weights=False).location == "in the hub's cache"
     monkeypatch.setattr(check_hub.HfApi, "model_info", refuse_offline)
     with pytest.raises(check_hub.UnreachableError, match="HF_HUB_OFFLINE"):
         check_hub.checkpoint("some/model", "b" * 40)

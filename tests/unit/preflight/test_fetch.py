@@ -80,7 +80,7 @@ def test_a_repository_of_the_hub_is_found_checked_and_noted(
     (tmp_path / "study.json").write_text(study.model_dump_json())
     entry = entry_of(study, name)
     (only,) = fetch(study, entry, verify=True)
-    assert (only.subject, only.place, only.source) == ("models.target", snapshot, "some/model")
+    assert (only.subject, only.location, only.source) == ("models.target", snapshot, "some/model")
     assert "1 hashes verified" in only.detail
 
 

@@ -83,7 +83,7 @@ def thresholds(
     rows = [row for row in swept if row["policy"] == policy]
     if not rows:
         there = ", ".join(sorted({row["policy"] for row in swept}))
-        told = f"{path} has no {policy}, only {there}; add {policy} to sweep.policies and run the study again"
-        raise typer.BadParameter(told, param_hint="--policy")
-    for wanted, point in zip(acceptance, operating_points(rows, acceptance), strict=True):
-        print(f"wanted {wanted:.0%}: {policy} threshold {point.threshold:.6g} accepts {point.acceptance:.1%}")
+        message = f"{path} has no {policy}, only {there}; add {policy} to sweep.policies and run the study again"
+        raise typer.BadParameter(message, param_hint="--policy")
+    for target, point in zip(acceptance, operating_points(rows, acceptance), strict=True):
+        print(f"target {target:.0%}: {policy} threshold {point.threshold:.6g} accepts {point.acceptance:.1%}")

@@ -115,7 +115,7 @@ def router(
         from arbitrage.routing.train import train_router
 
         settings = run.study.router
-        told = train_router(
+        report = train_router(
             dataset,
             router_start(run.study),
             settings.training,
@@ -123,7 +123,7 @@ def router(
             device=devices.alone(settings.device),
             out_dir=out,
         )
-        run.extra["work"] = {"router": {"seconds": told["seconds"], "calls": told["updates"]}}
+        run.extra["work"] = {"router": {"seconds": report["seconds"], "calls": report["updates"]}}
 
 
 @app.command()
@@ -193,6 +193,6 @@ def latency(
     with stage("latency", study, [router], [out], models=True, pair=pair) as run:
         from arbitrage.stages.latency import measure_latency
 
-        read, told = measure_latency(run.study, pair, router, out)
+        read, report = measure_latency(run.study, pair, router, out)
         run.inputs += read
-        run.extra |= told
+        run.extra |= report

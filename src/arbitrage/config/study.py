@@ -24,7 +24,7 @@ from arbitrage.config.zoo import Zoo
 class Study(Section):
     """A study: PRM, benchmarks and one or more pairs, carried from questions to figures."""
 
-    study: Name = Field("lab", description="Name; results go to <results>/<study>/")
+    study: Name = Field(description="Its name; results go to <results>/<study>/")
     results: str = Field("results", description="Folder of all results")
     seed: int = Field(42, ge=0, lt=2**31, description="Seed of every random choice")
     threads: Count = Field(1, description="torch threads a job")
@@ -106,7 +106,7 @@ class Study(Section):
 
         What a section sets `aside` is left out: steps and scores are known by what wrote them, not by where it ran.
         """
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for key in keys:
             value: Any = self
             rest = key
@@ -117,8 +117,8 @@ class Study(Section):
                 else:
                     part, _, rest = rest.partition(".")
                     value = getattr(value, part)
-            found[key] = _plain(value)
-        return found
+            values[key] = _plain(value)
+        return values
 
 
 def _plain(value: Any) -> Any:

@@ -148,7 +148,7 @@ def accuracy_acceptance(panel: Panel, confidence: float) -> pd.DataFrame:
     """The panel's rows of `accuracy_acceptance.csv`: per policy and threshold, means over questions with intervals.
 
     acceptance: mean over questions of the share of accepted steps (the paper's). token_acceptance: draft-written tokens
-    as a share of all tokens of all questions (the release's).
+    as a share of all tokens of all questions (the release's). questions: those graded; ungraded: those left out.
     """
     found = []
     for policy, curve in sorted(panel.curves.items()):
@@ -169,6 +169,7 @@ def accuracy_acceptance(panel: Panel, confidence: float) -> pd.DataFrame:
             "accuracy_high": accuracy_high,
             "answered": curve.mean("answered"),
             "questions": len(curve.questions),
+            "ungraded": int(curve.rows["ungraded"].iloc[0]),
         }
         found.append(pd.DataFrame(columns))
     return pd.concat(found, ignore_index=True)

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from arbitrage.config.pipeline import Generation
 from arbitrage.config.policies import THRESHOLD_POLICIES
 from arbitrage.evaluation.bootstrap import Floats
+from arbitrage.evaluation.ungraded import without_ungraded
 from arbitrage.io.tables import TableError, read_arrow
 
 KEYS = ["pair", "benchmark", "policy", "question_id", "threshold_low"]
@@ -26,9 +27,10 @@ def trajectory_counts(paths: Sequence[Path]) -> pd.DataFrame:
     """One row a trajectory of the tables at `paths`, sorted by KEYS. Columns besides the keys:
 
     threshold_high, correct (0 or 1), answered (0 or 1), steps, escalations, acceptance (share of steps the draft
-    wrote), chosen_tokens, chosen_draft_tokens, better / equal / worse (escalated steps with st >, =, < sd), and what
-    the decoder does at batch 1 for this trajectory: draft_tokens, target_tokens, catch_up_tokens (accepted steps the
-    target has to read before it writes), judged_tokens (steps a scorer reads); both without the prompt_tokens.
+    wrote), ungraded (questions of the pair and benchmark that are left out), chosen_tokens, chosen_draft_tokens,
+    better / equal / worse (escalated steps with st >, =, < sd), and what the decoder does at batch 1 for this
+    trajectory: draft_tokens, target_tokens, catch_up_tokens (accepted steps the target has to read before it writes),
+    judged_tokens (steps a scorer reads); both without the prompt_tokens.
 
     Raises TableError where a table is not one of trajectories, where there is no trajectory, where a trajectory has no
     step, and where an escalated step has no target score.
@@ -38,10 +40,10 @@ def trajectory_counts(paths: Sequence[Path]) -> pd.DataFrame:
         raise TableError(f"no trajectories in {[str(path) for path in paths]}; run the stage `trajectories` again")
     table = pa.concat_tables(tables)
     frame = table.drop_columns(["study", "steps", "answer", "correct"]).to_pandas()
-    frame["correct"] = table["correct"].to_numpy().astype(np.float64)
+    frame["correct"] = table["correct"].cast(pa.float64()).to_numpy()  # NaN where ungraded
     frame["answered"] = pc.is_valid(table["answer"]).to_numpy().astype(np.float64)
     frame = frame.assign(**_count_steps(table["steps"].combine_chunks(), frame))
-    return frame.sort_values(KEYS, kind="stable", ignore_index=True)
+    return without_ungraded(frame).sort_values(KEYS, kind="stable", ignore_index=True)
 
 
 def _count_steps(steps: pa.ListArray, frame: pd.DataFrame) -> dict[str, np.ndarray]:

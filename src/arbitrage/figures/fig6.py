@@ -72,7 +72,10 @@ def _header(example: Example, policy: str) -> list[Line]:
     row = example.rows[policy]
     accepted = sum(step["model"] == "draft" for step in row["steps"])
     answer = f"answer {row['answer']}" if row["answer"] is not None else "no answer"
-    verdict = "right" if row["correct"] else f"wrong (it is {', '.join(example.question['answers'])})"
+    gold = ", ".join(example.question["answers"])
+    verdict = (
+        "right" if row["correct"] else f"ungraded (it is {gold})" if row["correct"] is None else f"wrong (it is {gold})"
+    )
     return [
         Line(f"{style.LABELS[policy]}: {answer}, {verdict}", style.COLOURS[policy], bold=True),
         Line(

@@ -13,6 +13,7 @@ from arbitrage.config.questions import Benchmark, Columns, Questions, is_generat
 from arbitrage.grading.extract import extract_answer
 from arbitrage.questions.answers import CHOICES, choice, integer, listed, split_answers
 from arbitrage.questions.columns import Reader, checked
+from arbitrage.questions.corrections import corrected
 from arbitrage.questions.files import Row, file_rows, hub_rows
 from arbitrage.questions.normal_form import QuestionError, digest, normalise
 
@@ -144,7 +145,8 @@ def _answers(reader: Reader, settings: Benchmark, choices: list[str]) -> list[st
 
 
 def _part(reader: Reader, column: str, text: str, settings: Benchmark) -> str:
-    """What of the column's text is the answer."""
+    """What of the column's text is the answer, with known slips of the data put right."""
+    text = corrected(settings.source, reader.name(settings.columns.id) if settings.columns.id else None, text)
     if settings.answer_after is not None:
         _, mark, text = text.rpartition(settings.answer_after)
         _require(mark and text.strip(), reader, column, f"an answer after {settings.answer_after!r}")

@@ -61,10 +61,15 @@ def _head(study: Study, accuracy: pd.DataFrame) -> str:
 
 
 def _sizes(accuracy: pd.DataFrame) -> str:
-    """How many questions the benchmarks have, and that few of them tell little."""
-    counts = accuracy.groupby("benchmark", sort=False)["questions"].max()
-    few = "; **too few for conclusions**" if counts.min() < FEW else ""
-    return ", ".join(f"{count} of {name}" for name, count in counts.items()) + few
+    """How many questions the benchmarks have, how many nobody could grade, and that few of them tell little."""
+    counts = accuracy.groupby("benchmark", sort=False)[["questions", "ungraded"]].max()
+    few = "; **too few for conclusions**" if counts["questions"].min() < FEW else ""
+    sizes = [
+        f"{row.questions} of {row.Index}"
+        + (f" ({row.ungraded} more are ungraded and left out)" if row.ungraded else "")
+        for row in counts.itertuples()
+    ]
+    return ", ".join(sizes) + few
 
 
 def _verdicts(

@@ -127,9 +127,9 @@ def source_files(study: Study, stage: str, **names: str) -> list[str]:
     that the rule `fetch` writes.
     """
     sources = sources_read(study, stage, **names)
-    given = [source for source in sources if not Path(source).is_relative_to(study.folder)]
+    external = [source for source in sources if not Path(source).is_relative_to(study.folder)]
     notes = {str(StudyPaths.of(study).fetched(each.file_name)) for each in hub_entries(study) if each.name in sources}
-    return [*(file for source in given for file in _files(source)), *sorted(notes)]
+    return [*(file for source in external for file in _files(source)), *sorted(notes)]
 
 
 @cache

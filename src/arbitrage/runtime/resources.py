@@ -26,9 +26,9 @@ def gpus(study: Study, stage: str, pair: str | None) -> int:
     pair: the pair whose models run; None in stages that run none. `cuda` counts as `cuda:0`: models that all say `cuda`
     share one GPU.
     """
-    asked = _job(study, stage).gpus
-    if asked is not None:
-        return asked
+    configured = _job(study, stage).gpus
+    if configured is not None:
+        return configured
     return max((last_ordinal(device) + 1 for device in _devices(study, stage, pair)), default=0)
 
 

@@ -12,7 +12,8 @@ from arbitrage.speculation.scheduling import AT_THE_END, PRM, Lockstep, MakeSche
 from arbitrage.speculation.sweep import Sweep
 from arbitrage.speculation.tree import Node, Question
 
-Grade = Callable[[str, str], tuple[str | None, bool]]  # (question_id, solution) -> (answer, correct)
+# (question_id, solution) -> (answer, correct); correct is None where the answer is ungraded
+Grade = Callable[[str, str], tuple[str | None, bool | None]]
 Scores = dict[tuple[Node, Author], float]
 
 

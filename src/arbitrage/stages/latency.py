@@ -47,8 +47,8 @@ class Run:
 def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[list[Path], dict[str, Any]]:
     """Time the timed policies, at thresholds spread over acceptance (paper, section 5); one row a solution.
 
-    Settings are interleaved question by question, starting with another one each time, so that drift of the machine
-    hits all alike; the first `latency.warmup` solutions are not counted.
+    Settings are interleaved question by question, starting with another one each time, so that
+    drift of the machine hits all alike; the first `latency.warmup` solutions are not counted.
     Returns the tables it read, and what its provenance record tells besides: `texts_equal_to_sweep`, the share of timed
     solutions whose text equals the sweep's at that threshold, and the models' `work`.
     """

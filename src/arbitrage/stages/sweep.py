@@ -30,7 +30,7 @@ def sweep(
     thresholds = None if study.sweep.thresholds == "exact" else study.sweep.thresholds
     keys = {"study": study.study, "pair": pair, "benchmark": benchmark}
 
-    def grade_solution(question_id: str, solution: str) -> tuple[str | None, bool]:
+    def grade_solution(question_id: str, solution: str) -> tuple[str | None, bool | None]:
         row = gold[question_id]
         return grade(solution, row["answers"], row["grading"])
 

@@ -147,7 +147,7 @@ def test_a_second_run_at_the_same_time_is_refused_and_names_the_first(tmp_path):
         first.wait(timeout=60)
 
 
-@pytest.mark.fault("finished table cut off, or a bit of it turned")
+@pytest.mark.fault("finished table truncated, or one bit flipped")
 def test_a_truncated_shard_is_named_and_the_others_are_kept(smoke, tmp_path):
     shards = sorted((smoke.folder / "trajectories/small/lab500").glob("shard-*.parquet"))
     broken = tmp_path / shards[0].name

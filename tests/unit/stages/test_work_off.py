@@ -136,6 +136,39 @@ def test_two_jobs_of_one_shard_are_kept_apart_and_two_studies_are_not(study: Stu
     assert not second.exists()
 
 
+def test_a_question_whose_prompt_fills_a_context_is_left_out_and_told(
+    study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has no room for a step; before, it ended the shard, at every retry."""
+    problems = {"q0": "What is 3 + 4?", "q1": "a" * 1100, "q2": "What is 5 + 4?"}
+    rows = [{**COLUMNS, "question_id": key, "problem": problem} for key, problem in problems.items()]
+    write_table(tmp_path / "questions.parquet", "questions", rows)
+    other = study.model_copy(update={"results": str(tmp_path)})
+    _, report = label(other, "p", 0, tmp_path / "questions.parquet", tmp_path / "steps.parquet")
+    assert report["left_out"] == ["q1"] and report["work"]["draft"]["tokens"] > 0
+    assert {row["question_id"] for row in read_table(tmp_path / "steps.parquet", "steps")} == {"q0", "q2"}
+    assert "1 of 3 questions left out" in capsys.readouterr().err
+    _, report = sweep(
+        other, "p", "lab500", 0, tmp_path / "questions.parquet", Path(study.prm.path).parent / "router", tmp_path / "t"
+    )
+    assert report["left_out"] == ["q1"]
+    assert {row["question_id"] for row in read_table(tmp_path / "t", "trajectories")} == {"q0", "q2"}
+
+
+def test_a_solution_ends_where_either_models_context_does(study: Study) -> None:
+    """At whatever length of the prompt: a context that is full at a separator ended the shard before."""
+    with open_pair_cached(study, "p", "labelling", "bounds", None) as stored:
+        bounds, models = stored.models.bounds, stored.models
+        room = 1024 - len(models.draft.prompt_ids(""))
+        node = Node(Question("q", "a" * (room - 5)))
+        assert bounds.step_limit(node) == 5 and not bounds.finished(node)
+        full = node.child(AuthoredStep("draft", "b" * 5), "separator")
+        assert bounds.finished(full)
+        assert not bounds.fits(Question("longer", "a" * room))
+        models.target.generator.max_context = 1021  # type: ignore[attr-defined]
+        assert bounds.step_limit(node) == 2
+
+
 Swept = list[tuple[Any, ...]]
 
 
@@ -185,36 +218,3 @@ def test_a_run_that_is_killed_at_a_commit_goes_on_from_there(
 def _texts(row: dict[str, Any]) -> tuple[Any, ...]:
     steps = [(step["model"], step["text"], step["draft_tokens"]) for step in row["steps"]]
     return row["question_id"], row["policy"], steps, row["answer"]
-
-
-def test_a_question_whose_prompt_fills_a_context_is_left_out_and_told(
-    study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """It has no room for a step; before, it ended the shard, at every retry."""
-    problems = {"q0": "What is 3 + 4?", "q1": "a" * 1100, "q2": "What is 5 + 4?"}
-    rows = [{**COLUMNS, "question_id": key, "problem": problem} for key, problem in problems.items()]
-    write_table(tmp_path / "questions.parquet", "questions", rows)
-    other = study.model_copy(update={"results": str(tmp_path)})
-    _, report = label(other, "p", 0, tmp_path / "questions.parquet", tmp_path / "steps.parquet")
-    assert report["left_out"] == ["q1"] and report["work"]["draft"]["tokens"] > 0
-    assert {row["question_id"] for row in read_table(tmp_path / "steps.parquet", "steps")} == {"q0", "q2"}
-    assert "1 of 3 questions left out" in capsys.readouterr().err
-    _, report = sweep(
-        other, "p", "lab500", 0, tmp_path / "questions.parquet", Path(study.prm.path).parent / "router", tmp_path / "t"
-    )
-    assert report["left_out"] == ["q1"]
-    assert {row["question_id"] for row in read_table(tmp_path / "t", "trajectories")} == {"q0", "q2"}
-
-
-def test_a_solution_ends_where_either_models_context_does(study: Study) -> None:
-    """At whatever length of the prompt: a context that is full at a separator ended the shard before."""
-    with open_pair_cached(study, "p", "labelling", "bounds", None) as stored:
-        bounds, models = stored.models.bounds, stored.models
-        room = 1024 - len(models.draft.prompt_ids(""))
-        node = Node(Question("q", "a" * (room - 5)))
-        assert bounds.step_limit(node) == 5 and not bounds.finished(node)
-        full = node.child(AuthoredStep("draft", "b" * 5), "separator")
-        assert bounds.finished(full)
-        assert not bounds.fits(Question("q", "a" * room))
-        models.target.generator.max_context = 1021  # type: ignore[attr-defined]
-        assert bounds.step_limit(node) == 2

@@ -153,7 +153,7 @@ def flipped(content: bytes, bit: int) -> bytes:
     return content[: bit // 8] + bytes([content[bit // 8] ^ 1 << bit % 8]) + content[bit // 8 + 1 :]
 
 
-@pytest.mark.fault("chunk of the step store cut off, or a bit of it turned")
+@pytest.mark.fault("chunk of the step store truncated, or one bit flipped")
 @pytest.mark.parametrize(
     "damage", [lambda content: content[:-20], *(lambda content, at=at: flipped(content, at) for at in (40, 999, -3))]
 )

@@ -72,8 +72,9 @@ def _generator(
         yield Finding(subject, "fault", str(error))
         return
     yield Finding(subject, "ok", f"separator {study.generation.separator!r}, chat template and one BOS")
-    if model.engine == "transformers" and model.vllm.model_fields_set:
-        given = ", ".join(sorted(model.vllm.model_fields_set))
+    changed = model.vllm.model_dump(exclude_defaults=True)  # what is set: a resolved study gives every key
+    if model.engine == "transformers" and changed:
+        given = ", ".join(sorted(changed))
         yield Finding(
             subject, "fault", f"engine transformers reads no vllm options, got {given}: set engine: vllm, or drop it"
         )

@@ -94,7 +94,7 @@ def test_every_environment_a_rule_names_is_there_and_of_the_images_python() -> N
 
 def test_the_images_run_line_has_what_vllm_and_the_hub_need() -> None:
     recipe = (ROOT / "envs" / "Dockerfile").read_text()
-    (line,) = re.findall(r"docker run .*\n.*", recipe)
+    (line,) = re.findall(r"docker run --rm .*\n.*", recipe)
     home = re.search(r"HF_HOME=(\S+)", recipe)
     assert home and f':{home[1]}"' in line  # models outlive the container
     assert all(option in line for option in ("--gpus all", "--ipc=host", "--env HF_TOKEN"))

@@ -55,8 +55,8 @@ def check(
         console.print(example.prompt, markup=False, highlight=False)
         console.print(f"right answer: {golds}", markup=False, highlight=False)
     console.print(table)
-    faults = sum(finding.verdict == "fault" for finding in findings)
+    errors = sum(finding.verdict == "fault" for finding in findings)
     warnings = sum(finding.verdict == "warning" for finding in findings)
-    console.print(f"{faults} faults, {warnings} warnings: " + ("not ready to run" if faults else "ready to run"))
-    if faults:
+    console.print(f"{errors} faults, {warnings} warnings: " + ("not ready to run" if errors else "ready to run"))
+    if errors:
         raise typer.Exit(1)

@@ -41,8 +41,10 @@ def fetch(
     for each in fetch(loaded, only, verify):
         fetched.append(each)
         size = f"{each.bytes / 2**30:.2f} GiB, " if each.bytes else ""
-        typer.echo(f"{each.subject}: {each.source}: {size}{each.detail}" + (f" ({each.place})" if each.place else ""))
+        typer.echo(
+            f"{each.subject}: {each.source}: {size}{each.detail}" + (f" ({each.location})" if each.location else "")
+        )
     typer.echo(f"all there: {sum(each.bytes for each in fetched) / 2**30:.2f} GiB of models and files")
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_json(out, [asdict(each) | {"place": each.place and str(each.place)} for each in fetched])
+        write_json(out, [asdict(each) | {"location": each.location and str(each.location)} for each in fetched])

@@ -145,7 +145,7 @@ def _plan_table(study: Study, costs: list[Cost], title: str) -> Table:
 def _cells(cost: Cost, hours: str | None = None) -> list[str]:
     units = [shown(cost.units.get(name, 0.0)) for name in UNITS]
     a_job = _range(cost.low_s / cost.jobs, cost.high_s / cost.jobs)
-    error = f"{cost.error:.0%}" if cost.questions and math.isfinite(cost.error) else ""
+    error = "" if not cost.questions else f"{cost.error:.0%}" if cost.error <= 1 else "> 100%"
     origin = str(cost.questions) if cost.questions else "bound"
     rest = (hours or _hours_in_all([cost]), shown(cost.disk / 1e6), error, origin)
     return [cost.stage, str(cost.jobs), *units, a_job, *rest]
@@ -175,4 +175,5 @@ def shown(value: float, digits: int = 3) -> str:
     if not value:
         return ""
     power = min(int(math.log10(max(value, 1) * (1 + 0.51 / 10**digits)) / 3), 3)  # 999.6 is 1k
-    return f"{value / 1000**power:.{digits}g}{('', 'k', 'M', 'G')[power]}"
+    rounded = float(f"{value / 1000**power:.{digits}g}")
+    return f"{rounded:g}{('', 'k', 'M', 'G')[power]}"

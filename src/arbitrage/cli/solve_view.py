@@ -30,8 +30,8 @@ def show(console: Console, steps: Iterable[LiveStep], policy: str, threshold: fl
     console.print(_totals(decided, costs))
     solution = "".join(step.chosen.text for step in decided)
     answer = extract_answer(solution)
-    told = answer if answer is not None else f"none; the solution ended by {decided[-1].chosen.finish_reason}"
-    console.print(Text.assemble("answer: ", (told, "bold")), highlight=False)
+    text = answer if answer is not None else f"none; the solution ended by {decided[-1].chosen.finish_reason}"
+    console.print(Text.assemble("answer: ", (text, "bold")), highlight=False)
     return solution
 
 

@@ -10,6 +10,7 @@ import typer
 
 from arbitrage.cli.common import Out, PairName, QuestionsPath, RouterPath, Shard, StudyPath, VariantName, load, stage
 from arbitrage.config import devices
+from arbitrage.config.policies import needing
 
 app = typer.Typer()
 
@@ -63,9 +64,9 @@ def questions(
 def label(study: StudyPath, pair: PairName, shard: Shard, questions: QuestionsPath, out: Out) -> None:
     """Label one shard: draft and target continue each context, the PRM scores both."""
     with stage("label", study, [questions], [out], models=True, shard=shard, pair=pair) as run:
-        from arbitrage.stages.generate import label_steps
+        from arbitrage.stages.label import label
 
-        run.models, report = label_steps(run.study, pair, shard, questions, out)
+        run.models, report = label(run.study, pair, shard, questions, out)
         run.extra |= report
 
 
@@ -114,7 +115,7 @@ def router(
         from arbitrage.routing.train import train_router
 
         settings = run.study.router
-        told = train_router(
+        report = train_router(
             dataset,
             router_start(run.study),
             settings.training,
@@ -122,7 +123,7 @@ def router(
             device=devices.alone(settings.device),
             out_dir=out,
         )
-        run.extra["work"] = {"router": {"seconds": told["seconds"], "calls": told["updates"]}}
+        run.extra["work"] = {"router": {"seconds": report["seconds"], "calls": report["updates"]}}
 
 
 @app.command()
@@ -160,14 +161,15 @@ def sweep(
     router: Annotated[Path | None, typer.Option(help="Directory of a trained router, if that policy is swept")] = None,
 ) -> None:
     """Sweep all policies over one shard of a benchmark, and grade the answers."""
-    if router is None and "router" in load(study).sweep.policies:
-        message = "missing, but sweep.policies has router; give the directory of a trained one"
+    routed = needing("router").intersection(load(study).sweep.policies)
+    if router is None and routed:
+        message = f"missing, but sweep.policies has {', '.join(sorted(routed))}; give the directory of a trained one"
         raise typer.BadParameter(message, param_hint="--router")
     inputs = [questions, *([router] if router else [])]
     with stage("sweep", study, inputs, [out], models=True, shard=shard, pair=pair, benchmark=benchmark) as run:
-        from arbitrage.stages.generate import sweep_benchmark
+        from arbitrage.stages.sweep import sweep
 
-        run.models, report = sweep_benchmark(run.study, pair, benchmark, shard, questions, router, out)
+        run.models, report = sweep(run.study, pair, benchmark, shard, questions, router, out)
         run.extra |= report
 
 
@@ -191,6 +193,6 @@ def latency(
     with stage("latency", study, [router], [out], models=True, pair=pair) as run:
         from arbitrage.stages.latency import measure_latency
 
-        read, told = measure_latency(run.study, pair, router, out)
+        read, report = measure_latency(run.study, pair, router, out)
         run.inputs += read
-        run.extra |= told
+        run.extra |= report

@@ -14,6 +14,7 @@ from typing import Any
 
 from arbitrage.config.messages import KeyPath, Problem, dotted, shown
 from arbitrage.config.pipeline import Sharded
+from arbitrage.config.policies import POLICIES, TIMED_POLICIES
 from arbitrage.config.questions import Benchmark, QuestionSource, is_generated
 from arbitrage.config.revisions import hub_entries
 from arbitrage.config.study import Study
@@ -24,7 +25,6 @@ UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 MOST_JOBS = 10_000  # of a stage: Snakemake plans them all before the first starts
 URL = re.compile(r"https?://\S+")
 PINNING = "`arbitrage check` prints the line to write"
-TIMED_POLICIES = ("draft_only", "target_only", "rsd", "router")
 
 
 def value_problems(value: Any, path: KeyPath = ()) -> Iterator[Problem]:
@@ -124,6 +124,20 @@ def _sweep(study: Study) -> Iterator[Problem]:
             ("sweep", "policies"),
             f"lacks {', '.join(missing)}, whose latency is timed: add them, or set {keys} to false",
         )
+    for policy in policies:
+        if "entropies" in POLICIES[policy].reports:
+            yield from _unreported(study, policy)
+
+
+def _unreported(study: Study, policy: str) -> Iterator[Problem]:
+    """Drafts whose engine would report no entropies, which `policy` reads."""
+    for name in dict.fromkeys(pair.draft for pair in study.pairs.values()):
+        if name in study.models and "entropies" not in study.models[name].reports:
+            yield (
+                ("models", name, "top_logprobs"),
+                f"expected 1 to 20, as sweep.policies has {policy}, which reads the entropies of the draft's tokens; "
+                f"got 0, with which engine {study.models[name].engine} reports none",
+            )
 
 
 def _sizes(study: Study) -> Iterator[Problem]:

@@ -6,6 +6,8 @@ across two. Decoding at every token would cost more than a tiny model, so the id
 
 from __future__ import annotations
 
+import math
+from array import array
 from collections.abc import Iterable
 from typing import Any
 
@@ -45,20 +47,23 @@ class StopRule:
 class StepWriter:
     """One step as it is generated (paper, section 3): takes tokens until the rule says that it ends."""
 
-    __slots__ = ("ended", "finish_reason", "ids", "limit", "logprob_sum", "rule", "text")
+    __slots__ = ("ended", "entropies", "finish_reason", "ids", "limit", "logprobs", "rule", "text")
 
     def __init__(self, rule: StopRule, limit: int) -> None:
         self.rule, self.limit = rule, limit
         self.ids: list[int] = []
-        self.logprob_sum = 0.0
+        self.logprobs = array("f")
+        self.entropies = array("f")
         self.text = ""
         self.ended = False
         self.finish_reason: FinishReason = "length"
 
-    def push(self, token: int, logprob: float) -> bool:
-        """Take the next token; True where the step has ended with it."""
+    def push(self, token: int, logprob: float, entropy: float | None) -> bool:
+        """Take the next token; True where the step has ended with it. entropy: None where the engine knows none."""
         self.ids.append(token)
-        self.logprob_sum += logprob
+        self.logprobs.append(logprob)
+        if entropy is not None:
+            self.entropies.append(entropy)
         self.ended = self._ends(token)
         return self.ended
 
@@ -83,7 +88,8 @@ class StepWriter:
 
     def step(self) -> GeneratedStep:
         """The ended step."""
-        return GeneratedStep(self.text, len(self.ids), self.finish_reason, min(self.logprob_sum / len(self.ids), 0.0))
+        entropies = tuple(self.entropies) if len(self.entropies) == len(self.ids) else None
+        return GeneratedStep(self.text, self.finish_reason, tuple(self.logprobs), entropies)
 
 
 def eos_ids(*owners: Any) -> set[int]:
@@ -112,7 +118,7 @@ def room(name: str, context: Ids, limit: int, max_context: int) -> int:
 
 def finished_step(name: str, writer: StepWriter) -> GeneratedStep:
     """The step of a writer that has ended. Raises EngineError where the output of model `name` was not finite."""
-    if writer.logprob_sum - writer.logprob_sum != 0.0:
+    if not all(map(math.isfinite, writer.logprobs)):
         raise EngineError(
             f"{name}: logits are not finite after {writer.rule.decode(writer.ids)!r}; "
             "the weights are damaged, or the dtype is too narrow for them (try float32)"

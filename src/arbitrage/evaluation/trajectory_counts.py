@@ -14,7 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from arbitrage.config.pipeline import THRESHOLD_POLICIES, Generation
+from arbitrage.config.pipeline import Generation
+from arbitrage.config.policies import THRESHOLD_POLICIES
 from arbitrage.evaluation.bootstrap import Floats
 from arbitrage.evaluation.ungraded import without_ungraded
 from arbitrage.io.tables import TableError, read_arrow

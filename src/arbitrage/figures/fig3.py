@@ -13,7 +13,7 @@ from arbitrage.figures import style
 from arbitrage.io.csv_tables import read_csv
 from arbitrage.runtime.paths import StudyPaths
 
-POLICIES = ("random", "rsd", "router", "oracle")
+POLICIES = style.drawn("main")
 EVERY_STEP: dict[str, Any] = {"color": "#BBBBBB", "linewidth": 1.0}
 
 

@@ -12,7 +12,7 @@ from arbitrage.figures import style
 from arbitrage.io.csv_tables import read_csv
 from arbitrage.runtime.paths import StudyPaths
 
-POLICIES = ("random", "rsd", "router", "oracle")  # the last is drawn on top
+POLICIES = style.drawn("main")
 
 
 @style.styled
@@ -41,7 +41,7 @@ def draw(points: pd.DataFrame, confidence: float) -> Figure:
 
 def accuracy_panel(ax: Axes, rows: pd.DataFrame, policies: tuple[str, ...], acceptance: str = "acceptance") -> None:
     """The curves of one panel over the column `acceptance`, between the lines of draft and target alone."""
-    for alone in ("draft_only", "target_only"):
+    for alone in style.ALONE:
         style.level(ax, alone, rows)
     for policy in policies:
         own = rows[rows["policy"] == policy].sort_values([acceptance, "threshold"])
@@ -53,7 +53,7 @@ def accuracy_panel(ax: Axes, rows: pd.DataFrame, policies: tuple[str, ...], acce
 
 def handles(points: pd.DataFrame, policies: tuple[str, ...]) -> list[Line2D]:
     """Legend entries of what the panels show."""
-    shown = [policy for policy in (*reversed(policies), "target_only", "draft_only") if policy in set(points["policy"])]
+    shown = [policy for policy in (*reversed(policies), *reversed(style.ALONE)) if policy in set(points["policy"])]
     return style.policy_handles(shown)
 
 

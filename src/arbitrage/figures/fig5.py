@@ -8,13 +8,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from arbitrage.config.policies import TIMED_POLICIES
 from arbitrage.config.study import Study
 from arbitrage.figures import style
 from arbitrage.io.csv_tables import read_csv
 from arbitrage.runtime.paths import StudyPaths
 
-POLICIES = ("rsd", "router")
-ALONE = ("draft_only", "target_only")
+POLICIES = tuple(policy for policy in style.drawn("main", "appendix") if policy in TIMED_POLICIES)
+ALONE = tuple(policy for policy in style.ALONE if policy in TIMED_POLICIES)
 
 
 @style.styled

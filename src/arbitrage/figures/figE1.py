@@ -12,7 +12,7 @@ from arbitrage.figures.fig4 import accuracy_panel, handles
 from arbitrage.io.csv_tables import read_csv
 from arbitrage.runtime.paths import StudyPaths
 
-POLICIES = ("random", "confidence", "rsd", "router", "oracle")
+POLICIES = style.drawn("main", "appendix")
 VIEWS = {
     "acceptance": "acceptance rate (% of steps)",
     "token_acceptance": "acceptance rate (% of tokens)",

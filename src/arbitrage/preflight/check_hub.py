@@ -31,11 +31,11 @@ class UnreachableError(Exception):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """directory: configuration and tokenizer; weights: bytes of its weights, None where unknown; place: in words."""
+    """directory: configuration and tokenizer; weights: bytes of its weights, None where unknown; location: in words."""
 
     directory: Path
     weights: int | None
-    place: str
+    location: str
 
 
 def checkpoint(path: str, revision: str | None, weights: bool = True, pickled: bool = False) -> Checkpoint:
@@ -45,10 +45,10 @@ def checkpoint(path: str, revision: str | None, weights: bool = True, pickled: b
     """
     if Path(path).is_dir():
         try:
-            found = resolve(path, weights=weights, pickled=pickled).directory
+            directory = resolve(path, weights=weights, pickled=pickled).directory
         except EngineError as error:
             raise UnreachableError(str(error)) from error
-        return Checkpoint(found, weight_bytes(found, pickled), "local directory")
+        return Checkpoint(directory, weight_bytes(directory, pickled), "local directory")
     cached = _cached(path, revision, weights, pickled)
     if cached is not None:
         return Checkpoint(cached, weight_bytes(cached, pickled), "in the hub's cache")
@@ -77,15 +77,15 @@ def _cached(path: str, revision: str | None, weights: bool, pickled: bool) -> Pa
     Only what is needed is asked for: the cache knows which files of a repository it lacks, and minds.
     """
     for patterns in ([*SMALL_FILES, "model*.safetensors"], [*SMALL_FILES, PICKLED_FILES] if pickled else None):
-        wanted = SMALL_FILES if not weights else patterns
+        patterns_needed = SMALL_FILES if not weights else patterns
         try:
-            found = wanted and Path(
-                snapshot_download(path, revision=revision, allow_patterns=wanted, local_files_only=True)
+            directory = patterns_needed and Path(
+                snapshot_download(path, revision=revision, allow_patterns=patterns_needed, local_files_only=True)
             )
         except (OSError, ValueError):
             continue
-        if found and (not weights or weight_bytes(found, pickled) is not None):
-            return found
+        if directory and (not weights or weight_bytes(directory, pickled) is not None):
+            return directory
     return None
 
 
@@ -107,18 +107,18 @@ def dataset(name: str, revision: str | None) -> str:
     return "on the hub"
 
 
-def _reason(what: str, fault: Any) -> str:
-    if isinstance(fault, GatedRepoError):
+def _reason(what: str, error: Any) -> str:
+    if isinstance(error, GatedRepoError):
         return f"{what} is gated: accept its licence on the hub and log in (`hf auth login`, or HF_TOKEN)"
-    if isinstance(fault, RevisionNotFoundError):
+    if isinstance(error, RevisionNotFoundError):
         return f"{what}: the hub has no such revision; correct it"
-    if isinstance(fault, RepositoryNotFoundError):
+    if isinstance(error, RepositoryNotFoundError):
         return f"{what}: the hub has no such repository, or it is private: correct the id, or log in"
-    if isinstance(fault, OfflineModeIsEnabled):
+    if isinstance(error, OfflineModeIsEnabled):
         return f"{what} is not in the cache, and HF_HUB_OFFLINE forbids to fetch it: download it once, or unset that"
-    if isinstance(fault, HfHubHTTPError):
-        return f"{what}: the hub answers {fault.response.status_code}; try again later"
+    if isinstance(error, HfHubHTTPError):
+        return f"{what}: the hub answers {error.response.status_code}; try again later"
     return (
-        f"{what} is neither here nor in the cache, and the hub cannot be reached ({type(fault).__name__}: {fault}): "
+        f"{what} is neither here nor in the cache, and the hub cannot be reached ({type(error).__name__}: {error}): "
         "download it where there is a network, or give a local path"
     )

@@ -62,23 +62,26 @@ def _generator(
     study: Study, subject: str, origin: Model, model: Model, problems: Sequence[str], loads: list[Load]
 ) -> Iterator[Finding]:
     assert origin.path is not None, "a model is quantised from one with a path (config/validate.py)"
-    finding, found = _found(subject, origin.path, origin.revision, weights=model.server.url is None)
+    finding, files = _found(subject, origin.path, origin.revision, weights=model.server.url is None)
     yield finding
-    if found is None:
+    if files is None:
         return
     try:
-        prompts, reads = _prompts(study, found.directory, model, problems)
+        prompts, reads = _prompts(study, files.directory, model, problems)
     except EngineError as error:
         yield Finding(subject, "fault", str(error))
         return
     yield Finding(subject, "ok", f"separator {study.generation.separator!r}, chat template and one BOS")
-    if model.engine == "transformers" and model.vllm.model_fields_set:
-        given = ", ".join(sorted(model.vllm.model_fields_set))
+    usual = type(model.vllm)()  # a resolved study names every option: what is given is what differs
+    given = [name for name in type(usual).model_fields if getattr(model.vllm, name) != getattr(usual, name)]
+    if model.engine == "transformers" and given:
         yield Finding(
-            subject, "fault", f"engine transformers reads no vllm options, got {given}: set engine: vllm, or drop it"
+            subject,
+            "fault",
+            f"engine transformers reads no vllm options, got {', '.join(given)}: set engine: vllm, or drop it",
         )
     try:
-        config = checkpoints.Checkpoint(origin.path, found.directory).configs()[0].get_text_config(decoder=True)
+        config = checkpoints.Checkpoint(origin.path, files.directory).configs()[0].get_text_config(decoder=True)
     except EngineError as error:
         yield Finding(subject, "fault", str(error))
         return
@@ -96,7 +99,7 @@ def _generator(
         )
     longest = max(prompts, default=0)
     yield _context(study, subject, model, config, prompts)
-    loads += _loads(study, subject, model, found, config, longest)
+    loads += _loads(study, subject, model, files, config, longest)
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,7 @@ def _context(study: Study, subject: str, model: Model, config: Any, prompts: Seq
         if longest_run < limit:
             limit, why = longest_run, "vllm.max_context" if model.vllm.max_context else "vLLM's context here"
     longest = max(prompts, default=0)
-    wanted = longest + study.generation.max_tokens
+    needed = longest + study.generation.max_tokens
     too_long = sum(length >= limit for length in prompts)
     if too_long:
         verdict: Verdict = "fault" if too_long == len(prompts) else "warning"
@@ -166,23 +169,23 @@ def _context(study: Study, subject: str, model: Model, config: Any, prompts: Seq
             f"{too_long:,} of {len(prompts):,} prompts have as many ids as {why}, {limit:,}, or more (the longest "
             f"{longest:,}): they are left out and counted; shorten the system message or raise the limit",
         )
-    if wanted > limit:
+    if needed > limit:
         return Finding(
             subject,
             "warning",
-            f"prompt and solution may take {wanted:,} ids, {why} is {limit:,}: such solutions end by length; "
+            f"prompt and solution may take {needed:,} ids, {why} is {limit:,}: such solutions end by length; "
             f"generation.max_tokens of {limit - longest:,} never does",
         )
-    return Finding(subject, "ok", f"{why} {limit:,}, at most {wanted:,} needed")
+    return Finding(subject, "ok", f"{why} {limit:,}, at most {needed:,} needed")
 
 
-def _loads(study: Study, subject: str, model: Model, found: Checkpoint, config: Any, longest: int) -> Iterator[Load]:
+def _loads(study: Study, subject: str, model: Model, files: Checkpoint, config: Any, longest: int) -> Iterator[Load]:
     """What a model puts on each of its devices. Servers that run elsewhere load nothing; vLLM's cache takes what is
     left and waits where that is little."""
     if model.engine == "openai" and model.server.url is not None:
         return
     bits = model.quantise.bits if model.quantise and model.quantise.method == "gptq" else None
-    weights = (found.weights or 0) * (bits or 16) // 16
+    weights = (files.weights or 0) * (bits or 16) // 16
     heads = int(config.num_attention_heads)
     kv_heads = int(getattr(config, "num_key_value_heads", None) or heads)
     width = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
@@ -199,10 +202,10 @@ def _found(
 ) -> tuple[Finding, Checkpoint | None]:
     """Where a checkpoint is, and itself where it is anywhere, with `weights` that can be read."""
     try:
-        found = checkpoint(path, revision, weights, pickled)
+        files = checkpoint(path, revision, weights, pickled)
     except UnreachableError as error:
         return Finding(subject, "fault", str(error)), None
-    return Finding(subject, "ok", f"{path}: {found.place}"), found
+    return Finding(subject, "ok", f"{path}: {files.location}"), files
 
 
 def _memory(loads: Sequence[Load]) -> Iterator[Finding]:

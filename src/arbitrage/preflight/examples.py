@@ -38,8 +38,8 @@ def examples(study: Study, questions: Mapping[str, Sequence[Row]]) -> Iterator[E
     model = study.models[name]
     origin = study.models[model.quantise.model] if model.quantise else model
     try:
-        found = checkpoint(str(origin.path), origin.revision, weights=False)
-        tokenizer = Checkpoint(str(origin.path), found.directory).tokenizer(chat=True)
+        files = checkpoint(str(origin.path), origin.revision, weights=False)
+        tokenizer = Checkpoint(str(origin.path), files.directory).tokenizer(chat=True)
         prompter = Prompter(name, tokenizer, model)
     except (EngineError, UnreachableError):
         return

@@ -24,12 +24,12 @@ from arbitrage.speculation.protocols import EngineError
 
 @dataclass(frozen=True)
 class Fetched:
-    """subject: the study's key; source: path or hub id; place: folder or file, None for a data set of the hub;
+    """subject: the study's key; source: path or hub id; location: folder or file, None for a data set of the hub;
     bytes: its size on disk, 0 where unknown; detail: what was checked."""
 
     subject: str
     source: str
-    place: Path | None
+    location: Path | None
     bytes: int
     detail: str
 
@@ -60,7 +60,7 @@ def entry_of(study: Study, name: str) -> HubEntry | None:
 def _checkpoints(study: Study) -> Iterator[tuple[str, str, str | None, bool, bool]]:
     """(key, path, revision, are its weights needed here, will `.bin` weights do?), each checkpoint once."""
     seen: set[tuple[str, str | None, bool, bool]] = set()
-    given: list[tuple[str, str | None, str | None, bool, bool]] = [
+    entries: list[tuple[str, str | None, str | None, bool, bool]] = [
         *(
             (f"models.{name}", each.path, each.revision, each.server.url is None, False)
             for name, each in study.models.items()
@@ -68,7 +68,7 @@ def _checkpoints(study: Study) -> Iterator[tuple[str, str, str | None, bool, boo
         ("prm", study.prm.path, study.prm.revision, True, study.prm.kind == "value-head"),
         ("router.init", study.router.init, study.router.revision, True, False),
     ]
-    for key, path, revision, weights, pickled in given:
+    for key, path, revision, weights, pickled in entries:
         if path is not None and (path, revision, weights, pickled) not in seen:
             seen.add((path, revision, weights, pickled))
             yield key, path, revision, weights, pickled
@@ -104,5 +104,5 @@ def _questions(study: Study, key: str, source: Questions | Benchmark) -> Fetched
         for _ in islice(rows_of(source, study.seed), LOOKED_AT):
             pass
         detail = "has the columns"
-    place = Path(source.path) if source.path else None
-    return Fetched(key, source.hub or str(source.path), place, place.stat().st_size if place else 0, detail)
+    location = Path(source.path) if source.path else None
+    return Fetched(key, source.hub or str(source.path), location, location.stat().st_size if location else 0, detail)

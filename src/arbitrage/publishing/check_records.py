@@ -30,7 +30,7 @@ class Records:
 
 def read_records(folder: Path) -> Records:
     """All provenance records below `folder`."""
-    found: dict[str, Mapping[str, Any]] = {}
+    by_result: dict[str, Mapping[str, Any]] = {}
     findings = []
     for path in result_files(folder):
         if not path.name.endswith(SUFFIX):
@@ -45,8 +45,8 @@ def read_records(folder: Path) -> Records:
         if missing:
             findings.append(Finding("broken", result, f"its provenance record lacks {', '.join(missing)}"))
         else:
-            found[result] = record
-    return Records(found, findings)
+            by_result[result] = record
+    return Records(by_result, findings)
 
 
 def result_files(folder: Path) -> Iterator[Path]:

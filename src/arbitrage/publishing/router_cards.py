@@ -58,10 +58,10 @@ def router_card(folder: Path, study: Study, name: str, record: Mapping[str, Any]
     from huggingface_hub import ModelCardData
 
     _, pair, variant, _ = name.split("/")
-    told = json.loads((folder / name / "training.json").read_text(encoding="utf-8"))
+    training = json.loads((folder / name / "training.json").read_text(encoding="utf-8"))
     form = json.loads((folder / name / "router.json").read_text(encoding="utf-8"))
     start, revision = study.router_init
-    licence = licence_of(told["init"], told["revision"])
+    licence = licence_of(training["init"], training["revision"])
     data = ModelCardData(
         license=licence,
         base_model=start if revision else None,
@@ -91,8 +91,8 @@ def router_card(folder: Path, study: Study, name: str, record: Mapping[str, Any]
         "",
         "## Training",
         "",
-        f"{told['examples']:,} examples, {told['updates']:,} updates, seed {told['seed']}, {told['parameters']:,} "
-        "parameters; " + ", ".join(f"{key} {told[key]}" for key in SETTINGS) + ".",
+        f"{training['examples']:,} examples, {training['updates']:,} updates, seed {training['seed']}, "
+        f"{training['parameters']:,} parameters; " + ", ".join(f"{key} {training[key]}" for key in SETTINGS) + ".",
         "",
         "## Quality, on held-out questions",
         "",
@@ -142,15 +142,15 @@ def _quality(folder: Path, study: Study, pair: str, variant: str) -> list[str]:
     """The router's row of quality.csv, and those of the rankings that need no training."""
     table = read_csv(StudyPaths(folder).router_quality)
     rows = table[(table["pair"] == pair) & ((table["ranking"] == variant) | ~table["trained"])]
-    found = ["| ranking | rho with the advantage | accuracy on label 0 | on label 1 | steps |", "|---|---|---|---|---|"]
+    lines = ["| ranking | rho with the advantage | accuracy on label 0 | on label 1 | steps |", "|---|---|---|---|---|"]
     for row in rows.to_dict("records"):
         metrics = (
             "" if pd.isna(row[key]) else f"{row[key]:.3f} [{row[f'{key}_low']:.3f}, {row[f'{key}_high']:.3f}]"
             for key in ("rho", "accuracy_0", "accuracy_1")
         )
         ranking = "this router" if row["trained"] else row["ranking"]
-        found.append(f"| {ranking} | {' | '.join(metrics)} | {row['steps']:,} |")
-    return [*found, "", f"In brackets: {study.curves.confidence:.0%} intervals, by bootstrap over questions."]
+        lines.append(f"| {ranking} | {' | '.join(metrics)} | {row['steps']:,} |")
+    return [*lines, "", f"In brackets: {study.curves.confidence:.0%} intervals, by bootstrap over questions."]
 
 
 def licence_of(path: str, revision: str | None) -> str | None:

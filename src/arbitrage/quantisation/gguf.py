@@ -76,14 +76,14 @@ def require_tools() -> tuple[Path, Path]:
 def _tool(name: str) -> Path:
     """A tool of llama.cpp: under $LLAMA_CPP, or on the path."""
     root = os.environ.get(LLAMA_CPP)
-    places = [Path(root) / name, Path(root) / "build" / "bin" / name] if root else []
-    found = next((place for place in places if place.is_file()), None) or shutil.which(name)
-    if found is None:
+    candidates = [Path(root) / name, Path(root) / "build" / "bin" / name] if root else []
+    program = next((candidate for candidate in candidates if candidate.is_file()), None) or shutil.which(name)
+    if program is None:
         raise EngineError(
             f"quantise.method gguf needs llama.cpp's {name}: put it on PATH, or set {LLAMA_CPP} to a checkout with its "
             "tools built (cmake -B build && cmake --build build --target llama-quantize)"
         )
-    return Path(found)
+    return Path(program)
 
 
 def _run(command: list[str]) -> None:

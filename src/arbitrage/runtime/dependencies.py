@@ -29,7 +29,7 @@ READS: dict[str, tuple[str, ...]] = {
     "zoo_prm": ("zoo.prm", *ZOO),
     "zoo_metrics": ("zoo.evaluation_questions", "zoo.low_bits", "zoo.low_bit_group_size", "zoo.threads"),
     "convert_prm": ("prm.path", "prm.revision", "prm.kind"),
-    "label": (*PAIR, "steps"),
+    "label": (*PAIR, "scheduler", "steps"),
     "steps": (),
     "dataset": (
         *("seed", "dataset", "router.variants.{variant}", "router.init", "router.revision"),
@@ -41,7 +41,7 @@ READS: dict[str, tuple[str, ...]] = {
     ),
     "heldout": ("study", "threads", "router.device", "router.dtype", "router.batch_size"),
     "router_quality": ("seed", "curves"),
-    "sweep": (*PAIR, "sweep", "router.device", "router.dtype", "router.batch_size"),
+    "sweep": (*PAIR, "scheduler", "sweep", "router.device", "router.dtype", "router.batch_size"),
     "trajectories": (),
     "latency": (
         *(*PAIR, "latency.questions", "latency.acceptances", "latency.warmup", "router.device", "router.dtype"),
@@ -127,9 +127,9 @@ def source_files(study: Study, stage: str, **names: str) -> list[str]:
     that the rule `fetch` writes.
     """
     sources = sources_read(study, stage, **names)
-    given = [source for source in sources if not Path(source).is_relative_to(study.folder)]
+    external = [source for source in sources if not Path(source).is_relative_to(study.folder)]
     notes = {str(StudyPaths.of(study).fetched(each.file_name)) for each in hub_entries(study) if each.name in sources}
-    return [*(file for source in given for file in _files(source)), *sorted(notes)]
+    return [*(file for source in external for file in _files(source)), *sorted(notes)]
 
 
 @cache

@@ -15,7 +15,7 @@ class Progress:
     """
 
     def __init__(self, total: int, unit: str, title: str = "", every: float = 5.0, quiet: bool = False) -> None:
-        self.total, self.unit, self.every, self.quiet = total, unit, every, quiet
+        self.total, self.unit, self.title, self.every, self.quiet = total, unit, title, every, quiet
         self.done = 0
         self.counts: Counter[str] = Counter()
         self._prefix = f"{title}: " if title else ""

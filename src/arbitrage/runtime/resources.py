@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable
 
 from arbitrage.config.devices import alone, last_ordinal, model_devices
+from arbitrage.config.policies import needing
 from arbitrage.config.resources import Job
 from arbitrage.config.study import Study
 from arbitrage.runtime.memory import models_gb
@@ -25,9 +26,9 @@ def gpus(study: Study, stage: str, pair: str | None) -> int:
     pair: the pair whose models run; None in stages that run none. `cuda` counts as `cuda:0`: models that all say `cuda`
     share one GPU.
     """
-    asked = _job(study, stage).gpus
-    if asked is not None:
-        return asked
+    configured = _job(study, stage).gpus
+    if configured is not None:
+        return configured
     return max((last_ordinal(device) + 1 for device in _devices(study, stage, pair)), default=0)
 
 
@@ -63,7 +64,7 @@ def _devices(study: Study, stage: str, pair: str | None) -> Iterable[str]:
         return [alone(study.router.device)]
     if stage not in ("label", "sweep", "latency") or pair is None:
         return []
-    routed = stage == "latency" or "router" in study.sweep.policies
+    routed = stage == "latency" or bool(needing("router").intersection(study.sweep.policies))
     models = (study.models[name] for name in (study.pairs[pair].draft, study.pairs[pair].target))
     devices = [device for model in models if model.server.url is None for device in model_devices(model)]
     return [*devices, study.prm.device, *([study.router.device] if stage != "label" and routed else [])]

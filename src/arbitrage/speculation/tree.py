@@ -43,7 +43,14 @@ class Contexts:
 
     def __init__(self, generator: Prompting) -> None:
         self.generator = generator
-        self._ids: dict[tuple[str, tuple[str, ...]], Ids] = {}
+        self._ids: dict[str, dict[tuple[str, ...], Ids]] = {}  # by question, then by the texts of the steps
+
+    def forget(self, question_id: str | None = None) -> None:
+        """Drop what was built for one question, or for all."""
+        if question_id is None:
+            self._ids.clear()
+        else:
+            self._ids.pop(question_id, None)
 
     def ids(self, node: Node) -> Ids:
         """Prompt and steps of `node`, as the generator reads them."""
@@ -54,13 +61,13 @@ class Contexts:
         return len(self.ids(node)) - len(self._build(node.question, ()))
 
     def _build(self, question: Question, texts: tuple[str, ...]) -> Ids:
-        key = (question.question_id, texts)
-        if key not in self._ids:
+        known = self._ids.setdefault(question.question_id, {})
+        if texts not in known:
             if texts:
-                self._ids[key] = self._build(question, texts[:-1]) + self.generator.step_ids(texts[-1])
+                known[texts] = self._build(question, texts[:-1]) + self.generator.step_ids(texts[-1])
             else:
-                self._ids[key] = self.generator.prompt_ids(question.problem)
-        return self._ids[key]
+                known[texts] = self.generator.prompt_ids(question.problem)
+        return known[texts]
 
 
 class Bounds:

@@ -27,7 +27,7 @@ from arbitrage.questions.sampling import sample_questions
 from arbitrage.runtime.progress import Progress
 from arbitrage.runtime.provenance import record
 from arbitrage.speculation.protocols import EngineError, ScoreError
-from arbitrage.stages.generate import label_steps
+from arbitrage.stages import label as label_stage
 from tests.support.fault_table import Note
 from tests.unit.routing.conftest import step_row
 
@@ -69,7 +69,7 @@ def label(study: Study, folder: Path) -> Labelled:
     rows, _ = sample_questions(study.study, study.questions, study.seed, [])
     write_table(folder / "questions.parquet", "questions", rows)
     began = time.monotonic()
-    _, work = label_steps(study, "small", 0, folder / "questions.parquet", folder / "steps.parquet")
+    _, work = label_stage.label(study, "small", 0, folder / "questions.parquet", folder / "steps.parquet")
     seconds = time.monotonic() - began
     tokens = sum(int(work[name]["tokens"]) for name in ("draft", "target"))
     return tokens, read_table(folder / "steps.parquet", "steps"), seconds
@@ -103,7 +103,7 @@ def test_a_damaged_chunk_costs_its_own_work_only(
 ) -> None:
     label(study, tmp_path)
     damage(chunks(study)[1], 12_345)
-    note("labelling: a chunk cut off, or a bit of it turned", goes_on(study, tmp_path, undisturbed))
+    note("labelling: a chunk truncated, or one bit flipped", goes_on(study, tmp_path, undisturbed))
     assert len(list(Path(study.results).rglob("*.corrupt"))) == 1
 
 
@@ -204,7 +204,7 @@ def steps(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return shard
 
 
-@pytest.mark.fault("finished table cut off, or a bit of it turned")
+@pytest.mark.fault("finished table truncated, or one bit flipped")
 @pytest.mark.parametrize("damage", [turn, cut])
 @pytest.mark.parametrize("bit", [40, 9_999, -30])
 def test_a_damaged_table_is_named_before_it_is_used(
@@ -280,7 +280,7 @@ def test_a_missing_shard_is_named_with_the_remedy(steps: Path, tmp_path: Path) -
     assert not out.exists()
 
 
-@pytest.mark.fault("table without a record with a turned bit, 300 bits")
+@pytest.mark.fault("table without a record with 300 flipped bits")
 def test_the_pages_of_a_table_check_themselves_where_there_is_no_record(tmp_path: Path) -> None:
     table, rng = tmp_path / "steps.parquet", random.Random(1)
     rows = [step_row(f"q{question:03}", 0, question / 100) for question in range(40)]

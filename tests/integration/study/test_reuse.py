@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
-from arbitrage.config.pipeline import THRESHOLD_POLICIES
+from arbitrage.config.policies import THRESHOLD_POLICIES
 from arbitrage.config.study import Study
 from arbitrage.io.tables import read_table, write_table
 from arbitrage.lab.register import register_sources
 from arbitrage.questions.sampling import benchmark_questions, sample_questions
-from arbitrage.stages.generate import Work, label_steps, sweep_benchmark
+from arbitrage.stages import label as label_stage
+from arbitrage.stages import sweep as sweep_stage
+from arbitrage.stages.open_models import Work
 from tests.support.lab import lab_study
 from tests.support.tiny_models import router_from
 
@@ -69,7 +71,7 @@ def label(study: Study, pair: str = "small") -> tuple[Counts, list[dict[str, Any
     rows, _ = sample_questions(study.study, study.questions, study.seed, [])
     write_table(folder / "questions.parquet", "questions", rows)
     out = folder / "steps.parquet"
-    _, work = label_steps(study, pair, 0, folder / "questions.parquet", out)
+    _, work = label_stage.label(study, pair, 0, folder / "questions.parquet", out)
     return counts_of(work), [row | {"study": "", "pair": ""} for row in read_table(out, "steps")]
 
 
@@ -81,7 +83,7 @@ def evaluate(
     rows = benchmark_questions(study.study, benchmark, study.benchmarks[benchmark], study.seed)
     write_table(folder / f"{benchmark}.parquet", "questions", rows)
     out = folder / "trajectories.parquet"
-    _, work = sweep_benchmark(study, pair, benchmark, 0, folder / f"{benchmark}.parquet", router, out)
+    _, work = sweep_stage.sweep(study, pair, benchmark, 0, folder / f"{benchmark}.parquet", router, out)
     return counts_of(work), [
         row | {"study": "", "pair": "", "benchmark": ""} for row in read_table(out, "trajectories")
     ]

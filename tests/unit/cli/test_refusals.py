@@ -70,7 +70,7 @@ REFUSED = {
     "figure": (["figure", "fig2", "--pdf", "f.pdf", "--png", "f.png"], "'fig2' is not one of 'fig3', 'fig4', 'fig5'"),
     "table": (["table", "tabel1", "--csv", "t.csv", "--md", "t.md"], "'tabel1' is not one of 'table1', 'table2'"),
     "curves": (["curves", "t.parquet", "--kind", "speedup", *OUT], "'speedup' is not one of 'accuracy_acceptance'"),
-    "revision": (["convert-prm", "--revision", "f00", *OUT], "f00 is of no repository; give its --path too"),
+    "revision": (["convert-prm", "--revision", "f00", *OUT], "f00 needs --path, its repository"),
 }
 
 
@@ -79,6 +79,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A resolved study whose sweep has left the router out, and which has no router."""
     study = Study.model_validate(
         {
+            "study": "lab",
             "results": str(tmp_path_factory.mktemp("results")),
             "models": {"d": {"path": "d"}, "t": {"path": "t"}},
             "pairs": {"small": {"draft": "d", "target": "t"}},

@@ -141,6 +141,13 @@ def test_all_problems_of_a_round_come_at_once() -> None:
     assert {problem.partition(": ")[0] for problem in problems_of(away)} == {"prm.path", "benchmarks.m.path"}
 
 
+def test_a_study_has_a_name_of_its_own_or_it_would_write_over_anothers_results() -> None:
+    config = lab()
+    del config["study"]
+    (problem,) = problems_of(config)
+    assert problem.startswith("study: missing; expected a name")
+
+
 def test_where_models_and_data_are_is_no_part_of_a_configurations_form(tmp_path: Path) -> None:
     assert validate_config(lab(prm={"path": "/no/such"})).prm.path == "/no/such"
     file = tmp_path / "study.yaml"
@@ -160,7 +167,7 @@ def test_a_branch_can_be_planned_with_but_not_run_without_a_check() -> None:
 def test_later_files_and_overrides_win_key_by_key(tmp_path: Path) -> None:
     first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
     first.write_text(
-        f"models: {{draft: {{path: {HERE}}}, target: {{path: {HERE}}}}}\n"
+        f"study: a\nmodels: {{draft: {{path: {HERE}}}, target: {{path: {HERE}}}}}\n"
         "pairs: {p: {draft: draft, target: target}}\n"
         f"prm: {{path: {HERE}, batch_size: 8}}\n"
         "benchmarks: {a: {source: lab500}, b: {source: labolympiad}}\n"

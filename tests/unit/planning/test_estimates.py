@@ -19,6 +19,7 @@ SPEEDS = Speeds(
 
 def study(**sections: Any) -> Study:
     base: dict[str, Any] = {
+        "study": "lab",
         "models": {"d": {"path": "d", "batch_size": 16}, "t": {"path": "t", "device": "cuda:1"}},
         "pairs": {"p": {"draft": "d", "target": "t"}},
         "prm": {"path": "prm"},
@@ -133,4 +134,4 @@ def test_numbers_are_shown_with_so_many_digits() -> None:
     assert [shown(value) for value in (0, 0.0123, 99, 999.6, 17_900, 1e6, 3.2e9)] == [
         "", "0.0123", "99", "1k", "17.9k", "1M", "3.2G",
     ]  # fmt: skip
-    assert [shown(value, 2) for value in (0.125, 9.96, 996)] == ["0.12", "10", "1k"]
+    assert [shown(value, 2) for value in (0.125, 9.96, 104, 996)] == ["0.12", "10", "100", "1k"]

@@ -95,6 +95,8 @@ def test_the_context_that_vllm_is_given_counts_and_its_options_are_refused_on_an
     models["draft"] = draft | {"engine": "transformers"}
     (fault,) = found(list(model_findings(study_of(checkpoints, models=models), ["ab"])), "fault")
     assert "reads no vllm options, got max_context" in fault
+    resolved = Study.model_validate_json(study_of(checkpoints).model_dump_json())  # names every option, as a run has it
+    assert found(list(model_findings(resolved, ["ab"])), "fault") == []
 
 
 def test_prompts_of_labelling_questions_are_measured_too(tmp_path: Path, checkpoints: dict[str, str]) -> None:
@@ -141,9 +143,11 @@ def test_a_cache_that_holds_what_jobs_need_will_do_without_the_rest(
     monkeypatch.setattr(check_hub.HfApi, "model_info", lambda *arguments, **options: pytest.fail("the hub was asked"))
     cached("a" * 40, Path(checkpoints["draft"]), tmp_path)
     found = check_hub.checkpoint("some/model", "a" * 40)
-    assert found.place == "in the hub's cache" and found.weights == check_hub.weight_bytes(Path(checkpoints["draft"]))
+    assert found.location == "in the hub's cache" and found.weights == check_hub.weight_bytes(
+        Path(checkpoints["draft"])
+    )
     cached("b" * 40, Path(checkpoints["draft"]), tmp_path, "model.safetensors")
-    assert check_hub.checkpoint("some/model", "b" * 40, weights=False).place == "in the hub's cache"
+    assert check_hub.checkpoint("some/model", "b" * 40, weights=False).location == "in the hub's cache"
     monkeypatch.setattr(check_hub.HfApi, "model_info", refuse_offline)
     with pytest.raises(check_hub.UnreachableError, match="HF_HUB_OFFLINE"):
         check_hub.checkpoint("some/model", "b" * 40)
@@ -191,20 +195,21 @@ def test_another_number_of_rows_than_the_benchmark_has_is_a_warning(
     checkpoints: dict[str, str], tmp_path: Path
 ) -> None:
     row = {"problem": "1+1?", "solution": "2", "answer": "2", "subject": "Algebra", "unique_id": "a"}
-    (tmp_path / "short.jsonl").write_text(json.dumps(row) + "\n")
+    other = row | {"problem": "1+2?", "answer": "3", "unique_id": "b"}
+    (tmp_path / "short.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(other) + "\n")
     source = {"source": "math500", "path": str(tmp_path / "short.jsonl")}
     findings, questions = data_findings(study_of(checkpoints, benchmarks={"math500": source}))
-    assert [row["problem"] for row in questions["math500"]] == ["1+1?"]
-    assert "1 questions, expected 500: is this another edition of math500?" in found(findings, "warning")[0]
+    assert [row["problem"] for row in questions["math500"]] == ["1+1?", "1+2?"]
+    assert "2 questions, expected 500: is this another edition of math500?" in found(findings, "warning")[0]
     own = {"path": str(tmp_path / "short.jsonl")}
     assert found(data_findings(study_of(checkpoints, benchmarks={"exam": own}))[0], "warning") == []
-    wrong = found(data_findings(study_of(checkpoints, benchmarks={"exam": own | {"rows": 2}}))[0], "warning")
-    assert "1 questions, expected 2: correct `rows`" in wrong[0]
+    wrong = found(data_findings(study_of(checkpoints, benchmarks={"exam": own | {"rows": 3}}))[0], "warning")
+    assert "2 questions, expected 3: correct `rows`" in wrong[0]
 
 
 def test_a_benchmark_row_without_an_answer_is_a_fault(checkpoints: dict[str, str], tmp_path: Path) -> None:
     row = {"problem": "1+1?", "solution": "2", "answer": "", "subject": "Algebra", "unique_id": "a"}
-    (tmp_path / "empty.jsonl").write_text(json.dumps(row) + "\n")
+    (tmp_path / "empty.jsonl").write_text(2 * (json.dumps(row) + "\n"))
     source = {"source": "math500", "path": str(tmp_path / "empty.jsonl")}
     findings, questions = data_findings(study_of(checkpoints, benchmarks={"math500": source}))
     assert not questions and "'answer'" in found(findings, "fault")[0]

@@ -48,7 +48,6 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty cache, and no network."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("arbitrage.engines.checkpoints._snapshot.cache_clear", lambda: None, raising=False)
     from arbitrage.engines import checkpoints
 
     checkpoints._snapshot.cache_clear()
@@ -58,7 +57,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_what_is_local_is_checked_and_sized_without_a_network(
     checkpoints: dict[str, Path], offline: Path, tmp_path: Path
 ) -> None:
-    study = study_of(checkpoints, tmp_path, {"path": str(checkpoints["draft"]), "dtype": "float64"})
+    study = study_of(checkpoints, tmp_path, {"path": str(checkpoints["draft"]), "dtype": "bfloat16"})
     found = {each.subject: each for each in fetch(study)}
     assert set(found) == {"models.draft", "prm", "benchmarks.exam"}  # the target is the draft's checkpoint
     size = sum(file.stat().st_size for file in checkpoints["draft"].iterdir())
@@ -81,7 +80,7 @@ def test_a_repository_of_the_hub_is_found_checked_and_noted(
     (tmp_path / "study.json").write_text(study.model_dump_json())
     entry = entry_of(study, name)
     (only,) = fetch(study, entry, verify=True)
-    assert (only.subject, only.place, only.source) == ("models.target", snapshot, "some/model")
+    assert (only.subject, only.location, only.source) == ("models.target", snapshot, "some/model")
     assert "1 hashes verified" in only.detail
 
 
@@ -100,7 +99,7 @@ def test_a_fetched_file_that_is_damaged_is_told_by_its_hash(
 
 
 def test_data_are_looked_at_too(checkpoints: dict[str, Path], offline: Path, tmp_path: Path) -> None:
-    study = study_of(checkpoints, tmp_path, {"path": str(checkpoints["draft"]), "dtype": "float64"})
+    study = study_of(checkpoints, tmp_path, {"path": str(checkpoints["draft"]), "dtype": "bfloat16"})
     (tmp_path / "exam.jsonl").write_text('{"problem": "1 + 1?"}\n')
     with pytest.raises(QuestionError, match="no column 'answer'"):
         list(fetch(study))

@@ -163,7 +163,7 @@ def _turn_a_bit(file: Path) -> None:
     file.write_bytes(content)
 
 
-@pytest.mark.fault("training checkpoint cut off, a bit of it turned, or part of it missing")
+@pytest.mark.fault("training checkpoint truncated, one bit flipped, or part of it missing")
 @pytest.mark.parametrize(
     ("name", "damage"),
     [

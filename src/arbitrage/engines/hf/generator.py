@@ -63,6 +63,7 @@ class TransformersGenerator:
         self._prompter = Prompter(self.name, self.tokenizer, model)
         self.model = checkpoint.load(model.dtype, model.device, ("ForCausalLM",))
         self.device = torch.device(model.device)
+        self.rows = model.batch_size
         self.stop = StopRule(
             self.tokenizer,
             generation.separator,
@@ -167,18 +168,21 @@ class TransformersGenerator:
             raise
 
 
-def choose(logits: Tensor, temperature: float, uniforms: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The next token of each row of `logits` [rows, vocabulary], and its log-probability at temperature 1, in fp32.
+def choose(logits: Tensor, temperature: float, uniforms: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """The next token of each row of `logits` [rows, vocabulary], its log-probability, and the entropy in nats.
 
-    uniforms: one number in [0, 1) a row for sampling by inversion; None for the most likely token.
+    The last two are of the distribution at temperature 1, in fp32. uniforms: one number in [0, 1) a row for sampling by
+    inversion; None for the most likely token.
     """
     logits = logits.float()
+    logprobs = logits.log_softmax(dim=-1)
+    entropies = (logprobs.exp() * -logprobs).nansum(dim=-1)  # 0 * inf counts 0
     if uniforms is None:
-        return logits.argmax(dim=-1), logits.log_softmax(dim=-1).amax(dim=-1)
+        return logits.argmax(dim=-1), logprobs.amax(dim=-1), entropies
     cumulative = (logits.double() / temperature).softmax(dim=-1).cumsum(dim=-1)
-    wanted = uniforms.to(logits.device)[:, None] * cumulative[:, -1:]
-    tokens = torch.searchsorted(cumulative, wanted, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
-    return tokens, logits.log_softmax(dim=-1).gather(1, tokens[:, None])[:, 0]
+    at = uniforms.to(logits.device)[:, None] * cumulative[:, -1:]
+    tokens = torch.searchsorted(cumulative, at, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
+    return tokens, logprobs.gather(1, tokens[:, None])[:, 0], entropies
 
 
 def _next_tokens(output: Tensor, rows: Sequence[Job]) -> Tensor:
@@ -186,10 +190,11 @@ def _next_tokens(output: Tensor, rows: Sequence[Job]) -> Tensor:
     uniforms = None
     if rows[0].sampling.temperature > 0:
         uniforms = torch.tensor([job.uniform for job in rows], dtype=torch.float64)
-    tokens, logprobs = choose(output, rows[0].sampling.temperature, uniforms)
-    for job, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):
+    tokens, *reported = choose(output, rows[0].sampling.temperature, uniforms)
+    logprobs, entropies = torch.stack(reported).tolist()
+    for job, token, logprob, entropy in zip(rows, tokens.tolist(), logprobs, entropies, strict=True):
         if not job.writer.ended:
-            job.writer.push(token, logprob)
+            job.writer.push(token, logprob, entropy)
     return tokens
 
 

@@ -98,6 +98,7 @@ class TransformersScorer(ABC):
         weights = place.checkpoint.fingerprint(place.dtype, engine_name(self.model))
         reads += "\nfloat32 head" * self.narrow
         self._identity = hashlib.sha256(f"{weights}\n{self.reader.description}{reads}".encode()).hexdigest()
+        self.rows = place.batch_size
         self._runner = BatchRunner(
             self.name, self.forward, self.layers, self.device, place.batch_size, positions_at_once(self.model)
         )

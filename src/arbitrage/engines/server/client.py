@@ -11,7 +11,8 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import httpx2
@@ -23,7 +24,7 @@ from arbitrage.speculation.protocols import EngineError
 
 Result = TypeVar("Result")
 Json = dict[str, Any]
-Token = tuple[int, float]  # id, log-probability at temperature 1
+Token = tuple[int, float, list[float]]  # id, log-probability at temperature 1, those of the most likely tokens
 
 RETRIED = {408, 425, 429, 500, 502, 503, 504}
 PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0  # of the first retry, doubled with each; drawn between nothing and that
@@ -55,14 +56,9 @@ class CompletionsClient:
                     "export it, or remove server.api_key_variable"
                 )
             headers["Authorization"] = f"Bearer {key}"
+        self._headers = headers
         self._runner = asyncio.Runner()
-        self._http = httpx2.AsyncClient(
-            headers=headers,
-            timeout=httpx2.Timeout(None, connect=CONNECT_S),  # the whole request is timed in `_retried`
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=server.concurrency),
-            transport=httpx2.AsyncHTTPTransport(uds=str(local.socket)) if local else None,
-            trust_env=not (local or is_loopback(self.url)),  # no proxy leads to this machine
-        )
+        self._http = self._connections()
         proxy = None if local else proxy_for(self.url)
         self._by_proxy = (
             f". It was asked through the proxy {proxy}, as the environment says: if the server is not to be reached by "
@@ -70,6 +66,25 @@ class CompletionsClient:
             if proxy
             else ""
         )
+
+    def _connections(self) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(
+            headers=self._headers,
+            timeout=httpx2.Timeout(None, connect=CONNECT_S),  # the whole request is timed in `_retried`
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=self._server.concurrency),
+            transport=httpx2.AsyncHTTPTransport(uds=str(self._local.socket)) if self._local else None,
+            trust_env=not (self._local or is_loopback(self.url)),  # no proxy leads to this machine
+        )
+
+    @asynccontextmanager
+    async def on_this_loop(self) -> AsyncIterator[None]:
+        """Talk to the server from the running event loop, by connections of its own, as long as the context lasts."""
+        own, self._http = self._http, self._connections()
+        try:
+            yield
+        finally:
+            theirs, self._http = self._http, own
+            await theirs.aclose()
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Run `work` to its end; interrupted, it is cancelled, and with it every request under way."""
@@ -194,16 +209,24 @@ class CompletionsClient:
 def written_tokens(choice: Json) -> list[Token] | None:
     """The tokens that a choice, or an event's share of it, says were written; None where it tells no ids.
 
-    vLLM and SGLang: `token_ids` beside `logprobs.token_logprobs`. llama.cpp: `logprobs.content`.
-    Raises ValueError where they contradict each other.
+    vLLM and SGLang: `token_ids` beside `logprobs.token_logprobs` and `logprobs.top_logprobs`. llama.cpp:
+    `logprobs.content`. Raises ValueError where they contradict each other.
     """
     logprobs = choice.get("logprobs") or {}
     if "content" in logprobs:
-        return [(int(each["id"]), float(each["logprob"])) for each in logprobs["content"]]
+        return [
+            (int(each["id"]), float(each["logprob"]), [float(top["logprob"]) for top in each.get("top_logprobs") or ()])
+            for each in logprobs["content"]
+        ]
     ids = choice.get("token_ids")
     if ids is None:
         return None
-    return [(int(token), float(number)) for token, number in zip(ids, logprobs.get("token_logprobs", []), strict=True)]
+    numbers = logprobs.get("token_logprobs", [])
+    tops = logprobs.get("top_logprobs") or [None] * len(numbers)
+    return [
+        (int(token), float(number), [float(each) for each in (top or {}).values()])
+        for token, number, top in zip(ids, numbers, tops, strict=True)
+    ]
 
 
 def _named(fault: BaseException) -> str:

@@ -14,11 +14,14 @@ from arbitrage.config.load import write_resolved
 from arbitrage.config.study import Study
 from arbitrage.engines.checkpoints import Checkpoint
 from arbitrage.engines.store.chunk_files import StoreError
+from arbitrage.engines.store.step_store import StepStore
 from arbitrage.io.tables import TableError, read_table, write_table
 from arbitrage.report.times import elapsed, rule_times, sum_of
 from arbitrage.speculation.protocols import AuthoredStep
 from arbitrage.speculation.tree import Node, Question
-from arbitrage.stages.generate import label_steps, open_cast, sweep_benchmark
+from arbitrage.stages.label import label
+from arbitrage.stages.open_models import open_pair_cached
+from arbitrage.stages.sweep import sweep
 from tests.support.tiny_models import build_causal, build_classifier
 
 ROUTER = {"classes": 2, "boundary": 1, "ordinal": False, "annotate": True, "separator": "\n\n"}
@@ -125,11 +128,11 @@ def test_two_jobs_of_one_shard_are_kept_apart_and_two_studies_are_not(study: Stu
     questions, second = results / "questions" / "labelling.parquet", results / "second.parquet"
     refused = pytest.raises(StoreError, match="tiny-p-shard-0 is being worked on by process")
     with (
-        open_cast(study, "p", "labelling", "shard-0", None),
-        open_cast(other, "p", "labelling", "shard-0", None),
+        open_pair_cached(study, "p", "labelling", "shard-0", None),
+        open_pair_cached(other, "p", "labelling", "shard-0", None),
         refused,
     ):
-        label_steps(study, "p", 0, questions, second)
+        label(study, "p", 0, questions, second)
     assert not second.exists()
 
 
@@ -141,11 +144,11 @@ def test_a_question_whose_prompt_fills_a_context_is_left_out_and_told(
     rows = [{**COLUMNS, "question_id": key, "problem": problem} for key, problem in problems.items()]
     write_table(tmp_path / "questions.parquet", "questions", rows)
     other = study.model_copy(update={"results": str(tmp_path)})
-    _, report = label_steps(other, "p", 0, tmp_path / "questions.parquet", tmp_path / "steps.parquet")
+    _, report = label(other, "p", 0, tmp_path / "questions.parquet", tmp_path / "steps.parquet")
     assert report["left_out"] == ["q1"] and report["work"]["draft"]["tokens"] > 0
     assert {row["question_id"] for row in read_table(tmp_path / "steps.parquet", "steps")} == {"q0", "q2"}
     assert "1 of 3 questions left out" in capsys.readouterr().err
-    _, report = sweep_benchmark(
+    _, report = sweep(
         other, "p", "lab500", 0, tmp_path / "questions.parquet", Path(study.prm.path).parent / "router", tmp_path / "t"
     )
     assert report["left_out"] == ["q1"]
@@ -154,13 +157,64 @@ def test_a_question_whose_prompt_fills_a_context_is_left_out_and_told(
 
 def test_a_solution_ends_where_either_models_context_does(study: Study) -> None:
     """At whatever length of the prompt: a context that is full at a separator ended the shard before."""
-    with open_cast(study, "p", "labelling", "bounds", None) as stored:
-        bounds, cast = stored.cast.bounds, stored.cast
-        room = 1024 - len(cast.draft.prompt_ids(""))
+    with open_pair_cached(study, "p", "labelling", "bounds", None) as stored:
+        bounds, models = stored.models.bounds, stored.models
+        room = 1024 - len(models.draft.prompt_ids(""))
         node = Node(Question("q", "a" * (room - 5)))
         assert bounds.step_limit(node) == 5 and not bounds.finished(node)
         full = node.child(AuthoredStep("draft", "b" * 5), "separator")
         assert bounds.finished(full)
-        assert not bounds.fits(Question("q", "a" * room))
-        cast.target.generator.max_context = 1021  # type: ignore[attr-defined]
+        assert not bounds.fits(Question("longer", "a" * room))
+        models.target.generator.max_context = 1021  # type: ignore[attr-defined]
         assert bounds.step_limit(node) == 2
+
+
+Swept = list[tuple[Any, ...]]
+
+
+def swept_with(study: Study, results: Path, folder: Path, **keys: Any) -> tuple[Swept, dict[str, Any]]:
+    """Trajectories of the benchmark with other `keys` and a store in `folder`, and what was done for them."""
+    own = study.model_copy(update={"results": str(folder), **keys})
+    router, out = Path(study.prm.path).parent / "router", folder / "trajectories.parquet"
+    _, report = sweep(own, "p", "lab500", 0, results / "questions" / "lab500.parquet", router, out)
+    return [_texts(row) for row in read_table(out, "trajectories")], report
+
+
+def test_both_schedulers_write_the_same_trajectories_and_labels(study: Study, results: Path, tmp_path: Path) -> None:
+    """The same texts: scores may differ in their last bits, for batches differ."""
+    one, _ = swept_with(study, results, tmp_path / "lockstep", scheduler="lockstep")
+    other, _ = swept_with(study, results, tmp_path / "continuous", scheduler="continuous")
+    assert one == other and one
+    labelled = []
+    for scheduler in ("lockstep", "continuous"):
+        own = study.model_copy(update={"results": str(tmp_path / scheduler), "scheduler": scheduler})
+        out = tmp_path / f"{scheduler}.parquet"
+        label(own, "p", 0, results / "questions" / "labelling.parquet", out)
+        labelled.append([(row["draft_step"], row["target_steps"]) for row in read_table(out, "steps")])
+    assert labelled[0] == labelled[1] and labelled[0]
+
+
+@pytest.mark.parametrize("scheduler", ["lockstep", "continuous"])
+def test_a_run_that_is_killed_at_a_commit_goes_on_from_there(
+    study: Study, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheduler: str
+) -> None:
+    keys = {"scheduler": scheduler, "sweep": study.sweep.model_copy(update={"chunk": 2})}
+    whole, done = swept_with(study, results, tmp_path / "whole", **keys)
+    commit = StepStore.commit
+
+    def kill(store: StepStore, name: str) -> None:
+        commit(store, name)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(StepStore, "commit", kill)
+        swept_with(study, results, tmp_path / "killed", **keys)
+    assert not (tmp_path / "killed" / "trajectories.parquet").exists()
+    rest, report = swept_with(study, results, tmp_path / "killed", **keys)
+    assert rest == whole
+    assert report["work"]["draft"]["tokens"] < done["work"]["draft"]["tokens"]
+
+
+def _texts(row: dict[str, Any]) -> tuple[Any, ...]:
+    steps = [(step["model"], step["text"], step["draft_tokens"]) for step in row["steps"]]
+    return row["question_id"], row["policy"], steps, row["answer"]

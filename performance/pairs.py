@@ -13,13 +13,14 @@ from typing import Any
 from arbitrage.cli.stages import register_lab
 from arbitrage.config.study import Study
 from arbitrage.engines.scoring.scorers import ROUTER_FILE, RouterFormat
-from arbitrage.engines.store.step_store import StepStore, StoredGenerator, StoredScorer
+from arbitrage.engines.store.cached import StoredGenerator, StoredScorer
+from arbitrage.engines.store.step_store import StepStore
 from arbitrage.questions.sampling import benchmark_questions
 from arbitrage.runtime.paths import StudyPaths
-from arbitrage.speculation.pair import Cast
+from arbitrage.speculation.forwarding import ForwardingGenerator, ForwardingScorer
+from arbitrage.speculation.pair import PairModels
 from arbitrage.speculation.protocols import (
     GREEDY,
-    AuthoredStep,
     GeneratedStep,
     Generator,
     Ids,
@@ -51,26 +52,13 @@ class Work:
         )
 
 
-class CountedGenerator:
+class CountedGenerator(ForwardingGenerator[Generator]):
     """A generator that counts in `work` what passes through it (`protocols.Generator`)."""
 
     def __init__(self, generator: Generator, work: Work, tokens: str) -> None:
         """tokens: the field of `work` that counts this model's tokens."""
-        self.generator, self.work, self.field = generator, work, tokens
-
-    @property
-    def identity(self) -> str:
-        return self.generator.identity
-
-    @property
-    def max_context(self) -> int:
-        return self.generator.max_context
-
-    def prompt_ids(self, problem: str) -> Ids:
-        return self.generator.prompt_ids(problem)
-
-    def step_ids(self, text: str) -> Ids:
-        return self.generator.step_ids(text)
+        super().__init__(generator)
+        self.work, self.field = work, tokens
 
     def generate(
         self, contexts: Sequence[Ids], limits: Sequence[int], sampling: Sampling = GREEDY
@@ -81,47 +69,41 @@ class CountedGenerator:
         return steps
 
 
-class CountedScorer:
+class CountedScorer(ForwardingScorer[Scorer]):
     """A scorer that counts in `work` what passes through it (`protocols.Scorer`)."""
 
     def __init__(self, scorer: Scorer, work: Work) -> None:
-        self.scorer, self.work = scorer, work
-
-    @property
-    def identity(self) -> str:
-        return self.scorer.identity
-
-    def input_ids(self, problem: str, history: Sequence[AuthoredStep], step: AuthoredStep) -> Ids:
-        return self.scorer.input_ids(problem, history, step)
+        super().__init__(scorer)
+        self.work = work
 
     def score(self, inputs: Sequence[Ids]) -> list[float]:
         self.work.scored += len(inputs)
         return self.scorer.score(inputs)
 
 
-def stored(cast: Cast, folder: Path) -> Cast:
+def stored(models: PairModels, folder: Path) -> PairModels:
     """The same models behind a step store in `folder`."""
     store = StepStore(folder, "store")
-    assert cast.router is not None
-    return Cast(
-        StoredGenerator(cast.draft, store),
-        StoredGenerator(cast.target, store),
-        StoredScorer(cast.prm, store),
-        StoredScorer(cast.router, store),
-        cast.generation,
+    assert models.router is not None
+    return PairModels(
+        StoredGenerator(models.draft, store),
+        StoredGenerator(models.target, store),
+        StoredScorer(models.prm, store),
+        StoredScorer(models.router, store),
+        models.generation,
     )
 
 
-def counted(cast: Cast) -> tuple[Cast, Work]:
+def counted(models: PairModels) -> tuple[PairModels, Work]:
     """The same models with counters in front, and what they count."""
     work = Work()
-    assert cast.router is not None
-    counting = Cast(
-        CountedGenerator(cast.draft, work, "draft_tokens"),
-        CountedGenerator(cast.target, work, "target_tokens"),
-        CountedScorer(cast.prm, work),
-        CountedScorer(cast.router, work),
-        cast.generation,
+    assert models.router is not None
+    counting = PairModels(
+        CountedGenerator(models.draft, work, "draft_tokens"),
+        CountedGenerator(models.target, work, "target_tokens"),
+        CountedScorer(models.prm, work),
+        CountedScorer(models.router, work),
+        models.generation,
     )
     return counting, work
 
@@ -139,20 +121,20 @@ def spread(questions: Sequence[Question], count: int) -> list[Question]:
     return [questions[place * len(questions) // count] for place in range(count)]
 
 
-def lab_cast(study: Study, pair: str, router: Path) -> Cast:
+def lab_models(study: Study, pair: str, router: Path) -> PairModels:
     """The study's models, with nothing remembered."""
     from arbitrage.engines import factory
 
     draft, target = (
         factory.load_generator(study, name) for name in (study.pairs[pair].draft, study.pairs[pair].target)
     )
-    return Cast(draft, target, factory.load_prm(study), factory.load_router(study, router), study.generation)
+    return PairModels(draft, target, factory.load_prm(study), factory.load_router(study, router), study.generation)
 
 
-def forget(cast: Cast) -> None:
+def forget(models: PairModels) -> None:
     """Have contexts, keys and values of earlier runs dropped, so that the next one pays for its own."""
-    cast.forget()
-    for engine in (cast.draft, cast.target, cast.prm, cast.router):
+    models.forget()
+    for engine in (models.draft, models.target, models.prm, models.router):
         drop: Any = getattr(engine, "forget", None)
         if drop is not None:
             drop()

@@ -77,7 +77,8 @@ def _generator(
         yield Finding(
             subject,
             "fault",
-            f"engine transformers reads no vllm options, got {', '.join(sorted(changed))}: set engine: vllm, or drop it",
+            f"engine transformers reads no vllm options, got {', '.join(sorted(changed))}: "
+            "set engine: vllm, or drop them",
         )
     try:
         config = checkpoints.Checkpoint(origin.path, files.directory).configs()[0].get_text_config(decoder=True)

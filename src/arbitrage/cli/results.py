@@ -41,8 +41,8 @@ def curves(
     out: Out,
 ) -> None:
     """Curves over thresholds, with bootstrap intervals over questions."""
+    from arbitrage.evaluation.accuracy_acceptance import write_accuracy_acceptance
     from arbitrage.evaluation.comparison import write_comparison
-    from arbitrage.evaluation.curves import write_accuracy_acceptance
     from arbitrage.evaluation.deferrals import write_outcomes
 
     writers = {
@@ -67,10 +67,9 @@ def latency_curves(
         pairs = [name for name, pair in run.study.pairs.items() if pair.latency]
         trajectories = [folder / "trajectories" / p / f"{b}.parquet" for p in pairs for b in run.study.benchmarks]
         latency = [folder / "latency" / f"{pair}.parquet" for pair in pairs]
-        models = [folder / "latency" / f"{pair}.cost.json" for pair in pairs]
-        run.inputs += [*trajectories, *latency, *models]
-        write_accuracy_latency(trajectories, latency, models, settings, seed, out)
-        write_speedup(trajectories, models, settings, seed, speedup)
+        run.inputs += [*trajectories, *latency]
+        write_accuracy_latency(trajectories, latency, settings, seed, out)
+        write_speedup(trajectories, latency, settings, seed, speedup)
 
 
 @app.command("router-quality")
@@ -114,7 +113,7 @@ def table(
 
 @app.command()
 def summary(study: StudyPath, out: Out, drawn_from: DrawnFrom = None) -> None:
-    """Headline numbers beside the paper's: what agrees, what does not, what cannot be told."""
+    """Headline numbers beside the paper's: what agrees, what differs, what is inconclusive."""
     from arbitrage.report.summary import write_summary
 
     with stage("report", study, drawn_from or [], [out]) as run:

@@ -56,9 +56,13 @@ class Sweep(Sharded):
     policies: list[PolicyName] = Field(
         ["draft_only", "target_only", *THRESHOLD_POLICIES], min_length=1, description="Policies to evaluate"
     )
-    thresholds: Literal["exact"] | list[float] = Field(
-        "exact", description="`exact`: every distinct trajectory; a list: only those a listed threshold yields"
+    thresholds: Literal["exact", "quantiles"] | list[float] = Field(
+        "exact",
+        description="`exact`: every distinct trajectory; `quantiles`: those at thresholds even in acceptance, of each "
+        "policy's own scores on the labelling questions, besides 0, 0.1 ... 1; a list: only those a listed threshold "
+        "yields",
     )
+    quantiles: Count = Field(40, ge=25, description="Thresholds a policy, where they are `quantiles`")
     chunk: Count = Field(50, description="Questions finished whole, or redone whole, within a shard")
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from arbitrage.config.study import Study
+from arbitrage.evaluation.accuracy_acceptance import write_accuracy_acceptance
 from arbitrage.evaluation.comparison import write_comparison
-from arbitrage.evaluation.curves import write_accuracy_acceptance
 from arbitrage.evaluation.deferrals import write_outcomes
 from arbitrage.evaluation.latency_curves import write_accuracy_latency
 from arbitrage.evaluation.router_quality import write_quality

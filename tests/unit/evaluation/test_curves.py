@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from arbitrage.config.pipeline import THRESHOLD_POLICIES, Curves
-from arbitrage.evaluation.curves import PAPER_GRID, make_curve, panels, write_accuracy_acceptance
+from arbitrage.evaluation.accuracy_acceptance import write_accuracy_acceptance
+from arbitrage.evaluation.curves import PAPER_GRID, make_curve, panels
 from arbitrage.evaluation.trajectory_counts import trajectory_counts
 from arbitrage.io.csv_tables import read_csv
 from arbitrage.io.tables import TableError, write_table

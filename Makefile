@@ -68,11 +68,12 @@ lint: $(READY) ## Check style, types and the rules
 	ruff check .
 	ruff format --check .
 	mypy
+	lint-imports
 	snakefmt --check Snakefile rules
 	snakemake --lint
 
 clean: ## Remove caches, and the results of the lab and smoke studies; other studies and the step store stay
-	rm -rf .snakemake .pytest_cache .ruff_cache .mypy_cache .hypothesis results/lab results/smoke results/benchmarks
+	rm -rf .snakemake .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache results/lab results/smoke results/benchmarks
 
 slurm-daemons:
 	@if (for program in slurmctld slurmd sbatch munged; do command -v $$program >/dev/null || exit 1; done); then :; \

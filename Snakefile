@@ -17,6 +17,7 @@ configfile: "config.yaml"
 ONLY_ZOO = invocation.only("zoo")  # which makes the very models that the study may name
 
 try:
+    load.require_strict_yaml(workflow.configfiles)
     STUDY = load.validate_config(config, workflow.config_settings.config, check_paths=not ONLY_ZOO)
 except load.ConfigError as error:
     raise WorkflowError(str(error)) from None

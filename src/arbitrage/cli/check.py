@@ -22,6 +22,8 @@ def check(
 ) -> None:
     """Verify a study without running it: models, heads, tokenizers, data, engines, memory. Exit status 1 on a fault.
 
+    Shows three questions of each benchmark as the draft is asked them, with their right answers.
+
     Fetches configurations, tokenizers and benchmarks from the hub, never weights. The pipeline does the same before
     its first model runs.
     Example: `arbitrage check --study config.yaml --study studies/llama3-1b-8b.yaml`
@@ -35,6 +37,7 @@ def check(
     from arbitrage.preflight.check_engines import engine_findings
     from arbitrage.preflight.check_models import model_findings
     from arbitrage.preflight.check_revisions import revision_findings
+    from arbitrage.preflight.examples import examples
     from arbitrage.runtime.provenance import write_json
 
     loaded = load(study)
@@ -43,12 +46,18 @@ def check(
     if not console.is_terminal:  # a log: whole findings on a line each
         console.width = LOG_WIDTH
     with console.status("reading questions, configurations and tokenizers"):
-        findings, problems = data_findings(loaded)
+        findings, questions = data_findings(loaded)
+        problems = [row["problem"] for rows in questions.values() for row in rows]
         findings += [*revision_findings(loaded), *model_findings(loaded, problems), *engine_findings(loaded)]
     table = Table("subject", "", "finding", title=f"study {loaded.study}")
     colours = {"ok": "green", "warning": "yellow", "fault": "red"}
     for finding in findings:
         table.add_row(finding.subject, f"[{colours[finding.verdict]}]{finding.verdict}[/]", escape(finding.detail))
+    for example in examples(loaded, questions):
+        golds = "; ".join(example.golds) + (f" ({example.besides})" if example.besides else "")
+        console.rule(f"{example.benchmark} {example.question_id}, as {example.model} reads it", align="left")
+        console.print(example.prompt, markup=False, highlight=False)
+        console.print(f"right answer: {golds}", markup=False, highlight=False)
     console.print(table)
     faults = sum(finding.verdict == "fault" for finding in findings)
     warnings = sum(finding.verdict == "warning" for finding in findings)

@@ -59,9 +59,10 @@ def stage(
 ) -> Iterator[Run]:
     """What all stages share: end with the run that started them, and leave a provenance record beside each output.
 
-    name: a key of `dependencies.READS`; job: the kind of job in `resources` whose GPUs it claims; None where it runs no
-    model; shard: the one it works on, where it is cut into jobs; names: the pair, benchmark, variant, model or role in
-    the zoo that it works on, by those words. What the study does not have of these is refused first.
+    name: a key of `dependencies.READS`; job: the kind of job in `resources` whose GPUs it claims, and whose torch gets
+    the study's threads; None where it runs no model; shard: the one it works on, where it is cut into jobs; names: the
+    pair, benchmark, variant, model or role in the zoo that it works on, by those words. What the study does not have of
+    these is refused first.
     """
     locks.watch_parent()
     run = Run(load(study), inputs)
@@ -73,6 +74,7 @@ def stage(
         alone = job == "latency"  # nobody may use its GPUs while it looks at the clock
         cards = resources.gpus(run.study, job, names.get("pair"))
         gpus.claim(cards, share=run.study.resources.share_gpus and not alone)
+        use_threads(run.study.threads)
     started = time.time()
     sources = [Path(path) for path in dependencies.sources_read(run.study, name, **names)]
     sources = [path for path in sources if path.exists()]  # a hub's have a revision in the settings
@@ -85,6 +87,13 @@ def stage(
         yield run
         read = [*run.inputs, *sources]
         provenance.record(outputs, name, run.study, read, run.models, settings, started, run.extra)
+
+
+def use_threads(count: int) -> None:
+    """Have torch compute with `count` threads in this process; the same number gives the same bytes."""
+    import torch
+
+    torch.set_num_threads(count)
 
 
 def _clear(output: Path) -> None:

@@ -19,6 +19,7 @@ def convert_prm(
     revision: Annotated[str | None, typer.Option(help="Commit of the hub repository at --path")] = None,
 ) -> None:
     """Write a PRM with a value head (Skywork-o1-Open-PRM) as a standard classifier with one label."""
+    from arbitrage.engines.checkpoints import resolve
     from arbitrage.engines.scoring.skywork import convert_value_head
 
     if revision and path is None:
@@ -26,4 +27,4 @@ def convert_prm(
         raise typer.BadParameter(told, param_hint="--revision")
     with stage("convert_prm", study, [], [out], "quantise") as run:
         prm = run.study.prm
-        convert_value_head(path or prm.path, revision if path else prm.revision, out)
+        convert_value_head(resolve(path or prm.path, revision if path else prm.revision, "prm"), out)

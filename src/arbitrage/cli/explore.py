@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from arbitrage.cli.common import PairName, StudyPath, load, refuse_unknown
+from arbitrage.cli.common import PairName, StudyPath, load, refuse_unknown, use_threads
 from arbitrage.config.pipeline import PolicyName, ThresholdPolicy
 
 app = typer.Typer()
@@ -47,6 +47,7 @@ def solve(
     if policy == "router" and router is None:
         router = Path(loaded.folder) / "router" / pair / "default" / "model"
     chosen = POLICIES[policy]
+    use_threads(loaded.threads)
     at = threshold if chosen.has_threshold else None
     with open_decoder(loaded, pair, router if policy == "router" else None) as decoder:
         show(Console(), decoder.stream(Question("live", question), chosen, at), policy, at)

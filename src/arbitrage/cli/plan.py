@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import psutil
 import typer
 
-from arbitrage.cli.common import StudyPath, load
+from arbitrage.cli.common import StudyPath, load, use_threads
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,6 +49,7 @@ def plan(
     register_lab()
     cards = max(resources.gpus(loaded, "latency", pair) for pair in loaded.pairs)
     gpus.claim(cards, share=loaded.resources.share_gpus)
+    use_threads(loaded.threads)
     console = _console()
     with console.status("") as status:
         costs = planned(loaded, questions, status.update, importing_s)

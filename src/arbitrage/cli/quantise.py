@@ -23,7 +23,7 @@ def quantise(
     ] = None,
 ) -> None:
     """Make a model of the study from another one, in few bits."""
-    from arbitrage.engines.checkpoints import resolve
+    from arbitrage.engines.factory import model_checkpoint
 
     name = "quantise_gptq" if questions else "quantise"
     inputs = [questions] if questions else []
@@ -31,8 +31,7 @@ def quantise(
         recipe = run.study.models[model].quantise
         if recipe is None:
             raise typer.BadParameter(f"models.{model} has no `quantise`; nothing to make")
-        origin = run.study.models[recipe.model]
-        source = resolve(run.study.model_path(recipe.model), origin.revision)
+        source = model_checkpoint(run.study, recipe.model).directory
         if recipe.method == "gguf":
             from arbitrage.quantisation.gguf import quantise_gguf
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from arbitrage.cli.common import Out, PairName, QuestionsPath, RouterPath, Shard, StudyPath, VariantName, load, stage
-from arbitrage.runtime import resources
+from arbitrage.config import devices
 
 app = typer.Typer()
 
@@ -49,7 +49,8 @@ def questions(
     with stage("questions", study, benchmarks, [out, report]) as run:
         register_lab()
         barred = [row for path in benchmarks for row in read_table(path, "questions")]
-        rows, counts = sample_questions(run.study.study, run.study.questions, run.study.seed, barred)
+        suffixes = {each.prompt_suffix for each in run.study.benchmarks.values() if each.prompt_suffix}
+        rows, counts = sample_questions(run.study.study, run.study.questions, run.study.seed, barred, suffixes)
         write_json(report, counts)
         write_table(out, "questions", rows)
 
@@ -86,15 +87,14 @@ def dataset(
 ) -> None:
     """Build a router's training and validation data: annotated, split by question, balanced."""
     with stage("dataset", study, [steps], [out], variant=variant) as run:
-        from arbitrage.engines.checkpoints import load_tokenizer
+        from arbitrage.engines.factory import router_start
         from arbitrage.routing.dataset import build_dataset
 
-        path, revision = run.study.router_init
         build_dataset(
             steps,
             run.study.router.variants[variant],
             run.study.dataset,
-            load_tokenizer(path, revision),
+            router_start(run.study).tokenizer(),
             run.study.generation.separator,
             run.study.seed,
             out,
@@ -110,18 +110,16 @@ def train_router_command(
 ) -> None:
     """Fine-tune a router from its starting checkpoint; goes on where a killed training stopped."""
     with stage("router", study, [dataset], [out], "router", variant=variant) as run:
+        from arbitrage.engines.factory import router_start
         from arbitrage.routing.train import train_router
 
-        init, revision = run.study.router_init
         settings = run.study.router
         told = train_router(
             dataset,
-            init,
-            revision,
+            router_start(run.study),
             settings.training,
             seed=run.study.seed,
-            device=resources.alone(settings.device),
-            threads=run.study.threads,
+            device=devices.alone(settings.device),
             out_dir=out,
         )
         run.extra["work"] = {"router": {"seconds": told["seconds"], "calls": told["updates"]}}
@@ -137,13 +135,14 @@ def heldout(
 ) -> None:
     """Score the held-out steps with a trained router."""
     with stage("heldout", study, [router, dataset], [out], "router", variant=variant) as run:
+        from arbitrage.engines.checkpoints import resolve
         from arbitrage.engines.scoring.scorers import RouterScorer
         from arbitrage.io.tables import write_table
         from arbitrage.routing.heldout import heldout_rows
 
         settings = run.study.router
-        here = settings.model_copy(update={"device": resources.alone(settings.device)})
-        scorer = RouterScorer(str(router), here, run.study.threads)
+        here = settings.model_copy(update={"device": devices.alone(settings.device)})
+        scorer = RouterScorer(resolve(router, key="router"), here)
         begin = time.perf_counter()
         rows = heldout_rows(dataset, scorer, variant)
         run.extra["work"] = {"router": {"seconds": round(time.perf_counter() - begin, 2), "scored": len(rows)}}

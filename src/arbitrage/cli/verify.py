@@ -35,7 +35,11 @@ def verify(
         if count := sum(finding.kind == kind for finding in findings):
             print(f"{count:>5} {kind}: {meaning}")
     faults = sum(finding.is_fault for finding in findings)
-    print(f"{results}: {faults} faults" if faults else f"{results}: every result is what its record says")
+    print(
+        f"{results}: {faults} {'fault' if faults == 1 else 'faults'}"
+        if faults
+        else f"{results}: every result is what its record says"
+    )
     if faults:
         raise typer.Exit(1)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from arbitrage.cli.common import Out, StudyPath, stage
+from arbitrage.cli.common import Out, StudyPath, stage, use_threads
 from arbitrage.io.atomic import whole_directory
 
 app = typer.Typer()
@@ -32,14 +32,12 @@ def zoo_model(
 ) -> None:
     """Train the lab's draft or target."""
     with stage("zoo_model", study, [tokenizer], [out], role=role) as run:
-        import torch
-
         from arbitrage.lab.generation import load_tokenizer
         from arbitrage.lab.training import Schedule, train_language_model
 
         zoo = run.study.zoo
         size = zoo.draft if role == "draft" else zoo.target
-        torch.set_num_threads(zoo.threads)
+        use_threads(zoo.threads)
         train_language_model(
             load_tokenizer(tokenizer),
             out,
@@ -59,13 +57,11 @@ def zoo_prm(
 ) -> None:
     """Train the lab's process reward model on the checker's labels of both models' steps."""
     with stage("zoo_prm", study, [draft, target], [out]) as run:
-        import torch
-
         from arbitrage.lab.prm import train_prm
         from arbitrage.lab.training import Schedule
 
         zoo, size = run.study.zoo, run.study.zoo.prm
-        torch.set_num_threads(zoo.threads)
+        use_threads(zoo.threads)
         schedule = Schedule(size.steps, size.tokens_per_batch, learning_rate=size.learning_rate)
         train_prm(draft, target, out, size.layers, size.questions, schedule, zoo.seed, zoo.device)
 
@@ -77,13 +73,11 @@ def zoo_metrics(study: StudyPath, out: Out) -> None:
 
     folder = out.parent
     with stage("zoo", study, [folder / role for role in ROLES], [out]) as run:
-        import torch
-
         from arbitrage.lab.measure import evaluate_zoo
         from arbitrage.runtime.provenance import write_json
 
         zoo = run.study.zoo
-        torch.set_num_threads(zoo.threads)
+        use_threads(zoo.threads)
         metrics = evaluate_zoo(folder, zoo.evaluation_questions, zoo.low_bits, zoo.low_bit_group_size)
         write_cards(folder, metrics)
         write_json(out, metrics)

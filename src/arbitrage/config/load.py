@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from arbitrage.config.messages import KeyFault, dotted, shape_faults, shown
 from arbitrage.config.study import Study
 from arbitrage.config.validate import study_faults
+from arbitrage.config.yaml_files import read_yaml
 from arbitrage.errors import UserError
 from arbitrage.io.atomic import write_text
 
@@ -52,6 +53,21 @@ def load_study(paths: Sequence[Path], overrides: Mapping[str, Any] | None = None
         files = ", ".join(map(str, paths))
         hint = f"{files}: no models; where this overlays another study, name that first (config.yaml)"
         raise ConfigError([*error.faults, hint]) from error
+
+
+def require_strict_yaml(paths: Sequence[str | Path]) -> None:
+    """Raise ConfigError where a file gives a key twice, or a number that YAML reads as another.
+
+    For the files that Snakemake reads itself (in a Snakefile: `workflow.configfiles`), which passes over both.
+    """
+    faults: list[str] = []
+    for path in paths:
+        try:
+            _read_yaml(Path(path))
+        except ConfigError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigError(faults)
 
 
 def validate_config(
@@ -118,12 +134,14 @@ def _hash(text: str) -> str:
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content, faults = read_yaml(path.read_text(encoding="utf-8"))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError([f"{path}, line {line}: not valid YAML: {error.problem or error.context}"]) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError([f"{path}: cannot be read: {' '.join(str(error).split())}"]) from error
+    if faults:
+        raise ConfigError([f"{path}, {fault}" for fault in faults])
     if content is None:
         return {}
     if not isinstance(content, Mapping):
@@ -148,10 +166,13 @@ def _as_yaml(value: Any) -> Any:
         return {key: _as_yaml(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_as_yaml(item) for item in value]
-    try:
-        return yaml.safe_load(value) if isinstance(value, str) else value
-    except (yaml.YAMLError, ValueError):
+    if not isinstance(value, str):
         return value
+    try:
+        content, faults = read_yaml(value)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return value
+    return value if faults else content
 
 
 def _without_removed(config: dict[str, Any]) -> dict[str, Any]:

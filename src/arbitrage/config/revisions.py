@@ -50,10 +50,10 @@ def hub_entries(study: Study) -> Iterator[HubEntry]:
         yield HubEntry(("prm", "revision"), "model", study.prm.path, study.prm.revision)
     if study.router.init and not Path(study.router.init).is_dir():
         yield HubEntry(("router", "revision"), "model", study.router.init, study.router.revision)
-    if study.questions.source == "numina" and study.questions.path is None:
-        yield HubEntry(("questions", "revision"), "dataset", study.questions.dataset, study.questions.revision)
+    if study.questions.hub is not None:
+        yield HubEntry(("questions", "revision"), "dataset", study.questions.hub, study.questions.revision)
     for name, benchmark in study.benchmarks.items():
-        if benchmark.hub is not None and benchmark.path is None:
+        if benchmark.hub is not None:
             yield HubEntry(("benchmarks", name, "revision"), "dataset", benchmark.hub, benchmark.revision)
 
 

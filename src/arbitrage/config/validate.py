@@ -18,7 +18,7 @@ from typing import Any
 
 from arbitrage.config.messages import KeyFault, dotted, shown
 from arbitrage.config.pipeline import Latency, Sweep
-from arbitrage.config.questions import BENCHMARK_SIZES, Questions
+from arbitrage.config.questions import OWN, USUAL_ROWS, Questions, is_generated, ready_sources
 from arbitrage.config.router import RouterTraining
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -26,8 +26,6 @@ DEVICE = re.compile(r"cpu|cuda(:\d{1,3})?")
 UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 MOST_JOBS = 10_000  # of a stage: Snakemake plans them all before the first starts
 URL = re.compile(r"https?://\S+")
-LAB_SOURCES = ("lab", "lab500", "labolympiad")
-HUB_SOURCES = ("numina", "math500", "olympiadbench")
 TIMED_POLICIES = ("draft_only", "target_only", "rsd", "router")
 
 
@@ -154,7 +152,7 @@ def _sizes(config: Mapping[str, Any]) -> Iterator[KeyFault]:
 def _jobs(config: Mapping[str, Any]) -> Iterator[KeyFault]:
     """Stages that would be cut into more jobs than can be planned."""
     sample = _get(config, "questions", "sample", default=Questions().sample)
-    for stage, questions in (("steps", sample), ("sweep", max(BENCHMARK_SIZES.values()))):
+    for stage, questions in (("steps", sample), ("sweep", max(_rows(config), default=USUAL_ROWS))):
         shards, each = _get(config, stage, "shards"), _get(config, stage, "questions_per_job")
         if not isinstance(questions, int):
             continue
@@ -168,6 +166,15 @@ def _jobs(config: Mapping[str, Any]) -> Iterator[KeyFault]:
                 (stage, "shards"),
                 f"expected at most {min(questions, MOST_JOBS):,}, a question a job, got {shown(shards)}",
             )
+
+
+def _rows(config: Mapping[str, Any]) -> Iterator[int]:
+    """How many questions each benchmark has, as far as told."""
+    for benchmark in _entries(config, "benchmarks").values():
+        source = benchmark.get("source", OWN)
+        rows = benchmark.get("rows", ready_sources().get(source, {}).get("rows") if isinstance(source, str) else None)
+        rows = rows[0] if isinstance(rows, list) and rows else rows
+        yield rows if isinstance(rows, int) else USUAL_ROWS
 
 
 def _results(config: Mapping[str, Any]) -> Iterator[KeyFault]:
@@ -240,18 +247,46 @@ def _router_start(config: Mapping[str, Any]) -> Iterator[KeyFault]:
 
 def _data(config: Mapping[str, Any], check_paths: bool) -> Iterator[KeyFault]:
     """Question files on disk must be there; hub data sets must be pinned; the lab generates its own."""
-    owners: list[tuple[str, ...]] = [("questions",), *(("benchmarks", name) for name in _entries(config, "benchmarks"))]
-    for owner in owners:
-        source = _get(config, *owner, "source", default="lab")
-        path = _get(config, *owner, "path")
-        if source in LAB_SOURCES:
-            if path is not None:
-                yield (*owner, "path"), f"expected none, as {source} generates its questions, got {shown(path)}"
-        elif path is None and source in HUB_SOURCES:
-            if not isinstance(_get(config, *owner, "revision"), str):
+    owners: list[tuple[tuple[str, ...], str]] = [(("questions",), "lab")]
+    owners += [(("benchmarks", name), OWN) for name in _entries(config, "benchmarks")]
+    for owner, default in owners:
+        source = _get(config, *owner, "source", default=default)
+        if not isinstance(source, str) or not (source == OWN or source in ready_sources()):
+            continue
+        path, dataset = _get(config, *owner, "path"), _get(config, *owner, "dataset")
+        entry = ready_sources().get(source, {})
+        if is_generated(source):
+            for key in ("path", "dataset"):
+                if (value := _get(config, *owner, key)) is not None:
+                    yield (*owner, key), f"expected none, as {source} generates its questions, got {shown(value)}"
+        elif path is None:
+            pinned = entry.get("revision") if dataset in (None, entry.get("dataset")) else None
+            if (dataset or entry.get("dataset")) is None:
+                yield (*owner, "path"), "expected a file of questions, or a hub `dataset`, got neither"
+            elif not isinstance(_get(config, *owner, "revision") or pinned, str):
                 yield (
                     (*owner, "revision"),
-                    f"expected the commit of the hub data set of {source}, or a local `path`, got none",
+                    f"expected the commit of {shown(dataset or entry['dataset'])}, or a local `path`, got none",
                 )
         elif isinstance(path, str) and check_paths and not stat.S_ISREG(_mode(path)):
-            yield (*owner, "path"), f"expected a JSONL or Parquet file, got {shown(path)}, which is not there"
+            yield (
+                (*owner, "path"),
+                f"expected a file of questions (JSONL, JSON, CSV or Parquet), got {shown(path)}, which is not there",
+            )
+        if owner[0] == "benchmarks":
+            yield from _answer_place(config, owner)
+
+
+def _answer_place(config: Mapping[str, Any], owner: tuple[str, ...]) -> Iterator[KeyFault]:
+    """A benchmark needs an answer, and each choice a letter."""
+    if "answer" in _get(config, *owner, "columns", default={}) and _get(config, *owner, "columns", "answer") is None:
+        path = (*owner, "columns", "answer")
+        yield (
+            path,
+            "expected the column of the right answer (where it is in a solution: that, and answer_boxed), got none",
+        )
+    if _get(config, *owner, "columns", "choices") is not None and _get(config, *owner, "kind") != "choice":
+        yield (
+            (*owner, "kind"),
+            f"expected `choice`, as there is a column of choices, got {shown(_get(config, *owner, 'kind'))}",
+        )

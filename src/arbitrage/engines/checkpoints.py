@@ -1,4 +1,4 @@
-"""Checkpoints on disk: find them, load them safely, and give each the hash that tells it from every other.
+"""Checkpoints: resolved to a directory once, loaded safely, and identified by a hash of what is in them.
 
 Only safetensors are read and no code of a checkpoint is run. A local directory never needs the network; a hub id needs
 a pinned revision and comes from the hub's cache where it is there.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -50,11 +51,106 @@ HEADS: dict[str, Any] = {
 Head = Literal["ForCausalLM", "ForSequenceClassification", "ForTokenClassification", "ForProcessRewardModel"]
 
 
-def resolve(path: str | Path, revision: str | None = None, *, weights: bool = True) -> Path:
-    """The local directory of a checkpoint: `path` itself, or the hub's snapshot of `path` at `revision`.
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model directory in Hugging Face's layout: weights, tokenizer and configuration, at one revision.
 
-    weights: whether they are needed here too; not where a server elsewhere has them.
-    Raises EngineError where the directory or one of its necessary files is missing, or the hub cannot be reached.
+    path: as the study names it, local directory or hub id; directory: where its files are; revision: commit of the hub
+    repository, if any; key: what it is for, the study's key that names it (`models.draft`, `prm`).
+    """
+
+    path: str
+    directory: Path
+    revision: str | None = None
+    key: str = ""
+
+    def tokenizer(self, *, chat: bool = False) -> Any:
+        """Its tokenizer. Raises EngineError where it cannot be loaded or, with `chat`, has no chat template."""
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(self.directory, trust_remote_code=False, local_files_only=True)
+        except Exception as error:  # every tokenizer class raises its own
+            raise EngineError(f"{self.path}: the tokenizer cannot be loaded ({error})") from error
+        if chat and not tokenizer.chat_template:
+            raise EngineError(
+                f"{self.path}: the tokenizer has no chat template, so no prompt can be rendered; "
+                "use an instruct checkpoint or put a chat_template.jinja beside the weights"
+            )
+        return tokenizer
+
+    def configs(self) -> tuple[Any, Any]:
+        """Its configuration, and its generation configuration or None. Raises EngineError."""
+        try:
+            config = AutoConfig.from_pretrained(self.directory, trust_remote_code=False, local_files_only=True)
+            if not (self.directory / "generation_config.json").is_file():
+                return config, None
+            return config, GenerationConfig.from_pretrained(self.directory, local_files_only=True)
+        except (ValueError, OSError) as error:
+            raise EngineError(f"{self.path}: config.json or generation_config.json cannot be read ({error})") from error
+
+    @property
+    def head(self) -> str:
+        """The class name it was saved as, for example `LlamaForCausalLM`. Raises EngineError."""
+        return head_in(self.configs()[0])
+
+    def require_head(self, heads: tuple[Head, ...]) -> Head:
+        """The one of `heads` that it was saved with. Raises EngineError where it was with another."""
+        name = self.head
+        head = next((head for head in heads if name.endswith(head)), None)
+        if head is None:
+            raise EngineError(
+                f"{self.path}: its head is {name}; expected one of {', '.join('*' + head for head in heads)}"
+            )
+        return head
+
+    def load(self, dtype: str, device: str, heads: tuple[Head, ...]) -> Any:
+        """Its model in evaluation mode, in `dtype` on `device`, with one of `heads`.
+
+        Raises EngineError where it was saved with another head, lacks weights, or cannot be read.
+        """
+        head, name = self.require_head(heads), self.head
+        transformers_logging.disable_progress_bar()  # stages show their own progress; a bar a checkpoint says nothing
+        try:
+            model, info = HEADS[head].from_pretrained(
+                self.directory,
+                trust_remote_code=False,
+                local_files_only=True,
+                use_safetensors=True,
+                dtype=getattr(torch, dtype),
+                attn_implementation="sdpa",
+                output_loading_info=True,
+            )
+            model = model.to(device).eval().requires_grad_(False)
+        except Exception as error:  # safetensors, torch and transformers raise their own, and none names the remedy
+            raise EngineError(
+                f"{self.path}: {name} cannot be loaded in {dtype} on {device} ({type(error).__name__}: {error}); "
+                "check that the files are complete and the device is there"
+            ) from error
+        missing = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+        if missing:
+            raise EngineError(
+                f"{self.path}: the checkpoint lacks weights that {name} needs: {missing[:4]}; it is not what it says"
+            )
+        return model
+
+    def fingerprint(self, dtype: str = "float32", engine: str = "transformers", *, weights: bool = True) -> str:
+        """Hash (64 hex digits) over weights, tokenizer, configuration, `dtype` and `engine`, not over times and paths.
+
+        weights: False where a server elsewhere has them.
+        """
+        others = [self.directory / name for name in (*TOKENIZER_FILES, *CONFIG_FILES)]
+        digest = hashlib.sha256(f"{engine}\n{dtype}\n".encode())
+        files = weight_files(self.directory) if weights else []
+        for file in [*files, *(other for other in others if other.is_file())]:
+            status = file.stat()
+            digest.update(f"{file.name}\n{_file_hash(file, status.st_size, status.st_mtime_ns)}\n".encode())
+        return digest.hexdigest()
+
+
+def resolve(path: str | Path, revision: str | None = None, key: str = "", *, weights: bool = True) -> Checkpoint:
+    """The checkpoint at `path`: a local directory, or the hub's snapshot of the repository `path` at `revision`.
+
+    key: the study's key that names it; weights: whether they are needed here too; not where a server elsewhere has
+    them. Raises EngineError where the directory or one of its necessary files is missing, or the hub cannot be reached.
     """
     directory = Path(path)
     if not directory.is_dir():
@@ -68,7 +164,7 @@ def resolve(path: str | Path, revision: str | None = None, *, weights: bool = Tr
             f"{path}: no tokenizer in {directory} (tokenizer.json, tokenizer.model or vocab.json); "
             "save the tokenizer beside the weights with tokenizer.save_pretrained"
         )
-    return directory
+    return Checkpoint(str(path), directory, revision, key)
 
 
 @lru_cache(maxsize=64)  # the hub is asked once a process
@@ -116,105 +212,12 @@ def weight_files(directory: Path) -> list[Path]:
     return found
 
 
-def fingerprint(
-    path: str | Path,
-    revision: str | None = None,
-    dtype: str = "float32",
-    engine: str = "transformers",
-    *,
-    weights: bool = True,
-) -> str:
-    """Hash (64 hex digits) over weights, tokenizer, configuration, `dtype` and `engine`, not over times and places.
-
-    Raises EngineError as `resolve` does.
-    """
-    directory = resolve(path, revision, weights=weights)
-    others = [directory / name for name in (*TOKENIZER_FILES, *CONFIG_FILES)]
-    digest = hashlib.sha256(f"{engine}\n{dtype}\n".encode())
-    for file in [*(weight_files(directory) if weights else ()), *(other for other in others if other.is_file())]:
-        status = file.stat()
-        digest.update(f"{file.name}\n{_file_hash(file, status.st_size, status.st_mtime_ns)}\n".encode())
-    return digest.hexdigest()
-
-
 @lru_cache(maxsize=256)
 def _file_hash(file: Path, size: int, mtime_ns: int) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def load_tokenizer(path: str | Path, revision: str | None = None, *, chat: bool = False, weights: bool = True) -> Any:
-    """The tokenizer of a checkpoint; with `chat`, EngineError where it has no chat template."""
-    directory = resolve(path, revision, weights=weights)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
-    except Exception as error:  # every tokenizer class raises its own
-        raise EngineError(f"{path}: the tokenizer cannot be loaded ({error})") from error
-    if chat and not tokenizer.chat_template:
-        raise EngineError(
-            f"{path}: the tokenizer has no chat template, so no prompt can be rendered; "
-            "use an instruct checkpoint or put a chat_template.jinja beside the weights"
-        )
-    return tokenizer
-
-
-def load_configs(path: str | Path, revision: str | None = None, *, weights: bool = True) -> tuple[Any, Any]:
-    """A checkpoint's configuration, and its generation configuration or None."""
-    directory = resolve(path, revision, weights=weights)
-    try:
-        config = AutoConfig.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
-        if not (directory / "generation_config.json").is_file():
-            return config, None
-        return config, GenerationConfig.from_pretrained(directory, local_files_only=True)
-    except (ValueError, OSError) as error:
-        raise EngineError(f"{path}: config.json or generation_config.json cannot be read ({error})") from error
-
-
-def head_of(path: str | Path, revision: str | None = None) -> str:
-    """The class name a checkpoint was saved as, for example `LlamaForCausalLM`."""
-    return head_in(load_configs(path, revision)[0])
-
-
 def head_in(config: Any) -> str:
     """The class name a configuration was saved with."""
     return str((config.architectures or ["none"])[0])
-
-
-def check_head(path: str | Path, revision: str | None, heads: tuple[Head, ...]) -> Head:
-    """The one of `heads` that the checkpoint was saved with. Raises EngineError where it was with another."""
-    name = head_of(path, revision)
-    head = next((head for head in heads if name.endswith(head)), None)
-    if head is None:
-        raise EngineError(f"{path}: its head is {name}; expected one of {', '.join('*' + head for head in heads)}")
-    return head
-
-
-def load_model(path: str | Path, revision: str | None, dtype: str, device: str, heads: tuple[Head, ...]) -> Any:
-    """The model of a checkpoint in evaluation mode, in `dtype` on `device`, with one of `heads`.
-
-    Raises EngineError where the checkpoint was saved with another head, lacks weights, or cannot be read.
-    """
-    head, name = check_head(path, revision, heads), head_of(path, revision)
-    transformers_logging.disable_progress_bar()  # stages show their own progress; a bar a checkpoint says nothing
-    try:
-        model, info = HEADS[head].from_pretrained(
-            resolve(path, revision),
-            trust_remote_code=False,
-            local_files_only=True,
-            use_safetensors=True,
-            dtype=getattr(torch, dtype),
-            attn_implementation="sdpa",
-            output_loading_info=True,
-        )
-        model = model.to(device).eval().requires_grad_(False)
-    except Exception as error:  # safetensors, torch and transformers raise their own, and none names the remedy
-        raise EngineError(
-            f"{path}: {name} cannot be loaded in {dtype} on {device} ({type(error).__name__}: {error}); "
-            "check that the files are complete and the device is there"
-        ) from error
-    faults = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
-    if faults:
-        raise EngineError(
-            f"{path}: the checkpoint lacks weights that {name} needs: {faults[:4]}; it is not what it says"
-        )
-    return model

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from arbitrage.grading.choice import chosen
 from arbitrage.grading.compare import equal, match_all
 from arbitrage.grading.extract import extract_answer, split_list, split_outside
 from arbitrage.grading.normalise import plain
@@ -23,7 +24,7 @@ def grade(solution: str, gold: Sequence[str], grading: Mapping[str, Any] | str) 
     The answer is None where none could be extracted: no box, or none that closes.
     grading: what the benchmark asks for besides, also as JSON (the `questions` table's column). {"tolerance": 0.01}
     accepts numbers that are off by at most 0.01; {"unit": "km"} is the gold answers' unit, so that another is wrong.
-    Other keys (the answer's type) change nothing.
+    {"choices": ["3", "4"]}: gold is the letter of one of them. Other keys (the answer's type) change nothing.
     Raises ValueError where gold is empty.
     """
     if not gold:
@@ -32,6 +33,8 @@ def grade(solution: str, gold: Sequence[str], grading: Mapping[str, Any] | str) 
     if answer is None:
         return None, False
     wishes = json.loads(grading) if isinstance(grading, str) else grading
+    if "choices" in wishes:
+        return answer, chosen(answer, wishes["choices"]) in gold
     return answer, _is_right(answer, tuple(gold), wishes.get("unit"), float(wishes.get("tolerance") or 0.0))
 
 

@@ -18,7 +18,6 @@ from typing import Any
 from arbitrage.config.models import Model
 from arbitrage.config.study import Study
 from arbitrage.engines import factory
-from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.incremental import LiveScorer
 from arbitrage.engines.scoring.scorers import RouterScorer, TransformersScorer
 from arbitrage.engines.store.step_store import StepStore, StoredGenerator, StoredScorer
@@ -80,7 +79,7 @@ def _rounded(study: Study, names: Sequence[str], folder: Path) -> Iterator[tuple
         recipe = model.quantise
         if recipe is not None and recipe.method == "round" and not Path(study.model_path(name)).is_dir():
             assert recipe.bits is not None
-            source = resolve(study.model_path(recipe.model), study.models[recipe.model].revision)
+            source = factory.model_checkpoint(study, recipe.model).directory
             quantise_directory(source, folder / name, recipe.bits, recipe.group_size)
             yield name, model.model_copy(update={"path": str(folder / name), "quantise": None})
 

@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from arbitrage.config import devices
 from arbitrage.config.router import Dataset, Router, Variant
 from arbitrage.config.study import Study
 from arbitrage.engines import factory
-from arbitrage.engines.checkpoints import load_tokenizer
+from arbitrage.engines.checkpoints import Checkpoint, resolve
 from arbitrage.engines.scoring.scorers import RouterScorer
 from arbitrage.io.tables import read_arrow, write_table
 from arbitrage.routing.dataset import TRAIN, VALIDATION, build_dataset
 from arbitrage.routing.label_classes import RoutingError
 from arbitrage.routing.train import train_router
-from arbitrage.runtime import resources
 
 
 class EvenRouter(RouterScorer):
@@ -31,9 +31,9 @@ class EvenRouter(RouterScorer):
     sweep, stays as it is.
     """
 
-    def __init__(self, path: str, router: Router, threads: int, dataset: Path) -> None:
+    def __init__(self, checkpoint: Checkpoint, router: Router, dataset: Path) -> None:
         """dataset: the directory it was trained from."""
-        super().__init__(path, router, threads)
+        super().__init__(checkpoint, router)
         parts = [read_arrow(dataset / part, "examples")["input_ids"].to_pylist() for part in (TRAIN, VALIDATION)]
         self._known: np.ndarray[Any, np.dtype[np.float64]] | None = None
         scores = sorted(set(self.score([tuple(ids) for part in parts for ids in part])))
@@ -65,7 +65,7 @@ def calibration_router(
     """A router trained on `labelled`, and what it took; the study's own router where it has been trained."""
     steps, dataset, out = folder / "steps.parquet", folder / "dataset", folder / "router"
     write_table(steps, "steps", labelled)
-    init, revision = study.router_init
+    init = factory.router_start(study)
     shape = Dataset(validation=0.01, max_length=study.dataset.max_length)
     begin = time.perf_counter()
     try:
@@ -73,7 +73,7 @@ def calibration_router(
             steps,
             Variant(balance=False, annotate=study.router.variants["default"].annotate),
             shape,
-            load_tokenizer(init, revision),
+            init.tokenizer(),
             study.generation.separator,
             study.seed,
             dataset,
@@ -86,11 +86,9 @@ def calibration_router(
     told = train_router(
         dataset,
         init,
-        revision,
         study.router.training,
         seed=study.seed,
-        device=resources.alone(study.router.device),
-        threads=study.threads,
+        device=devices.alone(study.router.device),
         out_dir=out,
     )
     training = Training(
@@ -104,7 +102,7 @@ def calibration_router(
     trained = Path(study.folder) / "router" / pair / "default" / "model"
     if trained.is_dir():
         return training, factory.load_router(study, trained)
-    return training, EvenRouter(str(out), study.router, study.threads, dataset)
+    return training, EvenRouter(resolve(out, key="router"), study.router, dataset)
 
 
 def _bytes(folder: Path) -> float:

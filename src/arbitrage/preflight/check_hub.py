@@ -43,7 +43,7 @@ def checkpoint(path: str, revision: str | None, weights: bool = True) -> Checkpo
     """Find a checkpoint; without `weights` one whose weights are not needed here. Raises UnreachableError."""
     if Path(path).is_dir():
         try:
-            return Checkpoint(resolve(path, weights=weights), weight_bytes(Path(path)), "local directory")
+            return Checkpoint(resolve(path, weights=weights).directory, weight_bytes(Path(path)), "local directory")
         except EngineError as error:
             raise UnreachableError(str(error)) from error
     try:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from arbitrage.config.devices import model_devices
 from arbitrage.config.models import Model
 from arbitrage.config.study import Study
-from arbitrage.engines.checkpoints import load_configs, load_tokenizer
+from arbitrage.engines import checkpoints
 from arbitrage.preflight.check_hub import Checkpoint, UnreachableError, checkpoint
 from arbitrage.preflight.check_scorers import prm_findings, router_start_findings
 from arbitrage.preflight.findings import Finding
-from arbitrage.runtime import resources
 from arbitrage.speculation.protocols import EngineError
 
 LIVE_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
@@ -71,7 +71,7 @@ def _generator(
     if eos_missing:
         yield Finding(subject, "warning", "its tokenizer names no end-of-sequence token; solutions end by length only")
     try:
-        config = load_configs(found.directory, weights=False)[0].get_text_config(decoder=True)
+        config = checkpoints.Checkpoint(origin.path, found.directory).configs()[0].get_text_config(decoder=True)
     except EngineError as error:
         yield Finding(subject, "fault", str(error))
         return
@@ -85,7 +85,7 @@ def _prompts(study: Study, directory: Path, model: Model, problems: Sequence[str
     from arbitrage.engines.prompting import Prompter
     from arbitrage.engines.step_boundary import StopRule
 
-    tokenizer = load_tokenizer(directory, chat=True, weights=False)
+    tokenizer = checkpoints.Checkpoint(str(directory), directory).tokenizer(chat=True)
     StopRule(tokenizer, study.generation.separator, ())
     prompter = Prompter(str(directory), tokenizer, model)
     return [len(prompter.prompt_ids(problem)) for problem in problems], tokenizer.eos_token_id is None
@@ -119,7 +119,7 @@ def _loads(study: Study, subject: str, model: Model, found: Checkpoint, config: 
     token = 2 * int(config.num_hidden_layers) * kv_heads * width * LIVE_BYTES[model.dtype]
     paged = model.engine != "transformers"
     cache = 0 if paged else model.batch_size * (longest + study.generation.max_tokens) * token
-    devices = resources.model_devices(model)
+    devices = model_devices(model)
     for device in devices:
         yield Load(subject, device, weights // len(devices), cache)
 

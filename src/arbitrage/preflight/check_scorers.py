@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from arbitrage.config.study import Study
-from arbitrage.engines.checkpoints import head_in, load_configs, load_tokenizer
+from arbitrage.engines.checkpoints import Checkpoint, head_in
 from arbitrage.engines.factory import kind_by_head
 from arbitrage.engines.scoring.scorers import CLASSIFIERS, MARKED
 from arbitrage.engines.scoring.skywork import check_head
@@ -98,7 +98,8 @@ def _router_start(study: Study, directory: Path) -> None:
 
 def _read(directory: Path) -> tuple[Any, Any]:
     """Configuration and tokenizer of a checkpoint whose weights need not be here. Raises EngineError."""
-    return load_configs(directory, weights=False)[0], load_tokenizer(directory, weights=False)
+    checkpoint = Checkpoint(str(directory), directory)
+    return checkpoint.configs()[0], checkpoint.tokenizer()
 
 
 def _separator(path: str, tokenizer: Any, separator: str) -> int:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 from typing import Literal
 
-from arbitrage.config.models import Model
+from arbitrage.config.devices import alone, last_ordinal, model_devices
 from arbitrage.config.resources import Job
 from arbitrage.config.study import Study
 
@@ -30,17 +30,6 @@ def gpus(study: Study, stage: Stage, pair: str | None) -> int:
     if asked is not None:
         return asked
     return max((last_ordinal(device) + 1 for device in _devices(study, stage, pair)), default=0)
-
-
-def last_ordinal(device: str) -> int:
-    """Ordinal of a CUDA device: 0 of `cuda`, 1 of `cuda:1`; -1 where it is none."""
-    kind, _, ordinal = device.partition(":")
-    return int(ordinal or 0) if kind == "cuda" else -1
-
-
-def alone(device: str) -> str:
-    """The torch device of a model that is alone in its job, on GPUs the job has for itself: the first of them."""
-    return "cuda:0" if last_ordinal(device) >= 0 else device
 
 
 def resources(study: Study, stage: Stage, pair: str | None, attempt: int = 1) -> dict[str, int | str | None]:
@@ -79,10 +68,3 @@ def _devices(study: Study, stage: Stage, pair: str | None) -> Iterable[str]:
     models = (study.models[name] for name in (study.pairs[pair].draft, study.pairs[pair].target))
     devices = [device for model in models if model.server.url is None for device in model_devices(model)]
     return [*devices, study.prm.device, *([study.router.device] if stage != "steps" and routed else [])]
-
-
-def model_devices(model: Model) -> list[str]:
-    """Every device the model is on: its own, and the following ones it is cut over; `cuda` is `cuda:0`."""
-    first = last_ordinal(model.device)
-    cut = model.vllm.tensor_parallel if model.engine != "transformers" else 1
-    return [model.device] if first < 0 else [f"cuda:{first + place}" for place in range(cut)]

@@ -121,8 +121,7 @@ def sweep_benchmark(
         row = gold[question_id]
         return grade(solution, row["answers"], row["grading"])
 
-    source = study.benchmarks[benchmark].source  # other studies may name the benchmark otherwise
-    with open_cast(study, pair, source, f"{benchmark}-shard-{shard}", router) as stored:
+    with open_cast(study, pair, study.benchmarks[benchmark].store_name, f"{benchmark}-shard-{shard}", router) as stored:
 
         def work(chunk: list[Question], on_round: Callable[[int, int], None]) -> list[dict[str, Any]]:
             found = sweep(stored.cast, chunk, study.sweep.policies, study.seed, thresholds, on_round)

@@ -10,6 +10,7 @@ from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
 from arbitrage.config.prm import Prm
 from arbitrage.config.router import Router
+from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.scoring.scorers import PrmScorer, RouterScorer
 from arbitrage.speculation.decoder import Costs, LiveSolution, LiveStep
@@ -43,11 +44,11 @@ def test_overhead_and_ratios_are_taken_from_medians_over_runs() -> None:
 def test_both_ways_decode_the_same_and_ours_reads_less(tmp_path: Path) -> None:
     generation = Generation(max_steps=5, max_tokens=200, max_step_tokens=20)
     draft, target = (
-        TransformersGenerator(str(build_causal(tmp_path / str(n), "bpe", seed=n)), Model(path="x"), generation, 1)
+        TransformersGenerator(resolve(build_causal(tmp_path / str(n), "bpe", seed=n)), Model(path="x"), generation)
         for n in (3, 4)
     )
-    prm = PrmScorer(str(build_classifier(tmp_path / "prm", "bpe")), Prm(path="x"), "\n\n", 1)
-    router = RouterScorer(str(casts.router_from_prm(tmp_path / "prm", "\n\n", tmp_path / "router")), Router(), 1)
+    prm = PrmScorer(resolve(build_classifier(tmp_path / "prm", "bpe")), Prm(path="x"), "\n\n")
+    router = RouterScorer(resolve(casts.router_from_prm(tmp_path / "prm", "\n\n", tmp_path / "router")), Router())
     cast = Cast(draft, target, prm, router, generation)
     questions = [Question(f"q{n}", f"First we add {n} and 4.") for n in range(4)]
     runs, alone = live.decode(cast, questions, runs=1)

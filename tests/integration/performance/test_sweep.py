@@ -8,6 +8,7 @@ from performance.casts import Work
 
 from arbitrage.config.prm import Prm
 from arbitrage.config.router import Router
+from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.scoring.scorers import PrmScorer, RouterScorer
 from arbitrage.speculation.protocols import AuthoredStep
 from arbitrage.speculation.tree import Question
@@ -71,8 +72,8 @@ def test_few_questions_are_taken_from_all_over() -> None:
 
 
 def test_a_router_made_of_a_prm_routes_by_its_complement(tmp_path: Path) -> None:
-    prm = PrmScorer(str(build_classifier(tmp_path / "prm", "bpe")), Prm(path="x"), "\n\n", 1)
-    router = RouterScorer(str(casts.router_from_prm(tmp_path / "prm", "\n\n", tmp_path / "router")), Router(), 1)
+    prm = PrmScorer(resolve(build_classifier(tmp_path / "prm", "bpe")), Prm(path="x"), "\n\n")
+    router = RouterScorer(resolve(casts.router_from_prm(tmp_path / "prm", "\n\n", tmp_path / "router")), Router())
     step = AuthoredStep("draft", "So 3 + 4 = 7.\n\n")
     ids = [prm.input_ids(f"What is 3 + {n}?", [], step) for n in range(4)]
     assert router.input_ids("What is 3 + 0?", [], step) == ids[0]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from arbitrage.config.devices import model_devices
 from arbitrage.config.load import load_study
 from arbitrage.config.revisions import hub_entries
 from arbitrage.runtime import resources
@@ -68,7 +69,7 @@ def test_the_papers_studies_differ_only_where_the_paper_does() -> None:
             assert getattr(study, same) == getattr(papers[0], same)
         (pair,) = study.pairs.values()
         names = (pair.draft, pair.target)
-        places = [device for name in names for device in resources.model_devices(study.models[name])]
+        places = [device for name in names for device in model_devices(study.models[name])]
         places += [study.prm.device, study.router.device]
         assert len(set(places)) == len(places) == resources.gpus(study, "latency", next(iter(study.pairs)))
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from arbitrage.config.study import Study
-from arbitrage.engines import checkpoints
+from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.factory import load_generator, load_prm, load_router, open_pair
 from arbitrage.speculation.protocols import EngineError
 from tests.support.tiny_models import build_causal, build_classifier
@@ -57,8 +57,9 @@ def test_a_damaged_checkpoint_is_refused_with_what_is_wrong(
     directory = build_causal(tmp_path / "model")
     damage(directory)
     with pytest.raises(EngineError, match=message) as error:
-        checkpoints.load_tokenizer(directory, chat=True)
-        checkpoints.load_model(directory, None, "float32", "cpu", ("ForCausalLM",))
+        checkpoint = resolve(directory)
+        checkpoint.tokenizer(chat=True)
+        checkpoint.load("float32", "cpu", ("ForCausalLM",))
     assert str(directory) in str(error.value)
 
 
@@ -75,37 +76,38 @@ def test_a_model_that_is_nowhere_is_named(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(EngineError, match=message):
-        checkpoints.resolve(path, revision)
+        resolve(path, revision)
 
 
 def test_a_model_with_another_head_is_refused(tmp_path: Path) -> None:
     causal, prm = build_causal(tmp_path / "causal"), build_classifier(tmp_path / "prm")
     with pytest.raises(EngineError, match=r"its head is LlamaForSequenceClassification; expected one of \*ForCausalLM"):
-        checkpoints.load_model(prm, None, "float32", "cpu", ("ForCausalLM",))
+        resolve(prm).load("float32", "cpu", ("ForCausalLM",))
     with pytest.raises(EngineError, match="its head is LlamaForCausalLM"):
-        checkpoints.load_model(causal, None, "float32", "cpu", ("ForSequenceClassification",))
+        resolve(causal).load("float32", "cpu", ("ForSequenceClassification",))
 
 
 def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("needs a machine without CUDA")
     with pytest.raises(EngineError, match="in float32 on cuda"):
-        checkpoints.load_model(build_causal(tmp_path / "m"), None, "float32", "cuda", ("ForCausalLM",))
+        resolve(build_causal(tmp_path / "m")).load("float32", "cuda", ("ForCausalLM",))
 
 
 def test_a_fingerprint_changes_with_any_file_that_matters_and_with_nothing_else(tmp_path: Path) -> None:
     directory = build_causal(tmp_path / "model")
-    original = checkpoints.fingerprint(directory)
+    checkpoint = resolve(directory)
+    original = checkpoint.fingerprint()
     (directory / "README.md").write_text("a model card")
-    assert checkpoints.fingerprint(directory) == original
+    assert checkpoint.fingerprint() == original
     seen = {
         original,
-        checkpoints.fingerprint(directory, dtype="bfloat16"),
-        checkpoints.fingerprint(directory, engine="x"),
+        checkpoint.fingerprint(dtype="bfloat16"),
+        checkpoint.fingerprint(engine="x"),
     }
     for name in ("tokenizer.json", "config.json", "generation_config.json", "chat_template.jinja"):
         (directory / name).write_text((directory / name).read_text() + " ")
-        seen.add(checkpoints.fingerprint(directory))
+        seen.add(checkpoint.fingerprint())
     assert len(seen) == 7
 
 

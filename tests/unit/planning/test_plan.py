@@ -11,7 +11,7 @@ from arbitrage.cli.stages import register_lab
 from arbitrage.config.load import load_study
 from arbitrage.config.router import Variant
 from arbitrage.config.study import Study
-from arbitrage.engines.checkpoints import load_tokenizer
+from arbitrage.engines.factory import router_start
 from arbitrage.io.tables import write_table
 from arbitrage.planning.costs import Cost, sum_of
 from arbitrage.planning.plan import plan
@@ -62,11 +62,10 @@ def work_of(study: Study, labelling: Rows, benchmark: Rows) -> dict[str, Counter
 
 def trained(study: Study, steps: Path) -> Path:
     """The default router, trained on `steps` as the pipeline does it."""
-    folder, (init, revision) = Path(study.folder), study.router_init
-    tokenizer = load_tokenizer(init, revision)
-    build_dataset(steps, Variant(), study.dataset, tokenizer, "\n\n", study.seed, folder / "dataset")
-    settings = {"seed": study.seed, "device": "cpu", "threads": 1, "out_dir": folder / "router"}
-    train_router(folder / "dataset", init, revision, study.router.training, **settings)
+    folder, init = Path(study.folder), router_start(study)
+    build_dataset(steps, Variant(), study.dataset, init.tokenizer(), "\n\n", study.seed, folder / "dataset")
+    settings = {"seed": study.seed, "device": "cpu", "out_dir": folder / "router"}
+    train_router(folder / "dataset", init, study.router.training, **settings)
     return folder / "router"
 
 

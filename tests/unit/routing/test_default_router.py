@@ -6,6 +6,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from arbitrage.config.load import load_study
+from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.factory import load_router
 from arbitrage.io.tables import write_table
 from arbitrage.questions.sampling import sample_questions
@@ -20,7 +21,6 @@ ROOT = Path(__file__).resolve().parents[3]
 @pytest.mark.models
 @pytest.mark.timeout(900)
 def test_the_default_routers_scores_follow_the_advantage_on_held_out_questions(tmp_path, monkeypatch):
-    from arbitrage.engines.checkpoints import load_tokenizer
     from arbitrage.lab.register import register_sources
 
     monkeypatch.chdir(ROOT)
@@ -39,7 +39,7 @@ def test_the_default_routers_scores_follow_the_advantage_on_held_out_questions(t
         tmp_path / "steps.parquet",
         study.router.variants["default"],
         study.dataset,
-        load_tokenizer(study.prm.path),
+        resolve(study.prm.path).tokenizer(),
         study.generation.separator,
         study.seed,
         tmp_path / "dataset",
@@ -47,12 +47,10 @@ def test_the_default_routers_scores_follow_the_advantage_on_held_out_questions(t
     settings = study.router.training
     train_router(
         tmp_path / "dataset",
-        study.prm.path,
-        None,
+        resolve(study.prm.path),
         settings,
         seed=study.seed,
         device="cpu",
-        threads=1,
         out_dir=tmp_path / "router",
     )
     rows = heldout_rows(tmp_path / "dataset", load_router(study, tmp_path / "router"), "default")

@@ -13,6 +13,7 @@ from torch.nn.functional import logsigmoid
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from arbitrage.config.router import Dataset, Router, RouterTraining, Variant
+from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.scoring.scorers import RouterScorer
 from arbitrage.io.tables import write_table
 from arbitrage.routing.dataset import build_dataset
@@ -43,7 +44,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(dataset: Path, checkpoint: Path, out: Path, training: RouterTraining = FAST, seed: int = 1) -> dict[str, Any]:
-    return train_router(dataset, str(checkpoint), None, training, seed=seed, device="cpu", threads=1, out_dir=out)
+    return train_router(dataset, resolve(checkpoint), training, seed=seed, device="cpu", out_dir=out)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def test_the_output_is_a_plain_checkpoint_that_the_router_scorer_reads(router: P
     assert {"model.safetensors", "config.json", "tokenizer.json", "router.json", "training.json"} <= files
     assert not [name for name in files if name.endswith((".bin", ".pt", ".pth", ".pkl"))]
     assert list(router.parent.iterdir()) == [router], "the work directory must be gone"
-    rows = heldout_rows(dataset, RouterScorer(str(router), Router(), 1), "default")
+    rows = heldout_rows(dataset, RouterScorer(resolve(router), Router()), "default")
     assert rows
     assert all(0 < row["router_score"] < 1 for row in rows)
 
@@ -191,7 +192,7 @@ def test_checkpoints_of_other_settings_are_not_resumed(
 
 def test_a_router_learns_a_rule_it_can_see(dataset: Path, checkpoint: Path, tmp_path: Path) -> None:
     train(dataset, checkpoint, tmp_path / "router", RouterTraining(epochs=12.0, batch_size=8, learning_rate=3e-3))
-    rows = heldout_rows(dataset, RouterScorer(str(tmp_path / "router"), Router(), 1), "default")
+    rows = heldout_rows(dataset, RouterScorer(resolve(tmp_path / "router"), Router()), "default")
     right = [(row["router_score"] > 0.5) == (row["advantage"] > 0) for row in rows]
     assert sum(right) / len(right) > 0.9
 
@@ -210,7 +211,7 @@ def test_more_classes_have_a_logit_each_or_one_a_cut(
     assert json.loads((tmp_path / "router" / "config.json").read_text())["id2label"].keys() == set(
         map(str, range(logits))
     )
-    scores = heldout_rows(tmp_path / "data", RouterScorer(str(tmp_path / "router"), Router(), 1), "four")
+    scores = heldout_rows(tmp_path / "data", RouterScorer(resolve(tmp_path / "router"), Router()), "four")
     assert all(0 < row["router_score"] < 1 for row in scores)
 
 
@@ -287,7 +288,7 @@ def test_a_batch_size_that_does_not_divide_is_refused(dataset: Path, checkpoint:
 
 def test_an_unknown_device_is_refused(dataset: Path, checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"router\.device 'tpu'"):
-        train_router(dataset, str(checkpoint), None, FAST, seed=1, device="tpu", threads=1, out_dir=tmp_path / "router")
+        train_router(dataset, resolve(checkpoint), FAST, seed=1, device="tpu", out_dir=tmp_path / "router")
 
 
 @pytest.mark.fault("training whose loss is not a number")

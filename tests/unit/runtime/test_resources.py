@@ -27,15 +27,6 @@ def test_gpus_follow_from_the_devices_of_the_models_a_stage_runs(stage: resource
     assert resources.gpus(study(), stage, "p") == gpus
 
 
-def test_the_router_is_trained_on_the_first_gpu_of_its_job_whatever_its_place_beside_the_others() -> None:
-    assert [resources.alone(device) for device in ("cuda:3", "cuda", "cpu", "mps")] == [
-        "cuda:0",
-        "cuda:0",
-        "cpu",
-        "mps",
-    ]
-
-
 def test_the_router_counts_in_the_sweep_only_where_it_is_swept() -> None:
     assert resources.gpus(study(sweep={"policies": ["draft_only", "rsd"]}), "trajectories", "p") == 3
 

@@ -13,6 +13,7 @@ from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
 from arbitrage.config.prm import Prm
 from arbitrage.config.router import Router
+from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.hf.incremental import LiveGenerator, LiveScorer
 from arbitrage.engines.scoring.scorers import PrmScorer, RouterScorer
@@ -69,10 +70,10 @@ Models = tuple[TransformersGenerator, TransformersGenerator, PrmScorer, RouterSc
 
 def _load(draft: Path, target: Path, prm: Path, router: Path, generation: Generation) -> Models:
     return (
-        TransformersGenerator(str(draft), Model(path=str(draft)), generation, threads=1),
-        TransformersGenerator(str(target), Model(path=str(target)), generation, threads=1),
-        PrmScorer(str(prm), Prm(path=str(prm)), generation.separator, threads=1),
-        RouterScorer(str(router), Router(), threads=1),
+        TransformersGenerator(resolve(draft), Model(path=str(draft)), generation),
+        TransformersGenerator(resolve(target), Model(path=str(target)), generation),
+        PrmScorer(resolve(prm), Prm(path=str(prm)), generation.separator),
+        RouterScorer(resolve(router), Router()),
     )
 
 

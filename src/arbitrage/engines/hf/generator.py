@@ -18,7 +18,7 @@ from torch import Tensor
 
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
-from arbitrage.engines import checkpoints
+from arbitrage.engines.checkpoints import Checkpoint
 from arbitrage.engines.hf.batching import Batch, BatchRunner, context_limit
 from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.engines.prompting import Prompter
@@ -54,16 +54,12 @@ class Job:
 class TransformersGenerator:
     """A causal language model that writes steps (`protocols.Generator`)."""
 
-    def __init__(self, path: str, model: Model, generation: Generation, threads: int) -> None:
-        """Load the checkpoint at `path` (a directory, or a hub id with `model.revision`) as `model` says.
-
-        threads: torch threads of this process. Raises EngineError (`checkpoints`, `stopping`, `batches.context_limit`).
-        """
-        torch.set_num_threads(threads)
-        self.name = path
-        self.tokenizer = checkpoints.load_tokenizer(path, model.revision, chat=True)
-        self._prompter = Prompter(path, self.tokenizer, model)
-        self.model = checkpoints.load_model(path, model.revision, model.dtype, model.device, ("ForCausalLM",))
+    def __init__(self, checkpoint: Checkpoint, model: Model, generation: Generation) -> None:
+        """Load `checkpoint` as `model` says. Raises EngineError (`checkpoints`, `StopRule`, `context_limit`)."""
+        self.name = checkpoint.path
+        self.tokenizer = checkpoint.tokenizer(chat=True)
+        self._prompter = Prompter(self.name, self.tokenizer, model)
+        self.model = checkpoint.load(model.dtype, model.device, ("ForCausalLM",))
         self.device = torch.device(model.device)
         self.stop = StopRule(
             self.tokenizer,
@@ -72,10 +68,10 @@ class TransformersGenerator:
         )
         self.max_context = context_limit(self.model.config)
         self.layers = int(self.model.config.get_text_config(decoder=True).num_hidden_layers)
-        weights = checkpoints.fingerprint(path, model.revision, model.dtype, f"transformers {version('transformers')}")
+        weights = checkpoint.fingerprint(model.dtype, f"transformers {version('transformers')}")
         self._identity = hashlib.sha256(f"{weights}\n{generation.separator!r}".encode()).hexdigest()
         self.refilled_columns = REFILLED_COLUMNS.get(self.device.type, REFILLED_COLUMNS["cuda"])
-        self._runner = BatchRunner(path, self.forward, self.layers, self.device, model.batch_size)
+        self._runner = BatchRunner(self.name, self.forward, self.layers, self.device, model.batch_size)
 
     @property
     def identity(self) -> str:

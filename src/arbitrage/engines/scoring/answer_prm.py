@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from arbitrage.config.prm import Prm
+from arbitrage.engines.checkpoints import Checkpoint
 from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.engines.scoring.scorers import TransformersScorer, prm_placement
 from arbitrage.engines.scoring.templates import TemplateReader
@@ -18,16 +19,16 @@ class AnswerScorer(TransformersScorer):
     Math-Shepherd and RLHFlow (`prm.kind: token`) answer with `+` or `-`; a judge with `Yes` or `No`.
     """
 
-    def __init__(self, path: str, prm: Prm, separator: str, threads: int) -> None:
+    def __init__(self, checkpoint: Checkpoint, prm: Prm, separator: str) -> None:
         """Raises EngineError where the model is not causal, or the tokens are not in its tokenizer."""
         template = prm.resolved_template(prm.kind)
 
         def reader(tokenizer: Any) -> TemplateReader:
-            made = TemplateReader(path, tokenizer, template, separator)
+            made = TemplateReader(checkpoint.path, tokenizer, template, separator)
             self.candidates = made.candidates()  # before any weights are read
             return made
 
-        super().__init__(prm_placement(path, prm, threads), ("ForCausalLM",), reader)
+        super().__init__(prm_placement(checkpoint, prm), ("ForCausalLM",), reader)
 
     def forward(self, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: BufferCache) -> Tensor:
         """Read `ids` [rows, n] after what `cache` holds; return the two tokens' logits: wrong, right [rows, 2]."""

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from arbitrage.config.prm import Prm
 from arbitrage.config.router import Router
-from arbitrage.engines import checkpoints
+from arbitrage.engines.checkpoints import Checkpoint, Head
 from arbitrage.engines.hf.batching import BatchRunner, context_limit
 from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.engines.scoring.step_format import StepReader
@@ -28,8 +28,8 @@ from arbitrage.engines.scoring.templates import TemplateReader
 from arbitrage.speculation.protocols import AuthoredStep, EngineError, Ids, ScoreError
 
 ROUTER_FILE = "router.json"
-CLASSIFIERS: tuple[checkpoints.Head, ...] = ("ForSequenceClassification", "ForTokenClassification")
-MARKED: tuple[checkpoints.Head, ...] = ("ForProcessRewardModel", "ForTokenClassification")
+CLASSIFIERS: tuple[Head, ...] = ("ForSequenceClassification", "ForTokenClassification")
+MARKED: tuple[Head, ...] = ("ForProcessRewardModel", "ForTokenClassification")
 log = logging.getLogger(__name__)
 
 
@@ -69,38 +69,35 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a scorer's weights come from, and how they run; `threads`: torch threads of this process."""
+    """A scorer's weights, and how they run."""
 
-    path: str
-    revision: str | None
+    checkpoint: Checkpoint
     dtype: str
     device: str
     batch_size: int
-    threads: int
 
 
 class TransformersScorer(ABC):
     """What PRMs and router share: a model read to the last id of each input, in batches (`protocols.Scorer`)."""
 
     def __init__(
-        self, place: Placement, heads: tuple[checkpoints.Head, ...], reader: Callable[[Any], Reader], reads: str = ""
+        self, place: Placement, heads: tuple[Head, ...], reader: Callable[[Any], Reader], reads: str = ""
     ) -> None:
         """Load a checkpoint that has one of `heads`; `reader` makes of its tokenizer how it reads.
 
         reads: what else changes the scores; part of the identity. Raises EngineError.
         """
-        torch.set_num_threads(place.threads)
-        self.name = place.path
-        self.tokenizer = checkpoints.load_tokenizer(place.path, place.revision)
+        self.name = place.checkpoint.path
+        self.tokenizer = place.checkpoint.tokenizer()
         self.reader = reader(self.tokenizer)
-        self.model = checkpoints.load_model(place.path, place.revision, place.dtype, place.device, heads)
+        self.model = place.checkpoint.load(place.dtype, place.device, heads)
         self.device = torch.device(place.device)
         self.max_context = context_limit(self.model.config)
         self.layers = int(self.model.config.get_text_config(decoder=True).num_hidden_layers)
         engine = f"transformers {version('transformers')}"
-        weights = checkpoints.fingerprint(place.path, place.revision, place.dtype, engine)
+        weights = place.checkpoint.fingerprint(place.dtype, engine)
         self._identity = hashlib.sha256(f"{weights}\n{self.reader.description}{reads}".encode()).hexdigest()
-        self._runner = BatchRunner(place.path, self.forward, self.layers, self.device, place.batch_size)
+        self._runner = BatchRunner(self.name, self.forward, self.layers, self.device, place.batch_size)
         self._warned = False
 
     @property
@@ -158,7 +155,7 @@ class HeadScorer(TransformersScorer):
     """A scorer whose checkpoint has a classification head named `score`. `labels`: how many."""
 
     def __init__(
-        self, place: Placement, heads: tuple[checkpoints.Head, ...], reader: Callable[[Any], Reader], reads: str = ""
+        self, place: Placement, heads: tuple[Head, ...], reader: Callable[[Any], Reader], reads: str = ""
     ) -> None:
         super().__init__(place, heads, reader, reads)
         self._backbone = self.model.base_model
@@ -187,36 +184,36 @@ class PrmScorer(HeadScorer):
     It reads the score at the separator's last token, or with kind `marks` at the mark that closes the step.
     """
 
-    def __init__(self, path: str, prm: Prm, separator: str, threads: int) -> None:
+    def __init__(self, checkpoint: Checkpoint, prm: Prm, separator: str) -> None:
         def reader(tokenizer: Any) -> Reader:
             if prm.kind != "marks":
                 return StepReader(tokenizer, separator, False)
-            return TemplateReader(path, tokenizer, prm.resolved_template("marks"), separator)
+            return TemplateReader(checkpoint.path, tokenizer, prm.resolved_template("marks"), separator)
 
         heads = MARKED if prm.kind == "marks" else CLASSIFIERS
         self.right_label = prm.right_label
-        super().__init__(prm_placement(path, prm, threads), heads, reader, f"\nright {prm.right_label}")
+        super().__init__(prm_placement(checkpoint, prm), heads, reader, f"\nright {prm.right_label}")
         if self.labels not in (1, 2):
             raise EngineError(
-                f"{path}: its head has {self.labels} labels; a PRM has 1 (sigmoid) or 2 (prm.right_label: right)"
+                f"{self.name}: its head has {self.labels} labels; a PRM has 1 (sigmoid) or 2 (prm.right_label: right)"
             )
 
     def scalars(self, logits: Tensor) -> Tensor:
         return logits[:, 0].sigmoid() if self.labels == 1 else logits.softmax(dim=-1)[:, self.right_label]
 
 
-def prm_placement(path: str, prm: Prm, threads: int) -> Placement:
-    """The PRM's weights at `path`, run as `prm` says."""
-    return Placement(path, prm.revision, prm.dtype, prm.device, prm.batch_size, threads)
+def prm_placement(checkpoint: Checkpoint, prm: Prm) -> Placement:
+    """The PRM's weights, run as `prm` says."""
+    return Placement(checkpoint, prm.dtype, prm.device, prm.batch_size)
 
 
 class RouterScorer(HeadScorer):
     """The router: P(advantage > 0) as its label classes have it (`RouterFormat`)."""
 
-    def __init__(self, path: str, router: Router, threads: int) -> None:
-        self.format = form = read_router_format(path)
+    def __init__(self, checkpoint: Checkpoint, router: Router) -> None:
+        self.format = form = read_router_format(checkpoint.directory)
         self.annotate = form.annotate
-        place = Placement(path, None, router.dtype, router.device, router.batch_size, threads)
+        place = Placement(checkpoint, router.dtype, router.device, router.batch_size)
         super().__init__(
             place,
             CLASSIFIERS,
@@ -226,7 +223,7 @@ class RouterScorer(HeadScorer):
         expected = form.classes - 1 if form.ordinal else form.classes
         if self.labels != expected:
             raise EngineError(
-                f"{path}: its head has {self.labels} labels, but {ROUTER_FILE} asks for {expected}; train it again"
+                f"{self.name}: its head has {self.labels} labels, but {ROUTER_FILE} asks for {expected}; train it again"
             )
 
     def scalars(self, logits: Tensor) -> Tensor:

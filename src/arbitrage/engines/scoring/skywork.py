@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from arbitrage.engines.checkpoints import TOKENIZER_FILES, resolve, weight_files
+from arbitrage.engines.checkpoints import TOKENIZER_FILES, Checkpoint, weight_files
 from arbitrage.io.atomic import whole_directory
 from arbitrage.speculation.protocols import EngineError
 
@@ -26,13 +26,13 @@ DROPPED = re.compile(r"^lm_head\.")
 NO_CONFIG = ("auto_map", "num_labels")  # `id2label` says how many labels
 
 
-def convert_value_head(path: str, revision: str | None, out_dir: str | Path) -> None:
-    """Write the PRM at `path` (directory, or hub id at `revision`) to `out_dir` as *ForTokenClassification, one label.
+def convert_value_head(checkpoint: Checkpoint, out_dir: str | Path) -> None:
+    """Write the PRM `checkpoint` to `out_dir` as *ForTokenClassification with one label.
 
     A weight file is converted at a time, in the stored types. Raises EngineError where there is no such head, or it
     has another shape than [1, hidden].
     """
-    source = resolve(path, revision)
+    path, source = checkpoint.path, checkpoint.directory
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     files = weight_files(source)
     has_bias = check_head(path, files, int(config.get("hidden_size") or 0))

@@ -16,7 +16,7 @@ from typing import Any
 
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
-from arbitrage.engines import checkpoints
+from arbitrage.engines.checkpoints import Checkpoint
 from arbitrage.engines.prompting import Prompter
 from arbitrage.engines.server.client import CompletionsClient, Json, written_tokens
 from arbitrage.engines.server.launch import LocalServer
@@ -40,16 +40,18 @@ UNCUT = {"include_stop_str_in_output": True, "no_stop_trim": True, "return_token
 class OpenAiGenerator:
     """A causal language model on a server, which writes steps (`protocols.Generator`)."""
 
-    def __init__(self, name: str, path: str, model: Model, generation: Generation, local: LocalServer | None) -> None:
-        """Wait for the server of `models.<name>`: `local`, which the job has started, or the one at `server.url`.
+    def __init__(
+        self, checkpoint: Checkpoint, model: Model, generation: Generation, local: LocalServer | None = None
+    ) -> None:
+        """Wait for the server of `model`: `local`, which the job has started, or the one at `server.url`.
 
-        path: where its tokenizer and configuration are. Raises EngineError.
+        checkpoint: its tokenizer and configuration; its weights where they are here. Raises EngineError.
         """
-        self.name = f"models.{name}"
+        self.name = checkpoint.key
         server = model.server
-        self.tokenizer = checkpoints.load_tokenizer(path, model.revision, chat=True, weights=False)
-        config, generation_config = checkpoints.load_configs(path, model.revision, weights=False)
-        self._prompter = Prompter(path, self.tokenizer, model)
+        self.tokenizer = checkpoint.tokenizer(chat=True)
+        config, generation_config = checkpoint.configs()
+        self._prompter = Prompter(checkpoint.path, self.tokenizer, model)
         self.stop = StopRule(self.tokenizer, generation.separator, eos_ids(self.tokenizer, config, generation_config))
         self._concurrency = server.concurrency
         self._client = CompletionsClient(self.name, server, local)
@@ -63,9 +65,9 @@ class OpenAiGenerator:
         except BaseException:
             self.close()
             raise
-        engine, here = f"openai {listed.get('owned_by')} {version}", any(Path(path).glob("*.safetensors"))
-        weights = checkpoints.fingerprint(path, model.revision, model.dtype, engine, weights=here)
-        served = [self.model, None if here else model.revision, model.vllm.quantisation, self.max_context]
+        engine, here = f"openai {listed.get('owned_by')} {version}", any(Path(checkpoint.path).glob("*.safetensors"))
+        weights = checkpoint.fingerprint(model.dtype, engine, weights=here)
+        served = [self.model, None if here else checkpoint.revision, model.vllm.quantisation, self.max_context]
         self._identity = hashlib.sha256(f"{weights}\n{served}\n{generation.separator!r}".encode()).hexdigest()
 
     @property

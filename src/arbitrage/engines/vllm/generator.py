@@ -20,7 +20,7 @@ import torch
 
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
-from arbitrage.engines import checkpoints
+from arbitrage.engines.checkpoints import Checkpoint
 from arbitrage.engines.prompting import Prompter
 from arbitrage.engines.step_boundary import StepWriter, StopRule, eos_ids, finished_step, room
 from arbitrage.engines.vllm.options import engine_arguments
@@ -45,24 +45,19 @@ _closed_here: list[Any] = []
 class VllmGenerator:
     """A causal language model that writes steps (`protocols.Generator`); to be closed when no longer needed."""
 
-    def __init__(
-        self, name: str, path: str, model: Model, generation: Generation, threads: int, share: float = 0.9
-    ) -> None:
-        """Start vLLM on the checkpoint at `path` (a directory, or a hub id with `model.revision`) as `model` says.
+    def __init__(self, checkpoint: Checkpoint, model: Model, generation: Generation, share: float = 0.9) -> None:
+        """Start vLLM on `checkpoint` as `model` says.
 
-        name: a key of `models`; threads: torch threads of this process, on a CPU; share: of the memory of its
-        GPUs that it may take (`vllm_options`). Raises EngineError.
+        share: of the memory of its GPUs that it may take (`engine_arguments`). Raises EngineError.
         """
-        self.name = name = f"models.{name}"
+        self.name = name = checkpoint.key
         vllm = _import(name)
-        self.tokenizer = checkpoints.load_tokenizer(path, model.revision, chat=True)
+        self.tokenizer = checkpoint.tokenizer(chat=True)
         self._prompter = Prompter(name, self.tokenizer, model)
-        configs = checkpoints.load_configs(path, model.revision)
-        self.stop = StopRule(self.tokenizer, generation.separator, eos_ids(self.tokenizer, *configs))
-        arguments = engine_arguments(name, path, model, generation, share, model.batch_size)
+        self.stop = StopRule(self.tokenizer, generation.separator, eos_ids(self.tokenizer, *checkpoint.configs()))
+        arguments = engine_arguments(checkpoint, model, generation, share, model.batch_size)
         self._here = runs_here(model)
         self._eager = self._here and arguments["enforce_eager"]
-        torch.set_num_threads(threads)
         with ExitStack() as stack:
             if not self._here:
                 stack.enter_context(guarded())
@@ -76,7 +71,7 @@ class VllmGenerator:
             # Some shapes of models are refused by vLLM's kernels only, when they are asked for the first time.
             self.generate([self.step_ids(generation.separator)], [1])
             self._opened = stack.pop_all()
-        weights = checkpoints.fingerprint(path, model.revision, model.dtype, f"vllm {vllm.__version__}")
+        weights = checkpoint.fingerprint(model.dtype, f"vllm {vllm.__version__}")
         cut = (model.vllm.quantisation, model.vllm.tensor_parallel, self.max_context)
         self._identity = hashlib.sha256(f"{weights}\n{cut}\n{generation.separator!r}".encode()).hexdigest()
 

@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import arbitrage.lab
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
+from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.server.generator import OpenAiGenerator
 from arbitrage.engines.server.launch import serve
@@ -65,19 +66,20 @@ def engine(
 
 def _open(kind: str, path: Path, stack: ExitStack, folders: pytest.TempPathFactory) -> Generator:
     settings = {"path": str(path), "batch_size": 32, "vllm": {"cache_gib": 0.0625, "eager": True}}
+    checkpoint = resolve(path, key=f"models.{path.name}")
     if kind == "transformers":
-        return TransformersGenerator(str(path), Model.model_validate(settings), GENERATION, threads=1)
+        return TransformersGenerator(checkpoint, Model.model_validate(settings), GENERATION)
     if kind == "a vLLM in this process":
         model = Model.model_validate(settings | {"engine": "vllm"})
-        return stack.enter_context(closing(VllmGenerator(path.name, str(path), model, GENERATION, threads=1)))
+        return stack.enter_context(closing(VllmGenerator(checkpoint, model, GENERATION)))
     if kind == "openai, a vLLM server":
         model = Model.model_validate(settings | {"engine": "openai"})
-        local = stack.enter_context(serve(path.name, str(path), model, GENERATION, 0.9, 1, folders.mktemp("logs")))
-        return stack.enter_context(closing(OpenAiGenerator(path.name, str(path), model, GENERATION, local)))
+        local = stack.enter_context(serve(checkpoint, model, GENERATION, 0.9, folders.mktemp("logs")))
+        return stack.enter_context(closing(OpenAiGenerator(checkpoint, model, GENERATION, local)))
     fake = FakeServer(path, "llama.cpp" if "llama.cpp" in kind else "vllm")
     stack.callback(fake.stop)
     model = Model.model_validate(settings | {"engine": "openai", "server": {"url": fake.url}})
-    return stack.enter_context(closing(OpenAiGenerator(path.name, str(path), model, GENERATION, None)))
+    return stack.enter_context(closing(OpenAiGenerator(checkpoint, model, GENERATION)))
 
 
 @pytest.fixture(scope="session")

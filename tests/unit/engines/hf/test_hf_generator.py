@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.generator import TransformersGenerator, choose
 from arbitrage.speculation.protocols import EngineError, GeneratedStep, Ids, Sampling
 from tests.support.tiny_models import CHARACTERS, build_causal
@@ -175,7 +176,7 @@ def test_identity_tells_weights_separator_and_dtype_apart_but_not_places(causal:
 
     def identity(path: Path, separator: str = "\n\n", dtype: str = "float32") -> str:
         model = Model.model_validate({"path": str(path), "dtype": dtype})
-        return TransformersGenerator(str(path), model, Generation(separator=separator), 1).identity
+        return TransformersGenerator(resolve(path), model, Generation(separator=separator)).identity
 
     original = identity(causal)
     assert identity(copy) == original

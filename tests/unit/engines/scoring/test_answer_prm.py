@@ -8,6 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from arbitrage.config.prm import FORMATS, Prm
+from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.incremental import LiveScorer
 from arbitrage.engines.scoring.answer_prm import AnswerScorer
 from arbitrage.speculation.protocols import EngineError, ScoreError
@@ -18,7 +19,7 @@ SHEPHERD = ("ки", " +", " -")
 
 
 def load(directory: Path, kind: Any, **keys: Any) -> AnswerScorer:
-    return AnswerScorer(str(directory), Prm(path=str(directory), kind=kind, batch_size=4, **keys), "\n\n", threads=1)
+    return AnswerScorer(resolve(directory), Prm(path=str(directory), kind=kind, batch_size=4, **keys), "\n\n")
 
 
 def choice(directory: Path, text: str, words: tuple[str, str], bos: bool = False) -> float:

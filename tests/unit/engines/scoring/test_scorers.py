@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from arbitrage.config.router import Router
+from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.incremental import LiveScorer
 from arbitrage.engines.scoring.scorers import PrmScorer, RouterScorer
 from arbitrage.speculation.protocols import AuthoredStep, EngineError, Ids, ScoreError
@@ -75,7 +76,7 @@ def test_a_router_gives_the_probability_of_the_classes_from_the_boundary_on(
 ) -> None:
     form = FORMAT | changes
     directory = build_classifier(tmp_path / "router", labels=labels, router=form)
-    router = RouterScorer(str(directory), Router(), threads=1)
+    router = RouterScorer(resolve(directory), Router())
     ids = inputs_of(router, 3)[2]
     logits = logits_of(directory, ids, "sequence")
     if form["ordinal"]:
@@ -89,9 +90,8 @@ def test_a_router_gives_the_probability_of_the_classes_from_the_boundary_on(
 def test_a_router_reads_tags_where_its_format_says_so(tmp_path: Path) -> None:
     plain, tagged = (
         RouterScorer(
-            str(build_classifier(tmp_path / str(annotate), labels=4, router=FORMAT | {"annotate": annotate})),
+            resolve(build_classifier(tmp_path / str(annotate), labels=4, router=FORMAT | {"annotate": annotate})),
             Router(),
-            1,
         )
         for annotate in (False, True)
     )
@@ -121,7 +121,7 @@ def test_a_head_with_a_wrong_number_of_labels_is_refused(tmp_path: Path) -> None
     with pytest.raises(EngineError, match="3 labels; a PRM has 1"):
         load_prm(build_classifier(tmp_path / "prm", labels=3))
     with pytest.raises(EngineError, match=r"3 labels, but router\.json asks for 4"):
-        RouterScorer(str(build_classifier(tmp_path / "router", labels=3, router=FORMAT)), Router(), 1)
+        RouterScorer(resolve(build_classifier(tmp_path / "router", labels=3, router=FORMAT)), Router())
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_router_without_a_right_format_file_is_refused(
     if content is not None:
         (directory / "router.json").write_text(json.dumps(content))
     with pytest.raises(EngineError, match=message):
-        RouterScorer(str(directory), Router(), 1)
+        RouterScorer(resolve(directory), Router())
 
 
 def test_inputs_beyond_the_models_positions_are_scored_with_one_warning(

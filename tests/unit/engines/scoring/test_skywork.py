@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from arbitrage.cli import app
 from arbitrage.config.prm import Prm
-from arbitrage.engines.checkpoints import TOKENIZER_FILES
+from arbitrage.engines.checkpoints import TOKENIZER_FILES, resolve
 from arbitrage.engines.hf.incremental import LiveScorer
 from arbitrage.engines.scoring.scorers import PrmScorer
 from arbitrage.engines.scoring.skywork import convert_value_head
@@ -68,8 +68,8 @@ def test_the_converted_classifier_scores_as_the_original_head(
 ) -> None:
     tokenizer = prm_tokenizer(chat_template=None)
     original = build_value_head(tmp_path / "prm", tokenizer, bias=bias, sharded=sharded, prefix=prefix)
-    convert_value_head(str(original), None, tmp_path / "out")
-    prm = PrmScorer(str(tmp_path / "out"), Prm(path="prm", kind="value-head", batch_size=2), "\n\n", threads=1)
+    convert_value_head(resolve(original), tmp_path / "out")
+    prm = PrmScorer(resolve(tmp_path / "out"), Prm(path="prm", kind="value-head", batch_size=2), "\n\n")
     inputs = [prm.input_ids(PROBLEM, STEPS[:number], STEPS[number]) for number in range(3)]
     expected = original_scores(original, prefix)
     assert len(set(expected)) == 3
@@ -80,7 +80,7 @@ def test_the_converted_classifier_scores_as_the_original_head(
 
 def test_the_output_is_a_standard_directory_that_needs_no_code_of_the_checkpoint(tmp_path: Path) -> None:
     original = build_value_head(tmp_path / "prm", prm_tokenizer(chat_template=None))
-    convert_value_head(str(original), None, tmp_path / "out")
+    convert_value_head(resolve(original), tmp_path / "out")
     config = json.loads((tmp_path / "out/config.json").read_text())
     assert config["architectures"] == ["Qwen2ForTokenClassification"] and "auto_map" not in config
     names = set(load_file(tmp_path / "out/model.safetensors"))
@@ -92,12 +92,12 @@ def test_the_output_is_a_standard_directory_that_needs_no_code_of_the_checkpoint
 def test_a_checkpoint_without_the_head_or_with_a_wider_one_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     causal = build_answering(tmp_path / "causal", prm_tokenizer(), "qwen2")
     with pytest.raises(EngineError, match=r"no v_head\.summary\.weight.*set it to what the model is"):
-        convert_value_head(str(causal), None, tmp_path / "out")
+        convert_value_head(resolve(causal), tmp_path / "out")
     wide = build_value_head(tmp_path / "wide", prm_tokenizer())
     tensors = load_file(wide / "model.safetensors") | {"v_head.summary.weight": torch.zeros(2, 32)}
     save_file(tensors, wide / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(EngineError, match=r"shape \[2, 32\]; expected \[1, 32\]"):
-        convert_value_head(str(wide), None, tmp_path / "out")
+        convert_value_head(resolve(wide), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -106,7 +106,7 @@ def test_another_architecture_is_refused(tmp_path: Path) -> None:
     config = json.loads((odd / "config.json").read_text()) | {"model_type": "gpt_neox"}
     (odd / "config.json").write_text(json.dumps(config))
     with pytest.raises(EngineError, match="a value head is converted for qwen2, llama"):
-        convert_value_head(str(odd), None, tmp_path / "out")
+        convert_value_head(resolve(odd), tmp_path / "out")
 
 
 def test_the_command_converts_what_it_is_given(tmp_path: Path) -> None:

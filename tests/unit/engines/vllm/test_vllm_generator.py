@@ -10,6 +10,7 @@ import pytest
 
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
+from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.prefix_cached import PrefixCachedGenerator
 from arbitrage.engines.vllm.generator import VllmGenerator
@@ -29,7 +30,7 @@ def start(directory: Path, **settings: object) -> VllmGenerator:
     pytest.importorskip("vllm", reason="needs vLLM's CPU build (make test-all)")
     options = {"cache_gib": 0.0625} | dict(settings.pop("vllm", {}))  # type: ignore[call-overload]
     model = Model.model_validate({"path": str(directory), "batch_size": 64, "vllm": options} | settings)
-    return VllmGenerator("test", str(directory), model, GENERATION, threads=1)
+    return VllmGenerator(resolve(directory, key="models.test"), model, GENERATION)
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,7 @@ localrules:
     steps,
     trajectories,
     router_quality,
+    quantiles,
     cost_model,
     figure,
     table,
@@ -50,6 +51,7 @@ wildcard_constraints:
     benchmark="|".join(BENCHMARKS),
     variant="|".join(STUDY.router.variants),
     shard=r"\d+",
+    seed=r"\d+",
 
 
 include: "rules/check.smk"

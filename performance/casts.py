@@ -155,7 +155,7 @@ def forget(cast: Cast) -> None:
 
 def find_router(study: Study, pair: str, asked: Path | None, folder: Path) -> tuple[Path, str]:
     """A router and what it is: `asked`, or the study's trained one, or for want of both one made of the PRM."""
-    trained = asked or Path(study.folder) / "router" / pair / "default" / "model"
+    trained = asked or Path(study.folder) / "router" / pair / "default" / "seed-0" / "model"
     if asked or (trained / ROUTER_FILE).is_file():
         return trained, f"trained, {trained}"
     return router_from_prm(Path(study.prm.path), study.generation.separator, folder / "router"), "made of the PRM"

@@ -7,7 +7,7 @@ BENCHMARKS = list(STUDY.benchmarks)
 NEEDS_ROUTER = "router" in STUDY.sweep.policies
 OWN_VLLM = any(model.engine != "transformers" and model.server.url is None for model in STUDY.models.values())
 MODELS_ENV = "../envs/vllm.yaml" if OWN_VLLM else "../envs/training.yaml"  # of the jobs that run a pair's models
-CURVES = {"accuracy_acceptance": "curves", "outcomes": "deferrals", "comparison": "comparison"}  # file -> its module
+CURVES = {"accuracy_acceptance": "accuracy_acceptance", "outcomes": "deferrals", "comparison": "comparison"}  # file -> its module
 
 
 def reads_of(stage):
@@ -37,8 +37,13 @@ def evaluation(*names):
     """The modules that compute a table: these, and what all of them count and resample with."""
     return [
         f"{SOURCE}/evaluation/{name}.py"
-        for name in (*names, "trajectory_counts", "curves", "bootstrap", "curve_matching")
+        for name in (*names, "trajectory_counts", "curves", "bootstrap", "curve_matching", "estimates", "paper_claims")
     ]
+
+
+def default_routers(pair, part):
+    """`part` (model, heldout.parquet) of every training of the router that routes."""
+    return [f"{OUT}/router/{pair}/default/seed-{seed}/{part}" for seed in range(STUDY.router.seeds)]
 
 
 def curve_file(kind):

@@ -5,7 +5,7 @@ rule latency:
     input:
         questions=expand(rules.benchmark.output, benchmark=BENCHMARKS),
         trajectories=lambda w: expand(rules.trajectories.output, pair=w.pair, benchmark=BENCHMARKS),
-        router=f"{OUT}/router/{{pair}}/default/model",
+        router=f"{OUT}/router/{{pair}}/default/seed-0/model",
         models=lambda w: quantised(w.pair),
         sources=sources_of("latency"),
     output:

@@ -8,7 +8,7 @@ rule report:
         cost=expand(rules.cost_model.output, pair=TIMED_PAIRS),
         quality=rules.router_quality.output,
         sampling=rules.questions.output.report,
-        modules=[f"{SOURCE}/report/{name}.py" for name in ("summary", "claims", "paper")],
+        modules=[f"{SOURCE}/report/{name}.py" for name in ("summary", "claims", "verdicts", "latency", "paper")],
     output:
         f"{OUT}/summary.md",
     log:

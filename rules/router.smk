@@ -29,11 +29,11 @@ rule router:
         dataset=rules.dataset.output,
         sources=sources_of("router"),
     output:
-        directory(f"{ROUTER}/model"),
+        directory(f"{ROUTER}/seed-{{seed}}/model"),
     log:
-        f"{OUT}/logs/router/{{pair}}-{{variant}}.log",
+        f"{OUT}/logs/router/{{pair}}-{{variant}}-{{seed}}.log",
     benchmark:
-        f"{OUT}/benchmarks/router/{{pair}}-{{variant}}.tsv"
+        f"{OUT}/benchmarks/router/{{pair}}-{{variant}}-{{seed}}.tsv"
     conda:
         "../envs/training.yaml"
     resources:
@@ -41,9 +41,10 @@ rule router:
     params:
         reads=reads_of("router"),
     message:
-        "Train the router {wildcards.variant} of {wildcards.pair}"
+        "Train the router {wildcards.variant} of {wildcards.pair}, seed {wildcards.seed}"
     shell:
-        "arbitrage train-router --variant {wildcards.variant} --dataset {input.dataset} --out {output} 2>&1 | tee {log}"
+        "arbitrage train-router --variant {wildcards.variant} --seed {wildcards.seed}"
+        " --dataset {input.dataset} --out {output} 2>&1 | tee {log}"
 
 
 rule heldout:
@@ -51,11 +52,11 @@ rule heldout:
         model=rules.router.output,
         dataset=rules.dataset.output,
     output:
-        f"{ROUTER}/heldout.parquet",
+        f"{ROUTER}/seed-{{seed}}/heldout.parquet",
     log:
-        f"{OUT}/logs/heldout/{{pair}}-{{variant}}.log",
+        f"{OUT}/logs/heldout/{{pair}}-{{variant}}-{{seed}}.log",
     benchmark:
-        f"{OUT}/benchmarks/heldout/{{pair}}-{{variant}}.tsv"
+        f"{OUT}/benchmarks/heldout/{{pair}}-{{variant}}-{{seed}}.tsv"
     conda:
         "../envs/training.yaml"
     resources:
@@ -63,15 +64,20 @@ rule heldout:
     params:
         reads=reads_of("heldout"),
     message:
-        "Held-out scores of the router {wildcards.variant} of {wildcards.pair}"
+        "Held-out scores of the router {wildcards.variant} of {wildcards.pair}, seed {wildcards.seed}"
     shell:
-        "arbitrage heldout --variant {wildcards.variant}"
+        "arbitrage heldout --variant {wildcards.variant} --seed {wildcards.seed}"
         " --router {input.model} --dataset {input.dataset} --out {output} 2>&1 | tee {log}"
 
 
 rule router_quality:
     input:
-        heldout=[f"{OUT}/router/{p}/{v}/heldout.parquet" for p in PAIRS for v in STUDY.variants_of(p)],
+        heldout=[
+            f"{OUT}/router/{pair}/{variant}/seed-{seed}/heldout.parquet"
+            for pair in PAIRS
+            for variant in STUDY.variants_of(pair)
+            for seed in range(STUDY.router.seeds)
+        ],
         modules=evaluation("router_quality"),
     output:
         f"{OUT}/router/quality.csv",
@@ -87,3 +93,23 @@ rule router_quality:
         "Quality of every router on held-out questions"
     shell:
         "arbitrage router-quality --out {output} {input.heldout} 2>&1 | tee {log}"
+
+
+rule quantiles:
+    input:
+        steps=rules.steps.output,
+        heldout=lambda w: default_routers(w.pair, "heldout.parquet") if NEEDS_ROUTER else [],
+    output:
+        f"{OUT}/thresholds/{{pair}}.json",
+    log:
+        f"{OUT}/logs/quantiles/{{pair}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/quantiles/{{pair}}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        reads=reads_of("quantiles"),
+    message:
+        "Thresholds of {wildcards.pair}, even in acceptance"
+    shell:
+        "arbitrage quantiles --pair {wildcards.pair} --steps {input.steps} --out {output} {input.heldout} 2>&1 | tee {log}"

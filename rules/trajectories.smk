@@ -5,7 +5,8 @@ rule trajectories_shard:
     input:
         checked=ancient(rules.check.output),
         questions=rules.benchmark.output,
-        router=f"{OUT}/router/{{pair}}/default/model" if NEEDS_ROUTER else [],
+        router=lambda w: default_routers(w.pair, "model") if NEEDS_ROUTER else [],
+        thresholds=f"{OUT}/thresholds/{{pair}}.json" if STUDY.sweep.thresholds == "quantiles" else [],
         models=lambda w: quantised(w.pair),
         sources=sources_of("trajectories"),
     output:
@@ -20,12 +21,13 @@ rule trajectories_shard:
         **resources_of("trajectories"),
     params:
         reads=reads_of("trajectories"),
-        router=lambda w, input: f"--router {input.router}" if NEEDS_ROUTER else "",
+        router=lambda w, input: " ".join(f"--router {path}" for path in input.get("router", [])),
+        thresholds=lambda w, input: f"--thresholds {input.thresholds}" if input.get("thresholds") else "",
     message:
         "Sweep of {wildcards.pair} on {wildcards.benchmark}, shard {wildcards.shard}"
     shell:
         "arbitrage trajectories --pair {wildcards.pair} --benchmark {wildcards.benchmark}"
-        " --shard {wildcards.shard} --questions {input.questions} {params.router} --out {output} 2>&1 | tee {log}"
+        " --shard {wildcards.shard} --questions {input.questions} {params.router} {params.thresholds} --out {output} 2>&1 | tee {log}"
 
 
 rule trajectories:

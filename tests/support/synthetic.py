@@ -193,6 +193,7 @@ def _timed(
         "score_s": score * factor,
         "target_s": target * factor,
         "catch_up_s": SECONDS["catch_up"] * catch_up * factor,
+        "other_s": SECONDS["fixed"] * factor,
         "draft_tokens": sum(step["draft_tokens"] for step in steps),
         "target_tokens": sum(step["target_tokens"] for step in steps),
         "catch_up_tokens": catch_up,

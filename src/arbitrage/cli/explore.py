@@ -45,7 +45,7 @@ def solve(
     pair = pair or next(iter(loaded.pairs))
     refuse_unknown(loaded, pair=pair)
     if policy == "router" and router is None:
-        router = Path(loaded.folder) / "router" / pair / "default" / "model"
+        router = Path(loaded.folder) / "router" / pair / "default" / "seed-0" / "model"
     chosen = POLICIES[policy]
     use_threads(loaded.threads)
     at = threshold if chosen.has_threshold else None

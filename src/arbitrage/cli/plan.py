@@ -54,7 +54,9 @@ def plan(
     with console.status("") as status:
         costs = planned(loaded, questions, status.update, importing_s)
     console.print(_plan_table(loaded, costs))
-    trained = all((Path(loaded.folder) / "router" / pair / "default" / "model").is_dir() for pair in loaded.pairs)
+    trained = all(
+        (Path(loaded.folder) / "router" / pair / "default" / "seed-0" / "model").is_dir() for pair in loaded.pairs
+    )
     console.print(
         f"From {questions} questions of each set; ± is half of the 95 % interval that the choice of questions leaves. "
         + ("Swept with the study's routers. " if trained else UNTRAINED)

@@ -73,7 +73,7 @@ class Latency(Section):
     acceptances: list[Share] = Field(
         [0.1, 0.3, 0.5, 0.7, 0.9], min_length=1, description="Where RSD and router are timed"
     )
-    warmup: int = Field(2, ge=0, description="Solutions decoded before the clock counts")
+    warmup: int = Field(1, ge=0, description="Solutions of every policy decoded before the clock counts")
     heldout: float = Field(0.25, gt=0.0, lt=1.0, description="Share of timed questions kept from the cost model's fit")
 
 

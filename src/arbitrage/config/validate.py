@@ -104,7 +104,7 @@ def _sweep(config: Mapping[str, Any]) -> Iterator[KeyFault]:
     if isinstance(thresholds, list):
         numbers = [value for value in thresholds if isinstance(value, int | float) and not isinstance(value, bool)]
         if not thresholds:
-            yield ("sweep", "thresholds"), "expected `exact` or at least one threshold, got []"
+            yield ("sweep", "thresholds"), "expected `exact`, `quantiles` or at least one threshold, got []"
         elif any(low >= high for low, high in itertools.pairwise(numbers)):
             yield ("sweep", "thresholds"), f"expected rising thresholds, none twice, got {shown(thresholds)}"
     policies = _get(config, "sweep", "policies", default=Sweep().policies)

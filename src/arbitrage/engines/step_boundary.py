@@ -7,6 +7,7 @@ across two. Decoding at every token would cost more than a tiny model, so the id
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from typing import Any
 
 from arbitrage.speculation.protocols import EngineError, FinishReason, GeneratedStep, Ids
@@ -32,6 +33,17 @@ class StopRule:
         )
         completing = {index for index, piece in enumerate(pieces) if any(mark in piece for mark in marks)}
         self.checked = self.eos_ids | completing
+
+    @property
+    def stop_texts(self) -> list[str]:
+        """Texts that end what is written, for engines that look for them."""
+        return [] if self.checked == self.eos_ids else [self.separator]
+
+    def whole(self) -> StopRule:
+        """The rule for a whole solution in one go: only an end-of-sequence token ends it, or the limit."""
+        rule = copy(self)
+        rule.checked = self.eos_ids
+        return rule
 
     def decode(self, ids: list[int]) -> str:
         """Text of generated ids, special tokens left out."""

@@ -98,6 +98,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("score_s", pa.float64()),  # PRM (RSD) or router
             ("target_s", pa.float64()),  # target decoding, without the catch-up
             ("catch_up_s", pa.float64()),  # target reading prompt and accepted steps it has not seen
+            ("other_s", pa.float64()),  # the rest: the five add up to wall_s
             ("draft_tokens", pa.int32()),
             ("target_tokens", pa.int32()),
             ("catch_up_tokens", pa.int32()),

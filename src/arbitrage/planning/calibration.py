@@ -129,7 +129,10 @@ class Calibrator:
 
     def _sweep(self, benchmark: str, rows: Rows, router: RouterScorer) -> tuple[Sample, Rows]:
         settings, gold = self.study.sweep, {row["question_id"]: row for row in rows}
-        thresholds = None if settings.thresholds == "exact" else settings.thresholds
+        # Quantiles are not known yet; as many thresholds, evenly over the scores' range, cost as much.
+        even = [number / (settings.quantiles - 1) for number in range(settings.quantiles)]
+        listed = even if settings.thresholds == "quantiles" else settings.thresholds
+        thresholds = None if listed == "exact" else dict.fromkeys(settings.policies, list(listed))
 
         def graded(question_id: str, solution: str) -> tuple[str | None, bool]:
             return grade(solution, gold[question_id]["answers"], gold[question_id]["grading"])

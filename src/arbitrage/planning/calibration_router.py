@@ -99,7 +99,7 @@ def calibration_router(
         seconds_an_example=told["seconds"] / (told["examples"] * study.router.training.epochs),
         model_bytes=_bytes(out),
     )
-    trained = Path(study.folder) / "router" / pair / "default" / "model"
+    trained = Path(study.folder) / "router" / pair / "default" / "seed-0" / "model"
     if trained.is_dir():
         return training, factory.load_router(study, trained)
     return training, EvenRouter(resolve(out, key="router"), study.router, dataset)

@@ -132,8 +132,9 @@ def _routers(study: Study, pair: str, calibration: Calibration, speed: Speed, im
         for calls in calibration.steps.calls.values()
     )
     examples = [_examples(study, variant, steps - validation, training.positive) for variant in variants]
-    train_s = sum(examples) * study.router.training.epochs * training.seconds_an_example
-    heldout_s = len(variants) * validation * (speed.unit_s + speed.pass_s / speed.batch_size)
+    seeds = study.router.seeds
+    train_s = seeds * sum(examples) * study.router.training.epochs * training.seconds_an_example
+    heldout_s = seeds * len(variants) * validation * (speed.unit_s + speed.pass_s / speed.batch_size)
     dataset_s = len(variants) * training.dataset_s / training.steps * steps
     table_bytes = (sum(examples) + len(variants) * validation) * training.dataset_bytes / training.steps
     start_s = len(variants) * importing_s
@@ -149,12 +150,12 @@ def _routers(study: Study, pair: str, calibration: Calibration, speed: Speed, im
         ),
         Cost(
             stage=f"router training {pair}",
-            jobs=2 * len(variants),
-            units={"router": Amount(validation, validation * doubt).times(len(variants))},
-            seconds=Amount(train_s + heldout_s + 2 * start_s, (train_s + heldout_s) * doubt),
+            jobs=2 * seeds * len(variants),
+            units={"router": Amount(validation, validation * doubt).times(seeds * len(variants))},
+            seconds=Amount(train_s + heldout_s + 2 * seeds * start_s, (train_s + heldout_s) * doubt),
             gpus=resources.gpus(study, "router", None),
             cores=study.threads,
-            disk=Amount(len(variants) * training.model_bytes),
+            disk=Amount(seeds * len(variants) * training.model_bytes),
             scratch=CHECKPOINTS * training.model_bytes,
         ),
     ]

@@ -52,11 +52,11 @@ def bundle_card(study: Study, routers: Sequence[str], summary: Mapping[str, Any]
 def router_card(folder: Path, study: Study, name: str, record: Mapping[str, Any]) -> str:
     """Model card of the router in `<folder>/<name>`.
 
-    study: with no absolute path in it; name: `router/<pair>/<variant>/model`; record: its provenance.
+    study: with no absolute path in it; name: `router/<pair>/<variant>/seed-<k>/model`; record: its provenance.
     """
     from huggingface_hub import ModelCardData
 
-    _, pair, variant, _ = name.split("/")
+    _, pair, variant, _, _ = name.split("/")
     told = json.loads((folder / name / "training.json").read_text(encoding="utf-8"))
     form = json.loads((folder / name / "router.json").read_text(encoding="utf-8"))
     start, revision = study.router_init
@@ -120,7 +120,7 @@ def router_card(folder: Path, study: Study, name: str, record: Mapping[str, Any]
 
 def _data(folder: Path, study: Study, name: str) -> list[str]:
     """What the router was trained and held out on."""
-    report = json.loads((folder / name).with_name("dataset").joinpath("report.json").read_text(encoding="utf-8"))
+    report = json.loads((folder / name).parents[1].joinpath("dataset", "report.json").read_text(encoding="utf-8"))
     questions = study.questions
     source = questions.path or questions.hub
     train, validation = report["train"], report["validation"]
@@ -147,9 +147,9 @@ def _quality(folder: Path, study: Study, pair: str, variant: str) -> list[str]:
             "" if pd.isna(row[key]) else f"{row[key]:.3f} [{row[f'{key}_low']:.3f}, {row[f'{key}_high']:.3f}]"
             for key in ("rho", "accuracy_0", "accuracy_1")
         )
-        ranking = "this router" if row["trained"] else row["ranking"]
+        ranking = f"mean of {row['trainings']} trainings, this one among them" if row["trained"] else row["ranking"]
         found.append(f"| {ranking} | {' | '.join(metrics)} | {row['steps']:,} |")
-    return [*found, "", f"In brackets: {study.curves.confidence:.0%} intervals, by bootstrap over questions."]
+    return [*found, "", f"In brackets: {study.curves.confidence:.0%} intervals, over questions and trainings."]
 
 
 def licence_of(path: str, revision: str | None) -> str | None:

@@ -38,6 +38,7 @@ READS: dict[str, tuple[str, ...]] = {
         *("router.device", "prm", "generation.separator"),
     ),
     "heldout": ("study", "threads", "router.device", "router.dtype", "router.batch_size"),
+    "quantiles": ("sweep.policies", "sweep.quantiles"),
     "router_quality": ("seed", "curves"),
     "trajectories": (*PAIR, "sweep", "router.device", "router.dtype", "router.batch_size"),
     "merge": (),
@@ -45,11 +46,11 @@ READS: dict[str, tuple[str, ...]] = {
         *(*PAIR, "latency.questions", "latency.acceptances", "latency.warmup", "router.device", "router.dtype"),
     ),
     "cost_model": ("seed", "latency.heldout"),
-    "curves": ("seed", "curves"),
-    "accuracy_latency": ("seed", "curves"),
-    "figure": ("study", "seed", "figures", "curves.confidence"),
+    "curves": ("seed", "curves", "sweep.thresholds"),
+    "accuracy_latency": ("seed", "curves", "sweep.thresholds"),
+    "figure": ("study", "seed", "figures", "curves.confidence", "sweep.thresholds"),
     "table": ("curves.confidence", "router", "dataset"),
-    "report": ("study", "seed", "curves"),
+    "report": ("study", "seed", "curves", "router.seeds"),
 }
 
 

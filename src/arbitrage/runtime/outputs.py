@@ -56,13 +56,16 @@ def _made_models(study: Study) -> list[str]:
 
 def _results_of(study: Study, pair: str) -> list[Result]:
     found = _merged(study, f"steps/{pair}.parquet", "steps")
+    trainings = range(study.router.seeds)
     for variant in study.variants_of(pair):
         router = f"router/{pair}/{variant}"
         found += [
             Result(f"{router}/dataset", published=False),
-            Result(f"{router}/model", published=variant == "default"),
-            Result(f"{router}/heldout.parquet", "heldout"),
+            *(Result(f"{router}/seed-{seed}/model", published=variant == "default") for seed in trainings),
+            *(Result(f"{router}/seed-{seed}/heldout.parquet", "heldout") for seed in trainings),
         ]
+    if study.sweep.thresholds == "quantiles":
+        found.append(Result(f"thresholds/{pair}.json"))
     for benchmark in study.benchmarks:
         found += _merged(study, f"trajectories/{pair}/{benchmark}.parquet", "trajectories")
     if study.pairs[pair].latency:

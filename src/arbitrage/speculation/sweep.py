@@ -9,7 +9,7 @@ store behind the engines makes sure that nothing is generated or scored twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from arbitrage.speculation.pair import Cast
@@ -61,12 +61,12 @@ def sweep(
     questions: Sequence[Question],
     policies: Sequence[str],
     seed: int,
-    thresholds: Sequence[float] | None = None,
+    thresholds: Mapping[str, Sequence[float]] | None = None,
     on_round: Callable[[int, int], None] = lambda finished, open_: None,
 ) -> list[Trajectory]:
     """All trajectories of the policies over the questions, sorted by (question, policy, threshold).
 
-    thresholds: where given, an interval that holds none of them is dropped as soon as it appears.
+    thresholds: of each policy; where given, an interval that holds none of its own is dropped as soon as it appears.
     on_round: told the number of finished and of open trajectories after every round.
     """
     chosen = [POLICIES[name] for name in policies]
@@ -82,12 +82,14 @@ def sweep(
     return sorted(finished, key=lambda t: (t.node.question.question_id, order[t.policy.name], t.interval.low))
 
 
-def _advance(cast: Cast, frontier: list[Trajectory], seed: int, thresholds: Sequence[float] | None) -> list[Trajectory]:
+def _advance(
+    cast: Cast, frontier: list[Trajectory], seed: int, thresholds: Mapping[str, Sequence[float]] | None
+) -> list[Trajectory]:
     """One step further along every open trajectory; those a score splits become two."""
     drafts = _ask(cast.draft_steps, frontier, [t.policy.asks_draft for t in frontier])
     scores = _scores_without_target(cast, frontier, drafts, seed)
     decisions = [
-        [] if t.policy.name == "oracle" else _kept(branches(t.policy, score, t.interval), thresholds)
+        [] if t.policy.name == "oracle" else _kept(branches(t.policy, score, t.interval), _own(thresholds, t))
         for t, score in zip(frontier, scores, strict=True)
     ]
     wants_target = [
@@ -101,7 +103,7 @@ def _advance(cast: Cast, frontier: list[Trajectory], seed: int, thresholds: Sequ
         score, decision = scores[place], decisions[place]
         if place in advantages:
             score = advantages[place]
-            decision = _kept(branches(trajectory.policy, score, trajectory.interval), thresholds)
+            decision = _kept(branches(trajectory.policy, score, trajectory.interval), _own(thresholds, trajectory))
         for escalate, interval in decision:
             asked = trajectory.policy.asks_target_always or escalate
             target = targets[place] if asked else None
@@ -163,6 +165,10 @@ def _authored(
         nodes.append(frontier[place].node)
         authored.append(AuthoredStep(author, step.text))
     return nodes, authored
+
+
+def _own(thresholds: Mapping[str, Sequence[float]] | None, trajectory: Trajectory) -> Sequence[float] | None:
+    return None if thresholds is None else thresholds.get(trajectory.policy.name)
 
 
 def _kept(decision: list[tuple[bool, Interval]], thresholds: Sequence[float] | None) -> list[tuple[bool, Interval]]:

@@ -8,10 +8,11 @@ killed stage goes on with the first unfinished chunk, in the very same batches.
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -110,28 +111,61 @@ def label_steps(study: Study, pair: str, shard: int, questions: Path, out: Path)
 
 
 def sweep_benchmark(
-    study: Study, pair: str, benchmark: str, shard: int, questions: Path, router: Path | None, out: Path
+    study: Study,
+    pair: str,
+    benchmark: str,
+    shard: int,
+    questions: Path,
+    routers: Sequence[Path],
+    quantiles: Path | None,
+    out: Path,
 ) -> tuple[dict[str, str], Work]:
-    """Stage `trajectories`: sweep of all policies over one shard of a benchmark, graded. Returns as `label_steps`."""
+    """Stage `trajectories`: sweep of all policies over one shard of a benchmark, graded. Returns as `label_steps`.
+
+    routers: the trainings of the router; the further ones share all steps of the first in the store. quantiles: the
+    file of `evaluation.quantiles`, where the thresholds are those.
+    """
     rows = _shard(read_table(questions, "questions"), shard, study.sweep_shards(benchmark))
     gold = {row["question_id"]: row for row in rows}
-    thresholds = None if study.sweep.thresholds == "exact" else study.sweep.thresholds
+    first = routers[0] if routers else None
+    thresholds = swept_thresholds(study, quantiles)
 
     def grade_solution(question_id: str, solution: str) -> tuple[str | None, bool]:
         row = gold[question_id]
         return grade(solution, row["answers"], row["grading"])
 
-    with open_cast(study, pair, study.benchmarks[benchmark].store_name, f"{benchmark}-shard-{shard}", router) as stored:
+    with open_cast(study, pair, study.benchmarks[benchmark].store_name, f"{benchmark}-shard-{shard}", first) as stored:
+        further = [StoredScorer(factory.load_router(study, path), stored.store) for path in routers[1:]]
+        stored.scorers.update({f"router-{number}": scorer for number, scorer in enumerate(further, start=1)})
 
         def work(chunk: list[Question], on_round: Callable[[int, int], None]) -> list[dict[str, Any]]:
-            found = sweep(stored.cast, chunk, study.sweep.policies, study.seed, thresholds, on_round)
-            return trajectory_rows(stored.cast, found, grade_solution)
+            swept = sweep(stored.cast, chunk, study.sweep.policies, study.seed, thresholds(0), on_round)
+            graded = trajectory_rows(stored.cast, swept, grade_solution)
+            rows = [row | {"router_seed": 0 if row["policy"] == "router" else None} for row in graded]
+            for number, scorer in enumerate(further, start=1):
+                cast = replace(stored.cast, router=scorer)
+                swept = sweep(cast, chunk, ["router"], study.seed, thresholds(number), on_round)
+                rows += [row | {"router_seed": number} for row in trajectory_rows(cast, swept, grade_solution)]
+            return rows
 
         title = f"trajectories {pair} {benchmark} shard {shard}"
         swept = list(_in_chunks(stored, rows, study.sweep.chunk, title, "trajectories", work))
     keys = {"study": study.study, "pair": pair, "benchmark": benchmark}
     write_table(out, "trajectories", [{**keys, **row} for row in swept])
     return stored.identities, stored.work
+
+
+def swept_thresholds(study: Study, quantiles: Path | None) -> Callable[[int], dict[str, list[float]] | None]:
+    """From a training of the router to the thresholds of each policy; None where every trajectory is swept."""
+    settings = study.sweep
+    if settings.thresholds == "exact":
+        return lambda training: None
+    if settings.thresholds == "quantiles":
+        assert quantiles is not None, "the command asks for the file"
+        each: dict[str, list[list[float]]] = json.loads(quantiles.read_text(encoding="utf-8"))
+        return lambda training: {policy: lists[min(training, len(lists) - 1)] for policy, lists in each.items()}
+    listed = {policy: list(settings.thresholds) for policy in settings.policies}
+    return lambda training: listed
 
 
 def _shard(rows: list[dict[str, Any]], shard: int, shards: int) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from arbitrage.evaluation.cost_model import fit_cost_model, read_cost_model, resampled_model
+from arbitrage.evaluation.cost_model import fit_cost_model, read_cost_model
 from arbitrage.evaluation.decoder_work import FEATURES, swept_work
 from arbitrage.evaluation.trajectory_counts import trajectory_counts
 from arbitrage.io.tables import TableError, read_frame

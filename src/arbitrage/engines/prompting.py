@@ -5,6 +5,7 @@ Every engine gets its ids here, so that a model reads the very same ids whatever
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from arbitrage.config.models import Model
@@ -15,15 +16,32 @@ from arbitrage.speculation.protocols import EngineError, Ids
 PROMPT_DATE = "26 Jul 2024"
 
 
+SPECIAL = re.compile(r"<\|[a-z_]+\|>")
+
+
+def _specials(tokenizer: Any) -> list[str]:
+    """Texts that the tokenizer reads as one token each, whatever stands around them."""
+    return [str(token) for token in tokenizer.get_added_vocab()]
+
+
 class Prompter:
     """The prompts of one model (`protocols.Prompting`)."""
 
     def __init__(self, name: str, tokenizer: Any, model: Model) -> None:
         """name: what errors call the model. Raises EngineError where the chat template cannot be rendered."""
-        self.name, self.tokenizer, self.system = name, tokenizer, model.system
+        self.name, self.tokenizer, self.system, self.whole = name, tokenizer, model.system, model.whole_prompt
+        strange = sorted(set(SPECIAL.findall(self.whole or "")) - set(_specials(tokenizer)))
+        if strange:
+            raise EngineError(
+                f"{name}: prompt {model.prompt} is written with {', '.join(strange)}, which its tokenizer does not have "
+                "as special tokens; choose another prompt (docs/configuration.md)"
+            )
         self._template_bos = self._render("").count(tokenizer.bos_token_id)
 
     def _render(self, problem: str) -> list[int]:
+        if self.whole is not None:
+            text = self.whole.replace("{problem}", problem)
+            return list(self.tokenizer.encode(text, add_special_tokens=False))
         messages = [{"role": "user", "content": problem}]
         if self.system is not None:
             messages.insert(0, {"role": "system", "content": self.system})

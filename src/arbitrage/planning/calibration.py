@@ -132,7 +132,9 @@ class Calibrator:
         # Quantiles are not known yet; as many thresholds, evenly over the scores' range, cost as much.
         even = [number / (settings.quantiles - 1) for number in range(settings.quantiles)]
         listed = even if settings.thresholds == "quantiles" else settings.thresholds
-        thresholds = None if listed == "exact" else dict.fromkeys(settings.policies, list(listed))
+        thresholds: dict[str, list[float]] | None = None
+        if listed != "exact":
+            thresholds = {policy: list(listed) for policy in settings.policies}
 
         def graded(question_id: str, solution: str) -> tuple[str | None, bool]:
             return grade(solution, gold[question_id]["answers"], gold[question_id]["grading"])

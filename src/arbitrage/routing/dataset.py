@@ -172,10 +172,10 @@ def _inputs(batch: pa.RecordBatch, tokenizer: Any, separator: str, annotate: boo
     written = [step(model, text) for model, text in zip(models, texts, strict=True)]
     ends = np.cumsum([0, *history.value_lengths().to_pylist()])
     problems, drafts = batch.column("problem").to_pylist(), batch.column("draft_step").to_pylist()
-    learn(tokenizer, problems, [*texts, *drafts], separator)
-    for row, (problem, text) in enumerate(zip(problems, drafts, strict=True)):
-        history_of_row = written[ends[row] : ends[row + 1]]
-        yield step_input_ids(tokenizer, problem, history_of_row, AuthoredStep("draft", text), separator, annotate)
+    judged = [step("draft", text) for text in drafts]
+    learn(tokenizer, problems, [*written, *judged], separator, annotate)
+    for row, (problem, draft) in enumerate(zip(problems, judged, strict=True)):
+        yield step_input_ids(tokenizer, problem, written[ends[row] : ends[row + 1]], draft, separator, annotate)
 
 
 def _pick(everything: Path, members: pd.DataFrame, out: Path) -> None:

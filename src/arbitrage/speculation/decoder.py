@@ -156,7 +156,8 @@ class LiveDecoder:
         draft_score = self._judge(scorer, node, AuthoredStep("draft", draft.text), costs)
         if target is None:
             return draft_score
-        if target.text == draft.text:
+        separator = self.generation.separator
+        if target.text.removesuffix(separator) == draft.text.removesuffix(separator):
             return 0.0  # the same text has one score; reading it twice could differ in the last bit
         return self._judge(scorer, node, AuthoredStep("target", target.text), costs) - draft_score
 

@@ -164,7 +164,7 @@ def swept_thresholds(study: Study, quantiles: Path | None) -> Callable[[int], di
         assert quantiles is not None, "the command asks for the file"
         each: dict[str, list[list[float]]] = json.loads(quantiles.read_text(encoding="utf-8"))
         return lambda training: {policy: lists[min(training, len(lists) - 1)] for policy, lists in each.items()}
-    listed = {policy: list(settings.thresholds) for policy in settings.policies}
+    listed: dict[str, list[float]] = {policy: list(settings.thresholds) for policy in settings.policies}
     return lambda training: listed
 
 

@@ -96,7 +96,8 @@ class OpenAiGenerator:
     def write_one(self, context: Ids, limit: int, salt: str, whole: bool = False) -> tuple[GeneratedStep, float]:
         """The greedy next step, and the seconds to its first token (live decoding, `prefix_cached`).
 
-        whole: the solution up to its end, in one go. salt: contexts with another one share nothing in the server's prefix cache (vLLM, SGLang). Raises EngineError.
+        whole: the solution up to its end, in one go. salt: contexts with another one share nothing in the server's
+        prefix cache (vLLM, SGLang). Raises EngineError.
         """
         start = time.perf_counter()
         first: list[float] = []

@@ -33,7 +33,7 @@ class Prompter:
         strange = sorted(set(SPECIAL.findall(self.whole or "")) - set(_specials(tokenizer)))
         if strange:
             raise EngineError(
-                f"{name}: prompt {model.prompt} is written with {', '.join(strange)}, which its tokenizer does not have "
+                f"{name}: prompt {model.prompt} needs {', '.join(strange)}, which its tokenizer lacks "
                 "as special tokens; choose another prompt (docs/configuration.md)"
             )
         self._template_bos = self._render("").count(tokenizer.bos_token_id)

@@ -86,7 +86,7 @@ def _mean_of(runs: Sequence[Curve], weights: Floats, confidence: float, seed: in
         )
         for curve in runs
     ]
-    samples = over_seeds(np.stack(each), seed)
+    samples = np.clip(over_seeds(np.stack(each), seed), 0.0, 1.0)
     low, high = interval(samples[1:], confidence)
     columns = {"acceptance": MEAN_LEVELS, "accuracy": samples[0], "accuracy_low": low, "accuracy_high": high}
     return pd.DataFrame(columns)[~np.isnan(samples[0])].assign(questions=weights.shape[1])

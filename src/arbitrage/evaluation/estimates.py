@@ -14,6 +14,7 @@ from arbitrage.evaluation.paper_claims import REGIONS
 
 ALL = "all"  # pair and benchmark of what is pooled over panels
 NOWHERE = float("nan")
+SHARES = ("accuracy", "acceptance", "wasted", "better")  # metrics between 0 and 1
 COLUMNS = [
     *("pair", "benchmark", "metric", "policy", "against", "level", "value", "low", "high"),
     *("covered", "unreached", "trainings", "questions", "panels", "p_inside", "p_outside", "reason"),
@@ -49,9 +50,10 @@ class Statistic:
         """A row with COLUMNS."""
         folded = over_seeds(np.log(self.samples) if self.ratio else self.samples, seed)
         folded = np.exp(folded) if self.ratio else folded
+        folded = np.clip(folded, 0.0, 1.0) if self.metric in SHARES else folded
         value = float(folded[0])
         known = np.isfinite(value)
-        low, high = interval(folded[1:], confidence) if known else (NOWHERE, NOWHERE)
+        low, high = map(float, interval(folded[1:], confidence)) if known else (NOWHERE, NOWHERE)
         region = REGIONS.get((self.metric, self.policy, self.against))
         inside, outside = p_values(folded, region) if known and region else (NOWHERE, NOWHERE)
         reason = self.reason

@@ -125,7 +125,8 @@ def _weighted_spearman(first: np.ndarray, second: np.ndarray, weight: Floats) ->
 
 def _summary(samples: Floats, suffix: str, confidence: float, seed: int) -> dict[str, float]:
     """Columns of each metric from samples (K, 1 + resamples, METRICS)."""
-    folded = over_seeds(samples, seed)
+    lowest = np.where([metric == "rho" or suffix != "" for metric in METRICS], -1.0, 0.0)
+    folded = np.clip(over_seeds(samples, seed), lowest, 1.0)
     low, high = interval(folded[1:], confidence)
     columns: dict[str, float] = {}
     for place, metric in enumerate(METRICS):

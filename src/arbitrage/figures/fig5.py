@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -59,7 +58,7 @@ def _modelled(ax: Axes, policy: str, rows: pd.DataFrame, listed: bool) -> None:
     if listed:
         ax.plot(rows["latency_s"], 100 * rows["accuracy"], ".", **look)
         return
-    for piece in np.split(rows, np.flatnonzero(rows["acceptance"].diff().abs().to_numpy() > GAP)):
+    for piece in style.unbroken(rows, "acceptance"):
         ax.plot(piece["latency_s"], 100 * piece["accuracy"], linewidth=1.2, **look)
 
 

@@ -150,14 +150,19 @@ def curve(axes: Axes, policy: str, rows: pd.DataFrame, x: str, y: str, listed: b
             _points(axes, policy, part, x, y)
             continue
         thin = trainings > 1 and part["router_seed"].notna().all()
-        pieces = np.split(part, np.flatnonzero(np.diff(part[x]) > GAP) + 1)
-        for piece in pieces:
+        for piece in unbroken(part, x):
             ends = 100 * piece[x], 100 * piece[f"{y}_low"], 100 * piece[f"{y}_high"]
             if policy in BANDED and not thin:
                 axes.fill_between(*ends, color=COLOURS[policy], alpha=BAND, linewidth=0)
             alone: dict[str, Any] = {"marker": "o", "markersize": 3} if len(piece) == 1 else {}
             width: dict[str, Any] = {"linewidth": 0.7, "alpha": 0.6} if thin else {}
             axes.plot(ends[0], 100 * piece[y], color=COLOURS[policy], linestyle=LINES[policy], **alone, **width)
+
+
+def unbroken(rows: pd.DataFrame, x: str) -> list[pd.DataFrame]:
+    """The rows, cut where the column `x` jumps by more than GAP from one to the next."""
+    cut = rows[x].diff().abs() > GAP
+    return [piece for _, piece in rows.groupby(cut.cumsum().to_numpy(), sort=True)]
 
 
 def _points(axes: Axes, policy: str, rows: pd.DataFrame, x: str, y: str) -> None:

@@ -90,27 +90,39 @@ def _quantile(ordered: Floats, known: np.ndarray, level: float) -> Floats:
 def over_seeds(samples: Floats, seed: int) -> Floats:
     """Samples of the mean over a router's trainings, (1 + resamples, ...), from those of each, (K, 1 + resamples, ...).
 
-    Questions vary as in `samples`. To these resamples the variation of the training is added, as a t variable of K - 1
-    degrees of freedom scaled by the standard error between trainings (a Behrens-Fisher sum), the same one over all
-    further axes, so that bands stay bands. What trainings differ by on a finite set of questions alone is in the
-    resamples already, and is subtracted first. One training: its own samples, which tell nothing of another one.
+    To the resamples of the questions the variation of the training is added, as a t variable of K - 1 degrees of
+    freedom scaled by the standard error between trainings (a Behrens-Fisher sum), the same one over all further axes,
+    so that bands stay bands. Trainings also differ by chance, on the questions that happen to be there: that part is in
+    both, and is taken out of the resamples. One training: its own samples, which tell nothing of another one.
     """
     trainings = len(samples)
     mean: Floats = samples.mean(axis=0)
     if trainings == 1:
         return mean
     generator = np.random.default_rng([seed, trainings])
-    apart = samples[:, 0] - mean[0]  # (K, ...)
-    between = (apart**2).sum(axis=0) / (trainings - 1)
+    value, resampled = mean[0], mean[1:]
+    apart = samples[:, 0] - value  # (K, ...)
     with np.errstate(invalid="ignore"):
-        chance = (samples[:, 1:] - mean[1:]).var(axis=1).mean(axis=0) * trainings / (trainings - 1)
-        kept = np.sqrt(np.clip(between - chance, 0, None) / np.where(between > 0, between, 1.0))
-    draws = generator.standard_normal((samples.shape[1] - 1, trainings))
+        chance = _variance(samples[:, 1:] - resampled, axis=1).mean(axis=0) / (trainings - 1)  # in the mean's own
+        whole = _variance(resampled, axis=0)
+        shared = np.sqrt(np.clip(whole - chance, 0, None) / np.where(whole > 0, whole, 1.0))
+        shrunk = np.where(np.isfinite(resampled), value + shared * (resampled - value), resampled)
+    draws = generator.standard_normal((len(resampled), trainings))
     draws /= np.sqrt(generator.chisquare(trainings - 1, size=(len(draws), 1)) / (trainings - 1))
     noise = np.tensordot(draws, apart, axes=1) / np.sqrt(trainings * (trainings - 1))
     result = mean.copy()
-    result[1:] += noise * kept
+    result[1:] = shrunk + noise
     return result
+
+
+def _variance(samples: Floats, axis: int) -> Floats:
+    """Variance of what is finite; 0 where nothing is."""
+    known = np.isfinite(samples)
+    count = np.maximum(known.sum(axis=axis, keepdims=True), 1)
+    filled = np.where(known, samples, 0.0)
+    centred = np.where(known, filled - filled.sum(axis=axis, keepdims=True) / count, 0.0)
+    variance: Floats = (centred**2).sum(axis=axis) / count.squeeze(axis)
+    return variance
 
 
 def p_values(samples: Floats, region: tuple[float, float]) -> tuple[float, float]:

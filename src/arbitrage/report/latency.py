@@ -10,7 +10,7 @@ import pandas as pd
 from arbitrage.config.study import Study
 from arbitrage.evaluation.cost_model import CostModel
 from arbitrage.evaluation.estimates import ALL
-from arbitrage.figures.markdown import table, with_interval
+from arbitrage.figures.markdown import number, table, with_interval
 from arbitrage.figures.style import LABELS
 from arbitrage.report import paper
 
@@ -45,7 +45,8 @@ def latency_section(study: Study, speedup: pd.DataFrame, models: Sequence[CostMo
         f"Speed-up at matched accuracy, by the cost model (the paper: up to {paper.SPEEDUPS}), its own error in every "
         "interval. `average` runs over the accuracies that both curves cover; the others are the draft's accuracy plus "
         "a share of the gap to the target's. `largest` comes last and is no headline: the largest of many noisy ratios "
-        "is above 1 for two equal policies; it has been corrected for that.\n\n"
+        "is above 1 for two equal policies; it has been corrected for that, and has no interval, since none would "
+        "hold what it promises.\n\n"
     )
     return text + _speedups(speedup)
 
@@ -74,8 +75,8 @@ def _speedups(speedup: pd.DataFrame) -> str:
         pair, benchmark, policy, against = map(str, key)
         parts = [own[own["metric"] == "typical"]]
         parts += [own[(own["metric"] == "at_accuracy") & (own["level"] == level)] for level in levels]
-        parts.append(own[own["metric"] == "largest"])
-        cells = [_cell(part) for part in parts]
+        largest = own[own["metric"] == "largest"]["value"]
+        cells = [*map(_cell, parts), number(largest.iloc[0], 2) if len(largest) else ""]
         rows.append([pair, benchmark, LABELS[policy], LABELS[against], *cells, f"{own['questions'].iloc[0]:.0f}"])
         if pair != ALL:
             reasons = own[own["value"].isna()]["reason"].dropna().unique()

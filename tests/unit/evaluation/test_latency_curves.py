@@ -106,7 +106,7 @@ def test_every_comparison_has_its_average_its_largest_and_its_accuracies(speedup
     metrics = panels.groupby(["benchmark", "policy", "against"])["metric"].value_counts().unstack()
     assert len(metrics) == 6
     assert (metrics[["at_accuracy", "largest", "typical"]] == [4, 1, 1]).all().all()
-    assert panels[panels["value"].isna()]["reason"].str.len().min() > 10
+    assert not (panels["value"].isna() & panels["reason"].isna()).any()
     (pooled,) = speedup[speedup["pair"] == "all"].to_dict("records")
     assert (pooled["metric"], pooled["policy"], pooled["against"], pooled["panels"]) == ("typical", "router", "rsd", 2)
 
@@ -133,7 +133,7 @@ def test_twice_the_scorers_time_slows_what_asks_it(panel: Panel, model: Resample
     slow = model.seconds.copy()
     slow[:, FEATURES.index("rsd_score_calls")] *= 10
     ratios = [
-        _table(panel, each).set_index(["policy", "against", "metric"])["value"]["router", "rsd", "typical"].iloc[0]
+        _table(panel, each).set_index(["policy", "against", "metric"])["value"]["router", "rsd", "typical"]
         for each in (model, replace(model, seconds=slow))
     ]
     assert ratios[1] > 1.2 * ratios[0]
@@ -147,7 +147,8 @@ def test_half_the_time_at_every_accuracy_is_a_speed_up_of_two(panel: Panel, mode
     seconds[:, FEATURES.index("draft_tokens")] = 1.0
     table = _table(twins, ResampledModel(seconds, {}, {}))
     ratios = table[(table["policy"] == "router") & (table["against"] == "rsd")]
-    assert ratios["value"].to_numpy() == pytest.approx(2.0)
+    assert ratios["value"].dropna().to_numpy() == pytest.approx(2.0)
+    assert ratios.set_index("metric")["value"]["typical"] == pytest.approx(2.0)
     assert ratios["low"].isna().all()  # a ratio without variance has no interval
 
 
@@ -172,5 +173,5 @@ def test_the_models_error_widens_the_interval_of_a_speed_up(panel: Panel, model:
     widths = []
     for each in (certain, shaken):
         row = _table(panel, each).set_index(["policy", "against", "metric"]).loc[("rsd", "target_only", "typical")]
-        widths.append(float((row["high"] - row["low"]).iloc[0]))
+        widths.append(row["high"] - row["low"])
     assert widths[1] > 1.05 * widths[0]

@@ -66,7 +66,18 @@ def test_figures_tables_curves_and_the_summary_do_without_torch(world: World, st
         ["latency-curves", *study, "--out", out["latency"], "--speedup", out["speedup"]],
         ["router-quality", *study, "--out", out["quality"], *heldout],
         ["merge", *study, "--table", "trajectories", "--out", out["merged"], swept[0]],
-        ["thresholds", *study, "--pair", "small", "--benchmark", "lab500", "--acceptance", "0.8"],
+        [
+            "calibrate",
+            *study,
+            "--pair",
+            "small",
+            "--benchmark",
+            "lab500",
+            "--acceptance",
+            "0.8",
+            "--out",
+            out["calibrated"],
+        ],
         ["summary", *study, "--out", out["summary"]],
     ]
     run_without(MODELS, commands)

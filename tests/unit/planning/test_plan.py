@@ -56,7 +56,9 @@ def work_of(study: Study, labelling: Rows, benchmark: Rows) -> dict[str, Counter
     write_table(labelled, "questions", labelling)
     _, labelling_work = label_steps(study, "small", 0, labelled, steps)
     router = trained(study, steps) if "router" in study.sweep.policies else None
-    _, work = sweep_benchmark(study, "small", "labolympiad", 0, swept, router, folder / "out.parquet")
+    _, work = sweep_benchmark(
+        study, "small", "labolympiad", 0, swept, [router] if router else [], None, folder / "out.parquet"
+    )
     return {"steps small": _units(labelling_work), "trajectories small labolympiad": _units(work)}
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from arbitrage.engines.scoring.step_format import step_input_ids
+from arbitrage.engines.scoring.step_format import learn, step_input_ids
 from arbitrage.speculation.protocols import AuthoredStep
 from tests.support.tiny_models import build_tokenizer
 
@@ -49,4 +49,21 @@ def test_a_tokenizer_without_bos_gets_none() -> None:
     assert (
         tokenizer.decode(list(step_input_ids(tokenizer, "a", [], LAST, "\n\n", annotate=False)))
         == "a\nno separator\n\n"
+    )
+
+
+def test_tag_and_step_are_one_piece_as_in_the_release() -> None:
+    """A tokenizer that merges a blank with the word after it reads other ids where the two are encoded apart."""
+    tokenizer = build_tokenizer("bpe")
+    step = AuthoredStep("draft", "## Step 1")
+    ids = list(step_input_ids(tokenizer, "a", [], step, "\n\n", annotate=True))
+    together = tokenizer.encode("Model 0: ## Step 1")
+    apart = tokenizer.encode("Model 0: ") + tokenizer.encode("## Step 1")
+    assert together != apart
+    opening = [tokenizer.bos_token_id, *tokenizer.encode("a\n")]
+    assert ids == [*opening, *together, tokenizer.encode("\n\n")[-1]]
+    learn(tokenizer, ["b"], [AuthoredStep("target", "## x")], "\n\n", annotate=True)
+    learned = step_input_ids(tokenizer, "b", [AuthoredStep("target", "## x")], step, "\n\n", annotate=True)
+    assert list(learned[len(tokenizer.encode("b\n")) + 1 :])[: len(tokenizer.encode("Model 1: ## x"))] == (
+        tokenizer.encode("Model 1: ## x")
     )

@@ -57,6 +57,7 @@ def test_figures_tables_curves_and_the_summary_do_without_torch(world: World, st
     out = {
         name: str(tmp_path / name) for name in ("a", "b", "merged", "cost", "quality", "latency", "speedup", "summary")
     }
+    place = ["--pair", "small", "--benchmark", "lab500"]
     timed = [*study, "--latency", str(world.tables["latency"][0])]
     commands = [
         *(["figure", name, *study, "--pdf", out["a"] + ".pdf", "--png", out["b"] + ".png"] for name in FIGURES),

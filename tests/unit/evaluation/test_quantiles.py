@@ -52,7 +52,7 @@ def test_the_oracles_begin_at_zero_and_the_papers_grid_is_always_there() -> None
 
 
 def test_no_step_is_refused_with_the_remedy() -> None:
-    with pytest.raises(TableError, match="raise questions.sample"):
+    with pytest.raises(TableError, match=r"raise questions\.sample"):
         even_thresholds(np.empty(0), np.empty(0), 40)
 
 

@@ -9,7 +9,9 @@ from arbitrage.runtime.conditions import Conditions, gpu_conditions
 
 SMI = """#!/bin/sh
 case "$1" in
-*gpu=uuid*) echo "GPU-1, H100, 570.1, 1200, 1980, 700.00, 95.5, 41"; echo "GPU-2, H100, 570.1, [N/A], 1980, 700, 90, 40";;
+*gpu=uuid*)
+echo "GPU-1, H100, 570.1, 1200, 1980, 700.00, 95.5, 41"
+echo "GPU-2, H100, 570.1, [N/A], 1980, 700, 90, 40";;
 *) echo "GPU-1, 1"; echo "GPU-1, {own}";;
 esac
 """

@@ -1,5 +1,4 @@
 # From labelled steps to a trained router, for every variant of Tables 1-3.
-ROUTER = f"{OUT}/router/{{pair}}/{{variant}}"
 
 
 rule dataset:
@@ -7,11 +6,11 @@ rule dataset:
         steps=rules.steps.output,
         sources=sources_of("dataset"),
     output:
-        directory(f"{ROUTER}/dataset"),
+        directory(PATHS.dataset("{pair}", "{variant}")),
     log:
-        f"{OUT}/logs/dataset/{{pair}}-{{variant}}.log",
+        PATHS.log("dataset", "{pair}-{variant}"),
     benchmark:
-        f"{OUT}/benchmarks/dataset/{{pair}}-{{variant}}.tsv"
+        PATHS.timing("dataset", "{pair}-{variant}")
     conda:
         "../envs/training.yaml"
     resources:
@@ -21,7 +20,7 @@ rule dataset:
     message:
         "Balanced data set for the router {wildcards.variant} of {wildcards.pair}"
     shell:
-        "arbitrage dataset --variant {wildcards.variant} --steps {input.steps} --out {output} 2>&1 | tee {log}"
+        "arbitrage dataset --variant {wildcards.variant} --steps {input.steps:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule router:
@@ -29,11 +28,11 @@ rule router:
         dataset=rules.dataset.output,
         sources=sources_of("router"),
     output:
-        directory(f"{ROUTER}/seed-{{seed}}/model"),
+        directory(PATHS.router("{pair}", "{variant}", "{seed}")),
     log:
-        f"{OUT}/logs/router/{{pair}}-{{variant}}-{{seed}}.log",
+        PATHS.log("router", "{pair}-{variant}-{seed}"),
     benchmark:
-        f"{OUT}/benchmarks/router/{{pair}}-{{variant}}-{{seed}}.tsv"
+        PATHS.timing("router", "{pair}-{variant}-{seed}")
     conda:
         "../envs/training.yaml"
     resources:
@@ -43,8 +42,8 @@ rule router:
     message:
         "Train the router {wildcards.variant} of {wildcards.pair}, seed {wildcards.seed}"
     shell:
-        "arbitrage train-router --variant {wildcards.variant} --seed {wildcards.seed}"
-        " --dataset {input.dataset} --out {output} 2>&1 | tee {log}"
+        "arbitrage router --variant {wildcards.variant} --seed {wildcards.seed}"
+        " --dataset {input.dataset:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule heldout:
@@ -52,39 +51,40 @@ rule heldout:
         model=rules.router.output,
         dataset=rules.dataset.output,
     output:
-        f"{ROUTER}/seed-{{seed}}/heldout.parquet",
+        PATHS.heldout("{pair}", "{variant}", "{seed}"),
     log:
-        f"{OUT}/logs/heldout/{{pair}}-{{variant}}-{{seed}}.log",
+        PATHS.log("heldout", "{pair}-{variant}-{seed}"),
     benchmark:
-        f"{OUT}/benchmarks/heldout/{{pair}}-{{variant}}-{{seed}}.tsv"
+        PATHS.timing("heldout", "{pair}-{variant}-{seed}")
     conda:
         "../envs/training.yaml"
     resources:
-        **resources_of("router"),
+        **resources_of("heldout"),
     params:
         reads=reads_of("heldout"),
     message:
         "Held-out scores of the router {wildcards.variant} of {wildcards.pair}, seed {wildcards.seed}"
     shell:
         "arbitrage heldout --variant {wildcards.variant} --seed {wildcards.seed}"
-        " --router {input.model} --dataset {input.dataset} --out {output} 2>&1 | tee {log}"
+        " --router {input.model:q} --dataset {input.dataset:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule router_quality:
     input:
         heldout=[
-            f"{OUT}/router/{pair}/{variant}/seed-{seed}/heldout.parquet"
+            PATHS.heldout(pair, variant, seed)
             for pair in PAIRS
             for variant in STUDY.variants_of(pair)
             for seed in range(STUDY.router.seeds)
         ],
         modules=evaluation("router_quality"),
     output:
-        f"{OUT}/router/quality.csv",
+        PATHS.router_quality,
     log:
-        f"{OUT}/logs/router_quality.log",
+        PATHS.log("router_quality"),
     benchmark:
-        f"{OUT}/benchmarks/router_quality.tsv"
+        PATHS.timing("router_quality")
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     params:
@@ -92,19 +92,20 @@ rule router_quality:
     message:
         "Quality of every router on held-out questions"
     shell:
-        "arbitrage router-quality --out {output} {input.heldout} 2>&1 | tee {log}"
+        "arbitrage router-quality --out {output:q} {input.heldout:q} 2>&1 | tee {log:q}"
 
 
 rule quantiles:
     input:
         steps=rules.steps.output,
-        heldout=lambda w: default_routers(w.pair, "heldout.parquet") if NEEDS_ROUTER else [],
+        heldout=[PATHS.heldout("{pair}", "default", seed) for seed in range(STUDY.router.seeds)] if NEEDS_ROUTER else [],
     output:
-        f"{OUT}/thresholds/{{pair}}.json",
+        PATHS.quantiles("{pair}"),
     log:
-        f"{OUT}/logs/quantiles/{{pair}}.log",
+        PATHS.log("quantiles", "{pair}"),
     benchmark:
-        f"{OUT}/benchmarks/quantiles/{{pair}}.tsv"
+        PATHS.timing("quantiles", "{pair}")
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     params:
@@ -112,4 +113,5 @@ rule quantiles:
     message:
         "Thresholds of {wildcards.pair}, even in acceptance"
     shell:
-        "arbitrage quantiles --pair {wildcards.pair} --steps {input.steps} --out {output} {input.heldout} 2>&1 | tee {log}"
+        "arbitrage quantiles --pair {wildcards.pair} --steps {input.steps:q} --out {output:q} {input.heldout:q}"
+        " 2>&1 | tee {log:q}"

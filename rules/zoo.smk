@@ -1,16 +1,32 @@
-# Trains the lab's tokenizer, draft, target and PRM from nothing and measures them (`make zoo`).
-ZOO = f"{OUT}/zoo"
-ZOO_LOG = f"{OUT}/logs/zoo"
-ZOO_BENCHMARK = f"{OUT}/benchmarks/zoo"
+# The lab's tokenizer, draft, target and PRM, trained from nothing and measured: snakemake -s rules/zoo.smk (make zoo)
+#
+# results/<study>/zoo/{tokenizer,draft,target,prm}/, metrics.json; sizes and lengths are the study's section `zoo`.
+from arbitrage.cli import workflow as study_workflow
+
+if not workflow.config_settings.configfiles:
+
+    configfile: "config.yaml"
+
+
+STUDY = study_workflow.open_study(config, workflow, models_exist=False)
+
+
+include: "common.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        PATHS.zoo("metrics.json"),
 
 
 rule zoo_tokenizer:
     output:
-        directory(f"{ZOO}/tokenizer"),
+        directory(PATHS.zoo("tokenizer")),
     log:
-        f"{ZOO_LOG}/tokenizer.log",
+        PATHS.log("zoo_tokenizer"),
     benchmark:
-        f"{ZOO_BENCHMARK}/tokenizer.tsv"
+        PATHS.timing("zoo_tokenizer")
     conda:
         "../envs/training.yaml"
     params:
@@ -18,20 +34,18 @@ rule zoo_tokenizer:
     message:
         "Build the lab's tokenizer"
     shell:
-        "arbitrage zoo-tokenizer --out {output} 2>&1 | tee {log}"
+        "arbitrage zoo-tokenizer --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule zoo_model:
     input:
         rules.zoo_tokenizer.output,
     output:
-        directory(f"{ZOO}/{{role}}"),
+        directory(PATHS.zoo("{role}")),
     log:
-        f"{ZOO_LOG}/{{role}}.log",
+        PATHS.log("zoo_model", "{role}"),
     benchmark:
-        f"{ZOO_BENCHMARK}/{{role}}.tsv"
-    wildcard_constraints:
-        role="draft|target",
+        PATHS.timing("zoo_model", "{role}")
     conda:
         "../envs/training.yaml"
     threads: STUDY.zoo.threads
@@ -40,19 +54,19 @@ rule zoo_model:
     message:
         "Train the lab's {wildcards.role} from nothing"
     shell:
-        "arbitrage zoo-model --role {wildcards.role} --tokenizer {input} --out {output} 2>&1 | tee {log}"
+        "arbitrage zoo-model --role {wildcards.role} --tokenizer {input:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule zoo_prm:
     input:
-        draft=f"{ZOO}/draft",
-        target=f"{ZOO}/target",
+        draft=PATHS.zoo("draft"),
+        target=PATHS.zoo("target"),
     output:
-        directory(f"{ZOO}/prm"),
+        directory(PATHS.zoo("prm")),
     log:
-        f"{ZOO_LOG}/prm.log",
+        PATHS.log("zoo_prm"),
     benchmark:
-        f"{ZOO_BENCHMARK}/prm.tsv"
+        PATHS.timing("zoo_prm")
     conda:
         "../envs/training.yaml"
     threads: STUDY.zoo.threads
@@ -61,26 +75,30 @@ rule zoo_prm:
     message:
         "Train the lab's process reward model on the checker's labels"
     shell:
-        "arbitrage zoo-prm --draft {input.draft} --target {input.target} --out {output} 2>&1 | tee {log}"
+        "arbitrage zoo-prm --draft {input.draft:q} --target {input.target:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
-rule zoo:
+rule zoo_metrics:
     input:
-        draft=f"{ZOO}/draft",
-        target=f"{ZOO}/target",
-        prm=f"{ZOO}/prm",
+        draft=PATHS.zoo("draft"),
+        target=PATHS.zoo("target"),
+        prm=rules.zoo_prm.output,
     output:
-        f"{ZOO}/metrics.json",
+        PATHS.zoo("metrics.json"),
     log:
-        f"{ZOO_LOG}/evaluate.log",
+        PATHS.log("zoo_metrics"),
     benchmark:
-        f"{ZOO_BENCHMARK}/evaluate.tsv"
+        PATHS.timing("zoo_metrics")
     conda:
         "../envs/training.yaml"
     threads: STUDY.zoo.threads
     params:
-        reads=reads_of("zoo"),
+        reads=reads_of("zoo_metrics"),
     message:
         "Measure the zoo and write its model cards"
     shell:
-        "arbitrage zoo-metrics --out {output} 2>&1 | tee {log}"
+        "arbitrage zoo-metrics --out {output:q} 2>&1 | tee {log:q}"
+
+
+onstart:
+    study_workflow.lock(STUDY)

@@ -17,9 +17,9 @@ STEP_KEY = ["question_id", "step_index"]
 
 
 def assert_steps(table: pa.Table, samples: int) -> None:
-    """Labels follow from advantages (eq. 4.4), those from scores; a question's rows are its steps 0, 1, 2 ...
+    """Labels are y = [advantage > 0] (paper, section 4.2), and advantages follow from scores.
 
-    samples: target steps a context has.
+    A question's rows are its steps 0, 1, 2 ... samples: target steps a context has.
     """
     rows = table.to_pandas()
     assert (

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from arbitrage.cli.common import PairName, StudyPath, load, refuse_unknown, use_threads
-from arbitrage.config.pipeline import PolicyName, ThresholdPolicy
+from arbitrage.config.policies import PolicyName, ThresholdPolicy
+from arbitrage.runtime.paths import StudyPaths
 
 if TYPE_CHECKING:
     from arbitrage.evaluation.calibrate import Target
@@ -53,22 +54,20 @@ def solve(
     number, calibrated = _threshold(threshold)
     pair = pair or calibrated.get("pair") or next(iter(loaded.pairs))
     policy = policy or calibrated.get("policy") or "router"
-    for name, chosen_for, here in (
-        ("policy", calibrated.get("policy"), policy),
-        ("pair", calibrated.get("pair"), pair),
-    ):
-        if chosen_for not in (None, here):
+    for name, here in (("policy", policy), ("pair", pair)):
+        if (chosen_for := calibrated.get(name)) not in (None, here):
             message = f"{threshold} was chosen for {name} {chosen_for}, not {here}; calibrate again for {here}"
             raise typer.BadParameter(message, param_hint="--threshold")
     refuse_unknown(loaded, pair=pair)
     if policy not in POLICIES:
         raise typer.BadParameter(f"{threshold} names the policy {policy!r}, which does not exist")
-    if policy == "router" and router is None:
-        router = Path(loaded.folder) / "router" / pair / "default" / "seed-0" / "model"
     chosen = POLICIES[policy]
+    routed = "router" in chosen.needs
+    if routed and router is None:
+        router = StudyPaths.of(loaded).router(pair)
     use_threads(loaded.threads)
     at = number if chosen.has_threshold else None
-    with open_decoder(loaded, pair, router if policy == "router" else None) as decoder:
+    with open_decoder(loaded, pair, router if routed else None) as decoder:
         show(Console(), decoder.stream(Question("live", question), chosen, at), policy, at)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -21,8 +21,11 @@ from arbitrage.cli.common import (
     stage,
 )
 from arbitrage.config import devices
+from arbitrage.config.policies import needing
 
 app = typer.Typer()
+
+Shards = Annotated[list[Path], typer.Argument(help="The shards, in order")]
 
 
 def register_lab() -> None:
@@ -33,12 +36,14 @@ def register_lab() -> None:
 
 
 @app.command()
-def benchmark(study: StudyPath, name: Annotated[str, typer.Option(help="A key of `benchmarks`")], out: Out) -> None:
+def evaluation_questions(
+    study: StudyPath, name: Annotated[str, typer.Option(help="A key of `benchmarks`")], out: Out
+) -> None:
     """Write the questions of a benchmark."""
     from arbitrage.io.tables import write_table
     from arbitrage.questions.sampling import benchmark_questions
 
-    with stage("benchmark", study, [], [out], benchmark=name) as run:
+    with stage("evaluation_questions", study, [], [out], benchmark=name) as run:
         register_lab()
         write_table(
             out, "questions", benchmark_questions(run.study.study, name, run.study.benchmarks[name], run.study.seed)
@@ -67,26 +72,22 @@ def questions(
 
 
 @app.command()
-def steps(study: StudyPath, pair: PairName, shard: Shard, questions: QuestionsPath, out: Out) -> None:
+def label(study: StudyPath, pair: PairName, shard: Shard, questions: QuestionsPath, out: Out) -> None:
     """Label one shard: draft and target continue each context, the PRM scores both."""
-    with stage("steps", study, [questions], [out], "steps", shard, pair=pair) as run:
-        from arbitrage.stages.generate import label_steps
+    with stage("label", study, [questions], [out], models=True, shard=shard, pair=pair) as run:
+        from arbitrage.stages.label import label
 
-        run.models, run.extra["work"] = label_steps(run.study, pair, shard, questions, out)
+        run.models, report = label(run.study, pair, shard, questions, out)
+        run.extra |= report
 
 
 @app.command()
-def merge(
-    study: StudyPath,
-    shards: Annotated[list[Path], typer.Argument(help="The shards, in order")],
-    table: Annotated[Literal["steps", "trajectories"], typer.Option(help="Which table they are")],
-    out: Out,
-) -> None:
-    """Join the shards of a table."""
+def steps(study: StudyPath, shards: Shards, out: Out) -> None:
+    """Join the shards of a pair's labelled steps."""
     from arbitrage.io.merge import merge_tables
 
-    with stage("merge", study, shards, [out]):
-        merge_tables(shards, table, out)
+    with stage("steps", study, shards, [out]):
+        merge_tables(shards, "steps", out)
 
 
 @app.command()
@@ -112,8 +113,8 @@ def dataset(
         )
 
 
-@app.command("train-router")
-def train_router_command(
+@app.command()
+def router(
     study: StudyPath,
     dataset: Annotated[Path, typer.Option(help="From `arbitrage dataset`")],
     out: Out,
@@ -121,12 +122,12 @@ def train_router_command(
     seed: Training = 0,
 ) -> None:
     """Fine-tune a router from its starting checkpoint; goes on where a killed training stopped."""
-    with stage("router", study, [dataset], [out], "router", variant=variant) as run:
+    with stage("router", study, [dataset], [out], models=True, variant=variant) as run:
         from arbitrage.engines.factory import router_start
         from arbitrage.routing.train import train_router
 
         settings = run.study.router
-        told = train_router(
+        report = train_router(
             dataset,
             router_start(run.study),
             settings.training,
@@ -134,7 +135,7 @@ def train_router_command(
             device=devices.alone(settings.device),
             out_dir=out,
         )
-        run.extra["work"] = {"router": {"seconds": told["seconds"], "calls": told["updates"]}}
+        run.extra["work"] = {"router": {"seconds": report["seconds"], "calls": report["updates"]}}
 
 
 @app.command()
@@ -147,7 +148,7 @@ def heldout(
     seed: Training = 0,
 ) -> None:
     """Score the held-out steps with a trained router."""
-    with stage("heldout", study, [router, dataset], [out], "router", variant=variant) as run:
+    with stage("heldout", study, [router, dataset], [out], models=True, variant=variant) as run:
         from arbitrage.engines.checkpoints import resolve
         from arbitrage.engines.scoring.scorers import RouterScorer
         from arbitrage.io.tables import write_table
@@ -181,7 +182,7 @@ def quantiles(
 
 
 @app.command()
-def trajectories(
+def sweep(
     study: StudyPath,
     pair: PairName,
     benchmark: Annotated[str, typer.Option(help="A key of `benchmarks`")],
@@ -197,21 +198,29 @@ def trajectories(
     ] = None,
 ) -> None:
     """Sweep all policies over one shard of a benchmark, and grade the answers."""
-    routers = router or []
-    settings = load(study).sweep
+    settings, routers = load(study).sweep, router or []
     if thresholds is None and settings.thresholds == "quantiles":
-        missing = "missing, but sweep.thresholds is `quantiles`; give the file that `arbitrage quantiles` writes"
-        raise typer.BadParameter(missing, param_hint="--thresholds")
-    if not routers and "router" in settings.policies:
-        told = "missing, but sweep.policies has router; give the directory of a trained one"
-        raise typer.BadParameter(told, param_hint="--router")
+        message = "missing, but sweep.thresholds is `quantiles`; give the file that `arbitrage quantiles` writes"
+        raise typer.BadParameter(message, param_hint="--thresholds")
+    routed = needing("router").intersection(settings.policies)
+    if not routers and routed:
+        message = f"missing, but sweep.policies has {', '.join(sorted(routed))}; give the directory of a trained one"
+        raise typer.BadParameter(message, param_hint="--router")
     inputs = [questions, *routers, *([thresholds] if thresholds else [])]
-    with stage("trajectories", study, inputs, [out], "trajectories", shard, pair=pair, benchmark=benchmark) as run:
-        from arbitrage.stages.generate import sweep_benchmark
+    with stage("sweep", study, inputs, [out], models=True, shard=shard, pair=pair, benchmark=benchmark) as run:
+        from arbitrage.stages.sweep import sweep
 
-        run.models, run.extra["work"] = sweep_benchmark(
-            run.study, pair, benchmark, shard, questions, routers, thresholds, out
-        )
+        run.models, report = sweep(run.study, pair, benchmark, shard, questions, routers, thresholds, out)
+        run.extra |= report
+
+
+@app.command()
+def trajectories(study: StudyPath, shards: Shards, out: Out) -> None:
+    """Join the shards of a pair's trajectories on a benchmark."""
+    from arbitrage.io.merge import merge_tables
+
+    with stage("trajectories", study, shards, [out]):
+        merge_tables(shards, "trajectories", out)
 
 
 @app.command()
@@ -222,9 +231,9 @@ def latency(
     out: Out,
 ) -> None:
     """Time the live decoder at batch 1: draft only, target only, RSD and router at several thresholds."""
-    with stage("latency", study, [router], [out], "latency", pair=pair) as run:
+    with stage("latency", study, [router], [out], models=True, pair=pair) as run:
         from arbitrage.stages.latency import measure_latency
 
-        read, told = measure_latency(run.study, pair, router, out)
+        read, report = measure_latency(run.study, pair, router, out)
         run.inputs += read
-        run.extra |= told
+        run.extra |= report

@@ -13,7 +13,7 @@ from arbitrage.io.atomic import whole_directory
 app = typer.Typer()
 
 
-@app.command("zoo-tokenizer")
+@app.command()
 def zoo_tokenizer(study: StudyPath, out: Out) -> None:
     """Build the lab's tokenizer."""
     with stage("zoo_tokenizer", study, [], [out]) as run:
@@ -23,7 +23,7 @@ def zoo_tokenizer(study: StudyPath, out: Out) -> None:
             build_tokenizer(run.study.zoo.tokenizer_questions, run.study.zoo.seed).save_pretrained(directory)
 
 
-@app.command("zoo-model")
+@app.command()
 def zoo_model(
     study: StudyPath,
     role: Annotated[str, typer.Option(help="`draft` or `target`")],
@@ -48,7 +48,7 @@ def zoo_model(
         )
 
 
-@app.command("zoo-prm")
+@app.command()
 def zoo_prm(
     study: StudyPath,
     draft: Annotated[Path, typer.Option(help="From `arbitrage zoo-model`")],
@@ -66,13 +66,13 @@ def zoo_prm(
         train_prm(draft, target, out, size.layers, size.questions, schedule, zoo.seed, zoo.device)
 
 
-@app.command("zoo-metrics")
+@app.command()
 def zoo_metrics(study: StudyPath, out: Out) -> None:
     """Measure `draft`, `target` and `prm`, the directories beside --out, and write a model card into each."""
     from arbitrage.lab.zoo_cards import ROLES, write_cards
 
     folder = out.parent
-    with stage("zoo", study, [folder / role for role in ROLES], [out]) as run:
+    with stage("zoo_metrics", study, [folder / role for role in ROLES], [out]) as run:
         from arbitrage.lab.measure import evaluate_zoo
         from arbitrage.runtime.provenance import write_json
 

@@ -16,10 +16,11 @@ import yaml
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from arbitrage.config.row_counts import count_rows
 from arbitrage.config.section import Count, Section
 
 OWN = "own"  # a source that the study describes itself
-USUAL_ROWS = 500  # of a benchmark that does not say, to cut it into jobs
+USUAL_ROWS = 500  # of a benchmark of the hub that does not say, to cut it into jobs
 
 
 @cache
@@ -94,22 +95,22 @@ class QuestionSource(Section):
     dataset: str | None = Field(None, description="Data set of the hub (owner/name)")
     subset: str | None = Field(None, description="Its subset (the hub's `config`), where it has several")
     split: str = Field("test", description="Its split")
-    revision: str | None = Field(None, description="Its commit (or a branch, pinned at the first run)")
+    revision: str | None = Field(None, description="Its commit")
     columns: Columns = Columns()
 
     @model_validator(mode="before")
     @classmethod
-    def _on_top_of_the_ready_entry(cls, given: Any) -> Any:
+    def _on_top_of_the_ready_entry(cls, keys: Any) -> Any:
         """What the study leaves out of a ready source is as in `question_sources.yaml`."""
-        if not isinstance(given, Mapping):
-            return given
-        source = given.get("source", cls.model_fields["source"].default)
+        if not isinstance(keys, Mapping):
+            return keys
+        source = keys.get("source", cls.model_fields["source"].default)
         entry = ready_sources().get(source, {}) if isinstance(source, str) else {}
         ready = {key: value for key, value in entry.items() if key in cls.model_fields}
-        if given.get("dataset") not in (None, ready.get("dataset")):
+        if keys.get("dataset") not in (None, ready.get("dataset")):
             ready.pop("revision", None)  # a commit of another data set
-        merged = {**ready, **given}
-        columns = given.get("columns")
+        merged = {**ready, **keys}
+        columns = keys.get("columns")
         if isinstance(columns, Mapping):
             merged["columns"] = {**ready.get("columns", {}), **columns}
         return merged
@@ -122,8 +123,8 @@ class QuestionSource(Section):
     @property
     def store_name(self) -> str:
         """What its steps are stored under: studies may name a benchmark as they like, and several may be their own."""
-        place = f"{self.path or self.dataset}/{self.subset}/{self.split}"
-        return self.source if self.source != OWN else f"{OWN}-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
+        location = f"{self.path or self.dataset}/{self.subset}/{self.split}"
+        return self.source if self.source != OWN else f"{OWN}-{hashlib.sha256(location.encode()).hexdigest()[:12]}"
 
     @property
     def is_ready(self) -> bool:
@@ -137,7 +138,6 @@ class Questions(QuestionSource):
     source: _one_of(_names(_for_labelling)) = Field(  # type: ignore[valid-type]
         "lab", description="A ready source (`lab` generates questions), or `own`: then say `path` or `dataset`"
     )
-    columns: Columns = Columns(answer=None)
     pool: Count = Field(6000, description="Rows the lab generates to sample from; unused by other sources")
     sample: Count = Field(2000, description="Questions to sample, by largest remainder over `columns.stratum`")
     overlap_ngram: Count = Field(
@@ -168,15 +168,17 @@ class Benchmark(QuestionSource):
         None, min_length=1, description="A line to ask below each question, as `Answer with one letter.`"
     )
     rows: Count | list[Count] | None = Field(
-        None, description="How many questions it has (of several editions, each): checked, and to cut it into jobs"
+        None,
+        description="How many questions it has (of several editions, each): checked, and to cut it into jobs",
     )
     limit: Count | None = Field(None, description="Use a seeded sample of this many questions; all if absent")
 
     @property
     def size(self) -> int:
         """How many questions there are to be expected: `limit`, or all of the benchmark."""
-        rows = self.known_rows[:1] or [USUAL_ROWS]
-        return min(self.limit or rows[0], rows[0])
+        counted = count_rows(self.path) if self.path is not None else None
+        rows = counted or next(iter(self.known_rows), USUAL_ROWS)
+        return min(self.limit or rows, rows)
 
     @property
     def known_rows(self) -> list[int]:

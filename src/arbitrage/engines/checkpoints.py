@@ -21,14 +21,19 @@ from transformers import (
     AutoModelForTokenClassification,
     AutoTokenizer,
     GenerationConfig,
+    PreTrainedTokenizerFast,
 )
 from transformers.utils import logging as transformers_logging
 
+from arbitrage.engines.hf.attention import attention_of
 from arbitrage.engines.scoring.qwen_prm import Qwen2ForProcessRewardModel
+from arbitrage.engines.weight_files import weight_bytes, weight_files
+from arbitrage.io.hashes import sha256_of
 from arbitrage.speculation.protocols import EngineError
 
 SMALL_FILES = ["*.json", "*.jinja", "merges.txt", "vocab.txt", "*.model"]
-HUB_FILES = ["*.safetensors", *SMALL_FILES]
+HUB_FILES = ["model*.safetensors", *SMALL_FILES]
+PICKLED_FILES = "pytorch_model*.bin"
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -68,6 +73,8 @@ class Checkpoint:
         """Its tokenizer. Raises EngineError where it cannot be loaded or, with `chat`, has no chat template."""
         try:
             tokenizer = AutoTokenizer.from_pretrained(self.directory, trust_remote_code=False, local_files_only=True)
+            if _rebuilt(tokenizer, self.directory):
+                tokenizer = PreTrainedTokenizerFast.from_pretrained(self.directory, local_files_only=True)
         except Exception as error:  # every tokenizer class raises its own
             raise EngineError(f"{self.path}: the tokenizer cannot be loaded ({error})") from error
         if chat and not tokenizer.chat_template:
@@ -116,7 +123,7 @@ class Checkpoint:
                 local_files_only=True,
                 use_safetensors=True,
                 dtype=getattr(torch, dtype),
-                attn_implementation="sdpa",
+                attn_implementation=attention_of(self.configs()[0]),
                 output_loading_info=True,
             )
             model = model.to(device).eval().requires_grad_(False)
@@ -138,27 +145,29 @@ class Checkpoint:
         weights: False where a server elsewhere has them.
         """
         others = [self.directory / name for name in (*TOKENIZER_FILES, *CONFIG_FILES)]
-        digest = hashlib.sha256(f"{engine}\n{dtype}\n".encode())
+        hashed = hashlib.sha256(f"{engine}\n{dtype}\n".encode())
         files = weight_files(self.directory) if weights else []
         for file in [*files, *(other for other in others if other.is_file())]:
-            status = file.stat()
-            digest.update(f"{file.name}\n{_file_hash(file, status.st_size, status.st_mtime_ns)}\n".encode())
-        return digest.hexdigest()
+            hashed.update(f"{file.name}\n{sha256_of(file)}\n".encode())
+        return hashed.hexdigest()
 
 
-def resolve(path: str | Path, revision: str | None = None, key: str = "", *, weights: bool = True) -> Checkpoint:
+def resolve(
+    path: str | Path, revision: str | None = None, key: str = "", *, weights: bool = True, pickled: bool = False
+) -> Checkpoint:
     """The checkpoint at `path`: a local directory, or the hub's snapshot of the repository `path` at `revision`.
 
     key: the study's key that names it; weights: whether they are needed here too; not where a server elsewhere has
-    them. Raises EngineError where the directory or one of its necessary files is missing, or the hub cannot be reached.
+    them; pickled: whether `.bin` weights will do, where it has no others (for a value head, which is converted).
+    Raises EngineError where the directory or one of its necessary files is missing, or the hub cannot be reached.
     """
     directory = Path(path)
     if not directory.is_dir():
-        directory = _snapshot(str(path), revision, weights)
+        directory = _snapshot(str(path), revision, weights, pickled)
     if not (directory / "config.json").is_file():
         raise EngineError(f"{path}: no config.json in {directory}; expected a Hugging Face model directory")
     if weights:
-        weight_files(directory)
+        weight_files(directory, pickled)
     if not any((directory / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         raise EngineError(
             f"{path}: no tokenizer in {directory} (tokenizer.json, tokenizer.model or vocab.json); "
@@ -168,7 +177,7 @@ def resolve(path: str | Path, revision: str | None = None, key: str = "", *, wei
 
 
 @lru_cache(maxsize=64)  # the hub is asked once a process
-def _snapshot(path: str, revision: str | None, weights: bool) -> Path:
+def _snapshot(path: str, revision: str | None, weights: bool, pickled: bool) -> Path:
     if path.count("/") != 1 or path.startswith((".", "/", "~")):
         raise EngineError(
             f"{path}: no such model directory, and not a hub id (owner/name); "
@@ -183,8 +192,10 @@ def _snapshot(path: str, revision: str | None, weights: bool) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        wanted = HUB_FILES if weights else SMALL_FILES
-        return Path(snapshot_download(path, revision=revision, allow_patterns=wanted))
+        found = Path(snapshot_download(path, revision=revision, allow_patterns=HUB_FILES if weights else SMALL_FILES))
+        if weights and pickled and weight_bytes(found) is None:
+            snapshot_download(path, revision=revision, allow_patterns=[PICKLED_FILES])
+        return found
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise EngineError(
             f"{path}@{revision}: not a local directory, and not to be had from the hub ({error}); "
@@ -192,32 +203,18 @@ def _snapshot(path: str, revision: str | None, weights: bool) -> Path:
         ) from error
 
 
-def weight_files(directory: Path) -> list[Path]:
-    """The safetensors files of a checkpoint, by name. Raises EngineError where there are none, or one is missing."""
-    found = sorted(directory.glob("*.safetensors"))
-    index = directory / "model.safetensors.index.json"
-    if index.is_file():
-        listed = {directory / name for name in json.loads(index.read_text())["weight_map"].values()}
-        missing = sorted(path.name for path in listed if not path.is_file())
-        if missing:
-            raise EngineError(
-                f"{directory}: weight files listed in {index.name} are missing: {missing}; fetch them again"
-            )
-    if not found:
-        others = sorted(path.name for pattern in ("*.bin", "*.pt", "*.gguf") for path in directory.glob(pattern))
-        held = f"it holds {others}, which are not read" if others else "it holds no weights at all"
-        raise EngineError(
-            f"{directory}: no *.safetensors file; {held}. Only safetensors are loaded: convert or train the checkpoint"
-        )
-    return found
-
-
-@lru_cache(maxsize=256)
-def _file_hash(file: Path, size: int, mtime_ns: int) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def head_in(config: Any) -> str:
     """The class name a configuration was saved with."""
     return str((config.architectures or ["none"])[0])
+
+
+def _rebuilt(tokenizer: Any, directory: Path) -> bool:
+    """Whether transformers has put a tokenizer of SentencePiece's kind in place of a byte-level tokenizer.json.
+
+    It does where tokenizer_config.json names a Llama class (DeepSeek's checkpoints): spaces are lost without a word.
+    """
+    file, backend = directory / "tokenizer.json", getattr(tokenizer, "backend_tokenizer", None)
+    if not file.is_file() or type(getattr(backend, "pre_tokenizer", None)).__name__ != "Metaspace":
+        return False
+    written = json.loads(file.read_text(encoding="utf-8")).get("pre_tokenizer")
+    return '"ByteLevel"' in json.dumps(written)

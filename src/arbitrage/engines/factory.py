@@ -20,6 +20,7 @@ from arbitrage.engines.scoring.scorers import CLASSIFIERS, MARKED, PrmScorer, Ro
 from arbitrage.engines.server.generator import OpenAiGenerator
 from arbitrage.engines.server.launch import LocalServer, serve
 from arbitrage.engines.vllm.generator import VllmGenerator
+from arbitrage.runtime.paths import StudyPaths
 from arbitrage.speculation.protocols import EngineError, Generator, IncrementalGenerator
 
 SHARED = 0.9  # of its memory that models take; the rest is for what is computed on the way
@@ -33,7 +34,7 @@ def open_pair(study: Study, pair: str) -> Iterator[tuple[Generator, Generator]]:
     """
     names = (study.pairs[pair].draft, study.pairs[pair].target)
     shares = {name: memory_share(study, pair, name) for name in names}
-    folder = Path(study.folder) / "logs" / "servers"
+    folder = StudyPaths.of(study).server_logs
     with ExitStack() as stack:
         local: dict[str, LocalServer] = {}
 

@@ -35,8 +35,9 @@ COLUMNS = [
 
 
 def accuracy_acceptance(panel: Panel, confidence: float, seed: int) -> pd.DataFrame:
-    """The panel's rows (COLUMNS); answered, ungraded: shares of the solutions; steps: of all solutions together.
+    """The panel's rows (COLUMNS).
 
+    answered: share of the solutions. steps: of all of them together. questions: those graded; ungraded: those left out.
     trainings: of the router behind the row, 0 for the other policies.
     """
     frames = []
@@ -68,7 +69,7 @@ def _of_curve(curve: Curve, weights: Floats, confidence: float) -> pd.DataFrame:
         "accuracy_low": accuracy_low,
         "accuracy_high": accuracy_high,
         "answered": curve.mean("answered"),
-        "ungraded": np.isnan(correct).mean(axis=1),
+        "ungraded": int(curve.rows["ungraded"].iloc[0]) if "ungraded" in curve.rows else 0,
         "questions": len(curve.questions),
         "steps": curve.values("steps").sum(axis=1).astype(int),
     }

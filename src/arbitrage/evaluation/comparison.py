@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from arbitrage.config.pipeline import THRESHOLD_POLICIES, Curves
+from arbitrage.config.pipeline import Curves
+from arbitrage.config.policies import THRESHOLD_POLICIES
 from arbitrage.evaluation.bootstrap import Floats, band, over_seeds, resampled_means, with_data
 from arbitrage.evaluation.curve_matching import GAP, at_acceptance, cheapest, evenly
 from arbitrage.evaluation.curves import PAPER_GRID, Curve, Panel, panels

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from arbitrage.config.pipeline import Curves
+from arbitrage.config.policies import TIMED_POLICIES
 from arbitrage.evaluation.bootstrap import Floats, interval, resample_weights, resampled_means, with_data
 from arbitrage.evaluation.cost_model import ResampledModel, resampled_model
 from arbitrage.evaluation.curves import Curve, Panel, panels
@@ -23,7 +24,6 @@ from arbitrage.evaluation.trajectory_counts import trajectory_counts
 from arbitrage.io.csv_tables import write_csv
 from arbitrage.io.tables import TableError, read_frame
 
-TIMED = ("draft_only", "router", "rsd", "target_only")
 COLUMNS = [
     *("pair", "benchmark", "policy", "router_seed", "threshold", "measured", "uninterrupted"),
     *("latency_s", "latency_low", "latency_high", "accuracy", "accuracy_low", "accuracy_high", "acceptance"),
@@ -74,7 +74,7 @@ def accuracy_latency(
         _modelled(curve, weights, model, panel.benchmark, settings.confidence).assign(
             policy=policy, router_seed=number if policy == "router" else np.nan
         )
-        for policy in sorted(set(panel.curves) & set(TIMED))
+        for policy in sorted(set(panel.curves) & set(TIMED_POLICIES))
         for number, curve in enumerate(panel.curves[policy])
     ]
     settings_of = ["policy", "threshold", "uninterrupted"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -11,13 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from arbitrage.config.policies import TIMED_POLICIES
 from arbitrage.config.study import Study
 from arbitrage.evaluation.curve_matching import GAP
 from arbitrage.figures import style
 from arbitrage.io.csv_tables import read_csv
+from arbitrage.runtime.paths import StudyPaths
 
-POLICIES = ("rsd", "router")
-ALONE = ("draft_only", "target_only")
+POLICIES = tuple(policy for policy in style.drawn("main", "appendix") if policy in TIMED_POLICIES)
+ALONE = tuple(policy for policy in style.ALONE if policy in TIMED_POLICIES)
 OPEN: Any = {"color": "#444444", "marker": "^", "markerfacecolor": "white", "linestyle": ""}
 
 
@@ -74,7 +75,7 @@ def _measured(ax: Axes, policy: str, rows: pd.DataFrame, stepped: bool) -> None:
         fmt=style.MARKERS[policy],
         color=style.COLOURS[policy],
         markerfacecolor="white" if stepped else style.COLOURS[policy],
-        markersize=5,
+        markersize=7 if policy in ALONE else 5,  # a policy's may lie on it
         elinewidth=0.8,
         capsize=1.5,
         zorder=4 if policy in ALONE else 3,
@@ -130,7 +131,7 @@ def _caption(points: pd.DataFrame, confidence: float, untimed: Sequence[str]) ->
 
 def from_study(study: Study) -> Figure:
     """The figure of a finished study."""
-    curves = Path(study.folder) / "curves"
+    paths = StudyPaths.of(study)
     untimed = [name for name, pair in study.pairs.items() if not pair.latency]
-    points = style.in_study_order(read_csv(curves / "accuracy_latency.csv"), study)
-    return draw(points, read_csv(curves / "speedup.csv"), study.curves.confidence, untimed, style.is_listed(study))
+    points = style.in_study_order(read_csv(paths.curves("accuracy_latency")), study)
+    return draw(points, read_csv(paths.curves("speedup")), study.curves.confidence, untimed, style.is_listed(study))

@@ -14,7 +14,7 @@ from arbitrage.questions.normal_form import QuestionError
 from arbitrage.questions.sampling import benchmark_questions
 from arbitrage.questions.sources import rows_of
 
-LOOKED_AT = 100  # rows of the labelling questions; the first job reads them all
+LOOKED_AT = 2000  # rows of the labelling questions; the first job reads them all
 
 
 def data_findings(study: Study) -> tuple[list[Finding], dict[str, list[Row]]]:
@@ -56,7 +56,7 @@ def _labelling(study: Study) -> Iterator[Finding]:
         )
         return
     try:
-        place = dataset(settings.hub, settings.revision) if settings.hub is not None else "local file"
+        location = dataset(settings.hub, settings.revision) if settings.hub is not None else "local file"
         if settings.hub is None:
             for _ in islice(rows_of(settings, study.seed), LOOKED_AT):
                 pass
@@ -64,4 +64,20 @@ def _labelling(study: Study) -> Iterator[Finding]:
         yield Finding("questions", "fault", str(error))
     else:
         seen = "" if settings.hub is not None else ", has the columns; its other rows are checked by the first job"
-        yield Finding("questions", "ok", f"{settings.hub or settings.path}: {place}{seen}")
+        yield Finding("questions", "ok", f"{settings.hub or settings.path}: {location}{seen}")
+
+
+def labelling_problems(study: Study) -> list[str]:
+    """The first problems of the labelling questions, where they need not be fetched: prompts of theirs have to fit too.
+
+    Empty where they cannot be read, which `data_findings` reports.
+    """
+    settings = study.questions
+    if settings.hub is not None and settings.path is None:
+        return []
+    few = settings.model_copy(update={"pool": min(settings.pool, LOOKED_AT)})
+    try:
+        rows = islice(rows_of(few, study.seed), LOOKED_AT)
+        return [row["problem"] for row in rows if row["problem"].strip()]
+    except QuestionError:
+        return []

@@ -13,7 +13,7 @@ from arbitrage.engines.scoring.scorers import CLASSIFIERS, MARKED
 from arbitrage.engines.scoring.skywork import check_head
 from arbitrage.engines.scoring.step_format import encode
 from arbitrage.engines.scoring.templates import TemplateReader
-from arbitrage.preflight.check_hub import weight_bytes
+from arbitrage.engines.weight_files import weight_bytes, weight_files
 from arbitrage.preflight.findings import Finding
 from arbitrage.speculation.protocols import EngineError
 
@@ -50,9 +50,9 @@ def _prm(study: Study, directory: Path) -> str:
     kind = kind_by_head(prm.path, head) if prm.kind == "auto" else prm.kind
     if kind == "value-head":
         _separator(prm.path, tokenizer, study.generation.separator)
-        if weight_bytes(directory) is None:
+        if weight_bytes(directory, pickled=True) is None:
             return "kind value-head; its head is checked when it is converted, before anything is generated"
-        check_head(prm.path, sorted(directory.glob("*.safetensors")), int(config.hidden_size))
+        check_head(prm.path, weight_files(directory, pickled=True), int(config.hidden_size))
         return "kind value-head"
     if not head.endswith(HEADS[kind]):
         raise EngineError(

@@ -31,15 +31,15 @@ def examples(study: Study, questions: Mapping[str, Sequence[Row]]) -> Iterator[E
 
     Nothing where its tokenizer cannot be had, which is a fault that the check of models tells.
     """
-    from arbitrage.engines.checkpoints import resolve
+    from arbitrage.engines.checkpoints import Checkpoint
     from arbitrage.engines.prompting import Prompter
 
     name = next(iter(study.pairs.values())).draft
     model = study.models[name]
     origin = study.models[model.quantise.model] if model.quantise else model
     try:
-        found = checkpoint(str(origin.path), origin.revision, weights=False)
-        tokenizer = resolve(found.directory, weights=False).tokenizer(chat=True)
+        files = checkpoint(str(origin.path), origin.revision, weights=False)
+        tokenizer = Checkpoint(str(origin.path), files.directory).tokenizer(chat=True)
         prompter = Prompter(name, tokenizer, model)
     except (EngineError, UnreachableError):
         return

@@ -12,6 +12,7 @@ import pandas as pd
 from arbitrage.config.study import Study
 from arbitrage.io.csv_tables import read_csv
 from arbitrage.publishing.check_records import named_code
+from arbitrage.runtime.paths import StudyPaths
 
 SETTINGS = ("learning_rate", "batch_size", "epochs", "warmup_share", "weight_decay", "bf16", "optimizer")
 LOADING = """\
@@ -52,15 +53,15 @@ def bundle_card(study: Study, routers: Sequence[str], summary: Mapping[str, Any]
 def router_card(folder: Path, study: Study, name: str, record: Mapping[str, Any]) -> str:
     """Model card of the router in `<folder>/<name>`.
 
-    study: with no absolute path in it; name: `router/<pair>/<variant>/seed-<k>/model`; record: its provenance.
+    study: with no absolute path in it; name: `router/<pair>/<variant>/model`; record: its provenance.
     """
     from huggingface_hub import ModelCardData
 
     _, pair, variant, _, _ = name.split("/")
-    told = json.loads((folder / name / "training.json").read_text(encoding="utf-8"))
+    training = json.loads((folder / name / "training.json").read_text(encoding="utf-8"))
     form = json.loads((folder / name / "router.json").read_text(encoding="utf-8"))
     start, revision = study.router_init
-    licence = licence_of(told["init"], told["revision"])
+    licence = licence_of(training["init"], training["revision"])
     data = ModelCardData(
         license=licence,
         base_model=start if revision else None,
@@ -90,8 +91,8 @@ def router_card(folder: Path, study: Study, name: str, record: Mapping[str, Any]
         "",
         "## Training",
         "",
-        f"{told['examples']:,} examples, {told['updates']:,} updates, seed {told['seed']}, {told['parameters']:,} "
-        "parameters; " + ", ".join(f"{key} {told[key]}" for key in SETTINGS) + ".",
+        f"{training['examples']:,} examples, {training['updates']:,} updates, seed {training['seed']}, "
+        f"{training['parameters']:,} parameters; " + ", ".join(f"{key} {training[key]}" for key in SETTINGS) + ".",
         "",
         "## Quality, on held-out questions",
         "",
@@ -120,7 +121,7 @@ def router_card(folder: Path, study: Study, name: str, record: Mapping[str, Any]
 
 def _data(folder: Path, study: Study, name: str) -> list[str]:
     """What the router was trained and held out on."""
-    report = json.loads((folder / name).parents[1].joinpath("dataset", "report.json").read_text(encoding="utf-8"))
+    report = json.loads((folder / name).with_name("dataset").joinpath("report.json").read_text(encoding="utf-8"))
     questions = study.questions
     source = questions.path or questions.hub
     train, validation = report["train"], report["validation"]
@@ -139,17 +140,17 @@ def _data(folder: Path, study: Study, name: str) -> list[str]:
 
 def _quality(folder: Path, study: Study, pair: str, variant: str) -> list[str]:
     """The router's row of quality.csv, and those of the rankings that need no training."""
-    table = read_csv(folder / "router" / "quality.csv")
+    table = read_csv(StudyPaths(folder).router_quality)
     rows = table[(table["pair"] == pair) & ((table["ranking"] == variant) | ~table["trained"])]
-    found = ["| ranking | rho with the advantage | accuracy on label 0 | on label 1 | steps |", "|---|---|---|---|---|"]
+    lines = ["| ranking | rho with the advantage | accuracy on label 0 | on label 1 | steps |", "|---|---|---|---|---|"]
     for row in rows.to_dict("records"):
         metrics = (
             "" if pd.isna(row[key]) else f"{row[key]:.3f} [{row[f'{key}_low']:.3f}, {row[f'{key}_high']:.3f}]"
             for key in ("rho", "accuracy_0", "accuracy_1")
         )
         ranking = f"mean of {row['trainings']} trainings, this one among them" if row["trained"] else row["ranking"]
-        found.append(f"| {ranking} | {' | '.join(metrics)} | {row['steps']:,} |")
-    return [*found, "", f"In brackets: {study.curves.confidence:.0%} intervals, over questions and trainings."]
+        lines.append(f"| {ranking} | {' | '.join(metrics)} | {row['steps']:,} |")
+    return [*lines, "", f"In brackets: {study.curves.confidence:.0%} intervals, over questions and trainings."]
 
 
 def licence_of(path: str, revision: str | None) -> str | None:

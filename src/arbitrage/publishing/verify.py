@@ -114,14 +114,14 @@ def _left_over(folder: Path, due: set[str], records: Records) -> Iterator[Findin
         owners = _with_parents(name)
         if due & set(owners) or reported & set(owners):
             continue
-        made = next((owner for owner in owners if owner in records.by_result), None)
-        reported.add(made or name)
-        if made is None:
+        owner = next((owner for owner in owners if owner in records.by_result), None)
+        reported.add(owner or name)
+        if owner is None:
             yield Finding("foreign", name, "no provenance record, and the study makes no such file; take it away")
-        elif (folder / made).exists():
-            yield Finding("foreign", made, "left over: the study as it is does not make it; take it away")
+        elif (folder / owner).exists():
+            yield Finding("foreign", owner, "left over: the study as it is does not make it; take it away")
         else:
-            yield Finding("missing", made, "has a provenance record, but is gone; take the record away too")
+            yield Finding("missing", owner, "has a provenance record, but is gone; take the record away too")
 
 
 def _with_parents(name: str) -> list[str]:

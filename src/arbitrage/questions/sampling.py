@@ -13,6 +13,7 @@ from arbitrage.questions.files import Row
 from arbitrage.questions.normal_form import QuestionError, digest, normalise
 from arbitrage.questions.overlap import find_overlaps
 from arbitrage.questions.sources import load
+from arbitrage.questions.spelling import copy_key
 
 
 def sample_questions(
@@ -79,17 +80,17 @@ def benchmark_questions(study_name: str, name: str, settings: Benchmark, seed: i
 
 
 def distinct(rows: list[Row]) -> list[Row]:
-    """One row of each normal form of the problem: the one whose text sorts last, so small letters win over capitals."""
+    """One row of each spelling of the problem: the one whose text sorts last, so small letters win over capitals."""
     best: dict[str, Row] = {}
     for row in rows:
-        form = normalise(row["problem"])
+        form = copy_key(row["problem"])
         if form not in best or _rank(row) > _rank(best[form]):
             best[form] = row
     return list(best.values())
 
 
 def stratified(rows: list[Row], size: int, seed: int) -> list[Row]:
-    """`size` of the `rows` (distinct ids), by largest remainder over `source`, sorted by id.
+    """`size` of the `rows` (distinct ids), by largest remainder over `source` (paper: 30,000), sorted by id.
 
     Raises QuestionError where there are fewer rows than `size`.
     """

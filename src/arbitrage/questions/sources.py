@@ -13,8 +13,11 @@ from arbitrage.config.questions import Benchmark, Columns, Questions, is_generat
 from arbitrage.grading.extract import extract_answer
 from arbitrage.questions.answers import CHOICES, choice, integer, listed, split_answers
 from arbitrage.questions.columns import Reader, checked
+from arbitrage.questions.corrections import corrected
 from arbitrage.questions.files import Row, file_rows, hub_rows
 from arbitrage.questions.normal_form import QuestionError, digest, normalise
+
+GRADED = ("answer", "choices", "several", "unit", "tolerance", "answer_type")  # columns that labelling does not read
 
 Settings = Questions | Benchmark
 Generator = Callable[[Any, int], Iterable[Row]]  # (its section: Questions or Benchmark, the study's seed) -> rows
@@ -42,9 +45,13 @@ def rows_of(settings: Settings, seed: int) -> Iterator[Row]:
             raise QuestionError(f"source {settings.source!r} is generated, and no generator of that name is registered")
         yield from _GENERATORS[settings.source](settings, seed)
         return
-    for where, raw in checked(_raw_rows(settings), settings.columns, settings.is_ready):
-        reader = Reader(raw, where)
-        yield _labelled(reader, settings) if isinstance(settings, Questions) else _graded(reader, settings)
+    if isinstance(settings, Questions):
+        columns = settings.columns.model_copy(update=dict.fromkeys(GRADED))
+        for where, raw in checked(_raw_rows(settings), columns, settings.is_ready):
+            yield _labelled(Reader(raw, where), settings)
+    else:
+        for where, raw in checked(_raw_rows(settings), settings.columns, settings.is_ready):
+            yield _graded(Reader(raw, where), settings)
 
 
 def _raw_rows(settings: Settings) -> Iterable[tuple[str, Row]]:
@@ -138,7 +145,8 @@ def _answers(reader: Reader, settings: Benchmark, choices: list[str]) -> list[st
 
 
 def _part(reader: Reader, column: str, text: str, settings: Benchmark) -> str:
-    """What of the column's text is the answer."""
+    """What of the column's text is the answer, with known slips of the data put right."""
+    text = corrected(settings.source, reader.name(settings.columns.id) if settings.columns.id else None, text)
     if settings.answer_after is not None:
         _, mark, text = text.rpartition(settings.answer_after)
         _require(mark and text.strip(), reader, column, f"an answer after {settings.answer_after!r}")

@@ -21,17 +21,19 @@ from arbitrage.report import paper
 from arbitrage.report.claims import claims
 from arbitrage.report.latency import busy_lines, latency_section
 from arbitrage.report.verdicts import AGREES, DIFFERS, INCONCLUSIVE, Verdict, verdicts
+from arbitrage.runtime.paths import StudyPaths
+from arbitrage.runtime.provenance import record_of
 
 
 def write_summary(study: Study, out: Path) -> None:
     """Write the summary of a finished study from the files in its folder; FileNotFoundError where one is missing."""
-    folder = Path(study.folder)
+    paths = StudyPaths.of(study)
     timed = [pair for pair, settings in study.pairs.items() if settings.latency]
     speedup = _curves(study, "speedup") if timed else pd.DataFrame()
     comparison, accuracy = _curves(study, "comparison"), _curves(study, "accuracy_acceptance")
-    quality = read_csv(folder / "router" / "quality.csv")
-    models = [read_cost_model(folder / "latency" / f"{pair}.cost.json") for pair in timed]
-    busy = [line for pair in timed for line in busy_lines(pair, _conditions(folder, pair))]
+    quality = read_csv(paths.router_quality)
+    models = [read_cost_model(paths.cost_model(pair)) for pair in timed]
+    busy = [line for pair in timed for line in busy_lines(pair, _conditions(paths, pair))]
     found = verdicts(claims(study, comparison, speedup, quality, models, busy), study.curves.confidence)
     parts = [
         _head(study, accuracy),
@@ -42,13 +44,13 @@ def write_summary(study: Study, out: Path) -> None:
         _wasted(comparison),
         latency_section(study, speedup, models, busy),
         _router(quality),
-        _provenance(folder),
+        _provenance(paths),
     ]
     write_text(out, "\n".join(parts))
 
 
 def _curves(study: Study, name: str) -> pd.DataFrame:
-    return in_study_order(read_csv(Path(study.folder) / "curves" / f"{name}.csv"), study)
+    return in_study_order(read_csv(StudyPaths.of(study).curves(name)), study)
 
 
 def _head(study: Study, accuracy: pd.DataFrame) -> str:
@@ -66,10 +68,15 @@ def _head(study: Study, accuracy: pd.DataFrame) -> str:
 
 
 def _sizes(accuracy: pd.DataFrame) -> str:
-    """How many questions the benchmarks have, and that few of them tell little."""
-    counts = accuracy.groupby("benchmark", sort=False)["questions"].max()
-    few = f"; **too few for conclusions: under {FEWEST}**" if counts.min() < FEWEST else ""
-    return ", ".join(f"{count:.0f} of {name}" for name, count in counts.items()) + few
+    """How many questions the benchmarks have, how many nobody could grade, and that few of them tell little."""
+    counts = accuracy.groupby("benchmark", sort=False)[["questions", "ungraded"]].max()
+    few = f"; **too few for conclusions: under {FEWEST}**" if counts["questions"].min() < FEWEST else ""
+    sizes = [
+        f"{row.questions:.0f} of {row.Index}"
+        + (f" ({row.ungraded:.0f} more are ungraded and left out)" if row.ungraded else "")
+        for row in counts.itertuples()
+    ]
+    return ", ".join(sizes) + few
 
 
 def _verdicts(study: Study, found: Sequence[Verdict]) -> str:
@@ -110,15 +117,13 @@ def _accuracy(points: pd.DataFrame, comparison: pd.DataFrame) -> str:
     curves = points[points["answered"].notna()]
     lost = 1 - curves.groupby(["pair", "benchmark"], sort=False)["answered"].mean()
     failures = "; ".join(f"{pair}, {benchmark}: {share:.1%}" for (pair, benchmark), share in lost.items())
-    ungraded = curves["ungraded"].max()
     head = ["pair", "benchmark", "policy", *(f"{level:.0%} accepted" for level in levels), "questions, steps"]
     return (
         "## Accuracy at the same acceptance (%)\n\n"
         f"{table(head, rows)}\n"
         f"No value where a policy has no operating point: between neighbouring ones more than {100 * GAP:g} points of "
         "acceptance apart, and for the oracle below threshold 0. Draft and target alone have one accuracy. Solutions "
-        f"without an answer count as wrong (mean over policies and thresholds: {failures}). "
-        + (f"Answers that could not be graded (at most {ungraded:.1%}) are left out.\n" if ungraded else "\n")
+        f"without an answer count as wrong (mean over policies and thresholds: {failures}).\n"
     )
 
 
@@ -202,9 +207,9 @@ def _router(quality: pd.DataFrame) -> str:
     )
 
 
-def _provenance(folder: Path) -> str:
-    record = _json(folder / "curves" / "accuracy_acceptance.csv.provenance.json")
-    sampling = _json(folder / "questions" / "labelling.json")
+def _provenance(paths: StudyPaths) -> str:
+    record = _json(record_of(paths.curves("accuracy_acceptance")))
+    sampling = _json(paths.sampling_report)
     text = "## Provenance\n\n"
     for name in ("study_hash", "code", "seed", "hardware", "packages"):
         if name in record:
@@ -214,9 +219,9 @@ def _provenance(folder: Path) -> str:
     return text + "- every result has its own record beside it, `<file>.provenance.json`\n"
 
 
-def _conditions(folder: Path, pair: str) -> dict[str, Any]:
+def _conditions(paths: StudyPaths, pair: str) -> dict[str, Any]:
     """Conditions of the timing of a pair, from its provenance record; empty where there is none."""
-    return dict(_json(folder / "latency" / f"{pair}.parquet.provenance.json").get("conditions", {}))
+    return dict(_json(record_of(paths.latency(pair))).get("conditions", {}))
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from arbitrage.config.router import RouterTraining
 from arbitrage.engines.checkpoints import Checkpoint
+from arbitrage.engines.hf.attention import attention_of
 from arbitrage.io.atomic import whole_directory
 from arbitrage.io.tables import read_frame
 from arbitrage.routing.dataset import REPORT, TRAIN
@@ -28,12 +29,14 @@ from arbitrage.routing.hf_trainer import (
     Progress,
     RightPadding,
     RouterTrainer,
+    Saving,
     Sealing,
     class_loss,
     ordinal_loss,
     seal_of,
 )
 from arbitrage.routing.label_classes import RoutingError
+from arbitrage.runtime import gpus
 from arbitrage.runtime.provenance import digest
 from arbitrage.speculation.protocols import EngineError
 
@@ -57,6 +60,8 @@ def train_router(
     the batch sizes do not fit, TableError where the training part cannot be read.
     """
     dataset_dir, out_dir = Path(dataset_dir), Path(out_dir)
+    if device != "cpu":
+        gpus.keep_first()
     accumulation = _accumulation(training)
     report = json.loads((dataset_dir / REPORT).read_text(encoding="utf-8"))
     settings = {
@@ -84,11 +89,11 @@ def train_router(
         train_dataset=examples,
         data_collator=RightPadding(model.config.get_text_config().pad_token_id),
         compute_loss_func=ordinal_loss if report["ordinal"] else class_loss,
-        callbacks=[Progress(), Sealing()],
+        callbacks=[Progress(), Saving(), Sealing()],
     )
     trainer.remove_callback(PrinterCallback)
     result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    told = settings | {
+    report = settings | {
         "examples": len(examples),
         "parameters": model.num_parameters(),
         "updates": trainer.state.global_step,
@@ -104,9 +109,9 @@ def train_router(
         tokenizer.save_pretrained(directory)
         router = {key: report[key] for key in ("classes", "boundary", "ordinal", "annotate", "separator")}
         (directory / "router.json").write_text(json.dumps(router, indent=2) + "\n", encoding="utf-8")
-        (directory / "training.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        (directory / "training.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     shutil.rmtree(work)
-    return told
+    return report
 
 
 def _accumulation(training: RouterTraining) -> int:
@@ -126,7 +131,7 @@ def _arguments(work: Path, training: RouterTraining, accumulation: int, seed: in
         raise EngineError(f"router.device {device!r}: training knows cpu and cuda; pick a GPU by CUDA_VISIBLE_DEVICES")
     if not on_cpu and not torch.cuda.is_available():
         raise EngineError(f"router.device {device!r}: no CUDA device here; use cpu")
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(work),
         num_train_epochs=training.epochs,
         per_device_train_batch_size=training.batch_size // accumulation,
@@ -142,8 +147,7 @@ def _arguments(work: Path, training: RouterTraining, accumulation: int, seed: in
         gradient_checkpointing_kwargs={"use_reentrant": False} if training.recompute else None,
         use_cpu=on_cpu,
         seed=seed,
-        save_strategy="steps",
-        save_steps=0.1,  # of all updates: a kill loses a tenth of the training at most
+        save_strategy="no",  # `Saving` says when
         save_total_limit=2,  # one may be half written when the kill comes
         logging_strategy="steps",
         logging_steps=0.02,
@@ -154,6 +158,12 @@ def _arguments(work: Path, training: RouterTraining, accumulation: int, seed: in
         dataloader_num_workers=0,
         dataloader_pin_memory=not on_cpu,
     )
+    if arguments.n_gpu > 1:  # DataParallel would make every update that many times as large
+        raise EngineError(
+            f"router.device {device!r}: {arguments.n_gpu} GPUs are visible and CUDA has started, so training would use "
+            f"them all, with updates {arguments.n_gpu} times as large; set CUDA_VISIBLE_DEVICES to one of them"
+        )
+    return arguments
 
 
 def _checkpoint_of(work: Path, settings: dict[str, Any]) -> Path | None:
@@ -198,6 +208,7 @@ def _new_model(init: Checkpoint, tokenizer: Any, report: dict[str, Any], seed: i
             trust_remote_code=False,
             use_safetensors=True,
             dtype=torch.float32,
+            attn_implementation=attention_of(init.configs()[0]),
             output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError) as error:

@@ -9,30 +9,32 @@ import gc
 import hashlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from arbitrage.config.policies import THRESHOLD_POLICIES, TIMED_POLICIES, Need, needing
 from arbitrage.config.study import Study
 from arbitrage.evaluation.operating_points import OperatingPoint, operating_points
 from arbitrage.io.tables import read_table, write_table
 from arbitrage.runtime.conditions import Conditions
+from arbitrage.runtime.paths import StudyPaths
 from arbitrage.runtime.progress import Progress
 from arbitrage.speculation.decoder import Costs, LiveDecoder, LiveSolution, LiveStep
 from arbitrage.speculation.policies import POLICIES
+from arbitrage.speculation.protocols import Author
 from arbitrage.speculation.tree import Question
 from arbitrage.stages.solve import open_decoder
 
-TIMED_POLICIES = ("rsd", "router")
 PARTS = ("draft_s", "score_s", "target_s", "catch_up_s")
 FAR = 0.05  # from a wanted acceptance rate, and worth a word
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is timed: a policy, its threshold where it has one, and whether step by step."""
+    """What is timed: a policy, and its threshold where it has one."""
 
     policy: str
     threshold: float | None
@@ -49,7 +51,7 @@ class Run:
 
 
 def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[list[Path], dict[str, Any]]:
-    """Time draft and target alone, and RSD and router at thresholds spread over acceptance; one row a solution.
+    """Time the timed policies, at thresholds spread over acceptance (paper, section 5); one row a solution.
 
     Draft and target alone are timed in one uninterrupted generation, and step by step as the policies write. Settings
     are interleaved question by question, starting with another one each time, and benchmarks question by question, so
@@ -60,21 +62,23 @@ def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[l
     by_benchmark: list[list[list[Run]]] = []  # the runs of each question of each benchmark
     expected: dict[Run, str] = {}
     read: list[Path] = []
+    paths = StudyPaths.of(study)
     for benchmark in study.benchmarks:
-        questions = Path(study.folder) / "questions" / f"{benchmark}.parquet"
-        trajectories = Path(study.folder) / "trajectories" / pair / f"{benchmark}.parquet"
+        questions, trajectories = paths.questions(benchmark), paths.trajectories(pair, benchmark)
         read += [questions, trajectories]
         swept = read_table(trajectories, "trajectories")
         settings = settings_of(swept, study.latency.acceptances)
-        chosen = _sample(read_table(questions, "questions"), study.latency.questions, study.seed)
+        answered = {row["question_id"] for row in swept}  # a question that fills a context has no trajectory
+        asked = [row for row in read_table(questions, "questions") if row["question_id"] in answered]
+        chosen = _sample(asked, study.latency.questions, study.seed)
         by_benchmark.append([])
         for place, question in enumerate(chosen):
             first = place % len(settings)
             by_benchmark[-1].append(
                 [Run(benchmark, question, setting) for setting in settings[first:] + settings[:first]]
             )
-        expected |= _expected(swept, [run for runs in by_benchmark[-1] for run in runs])
-    runs = [run for questions in zip_longest(*by_benchmark, fillvalue=[]) for group in questions for run in group]
+        expected |= _expected(swept, [run for group in by_benchmark[-1] for run in group])
+    runs = [run for groups in zip_longest(*by_benchmark, fillvalue=[]) for group in groups for run in group]
     rows, stepped, equal = [], 0, 0
     with open_decoder(study, pair, router) as decoder:
         gc.freeze()  # what is loaded by now stays: the collection before each solution need not go through it
@@ -89,8 +93,8 @@ def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[l
                 rows.append({"study": study.study, "pair": pair, **row_of(run, solution)})
                 progress.advance()
     write_table(out, "latency", rows)
-    told = {"texts_equal_to_sweep": equal / stepped, "work": _work(rows), "conditions": conditions.noted}
-    return read, told
+    report = {"texts_equal_to_sweep": equal / stepped, "work": _work(rows), "conditions": conditions.noted}
+    return read, report
 
 
 def _warmup(runs: Sequence[Run], count: int) -> list[Run]:
@@ -102,9 +106,10 @@ def _warmup(runs: Sequence[Run], count: int) -> list[Run]:
 
 
 def settings_of(swept: Sequence[dict[str, Any]], acceptances: Sequence[float]) -> list[Setting]:
-    """Draft and target alone, and TIMED_POLICIES where they accept so many of the steps in the `swept` rows."""
-    settings = [Setting(policy, None, whole) for policy in ("draft_only", "target_only") for whole in (True, False)]
-    for policy in TIMED_POLICIES:
+    """The timed policies: those with a threshold where they accept so many of the steps in the `swept` rows."""
+    alone = [policy for policy in TIMED_POLICIES if policy not in THRESHOLD_POLICIES]
+    settings = [Setting(policy, None, whole) for policy in alone for whole in (True, False)]
+    for policy in filter(THRESHOLD_POLICIES.__contains__, TIMED_POLICIES):
         rows = [row for row in swept if row["policy"] == policy and not row["router_seed"]]  # the first training
         points = operating_points(rows, acceptances)
         _tell_of_far_ones(policy, acceptances, points)
@@ -160,33 +165,34 @@ def timed(decoder: LiveDecoder, run: Run) -> LiveSolution:
 def _in_one_go(decoder: LiveDecoder, run: Run) -> LiveSolution:
     """Draft or target alone, as anybody would run it: one generation from the prompt to the end."""
     start, costs = time.perf_counter(), Costs()
-    model = decoder.draft if run.setting.policy == "draft_only" else decoder.target
+    author: Author = POLICIES[run.setting.policy].always or "target"
+    model = decoder.draft if author == "draft" else decoder.target
     model.reset()
     step = model.generate_whole(model.prompt_ids(run.question.problem), decoder.generation.max_tokens)
     seconds = time.perf_counter() - start
-    if model is decoder.draft:
+    if author == "draft":
         costs.draft_s, costs.draft_tokens = seconds, step.tokens
-        solution = LiveStep(step, None, None, "draft", costs)
+        solution = LiveStep(step, None, None, author, costs)
     else:
         costs.target_s, costs.catch_up_s = seconds - model.last_prefill_s, model.last_prefill_s
         costs.target_tokens, costs.catch_up_tokens = step.tokens, model.last_prefill_tokens
-        solution = LiveStep(None, step, None, "target", costs)
+        solution = LiveStep(None, step, None, author, costs)
     return LiveSolution([solution], seconds, costs)
 
 
 def _work(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Seconds of each model over all timed solutions, the tokens it generated or the steps it scored."""
 
-    def total(column: str, policy: str | None = None) -> float:
-        return round(float(sum(row[column] for row in rows if policy in (None, row["policy"]))), 4)
+    def total(column: str, policies: Collection[str] = TIMED_POLICIES) -> float:
+        return round(float(sum(row[column] for row in rows if row["policy"] in policies)), 4)
 
-    scorers = {"prm": "rsd", "router": "router"}
+    scorers: tuple[Need, ...] = ("prm", "router")
     return {
         "draft": {"seconds": total("draft_s"), "tokens": total("draft_tokens")},
         "target": {"seconds": total("target_s") + total("catch_up_s"), "tokens": total("target_tokens")},
     } | {
-        name: {"seconds": total("score_s", policy), "scored": total("score_calls", policy)}
-        for name, policy in scorers.items()
+        name: {"seconds": total("score_s", needing(name)), "scored": total("score_calls", needing(name))}
+        for name in scorers
     }
 
 

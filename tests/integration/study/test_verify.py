@@ -133,8 +133,7 @@ def test_a_result_left_from_an_earlier_form_of_the_study_is_foreign_and_a_record
     ],
 )
 def test_another_study_makes_stale_what_reads_the_keys_that_differ(smoke, overrides, stale, why):
-    files = [ROOT / "config.yaml", ROOT / "studies/smoke.yaml"]
-    study = load_study(files, overrides | {"results": str(smoke.results)})
+    study = load_study([ROOT / "studies/smoke.yaml"], overrides | {"results": str(smoke.results)})
     findings = verify(smoke.folder, study)
     assert stale <= {finding.subject for finding in findings}
     assert all(finding.kind == "stale" and why in finding.detail for finding in findings)

@@ -11,8 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from arbitrage.config.questions import Benchmark
 from arbitrage.questions.files import file_rows
 from arbitrage.questions.normal_form import QuestionError
+from arbitrage.questions.sources import load
 
 ROWS: list[dict[str, Any]] = [{"problem": "a,\n“b”", "answer": "1"}, {"problem": "c", "answer": "None"}]
 
@@ -45,6 +47,7 @@ def written(path: Path) -> Path:
 )
 def test_every_format_gives_the_same_rows(tmp_path: Path, name: str) -> None:
     assert read(written(tmp_path / name)) == ROWS  # a text `None` or `NA` stays one
+    assert Benchmark(path=str(tmp_path / name)).size == 2  # so it is cut into jobs by what it has
 
 
 def test_a_name_may_lie_about_packing_and_format(tmp_path: Path) -> None:
@@ -87,6 +90,21 @@ def test_what_cannot_be_read_is_named_with_file_line_and_remedy(
     with pytest.raises(QuestionError, match=message) as caught:
         read(path)
     assert str(caught.value).startswith(str(path))
+
+
+def test_rows_need_not_be_of_one_type(tmp_path: Path) -> None:
+    """Libraries that infer a schema refuse such files; here each row is read for itself."""
+    rows = [{"id": 1, "problem": "a", "answer": 2}, {"id": "x-2", "problem": "b", "answer": ["3"], "unit": "km"}]
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    first, second = load("s", Benchmark(path=str(tmp_path / "q.jsonl"), columns={"id": "id", "unit": "unit"}), 1)
+    assert (first["question_id"], first["answers"], first["grading"]) == ("1", ["2"], "{}")
+    assert (second["question_id"], second["answers"], second["grading"]) == ("x-2", ["3"], '{"unit": "km"}')
+
+
+def test_a_file_that_cannot_be_counted_is_cut_as_most_benchmarks_are(tmp_path: Path) -> None:
+    (tmp_path / "q.parquet").write_bytes(b"PAR1 cut")
+    assert Benchmark(path=str(tmp_path / "q.parquet")).size == Benchmark(path=str(tmp_path / "none")).size == 500
+    assert Benchmark(source="gsm8k").size == 1319 and Benchmark(source="aime24", limit=7).size == 7
 
 
 def test_a_long_value_of_a_table_is_read(tmp_path: Path) -> None:

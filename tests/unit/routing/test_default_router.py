@@ -13,7 +13,7 @@ from arbitrage.questions.sampling import sample_questions
 from arbitrage.routing.dataset import build_dataset
 from arbitrage.routing.heldout import heldout_rows
 from arbitrage.routing.train import train_router
-from arbitrage.stages.generate import label_steps
+from arbitrage.stages.label import label
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -34,7 +34,7 @@ def test_the_default_routers_scores_follow_the_advantage_on_held_out_questions(t
     register_sources()
     questions, _ = sample_questions(study.study, study.questions, study.seed, [])
     write_table(tmp_path / "questions.parquet", "questions", questions)
-    label_steps(study, "small", 0, tmp_path / "questions.parquet", tmp_path / "steps.parquet")
+    label(study, "small", 0, tmp_path / "questions.parquet", tmp_path / "steps.parquet")
     build_dataset(
         tmp_path / "steps.parquet",
         study.router.variants["default"],

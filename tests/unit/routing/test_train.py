@@ -1,16 +1,24 @@
 """Training a router: same seed same weights, resuming, the directory it leaves, and what it refuses."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import logsigmoid
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import (
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from arbitrage.config.router import Dataset, Router, RouterTraining, Variant
 from arbitrage.engines.checkpoints import resolve
@@ -18,9 +26,17 @@ from arbitrage.engines.scoring.scorers import RouterScorer
 from arbitrage.io.tables import write_table
 from arbitrage.routing.dataset import build_dataset
 from arbitrage.routing.heldout import heldout_rows
-from arbitrage.routing.hf_trainer import LengthGrouped, Progress, RightPadding, class_loss, ordinal_loss
+from arbitrage.routing.hf_trainer import (
+    DISK_BYTES_S,
+    LengthGrouped,
+    Progress,
+    RightPadding,
+    Saving,
+    class_loss,
+    ordinal_loss,
+)
 from arbitrage.routing.label_classes import RoutingError
-from arbitrage.routing.train import train_router
+from arbitrage.routing.train import _arguments, train_router
 from arbitrage.speculation.protocols import EngineError
 from tests.support.tiny_models import build_classifier, build_tokenizer
 from tests.unit.routing.conftest import step_row
@@ -109,6 +125,8 @@ def test_recomputed_activations_give_the_same_router(
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """End the training after an update, as a kill does; checkpoints are written after each tenth of it."""
+    monkeypatch.setattr("arbitrage.routing.hf_trainer.SAVING_SHARE", math.inf)
     said = Progress.on_step_end
 
     def stop(self: Progress, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -145,7 +163,7 @@ def _turn_a_bit(file: Path) -> None:
     file.write_bytes(content)
 
 
-@pytest.mark.fault("training checkpoint cut off, a bit of it turned, or part of it missing")
+@pytest.mark.fault("training checkpoint truncated, one bit flipped, or part of it missing")
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
@@ -304,3 +322,37 @@ def test_a_training_that_diverges_is_refused_and_leaves_no_router(
         train(dataset, tmp_path / "prm", tmp_path / "router")
     assert not (tmp_path / "router").exists()
     assert not list((tmp_path / ".router.training").glob("checkpoint-*"))
+
+
+def test_more_than_one_visible_gpu_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Trainer would wrap the model in DataParallel, with updates of n times the configured size."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+    class EightGpus:
+        def __init__(self, **settings: Any) -> None:
+            self.n_gpu = 8
+
+    monkeypatch.setattr("arbitrage.routing.train.TrainingArguments", EightGpus)
+    with pytest.raises(EngineError, match=r"8 GPUs are visible.*CUDA_VISIBLE_DEVICES to one"):
+        _arguments(tmp_path, FAST, 1, 0, "cuda")
+
+
+@pytest.mark.parametrize(("cost_s", "saves"), [(0.0, [1, 2, 3, 4]), (1.0, []), (0.09, [2, 4])])
+def test_checkpoints_take_a_twentieth_of_the_time_at_most(
+    monkeypatch: pytest.MonkeyPatch, cost_s: float, saves: list[int]
+) -> None:
+    """Five updates of a second each: a router of 0.5 billion parameters is not written after each of them."""
+    now = 0.0
+    monkeypatch.setattr("arbitrage.routing.hf_trainer.time.monotonic", lambda: now)
+    saving, written, arguments = Saving(), list[int](), TrainingArguments(output_dir="unused", use_cpu=True)
+    model = SimpleNamespace(num_parameters=lambda: int(cost_s * DISK_BYTES_S / 12))
+    state, control = TrainerState(max_steps=5), TrainerControl()
+    saving.on_train_begin(arguments, state, control, model=model)
+    for update in range(1, 6):
+        now, state.global_step, control.should_save = float(update), update, False
+        saving.on_step_end(arguments, state, control)
+        if control.should_save:
+            written.append(update)
+            now += cost_s
+            saving.on_save(arguments, state, control)
+    assert written == saves

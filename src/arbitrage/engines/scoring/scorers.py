@@ -10,7 +10,6 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,10 +20,12 @@ from torch import Tensor
 from arbitrage.config.prm import Prm
 from arbitrage.config.router import Router
 from arbitrage.engines.checkpoints import Checkpoint, Head
-from arbitrage.engines.hf.batching import BatchRunner, context_limit
+from arbitrage.engines.hf.attention import engine_name, mask_for
+from arbitrage.engines.hf.batching import BatchRunner, context_limit, positions_at_once
 from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.engines.scoring.step_format import StepReader
 from arbitrage.engines.scoring.templates import TemplateReader
+from arbitrage.runtime.progress import Progress
 from arbitrage.speculation.protocols import AuthoredStep, EngineError, Ids, ScoreError
 
 ROUTER_FILE = "router.json"
@@ -94,11 +95,19 @@ class TransformersScorer(ABC):
         self.device = torch.device(place.device)
         self.max_context = context_limit(self.model.config)
         self.layers = int(self.model.config.get_text_config(decoder=True).num_hidden_layers)
-        engine = f"transformers {version('transformers')}"
-        weights = place.checkpoint.fingerprint(place.dtype, engine)
+        weights = place.checkpoint.fingerprint(place.dtype, engine_name(self.model))
+        reads += "\nfloat32 head" * self.narrow
         self._identity = hashlib.sha256(f"{weights}\n{self.reader.description}{reads}".encode()).hexdigest()
-        self._runner = BatchRunner(self.name, self.forward, self.layers, self.device, place.batch_size)
+        self.rows = place.batch_size
+        self._runner = BatchRunner(
+            self.name, self.forward, self.layers, self.device, place.batch_size, positions_at_once(self.model)
+        )
         self._warned = False
+
+    @property
+    def narrow(self) -> bool:
+        """Whether the weights have fewer bits than float32: heads are float32 then, or different steps would tie."""
+        return bool(self.model.dtype.itemsize < torch.float32.itemsize)
 
     @property
     def separator(self) -> str:
@@ -129,10 +138,12 @@ class TransformersScorer(ABC):
     def score(self, inputs: Sequence[Ids]) -> list[float]:
         """One number an input. Raises ScoreError where one is not finite."""
         scores = [0.0] * len(inputs)
+        progress = Progress(len(inputs), "steps", f"scoring with {self.name}", quiet=True)
         for places, batch in self._runner.batches(inputs):
             batch.remember(dict.fromkeys(range(len(places)), ()))
             for place, score in zip(places, self.scalars(batch.output.double()).tolist(), strict=True):
                 scores[place] = self.checked(score, place, inputs[place])
+            progress.advance(len(places), tokens=sum(len(inputs[place]) for place in places))
         return scores
 
     def checked(self, score: float, place: int, ids: Ids) -> float:
@@ -159,29 +170,35 @@ class HeadScorer(TransformersScorer):
     ) -> None:
         super().__init__(place, heads, reader, reads)
         self._backbone = self.model.base_model
-        head = getattr(self.model, "score", None)
+        head: Any = getattr(self.model, "score", None)
         last = head[-1] if isinstance(head, torch.nn.Sequential) else head
-        if not isinstance(last, torch.nn.Linear):
+        if head is None or not isinstance(last, torch.nn.Linear):
             raise EngineError(
                 f"{self.name}: {type(self.model).__name__} has no linear head named `score`; expected Llama's or "
                 "Qwen's kind"
             )
-        self._head: Any = head
+        self._head: Any = head.float() if self.narrow else head
+        self._head_dtype = last.weight.dtype
         self.labels = last.out_features
 
     def forward(self, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: BufferCache) -> Tensor:
         """Read `ids` [rows, n] after what `cache` holds; return the head's logits at the last one [rows, labels]."""
         states = self._backbone(
-            input_ids=ids, position_ids=positions, attention_mask=mask, past_key_values=cache, use_cache=True
+            input_ids=ids,
+            position_ids=positions,
+            attention_mask=mask_for(self.model, mask),
+            past_key_values=cache,
+            use_cache=True,
         ).last_hidden_state
-        logits: Tensor = self._head(states[:, -1])
+        logits: Tensor = self._head(states[:, -1].to(self._head_dtype))
         return logits
 
 
 class PrmScorer(HeadScorer):
-    """A PRM with a head: P(the step is right). One label: its sigmoid; two: softmax of `prm.right_label`.
+    """A PRM with a head: h(x, z) = P(the step is right) (paper, section 3).
 
-    It reads the score at the separator's last token, or with kind `marks` at the mark that closes the step.
+    One label: its sigmoid; two: softmax of `prm.right_label`. It reads the score at the separator's last token, or with
+    kind `marks` at the mark that closes the step.
     """
 
     def __init__(self, checkpoint: Checkpoint, prm: Prm, separator: str) -> None:
@@ -208,7 +225,7 @@ def prm_placement(checkpoint: Checkpoint, prm: Prm) -> Placement:
 
 
 class RouterScorer(HeadScorer):
-    """The router: P(advantage > 0) as its label classes have it (`RouterFormat`)."""
+    """The router (paper, section 4.2): P(advantage > 0) as its label classes have it (`RouterFormat`)."""
 
     def __init__(self, checkpoint: Checkpoint, router: Router) -> None:
         self.format = form = read_router_format(checkpoint.directory)

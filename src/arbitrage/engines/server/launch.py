@@ -1,7 +1,7 @@
 """vLLM servers that a job starts for itself, and stops: `engine: openai` without `server.url`.
 
 A server listens on a Unix socket in a folder that only this user can enter: no port that another process could take
-first, and nobody else on the machine can reach it. It lives no longer than the job, however that ends (`supervise`).
+first, and nobody else on the machine can reach it. However the job ends, it ends too (`child_processes`).
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
 from arbitrage.engines.checkpoints import Checkpoint
 from arbitrage.engines.vllm.options import engine_arguments
-from arbitrage.runtime import gpus
+from arbitrage.runtime import child_processes, gpus
 from arbitrage.speculation.protocols import EngineError
 
 MODULE = "vllm.entrypoints.openai.api_server"
 SERVED_NAME = "model"  # a constant: the name is part of the engine's identity
 LOG_LINES = 25  # of a dead server, shown in the error
 ERROR = re.compile(r"\b\w+(Error|Exception): ")
-STOP_S = 15.0
 
 
 class LocalServer:
@@ -37,8 +36,8 @@ class LocalServer:
 
     url = "http://localhost/v1"  # by way of `socket`
 
-    def __init__(self, name: str, process: subprocess.Popen[bytes], socket: Path, log: Path) -> None:
-        self.name, self.process, self.socket, self.log = name, process, socket, log
+    def __init__(self, name: str, process: subprocess.Popen[bytes], mark: str, socket: Path, log: Path) -> None:
+        self.name, self.process, self.mark, self.socket, self.log = name, process, mark, socket, log
 
     def check(self) -> None:
         """Raises EngineError, with the end of its log, where the server has died."""
@@ -55,12 +54,7 @@ class LocalServer:
 
     def stop(self) -> None:
         """End it and all its processes."""
-        self.process.terminate()
-        try:
-            self.process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        child_processes.stop(self.process, self.mark)
 
 
 @contextmanager
@@ -75,24 +69,22 @@ def serve(
     if importlib.util.find_spec("vllm") is None:
         raise EngineError(
             f"{checkpoint.key}: engine openai without server.url starts a vLLM server, and vLLM is not installed here; "
-            "pip install '.[vllm]' in the repository, or give the URL of a server that runs"
+            "pip install --editable '.[vllm]' in the repository, or give the URL of a server that runs"
         )
     folder.mkdir(parents=True, exist_ok=True)
+    mark = f"{child_processes.guard_children()}/{checkpoint.key}"
     log = folder / f"{checkpoint.key}-{os.getpid()}.log"
     with tempfile.TemporaryDirectory(prefix="arbitrage-", ignore_cleanup_errors=True) as private, log.open("wb") as out:
         socket = Path(private) / "vllm.sock"
         process = subprocess.Popen(  # noqa: S603
-            [
-                *(sys.executable, "-m", "arbitrage.runtime.child_supervisor", str(os.getpid())),
-                *(sys.executable, "-m", MODULE, *options(checkpoint, model, generation, share), "--uds", str(socket)),
-            ],
+            [sys.executable, "-m", MODULE, *options(checkpoint, model, generation, share), "--uds", str(socket)],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
-            env=os.environ | environment(checkpoint.key, model),
-            start_new_session=True,
+            env=os.environ | environment(checkpoint.key, model) | {child_processes.MARK: mark},
+            start_new_session=True,  # Ctrl-C reaches the job first
         )
-        server = LocalServer(checkpoint.key, process, socket, log)
+        server = LocalServer(checkpoint.key, process, mark, socket, log)
         try:
             yield server
         finally:

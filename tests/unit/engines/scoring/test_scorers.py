@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pytest
 import torch
 
+from arbitrage.config.prm import Prm
 from arbitrage.config.router import Router
 from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.incremental import LiveScorer
@@ -150,3 +151,17 @@ def test_inputs_beyond_the_models_positions_are_scored_with_one_warning(
     assert [record.message for record in caplog.records if "extrapolated" in record.message] == [
         f"{tmp_path / 'prm'}: inputs exceed its 1024 positions; their scores are extrapolated"
     ]
+
+
+@pytest.mark.parametrize("labels", [1, 2])
+def test_heads_of_half_precision_models_are_float32(tmp_path: Path, labels: int) -> None:
+    path = build_classifier(tmp_path / "prm", labels=labels)
+    wide = PrmScorer(resolve(path), Prm(path=str(path)), "\n\n")
+    half = PrmScorer(resolve(path), Prm(path=str(path), dtype="bfloat16"), "\n\n")
+    assert wide._head.weight.dtype == half._head.weight.dtype == torch.float32
+    assert half.model.base_model.dtype == torch.bfloat16
+    state = torch.randn(1, 200, 32, generator=torch.Generator().manual_seed(1)).bfloat16() * 0.01 + 1
+    logits = half._head(state.to(half._head_dtype))[0]
+    narrow = torch.nn.functional.linear(state, half._head.weight.bfloat16())[0]
+    told_apart, tied = len(logits.unique(dim=0)), len(narrow.unique(dim=0))
+    assert told_apart >= 199 and tied < 150  # the states differ, all 200 of them

@@ -116,3 +116,55 @@ def test_the_command_converts_what_it_is_given(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert (out / "model.safetensors").is_file() and out.with_name("out.provenance.json").is_file()
+
+
+def pickled(directory: Path, sharded: bool = False, wrap: bool = False) -> Path:
+    """The same checkpoint with `.bin` weights, as most of its kind are published."""
+    listed: dict[str, str] = {}
+    files = sorted(directory.glob("*.safetensors"))
+    for number, file in enumerate(files, start=1):
+        name = f"pytorch_model-{number:05}-of-{len(files):05}.bin" if sharded else "pytorch_model.bin"
+        tensors = load_file(file)
+        torch.save({"state_dict": tensors} if wrap else tensors, directory / name)
+        listed |= dict.fromkeys(tensors, name)
+        file.unlink()
+    if sharded:
+        (directory / "model.safetensors.index.json").unlink()
+        (directory / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": listed}))
+    return directory
+
+
+@pytest.mark.parametrize(("sharded", "wrap"), [(False, False), (True, False), (False, True)])
+def test_bin_weights_are_converted_to_the_same(sharded: bool, wrap: bool, tmp_path: Path) -> None:
+    tokenizer = prm_tokenizer(chat_template=None)
+    for name in ("safe", "bin"):
+        build_value_head(tmp_path / name, tokenizer, bias=True, sharded=sharded, prefix="pretrained_model.")
+    convert_value_head(resolve(tmp_path / "safe"), tmp_path / "out-safe")
+    convert_value_head(resolve(pickled(tmp_path / "bin", sharded, wrap), pickled=True), tmp_path / "out-bin")
+    files = [sorted((tmp_path / out).glob("*.safetensors")) for out in ("out-safe", "out-bin")]
+    for one, other in zip(*files, strict=True):
+        expected, tensors = load_file(one), load_file(other)
+        assert expected.keys() == tensors.keys() and all(torch.equal(expected[key], tensors[key]) for key in expected)
+
+
+class Payload:
+    """What runs when it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.marker,)
+
+
+def test_code_in_a_bin_file_is_refused_and_not_run(tmp_path: Path) -> None:
+    original = pickled(build_value_head(tmp_path / "prm", prm_tokenizer()))
+    torch.save(
+        {"v_head.summary.weight": torch.zeros(1, 32), "x": Payload(tmp_path / "ran")}, original / "pytorch_model.bin"
+    )
+    with pytest.raises(EngineError, match="cannot be read as tensors alone"):
+        convert_value_head(resolve(original, pickled=True), tmp_path / "out")
+    assert not (tmp_path / "ran").exists() and not (tmp_path / "out").exists()
+    torch.save({"a": 1}, original / "pytorch_model.bin")
+    with pytest.raises(EngineError, match="expected tensors by name"):
+        convert_value_head(resolve(original, pickled=True), tmp_path / "out")

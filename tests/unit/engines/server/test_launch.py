@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from arbitrage.config.models import Model
@@ -93,42 +88,3 @@ def test_a_server_that_does_not_come_up_is_an_error_with_the_end_of_its_log(
         with pytest.raises(EngineError, match=rf"(?s)models\.draft: {message}"):
             OpenAiGenerator(checkpoint, settings, Generation(), server)
     assert server.process.poll() is not None and not private.exists()
-
-
-# A command with a child that has left its session, as a server's own processes may; both say their names.
-FAMILY = """
-import os, subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
-print(os.getpid(), child.pid, flush=True)
-time.sleep(600)
-"""
-JOB = """
-import os, subprocess, sys
-supervisor = [sys.executable, "-m", "arbitrage.runtime.child_supervisor", str(os.getpid())]
-sys.exit(subprocess.call([*supervisor, sys.executable, "-c", sys.argv[1]], start_new_session=True))
-"""
-
-
-@pytest.mark.parametrize("end", ["the job is killed", "the supervisor is asked to stop", "the command dies"])
-def test_nothing_of_a_supervised_command_outlives_it(end: str) -> None:
-    job = subprocess.Popen([sys.executable, "-c", JOB, FAMILY], stdout=subprocess.PIPE, text=True)
-    assert job.stdout is not None
-    family = [psutil.Process(int(pid)) for pid in job.stdout.readline().split()]
-    supervisor = family[0].parent()
-    assert supervisor is not None
-    if end == "the job is killed":
-        os.kill(job.pid, signal.SIGKILL)
-    elif end == "the command dies":
-        family[0].kill()
-    else:
-        supervisor.terminate()
-    _, alive = psutil.wait_procs([*family, supervisor], timeout=10)
-    assert not alive
-    job.wait()
-    job.stdout.close()
-
-
-def test_a_supervisor_hands_on_the_commands_status() -> None:
-    start = time.monotonic()
-    command = [sys.executable, "-m", "arbitrage.runtime.child_supervisor", str(os.getpid()), "sh", "-c", "exit 3"]
-    assert subprocess.run(command).returncode == 3 and time.monotonic() - start < 10

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from arbitrage.config.backends import Server, Vllm
 from arbitrage.config.policies import Report
-from arbitrage.config.prompts import PROMPTS, PromptName
+from arbitrage.config.prompts import PROMPTS, WHOLE_PROMPTS, PromptName
 from arbitrage.config.section import Count, Name, Section
 
 

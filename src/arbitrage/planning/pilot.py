@@ -77,6 +77,9 @@ class Pilot:
         self.pair, self.folder = pair, folder
         one_job = {"shards": 1, "questions_per_job": None}
         changes: dict[str, Any] = {name: getattr(study, name).model_copy(update=one_job) for name in ("steps", "sweep")}
+        if study.sweep.thresholds == "quantiles":  # not known yet; as many, evenly over the scores' range, cost as much
+            even = [place / (study.sweep.quantiles - 1) for place in range(study.sweep.quantiles)]
+            changes["sweep"] = changes["sweep"].model_copy(update={"thresholds": even})
         trained = StudyPaths.of(study).router(pair)
         self._router = self._trained = trained if trained.is_dir() else None
         models = dict(study.models)
@@ -138,7 +141,7 @@ class Pilot:
 
     def _train(self, study: Study, steps: Path, count: int, lengths: Sequence[float]) -> Iterator[tuple[str, Measured]]:
         paths, name = StudyPaths.of(study), (self.pair, DEFAULT["variant"])
-        dataset, model, heldout = paths.dataset(*name), paths.router(*name), paths.heldout(*name)
+        dataset, model, heldout = paths.dataset(*name), paths.router(*name), paths.heldout(*name, 0)
         try:
             job = self._run(study, "dataset", dataset, steps=steps, **DEFAULT)
         except PlanError:  # too few steps, or all of one label

@@ -107,8 +107,8 @@ def bounds(study: Study, pair: str, speeds: Speeds) -> Iterator[Cost]:
     limits, samples = study.generation, study.steps.target_samples
     solutions = {"label": study.questions.sample}
     if study.sweep.thresholds != "exact":
-        grid = study.sweep.thresholds
-        listed = study.sweep.quantiles + len(PAPER_GRID) if grid == "quantiles" else len(grid)
+        quantiles = study.sweep.thresholds == "quantiles"
+        listed = study.sweep.quantiles + len(PAPER_GRID) if quantiles else len(study.sweep.thresholds)
         each = sum(listed if POLICIES[name].has_threshold else 1 for name in study.sweep.policies)
         solutions |= {f"sweep {name}": each * benchmark.size for name, benchmark in study.benchmarks.items()}
     for stage, count in solutions.items():

@@ -8,7 +8,7 @@ from arbitrage.speculation.policies.base import Here, Policy
 
 
 class Rsd(Policy):
-    """sd, in (0, 1); the draft's step is accepted above the threshold."""
+    """sd, in (0, 1) (paper, section 2); the draft's step is accepted above the threshold."""
 
     name = "rsd"
 

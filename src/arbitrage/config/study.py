@@ -24,7 +24,7 @@ from arbitrage.config.zoo import Zoo
 class Study(Section):
     """A study: PRM, benchmarks and one or more pairs, carried from questions to figures."""
 
-    study: Name = Field("lab", description="Name; results go to <results>/<study>/")
+    study: Name = Field(description="Its name; results go to <results>/<study>/")
     results: str = Field("results", description="Folder of all results")
     seed: int = Field(42, ge=0, lt=2**31, description="Seed of every random choice")
     threads: Count = Field(1, description="torch threads a job")

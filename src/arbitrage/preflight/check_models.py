@@ -72,10 +72,13 @@ def _generator(
         yield Finding(subject, "fault", str(error))
         return
     yield Finding(subject, "ok", f"separator {study.generation.separator!r}, chat template and one BOS")
-    if model.engine == "transformers" and model.vllm.model_fields_set:
-        keys = ", ".join(sorted(model.vllm.model_fields_set))
+    changed = model.vllm.model_dump(exclude_defaults=True)  # what is set: a resolved study gives every key
+    if model.engine == "transformers" and changed:
         yield Finding(
-            subject, "fault", f"engine transformers reads no vllm options, got {keys}: set engine: vllm, or drop it"
+            subject,
+            "fault",
+            f"engine transformers reads no vllm options, got {', '.join(sorted(changed))}: "
+            "set engine: vllm, or drop them",
         )
     try:
         config = checkpoints.Checkpoint(origin.path, files.directory).configs()[0].get_text_config(decoder=True)

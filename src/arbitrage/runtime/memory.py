@@ -36,7 +36,9 @@ def models_gb(study: Study, stage: str, pair: str | None) -> float:
     total = 0.0
     if stage == "router" and study.router.device == "cpu":
         total += TRAINED_BYTES * _shape(*study.router_init)["parameters"] / GB
-    elif stage in ("steps", "trajectories", "latency") and pair is not None:
+    elif stage == "heldout" and study.router.device == "cpu":
+        total += _model_gb(*study.router_init, study.router.dtype, 1, study.dataset.max_length)
+    elif stage in ("label", "sweep", "latency") and pair is not None:
         for name in (study.pairs[pair].draft, study.pairs[pair].target):
             model = study.models[name]
             origin = study.models[model.quantise.model] if model.quantise else model
@@ -44,7 +46,7 @@ def models_gb(study: Study, stage: str, pair: str | None) -> float:
                 rows = 1 if stage == "latency" else model.batch_size
                 total += _model_gb(origin.path, origin.revision, model.dtype, rows, study.generation.max_tokens)
         scorers = [(study.prm, (study.prm.path, study.prm.revision))]
-        scorers += [(study.router, study.router_init)] if stage != "steps" else []  # type: ignore[list-item]
+        scorers += [(study.router, study.router_init)] if stage != "label" else []  # type: ignore[list-item]
         for settings, (path, revision) in scorers:
             if settings.device == "cpu":  # long inputs are read a few at a time
                 total += _model_gb(path, revision, settings.dtype, 1, study.generation.max_tokens)

@@ -37,10 +37,10 @@ class Interval:
 
 
 def decide(policy: Policy, score: float | None, threshold: float) -> bool:
-    """Whether `policy` escalates a node with this score at this threshold (paper, section 3).
+    """Whether `policy` escalates a node with this score at this threshold (paper, section 4, eq. 4.4).
 
-    Policies without a threshold ignore both. Raises ScoreError for a score that is not finite: NaN would quietly accept
-    everything.
+    Policies without a threshold ignore both.
+    Raises ScoreError for a score that is not finite: NaN would quietly accept everything.
     """
     if not policy.has_threshold:
         return policy.always == "target"

@@ -80,7 +80,7 @@ class LiveSolution:
 
 @dataclass
 class LiveDecoder:
-    """Algorithm 1, one question at a time. `prm` and `router` may be None where no policy needs them."""
+    """Decodes one question at a time, by Algorithm 1. `prm` and `router` may be None where no policy needs them."""
 
     draft: IncrementalGenerator
     target: IncrementalGenerator

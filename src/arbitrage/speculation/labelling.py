@@ -112,7 +112,7 @@ def label(
     scheduler: MakeScheduler = Lockstep,
     progress: Progress = lambda finished, alive: None,
 ) -> Rows:
-    """Rows of the `steps` table (paper, section 4.2; without study and pair), sorted by (question_id, step_index).
+    """Rows of the `steps` table (section 4.2; without study and pair), sorted by (question_id, step_index).
 
     progress: told the number of finished and of open questions. Raises EngineError.
     """

@@ -15,6 +15,7 @@ from arbitrage.runtime.provenance import digest
 from tests.integration.study.conftest import ROOT, environment
 
 pytestmark = pytest.mark.study
+ZOO_RULES = ("--snakefile", "rules/zoo.smk")
 SIZE = {"width": 16, "layers": 1, "heads": 2, "inner": 32, "steps": 2}
 ZOO: dict[str, Any] = {
     "tokenizer_questions": 200,
@@ -39,7 +40,7 @@ def snakemake(results: Path, *arguments: str, **zoo: object) -> subprocess.Compl
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("zoo") / "results"
-    done = snakemake(folder, "zoo")
+    done = snakemake(folder, *ZOO_RULES)
     assert done.returncode == 0, done.stderr[-6000:]
     return folder
 
@@ -58,21 +59,20 @@ def test_every_model_has_a_card_and_a_record(results: Path) -> None:
     ("changes", "again"),
     [
         ({}, set()),
-        ({"evaluation_questions": 3}, {"zoo"}),
-        ({"prm": ZOO["prm"] | {"steps": 3}}, {"zoo_prm", "zoo"}),
-        ({"draft": SIZE | {"steps": 3}}, {"zoo_model", "zoo_prm", "zoo"}),
+        ({"evaluation_questions": 3}, {"zoo_metrics"}),
+        ({"prm": ZOO["prm"] | {"steps": 3}}, {"zoo_prm", "zoo_metrics"}),
+        ({"draft": SIZE | {"steps": 3}}, {"zoo_model", "zoo_prm", "zoo_metrics"}),
     ],
 )
 @pytest.mark.timeout(300)
 def test_a_changed_key_trains_again_what_reads_it(results: Path, changes: dict[str, object], again: set[str]) -> None:
-    planned = snakemake(results, "zoo", "--dry-run", **changes)
+    planned = snakemake(results, *ZOO_RULES, "--dry-run", **changes)
     assert planned.returncode == 0, planned.stderr[-2000:]
     counted = {line.split()[0]: line.split()[-1] for line in planned.stdout.splitlines() if line.startswith("zoo")}
     assert counted == dict.fromkeys(again, "1")
 
 
-@pytest.mark.parametrize("targets", [(), ("zoo", "figures")])
-def test_a_study_still_needs_its_models(targets: tuple[str, ...], tmp_path: Path) -> None:
-    done = snakemake(tmp_path, *targets, "--dry-run")
+def test_a_study_still_needs_its_models(tmp_path: Path) -> None:
+    done = snakemake(tmp_path, "--dry-run")
     assert done.returncode != 0
     assert "models.draft.path" in done.stdout and "prm.path" in done.stdout

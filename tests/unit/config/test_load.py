@@ -101,8 +101,11 @@ def test_a_valid_configuration_is_accepted_and_gets_its_defaults() -> None:
         ({"sweep": {"thresholds": [0.5, math.nan]}}, "sweep.thresholds.1: expected a finite number, got NaN"),
         ({"zoo": {"threads": 16**3700}}, "zoo.threads: expected a whole number of 64 bits, got a number of"),
         ({"sweep": {"thresholds": [0.5, "x"]}}, 'sweep.thresholds.1: expected a number, got "x"'),
-        ({"sweep": {"thresholds": "all"}}, 'sweep.thresholds: expected `exact` or a list, each a number, got "all"'),
-        ({"sweep": {"thresholds": []}}, "sweep.thresholds: expected `exact` or at least one threshold"),
+        (
+            {"sweep": {"thresholds": "all"}},
+            'sweep.thresholds: expected one of `exact`, `quantiles` or a list, each a number, got "all"',
+        ),
+        ({"sweep": {"thresholds": []}}, "sweep.thresholds: expected `exact`, `quantiles` or at least one threshold"),
         ({"sweep": {"policies": ["rds"]}}, 'got "rds"; did you mean rsd?'),
         ({"sweep": {"policies": ["rsd", "rsd"]}}, "sweep.policies: expected each policy once"),
         ({"sweep": {"policies": ["rsd", "router"]}}, "sweep.policies: lacks draft_only, target_only, whose"),
@@ -141,6 +144,13 @@ def test_all_problems_of_a_round_come_at_once() -> None:
     assert {problem.partition(": ")[0] for problem in problems_of(away)} == {"prm.path", "benchmarks.m.path"}
 
 
+def test_a_study_has_a_name_of_its_own_or_it_would_write_over_anothers_results() -> None:
+    config = lab()
+    del config["study"]
+    (problem,) = problems_of(config)
+    assert problem.startswith("study: missing; expected a name")
+
+
 def test_where_models_and_data_are_is_no_part_of_a_configurations_form(tmp_path: Path) -> None:
     assert validate_config(lab(prm={"path": "/no/such"})).prm.path == "/no/such"
     file = tmp_path / "study.yaml"
@@ -160,7 +170,7 @@ def test_a_branch_can_be_planned_with_but_not_run_without_a_check() -> None:
 def test_later_files_and_overrides_win_key_by_key(tmp_path: Path) -> None:
     first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
     first.write_text(
-        f"models: {{draft: {{path: {HERE}}}, target: {{path: {HERE}}}}}\n"
+        f"study: a\nmodels: {{draft: {{path: {HERE}}}, target: {{path: {HERE}}}}}\n"
         "pairs: {p: {draft: draft, target: target}}\n"
         f"prm: {{path: {HERE}, batch_size: 8}}\n"
         "benchmarks: {a: {source: lab500}, b: {source: labolympiad}}\n"

@@ -18,6 +18,7 @@ COMMIT, OTHER = "a" * 40, "b" * 40
 
 def study(tmp_path: Path, **changes: Any) -> Study:
     content: dict[str, Any] = {
+        "study": "lab",
         "results": str(tmp_path),
         "models": {
             "d": {"path": str(tmp_path)},

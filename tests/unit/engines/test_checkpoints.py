@@ -121,6 +121,7 @@ def test_a_study_loads_its_engines(tmp_path: Path) -> None:
     form = {"classes": 2, "boundary": 1, "ordinal": False, "annotate": True, "separator": "\n\n"}
     study = Study.model_validate(
         {
+            "study": "lab",
             "results": str(tmp_path),
             "models": {
                 "draft": {"path": str(build_causal(tmp_path / "draft"))},

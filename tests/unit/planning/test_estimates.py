@@ -19,6 +19,7 @@ SPEEDS = Speeds(
 
 def study(**sections: Any) -> Study:
     base: dict[str, Any] = {
+        "study": "lab",
         "models": {"d": {"path": "d", "batch_size": 16}, "t": {"path": "t", "device": "cuda:1"}},
         "pairs": {"p": {"draft": "d", "target": "t"}},
         "prm": {"path": "prm"},

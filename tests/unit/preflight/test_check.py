@@ -95,6 +95,8 @@ def test_the_context_that_vllm_is_given_counts_and_its_options_are_refused_on_an
     models["draft"] = draft | {"engine": "transformers"}
     (fault,) = found(list(model_findings(study_of(checkpoints, models=models), ["ab"])), "fault")
     assert "reads no vllm options, got max_context" in fault
+    resolved = Study.model_validate_json(study_of(checkpoints).model_dump_json())  # names every option, as a run has it
+    assert found(list(model_findings(resolved, ["ab"])), "fault") == []
 
 
 def test_prompts_of_labelling_questions_are_measured_too(tmp_path: Path, checkpoints: dict[str, str]) -> None:

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 def study() -> Study:
     return Study.model_validate(
         {
+            "study": "lab",
             "models": {
                 "llama3.2-1b": {"path": "a/d"},
                 "t": {"path": "t"},

@@ -43,29 +43,30 @@ def study(path: str, **changes: Any) -> Study:
         "benchmarks": {"b": {"source": "lab500"}},
         "generation": {"max_tokens": 1000},
     }
-    return validate_config(config | changes, check_paths=False)
+    return validate_config(config | changes)
 
 
 def test_models_on_a_cpu_need_weights_and_caches(checkpoint: str) -> None:
-    needed = memory.models_gb(study(checkpoint), "steps", "p")
+    needed = memory.models_gb(study(checkpoint), "label", "p")
     caches = 2 * 16 * 1512 * (2 * 28 * 2 * 128) * 2 / 1e9  # two models, 16 contexts, keys and values of 28 layers
     assert needed == pytest.approx(3 * 3.09 + caches + 3 * 2 + 3, abs=0.2)  # and of three models what is beside
-    assert resources.resources(study(checkpoint), "steps", "p")["mem_mb"] == pytest.approx(1000 * needed, abs=1)
-    swept = memory.models_gb(study(checkpoint), "trajectories", "p")
+    assert resources.resources(study(checkpoint), "label", "p")["mem_mb"] == pytest.approx(1000 * needed, abs=1)
+    swept = memory.models_gb(study(checkpoint), "sweep", "p")
     assert swept > needed + 2 * 3.09  # a router from the PRM, in float32
 
 
 def test_training_needs_sixteen_bytes_a_weight(checkpoint: str) -> None:
     assert memory.models_gb(study(checkpoint), "router", None) == pytest.approx(16 * 1.545 + 3, abs=0.1)
+    assert memory.models_gb(study(checkpoint), "heldout", None) == pytest.approx(4 * 1.545 + 2 + 3, abs=0.5)
 
 
 def test_what_is_small_elsewhere_or_unknown_counts_nothing(checkpoint: str) -> None:
     on_gpus = {name: {"path": checkpoint, "device": "cuda:0", "dtype": "bfloat16"} for name in ("d", "t")}
     prm = {"path": checkpoint, "device": "cuda:0"}
-    assert memory.models_gb(study(checkpoint, models=on_gpus, prm=prm), "steps", "p") == 0.0
-    assert memory.models_gb(study("owner/name"), "steps", "p") == 0.0
-    assert memory.models_gb(study(checkpoint), "small", None) == 0.0
-    assert resources.resources(study("owner/name"), "steps", "p")["mem_mb"] == 8000
+    assert memory.models_gb(study(checkpoint, models=on_gpus, prm=prm), "label", "p") == 0.0
+    assert memory.models_gb(study("owner/name"), "label", "p") == 0.0
+    assert memory.models_gb(study(checkpoint), "curves", None) == 0.0
+    assert resources.resources(study("owner/name"), "label", "p")["mem_mb"] == 8000
 
 
 def test_the_peak_is_that_of_this_process(tmp_path: Path) -> None:

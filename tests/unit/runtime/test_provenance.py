@@ -22,6 +22,7 @@ def study() -> Study:
     here = str(Path(__file__).parent)
     return validate_config(
         {
+            "study": "lab",
             "seed": 11,
             "models": {"a": {"path": here}, "b": {"path": here}},
             "pairs": {"p": {"draft": "a", "target": "b"}},
@@ -138,7 +139,8 @@ from pathlib import Path
 from arbitrage.config.load import validate_config
 from arbitrage.runtime.provenance import record
 here = {str(tmp_path)!r}
-study = validate_config({{"models": {{"a": {{"path": here}}, "b": {{"path": here}}}}, "prm": {{"path": here}},
+study = validate_config({{"study": "lab", "prm": {{"path": here}},
+    "models": {{"a": {{"path": here}}, "b": {{"path": here}}}},
     "pairs": {{"p": {{"draft": "a", "target": "b"}}}}, "benchmarks": {{"x": {{"source": "lab500"}}}}}})
 began = time.process_time()
 record([Path({str(output)!r})], "stage", study, [], {{}}, {{}}, time.time())

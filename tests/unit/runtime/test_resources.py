@@ -10,6 +10,7 @@ from arbitrage.runtime import resources
 
 def study(**sections: Any) -> Study:
     base: dict[str, Any] = {
+        "study": "lab",
         "models": {"d": {"path": "d", "device": "cuda:0"}, "t": {"path": "t", "device": "cuda:1"}},
         "pairs": {"p": {"draft": "d", "target": "t"}},
         "prm": {"path": "prm", "device": "cuda:2"},

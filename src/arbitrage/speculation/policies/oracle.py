@@ -8,7 +8,7 @@ from arbitrage.speculation.policies.base import Here, Policy
 
 
 class Oracle(Policy):
-    """The advantage st - sd, in (-1, 1) (eq. 4.4); exactly 0 where both write the same."""
+    """The advantage st - sd, in (-1, 1), of section 4.1; exactly 0 where both write the same."""
 
     name = "oracle"
 

@@ -1,4 +1,4 @@
-"""RSD, reward-guided speculative decoding: accept iff the PRM's score of the draft step exceeds tau (section 2)."""
+"""RSD, reward-guided speculative decoding: accept iff the PRM's score of the draft step exceeds tau."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from arbitrage.speculation.policies.base import Here, Policy
 
 
 class Rsd(Policy):
-    """sd, in (0, 1) (paper, section 2); the draft's step is accepted above the threshold."""
+    """sd, in (0, 1); the draft's step is accepted above the threshold (section 3, the baseline)."""
 
     name = "rsd"
 

@@ -76,6 +76,7 @@ def study(results: Path, engine: str) -> Study:
     return Study.model_validate(
         {
             "results": str(results / engine),
+            "study": "lab",
             "models": {"draft": model(rounded), "target": model(ZOO / "draft")},
             "pairs": {"small": {"draft": "draft", "target": "target"}},
             "prm": {"path": str(ZOO / "prm")},

@@ -106,6 +106,7 @@ def test_models_on_one_gpu_share_its_memory(
 ) -> None:
     study = Study.model_validate(
         {
+            "study": "lab",
             "models": {"d": {"path": "d", "engine": "vllm"} | draft, "t": {"path": "t", "engine": "vllm"} | target},
             "pairs": {"p": {"draft": "d", "target": "t"}},
             "prm": {"path": "prm", "device": prm},

@@ -1,0 +1,74 @@
+"""The lab's router start: a shallow judge that a router's fine-tuning begins from.
+
+The paper's router starts from another PRM than the one that labels, and is asked before every step. This one is distilled
+from the lab's PRM: at every token it learns the PRM's score there, on inputs most of which carry the marks that a router
+reads. It begins with the lowest layers of `base`.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from arbitrage.lab.batches import IGNORED, Batch
+from arbitrage.lab.generation import load_classifier, load_language_model, load_tokenizer
+from arbitrage.lab.judged_batches import RIGHT, WRONG, judged_batches
+from arbitrage.lab.models import WEIGHTS, deepened, write_model
+from arbitrage.lab.optimise import Schedule, checkpoint_of, optimise
+from arbitrage.lab.prm_quality import quality
+from arbitrage.lab.verdicts import load_judged
+from arbitrage.provenance import digest
+
+MARKED_SHARE = 0.75
+TOKEN_WEIGHT = 0.5
+
+
+class Student(nn.Module):
+    """A classifier that learns the scores of a frozen one."""
+
+    def __init__(self, model: Any, teacher: Any) -> None:
+        super().__init__()
+        self.model = model
+        self.teacher = [teacher.eval()]  # in a list, so that it is no part of this module
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean cross-entropy against the teacher's probabilities: at separators, and half of it at other tokens."""
+        [teacher] = self.teacher
+        with torch.no_grad():
+            wanted = torch.sigmoid(_logits(teacher, batch.ids))
+        losses = binary_cross_entropy_with_logits(_logits(self.model, batch.ids), wanted, reduction="none")
+        steps = (batch.labels == WRONG) | (batch.labels == RIGHT)
+        others = (batch.labels != IGNORED) & ~steps
+        return losses[steps].mean() + TOKEN_WEIGHT * losses[others].mean()
+
+
+def _logits(model: Any, ids: Tensor) -> Tensor:
+    """The one logit at every position, (documents, positions)."""
+    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
+    logits: Tensor = model.score(hidden)[..., 0].float()
+    return logits
+
+
+def train_router_start(
+    base: Path, prm: Path, solutions: Path, out: Path, layers: int, schedule: Schedule, seed: int, device: str
+) -> None:
+    """Train a judge of `layers` layers and write it to `out`, with its quality. An interrupted call goes on."""
+    from transformers import LlamaForSequenceClassification
+
+    tokenizer, language_model = load_tokenizer(base), load_language_model(base)
+    training, held_out = load_judged(solutions)
+    kept: list[int | None] = list(range(layers))
+    model = deepened(language_model, LlamaForSequenceClassification, kept, seed, num_labels=1)
+    torch.nn.init.zeros_(model.score.weight)
+    student = Student(model, load_classifier(prm, device)).to(device)
+    batches = judged_batches(tokenizer, training, seed + 2, schedule.tokens_per_batch, MARKED_SHARE)
+    identity = {"seed": seed, "layers": layers, "solutions": digest(solutions)}
+    identity |= {"base": digest(base / WEIGHTS), "prm": digest(prm / WEIGHTS)}
+    checkpoint = checkpoint_of(out)
+    measured = optimise(student, batches, Student.loss, schedule, device, checkpoint, identity)
+    record = identity | {"parameters": model.num_parameters(), **asdict(schedule), **measured}
+    write_model(out, model, tokenizer, record | {"measured": quality(model, tokenizer, held_out)})
+    checkpoint.unlink(missing_ok=True)

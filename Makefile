@@ -46,7 +46,7 @@ zoo: $(READY) ## Train a draft, a target and a PRM like the lab's from nothing, 
 	$(SNAKEMAKE) zoo
 
 docs: $(READY) ## Write the generated pages of docs/ anew, and the pictures from the lab's results
-	python -m arbitrage.pages docs
+	python docs/generate.py docs
 	$(SNAKEMAKE) pictures
 
 test: $(READY) ## Run every test that needs no extra install
@@ -59,20 +59,21 @@ faults: $(READY) ## Kill runs fifty times and damage what they wrote; a table of
 	ARBITRAGE_FAULT_CHAINS=10 python -m pytest -m fault -s $(PYTEST_ARGS)
 
 test-cluster: $(VENV)/.slurm slurm-daemons ## Run the tests on a real Slurm, brought up here; as root on Debian or Ubuntu
-	python -m pytest -rs tests/cluster $(PYTEST_ARGS)
+	python -m pytest -rs tests/integration/cluster $(PYTEST_ARGS)
 
 bench: $(READY) ## Run the benchmarks, at most 15 minutes on two cores; one table, JSON in results/benchmarks
-	python -m benchmarks
+	python -m performance
 
 lint: $(READY) ## Check style, types and the rules
 	ruff check .
 	ruff format --check .
 	mypy
+	lint-imports
 	snakefmt --check Snakefile rules
 	snakemake --lint
 
 clean: ## Remove caches, and the results of the lab and smoke studies; other studies and the step store stay
-	rm -rf .snakemake .pytest_cache .ruff_cache .mypy_cache .hypothesis results/lab results/smoke results/benchmarks
+	rm -rf .snakemake .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache results/lab results/smoke results/benchmarks
 
 slurm-daemons:
 	@if (for program in slurmctld slurmd sbatch munged; do command -v $$program >/dev/null || exit 1; done); then :; \

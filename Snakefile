@@ -5,22 +5,23 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from arbitrage import asked, demand, loading, pins, running
-from arbitrage.preflight import again
-from arbitrage.reads import settings_read, source_files
+from arbitrage.config import load, revisions
+from arbitrage.preflight import recheck
+from arbitrage.runtime import invocation, locks, resources
+from arbitrage.runtime.dependencies import settings_read, source_files
 
 
 configfile: "config.yaml"
 
 
-ONLY_ZOO = asked.only("zoo")  # which makes the very models that the study may name
+ONLY_ZOO = invocation.only("zoo")  # which makes the very models that the study may name
 
 try:
-    STUDY = loading.validate_config(config, workflow.config_settings.config, check_paths=not ONLY_ZOO)
-except loading.ConfigError as fault:
-    raise WorkflowError(str(fault)) from None
-STUDY, UNPINNED = pins.pinned(STUDY)
-loading.announce(STUDY)
+    STUDY = load.validate_config(config, workflow.config_settings.config, check_paths=not ONLY_ZOO)
+except load.ConfigError as error:
+    raise WorkflowError(str(error)) from None
+STUDY, UNPINNED = revisions.pinned(STUDY)
+load.announce(STUDY)
 
 
 include: "rules/common.smk"
@@ -75,12 +76,12 @@ onstart:
     for line in UNPINNED:
         logger.warning(f"A branch that cannot be pinned to a commit: {line}")
     try:
-        running.guard_study(Path(OUT))
+        locks.guard_study(Path(OUT))
         # Not for the zoo alone, which makes models; not with jobs' own environments, where only a job can look.
         if not (ONLY_ZOO or workflow.deployment_settings.deployment_method):
-            again.recheck(STUDY)
-    except (running.StudyBusy, again.NotReady) as fault:
-        raise WorkflowError(str(fault)) from None
+            recheck.recheck(STUDY)
+    except (locks.StudyBusy, recheck.NotReady) as error:
+        raise WorkflowError(str(error)) from None
 
 
 onsuccess:

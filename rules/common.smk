@@ -7,7 +7,7 @@ BENCHMARKS = list(STUDY.benchmarks)
 NEEDS_ROUTER = "router" in STUDY.sweep.policies
 OWN_VLLM = any(model.engine != "transformers" and model.server.url is None for model in STUDY.models.values())
 MODELS_ENV = "../envs/vllm.yaml" if OWN_VLLM else "../envs/training.yaml"  # of the jobs that run a pair's models
-CURVES = {"accuracy_acceptance": "curves", "outcomes": "outcomes", "comparison": "comparison"}  # file -> its module
+CURVES = {"accuracy_acceptance": "curves", "outcomes": "deferrals", "comparison": "comparison"}  # file -> its module
 
 
 def reads_of(stage):
@@ -35,7 +35,10 @@ def made_by(*methods):
 
 def evaluation(*names):
     """The modules that compute a table: these, and what all of them count and resample with."""
-    return [f"{SOURCE}/evaluation/{name}.py" for name in (*names, "counts", "curves", "bootstrap", "matched")]
+    return [
+        f"{SOURCE}/evaluation/{name}.py"
+        for name in (*names, "trajectory_counts", "curves", "bootstrap", "curve_matching")
+    ]
 
 
 def curve_file(kind):
@@ -45,8 +48,8 @@ def curve_file(kind):
 
 def resources_of(stage):
     """What a job of `stage` asks a cluster for: each resource as a function of wildcards and attempt."""
-    return {name: partial(_resource, stage, name) for name in demand.RESOURCES}
+    return {name: partial(_resource, stage, name) for name in resources.RESOURCES}
 
 
 def _resource(stage, name, wildcards, attempt):
-    return demand.resources(STUDY, stage, wildcards.get("pair"), attempt)[name]
+    return resources.resources(STUDY, stage, wildcards.get("pair"), attempt)[name]

@@ -30,7 +30,7 @@ rule accuracy_latency:
         trajectories=expand(rules.trajectories.output, pair=TIMED_PAIRS, benchmark=BENCHMARKS),
         latency=expand(rules.latency.output, pair=TIMED_PAIRS),
         cost=expand(rules.cost_model.output, pair=TIMED_PAIRS),
-        modules=evaluation("latency_curves", "speedup", "cost", "comparison"),
+        modules=evaluation("latency_curves", "speedup", "cost_model", "comparison"),
     output:
         curves=f"{OUT}/curves/accuracy_latency.csv",
         speedup=f"{OUT}/curves/speedup.csv",

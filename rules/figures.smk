@@ -7,7 +7,7 @@ FIGURE_INPUTS = {
     "figA1": [curve_file("outcomes")],
     "figE1": [curve_file("accuracy_acceptance")],
 }
-FIGURE_HELPERS = {"fig6": ["evaluation/example"], "figE1": ["figures/fig4"]}  # what a figure's module draws with
+FIGURE_HELPERS = {"fig6": ["evaluation/worked_example"], "figE1": ["figures/fig4"]}  # what a figure's module draws with
 TABLES = ["table1", "table2", "table3", "tableC1"]
 
 

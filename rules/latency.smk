@@ -32,7 +32,7 @@ rule cost_model:
     input:
         latency=rules.latency.output,
         trajectories=lambda w: expand(rules.trajectories.output, pair=w.pair, benchmark=BENCHMARKS),
-        modules=evaluation("cost"),
+        modules=evaluation("cost_model"),
     output:
         f"{OUT}/latency/{{pair}}.cost.json",
     log:

@@ -1,4 +1,4 @@
-"""A study made of the simulated world of `tests.synthetic`, evaluated once for all tests that read results."""
+"""A study made of the simulated world of `tests.support.synthetic`, evaluated once for all tests that read results."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from arbitrage.config.study import Study
 from arbitrage.evaluation.comparison import write_comparison
-from arbitrage.evaluation.cost import write_cost_model
+from arbitrage.evaluation.cost_model import write_cost_model
 from arbitrage.evaluation.curves import write_accuracy_acceptance
+from arbitrage.evaluation.deferrals import write_outcomes
 from arbitrage.evaluation.latency_curves import write_accuracy_latency
-from arbitrage.evaluation.outcomes import write_outcomes
 from arbitrage.evaluation.router_quality import write_quality
 from arbitrage.evaluation.speedup import write_speedup
-from arbitrage.study import Study
-from tests import synthetic
+from tests.support import synthetic
 
-pytest_plugins = ("tests.fault_table",)
+pytest_plugins = ("tests.support.fault_table",)
 
 
 @dataclass(frozen=True)

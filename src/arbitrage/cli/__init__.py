@@ -10,7 +10,8 @@ import sys
 
 import typer
 
-from arbitrage.cli import check, convert, models, people, plan, publish, quantise, results, zoo
+from arbitrage.cli import check, convert, explore, plan, quantise, results, stages, verify, zoo
+from arbitrage.errors import UserError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,11 +20,11 @@ app = typer.Typer(
     help=__doc__,
     pretty_exceptions_enable=False,
 )
-app.add_typer(people.app, rich_help_panel="For people")
+app.add_typer(explore.app, rich_help_panel="For people")
 app.add_typer(check.app, rich_help_panel="For people")
 app.add_typer(plan.app, rich_help_panel="For people")
-app.add_typer(publish.app, rich_help_panel="For people")
-app.add_typer(models.app)
+app.add_typer(verify.app, rich_help_panel="For people")
+app.add_typer(stages.app)
 app.add_typer(quantise.app)
 app.add_typer(convert.app)
 app.add_typer(zoo.app)
@@ -31,13 +32,11 @@ app.add_typer(results.app)
 
 
 def main() -> None:
-    """Entry point: a known fault is one line on stderr and exit status 1; a traceback only where the fault is ours."""
+    """Entry point: an error a user can mend is one line on stderr and exit status 1; others keep their traceback."""
     try:
         app()
-    except Exception as fault:
-        from arbitrage.faults import FAULTS  # they bring pandas with them: only where there is a fault
-
-        if not isinstance(fault, FAULTS):
+    except Exception as error:
+        if not isinstance(error, (UserError, OSError)):
             raise
-        print(f"arbitrage: {fault}", file=sys.stderr)
+        print(f"arbitrage: {error}", file=sys.stderr)
         sys.exit(1)

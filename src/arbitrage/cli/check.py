@@ -30,12 +30,12 @@ def check(
     from rich.markup import escape
     from rich.table import Table
 
-    from arbitrage.cli.models import register_lab
-    from arbitrage.preflight.data import data_findings
-    from arbitrage.preflight.engines import engine_findings
-    from arbitrage.preflight.models import model_findings
-    from arbitrage.preflight.revisions import revision_findings
-    from arbitrage.provenance import write_json
+    from arbitrage.cli.stages import register_lab
+    from arbitrage.preflight.check_data import data_findings
+    from arbitrage.preflight.check_engines import engine_findings
+    from arbitrage.preflight.check_models import model_findings
+    from arbitrage.preflight.check_revisions import revision_findings
+    from arbitrage.runtime.provenance import write_json
 
     loaded = load(study)
     register_lab()

@@ -14,8 +14,10 @@ from typing import Annotated, Any
 
 import typer
 
-from arbitrage import demand, devices, loading, provenance, reads, running
-from arbitrage.study import Study
+from arbitrage.config.load import STUDY_VARIABLE, load_study, read_resolved
+from arbitrage.config.study import Study
+from arbitrage.errors import UserError
+from arbitrage.runtime import dependencies, gpus, locks, provenance, resources
 
 ROOM_FOR_NOTHING = 2**16  # bytes free where a writer that could not go on has left its half file
 
@@ -23,7 +25,7 @@ StudyPath = Annotated[
     list[Path],
     typer.Option(
         "--study",
-        envvar=loading.STUDY_VARIABLE,
+        envvar=STUDY_VARIABLE,
         help="YAML file of a study; give it again for one that overlays the first. Or one resolved study (.json)",
     ),
 ]
@@ -51,28 +53,28 @@ def stage(
     study: list[Path],
     inputs: list[Path],
     outputs: list[Path],
-    job: demand.Stage | None = None,
+    job: resources.Stage | None = None,
     shard: int | None = None,
     **names: str,
 ) -> Iterator[Run]:
     """What all stages share: end with the run that started them, and leave a provenance record beside each output.
 
-    name: a key of `reads.READS`; job: the kind of job in `resources` whose GPUs it claims; None where it runs no model;
-    shard: the one it works on, where it is cut into jobs; names: the pair, benchmark, variant, model or role in the zoo
-    that it works on, by those words. What the study does not have of these is refused before anything is touched.
+    name: a key of `dependencies.READS`; job: the kind of job in `resources` whose GPUs it claims; None where it runs no
+    model; shard: the one it works on, where it is cut into jobs; names: the pair, benchmark, variant, model or role in
+    the zoo that it works on, by those words. What the study does not have of these is refused first.
     """
-    running.watch_parent()
+    locks.watch_parent()
     run = Run(load(study), inputs)
     refuse_unknown(run.study, **names)
     if shard is not None:
         _refuse_shard(run.study, shard, names.get("benchmark"))
-    settings = reads.settings_read(run.study, name, **names)
+    settings = dependencies.settings_read(run.study, name, **names)
     if job:
         alone = job == "latency"  # nobody may use its GPUs while it looks at the clock
-        cards = demand.gpus(run.study, job, names.get("pair"))
-        devices.claim(cards, share=run.study.resources.share_gpus and not alone)
+        cards = resources.gpus(run.study, job, names.get("pair"))
+        gpus.claim(cards, share=run.study.resources.share_gpus and not alone)
     started = time.time()
-    sources = [Path(path) for path in reads.sources_read(run.study, name, **names)]
+    sources = [Path(path) for path in dependencies.sources_read(run.study, name, **names)]
     sources = [path for path in sources if path.exists()]  # a hub's have a revision in the settings
     for path in (*inputs, *sources):
         provenance.require_unchanged(path)
@@ -97,14 +99,12 @@ def _full_disk_named(folder: Path) -> Iterator[None]:
     """Say that the disk of `folder` is full where it is: the libraries that write name no file, and some no reason."""
     try:
         yield
-    except Exception as fault:
-        from arbitrage.faults import FAULTS
-
-        if isinstance(fault, FAULTS) and not isinstance(fault, OSError):
+    except Exception as error:
+        if isinstance(error, UserError):
             raise
-        if "No space left on device" in str(fault) or shutil.disk_usage(folder).free < ROOM_FOR_NOTHING:
+        if "No space left on device" in str(error) or shutil.disk_usage(folder).free < ROOM_FOR_NOTHING:
             remedy = "the disk is full; make room and give the same command again, what is finished is kept"
-            raise OSError(errno.ENOSPC, remedy, str(folder)) from fault
+            raise OSError(errno.ENOSPC, remedy, str(folder)) from error
         raise
 
 
@@ -132,5 +132,5 @@ def _refuse_shard(study: Study, shard: int, benchmark: str | None) -> None:
 def load(paths: list[Path]) -> Study:
     """The study at `paths`: one resolved .json, or YAML files that overlay each other."""
     if len(paths) == 1 and paths[0].suffix == ".json":
-        return loading.read_resolved(paths[0])
-    return loading.load_study(paths)
+        return read_resolved(paths[0])
+    return load_study(paths)

@@ -19,7 +19,7 @@ def convert_prm(
     revision: Annotated[str | None, typer.Option(help="Commit of the hub repository at --path")] = None,
 ) -> None:
     """Write a PRM with a value head (Skywork-o1-Open-PRM) as a standard classifier with one label."""
-    from arbitrage.engines.skywork import convert_value_head
+    from arbitrage.engines.scoring.skywork import convert_value_head
 
     if revision and path is None:
         told = f"{revision} is of no repository; give its --path too, or neither: then prm.path and prm.revision count"

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from arbitrage.config.study import Study
     from arbitrage.planning.costs import Cost
     from arbitrage.planning.estimates import Amount
     from arbitrage.report.times import RuleTime
-    from arbitrage.study import Study
 
 app = typer.Typer()
 
@@ -39,16 +39,16 @@ def plan(
     Needs the study's models, but nothing it has computed.
     Example: `arbitrage plan --study config.yaml --study studies/lab-full.yaml`
     """
-    from arbitrage import demand, devices
-    from arbitrage.cli.models import register_lab
+    from arbitrage.cli.stages import register_lab
     from arbitrage.planning.costs import sum_of
     from arbitrage.planning.plan import plan as planned
+    from arbitrage.runtime import gpus, resources
 
     importing_s = time.time() - psutil.Process().create_time()
     loaded = load(study)
     register_lab()
-    cards = max(demand.gpus(loaded, "latency", pair) for pair in loaded.pairs)
-    devices.claim(cards, share=loaded.resources.share_gpus)
+    cards = max(resources.gpus(loaded, "latency", pair) for pair in loaded.pairs)
+    gpus.claim(cards, share=loaded.resources.share_gpus)
     console = _console()
     with console.status("") as status:
         costs = planned(loaded, questions, status.update, importing_s)

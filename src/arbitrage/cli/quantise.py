@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from arbitrage.cli.common import Out, StudyPath, stage
-from arbitrage.files import whole_directory
+from arbitrage.io.atomic import whole_directory
 
 app = typer.Typer()
 
@@ -41,8 +41,8 @@ def quantise(
             return
         assert recipe.bits is not None
         if recipe.method == "gptq":
+            from arbitrage.io.tables import read_table
             from arbitrage.quantisation.gptq import quantise_gptq
-            from arbitrage.tables import read_table
 
             if questions is None:
                 raise typer.BadParameter("method gptq is calibrated on the labelling questions: give --questions")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from arbitrage.cli.common import Out, StudyPath, stage
-from arbitrage.publishing.contents import CurveKind, FigureName, TableName
+from arbitrage.runtime.outputs import CurveKind, FigureName, TableName
 
 app = typer.Typer()
 
@@ -27,7 +27,7 @@ def cost_model(
     out: Out,
 ) -> None:
     """Fit seconds to token and call counts on part of the timed questions; report the error on the rest."""
-    from arbitrage.evaluation.cost import write_cost_model
+    from arbitrage.evaluation.cost_model import write_cost_model
 
     with stage("cost_model", study, [latency, *trajectories], [out]) as run:
         write_cost_model(latency, trajectories, run.study.latency.heldout, run.study.seed, out)
@@ -43,7 +43,7 @@ def curves(
     """Curves over thresholds, with bootstrap intervals over questions."""
     from arbitrage.evaluation.comparison import write_comparison
     from arbitrage.evaluation.curves import write_accuracy_acceptance
-    from arbitrage.evaluation.outcomes import write_outcomes
+    from arbitrage.evaluation.deferrals import write_outcomes
 
     writers = {
         "accuracy_acceptance": write_accuracy_acceptance,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from arbitrage.cli.common import Out, StudyPath, stage
-from arbitrage.files import whole_directory
+from arbitrage.io.atomic import whole_directory
 
 app = typer.Typer()
 
@@ -73,14 +73,14 @@ def zoo_prm(
 @app.command("zoo-metrics")
 def zoo_metrics(study: StudyPath, out: Out) -> None:
     """Measure `draft`, `target` and `prm`, the directories beside --out, and write a model card into each."""
-    from arbitrage.lab.cards import ROLES, write_cards
+    from arbitrage.lab.zoo_cards import ROLES, write_cards
 
     folder = out.parent
     with stage("zoo", study, [folder / role for role in ROLES], [out]) as run:
         import torch
 
-        from arbitrage.lab.evaluate import evaluate_zoo
-        from arbitrage.provenance import write_json
+        from arbitrage.lab.measure import evaluate_zoo
+        from arbitrage.runtime.provenance import write_json
 
         zoo = run.study.zoo
         torch.set_num_threads(zoo.threads)

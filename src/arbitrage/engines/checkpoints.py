@@ -23,8 +23,8 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from arbitrage.engines.process_reward import Qwen2ForProcessRewardModel
-from arbitrage.engines.protocols import EngineError
+from arbitrage.engines.scoring.qwen_prm import Qwen2ForProcessRewardModel
+from arbitrage.speculation.protocols import EngineError
 
 SMALL_FILES = ["*.json", "*.jinja", "merges.txt", "vocab.txt", "*.model"]
 HUB_FILES = ["*.safetensors", *SMALL_FILES]
@@ -89,11 +89,11 @@ def _snapshot(path: str, revision: str | None, weights: bool) -> Path:
     try:
         wanted = HUB_FILES if weights else SMALL_FILES
         return Path(snapshot_download(path, revision=revision, allow_patterns=wanted))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as fault:
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise EngineError(
-            f"{path}@{revision}: not a local directory, and not to be had from the hub ({fault}); "
+            f"{path}@{revision}: not a local directory, and not to be had from the hub ({error}); "
             "check id and revision, or download it once where there is a network"
-        ) from fault
+        ) from error
 
 
 def weight_files(directory: Path) -> list[Path]:
@@ -148,8 +148,8 @@ def load_tokenizer(path: str | Path, revision: str | None = None, *, chat: bool 
     directory = resolve(path, revision, weights=weights)
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
-    except Exception as fault:  # every tokenizer class raises its own
-        raise EngineError(f"{path}: the tokenizer cannot be loaded ({fault})") from fault
+    except Exception as error:  # every tokenizer class raises its own
+        raise EngineError(f"{path}: the tokenizer cannot be loaded ({error})") from error
     if chat and not tokenizer.chat_template:
         raise EngineError(
             f"{path}: the tokenizer has no chat template, so no prompt can be rendered; "
@@ -166,8 +166,8 @@ def load_configs(path: str | Path, revision: str | None = None, *, weights: bool
         if not (directory / "generation_config.json").is_file():
             return config, None
         return config, GenerationConfig.from_pretrained(directory, local_files_only=True)
-    except (ValueError, OSError) as fault:
-        raise EngineError(f"{path}: config.json or generation_config.json cannot be read ({fault})") from fault
+    except (ValueError, OSError) as error:
+        raise EngineError(f"{path}: config.json or generation_config.json cannot be read ({error})") from error
 
 
 def head_of(path: str | Path, revision: str | None = None) -> str:
@@ -207,11 +207,11 @@ def load_model(path: str | Path, revision: str | None, dtype: str, device: str, 
             output_loading_info=True,
         )
         model = model.to(device).eval().requires_grad_(False)
-    except Exception as fault:  # safetensors, torch and transformers raise their own, and none names the remedy
+    except Exception as error:  # safetensors, torch and transformers raise their own, and none names the remedy
         raise EngineError(
-            f"{path}: {name} cannot be loaded in {dtype} on {device} ({type(fault).__name__}: {fault}); "
+            f"{path}: {name} cannot be loaded in {dtype} on {device} ({type(error).__name__}: {error}); "
             "check that the files are complete and the device is there"
-        ) from fault
+        ) from error
     faults = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if faults:
         raise EngineError(

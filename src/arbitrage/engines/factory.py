@@ -8,19 +8,19 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
-from arbitrage.demand import last_ordinal, model_devices
-from arbitrage.engines.answering import AnswerScorer
+from arbitrage.config.devices import last_ordinal, model_devices
+from arbitrage.config.models import Model
+from arbitrage.config.study import Study
 from arbitrage.engines.checkpoints import head_of
-from arbitrage.engines.live import LiveGenerator
-from arbitrage.engines.openai import OpenAiGenerator
+from arbitrage.engines.hf.generator import TransformersGenerator
+from arbitrage.engines.hf.incremental import LiveGenerator
 from arbitrage.engines.prefix_cached import PrefixCachedGenerator, PrefixCaching
-from arbitrage.engines.protocols import EngineError, Generator, IncrementalGenerator
-from arbitrage.engines.scorers import CLASSIFIERS, MARKED, PrmScorer, RouterScorer, TransformersScorer
-from arbitrage.engines.servers import LocalServer, serve
-from arbitrage.engines.transformers import TransformersGenerator
-from arbitrage.engines.vllm import VllmGenerator
-from arbitrage.sections.models import Model
-from arbitrage.study import Study
+from arbitrage.engines.scoring.answer_prm import AnswerScorer
+from arbitrage.engines.scoring.scorers import CLASSIFIERS, MARKED, PrmScorer, RouterScorer, TransformersScorer
+from arbitrage.engines.server.generator import OpenAiGenerator
+from arbitrage.engines.server.launch import LocalServer, serve
+from arbitrage.engines.vllm.generator import VllmGenerator
+from arbitrage.speculation.protocols import EngineError, Generator, IncrementalGenerator
 
 SHARED = 0.9  # of its memory that models take; the rest is for what is computed on the way
 

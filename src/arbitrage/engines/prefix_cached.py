@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 from uuid import uuid4
 
-from arbitrage.engines.live import common_length
-from arbitrage.engines.protocols import GeneratedStep, Ids, Prompting
+from arbitrage.engines.hf.incremental import common_length
+from arbitrage.speculation.protocols import GeneratedStep, Ids, Prompting
 
 
 @runtime_checkable

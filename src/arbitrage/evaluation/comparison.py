@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from arbitrage.config.pipeline import THRESHOLD_POLICIES, Curves
 from arbitrage.evaluation.bootstrap import Floats, interval, resampled_means
-from arbitrage.evaluation.csvs import write_csv
+from arbitrage.evaluation.curve_matching import at_acceptance, cheapest
 from arbitrage.evaluation.curves import Panel, panels
-from arbitrage.evaluation.matched import at_acceptance, cheapest
-from arbitrage.sections.stages import THRESHOLD_POLICIES, Curves
+from arbitrage.io.csv_tables import write_csv
 
 ACCEPTANCES = np.array([0.6, 0.7, 0.8, 0.9])
 DEFERRALS = np.array([0.7])

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from arbitrage.config.pipeline import THRESHOLD_POLICIES, Curves
 from arbitrage.evaluation.bootstrap import Floats, interval, resample_weights, resampled_means
-from arbitrage.evaluation.counts import trajectory_counts
-from arbitrage.evaluation.csvs import write_csv
-from arbitrage.sections.stages import THRESHOLD_POLICIES, Curves
-from arbitrage.tables import TableError
+from arbitrage.evaluation.trajectory_counts import trajectory_counts
+from arbitrage.io.csv_tables import write_csv
+from arbitrage.io.tables import TableError
 
 PAPER_GRID = tuple(tenth / 10 for tenth in range(11))
 BEYOND = 0.1  # how far outside the first and the last interval end the two outermost thresholds lie

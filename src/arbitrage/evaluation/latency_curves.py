@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from arbitrage.config.pipeline import Curves
 from arbitrage.evaluation.bootstrap import Floats, interval, resample_weights, resampled_means
-from arbitrage.evaluation.cost import CostModel, read_cost_model, swept_work
-from arbitrage.evaluation.csvs import write_csv
+from arbitrage.evaluation.cost_model import CostModel, read_cost_model, swept_work
 from arbitrage.evaluation.curves import Curve, Panel, panels
-from arbitrage.sections.stages import Curves
-from arbitrage.tables import TableError, read_frame
+from arbitrage.io.csv_tables import write_csv
+from arbitrage.io.tables import TableError, read_frame
 
 TIMED = ("draft_only", "router", "rsd", "target_only")
 

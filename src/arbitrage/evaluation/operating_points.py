@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from arbitrage.sections.stages import THRESHOLD_POLICIES
-from arbitrage.tables import TableError
+from arbitrage.config.pipeline import THRESHOLD_POLICIES
+from arbitrage.io.tables import TableError
 
 
 @dataclass(frozen=True)

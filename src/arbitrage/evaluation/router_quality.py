@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from arbitrage.config.pipeline import Curves
 from arbitrage.evaluation.bootstrap import Floats, interval, resample_weights
-from arbitrage.evaluation.csvs import write_csv
-from arbitrage.sections.stages import Curves
-from arbitrage.tables import TableError, read_frame
+from arbitrage.io.csv_tables import write_csv
+from arbitrage.io.tables import TableError, read_frame
 
 ESCALATE_ABOVE = 0.5
 UNTRAINED = {"rsd (-sd)": "draft_score", "draft confidence": "draft_confidence"}

@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from arbitrage.config.pipeline import Curves
 from arbitrage.evaluation.bootstrap import Floats, interval, resampled_means
 from arbitrage.evaluation.comparison import RECOVERED
-from arbitrage.evaluation.cost import CostModel
-from arbitrage.evaluation.csvs import write_csv
+from arbitrage.evaluation.cost_model import CostModel
+from arbitrage.evaluation.curve_matching import cheapest, common_range
 from arbitrage.evaluation.curves import Panel
 from arbitrage.evaluation.latency_curves import seconds, timed_panels
-from arbitrage.evaluation.matched import cheapest, common_range
-from arbitrage.sections.stages import Curves
+from arbitrage.io.csv_tables import write_csv
 
 COMPARISONS = (("router", "rsd"), ("router", "target_only"), ("rsd", "target_only"))
 STEPS_OF_RANGE = 41

@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from arbitrage.evaluation.csvs import read_csv
+from arbitrage.config.study import Study
 from arbitrage.figures import style
-from arbitrage.study import Study
+from arbitrage.io.csv_tables import read_csv
 
 POLICIES = ("random", "rsd", "router", "oracle")
 EVERY_STEP: dict[str, Any] = {"color": "#BBBBBB", "linewidth": 1.0}

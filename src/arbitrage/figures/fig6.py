@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from arbitrage.evaluation.example import POLICIES, Example, pick_example
+from arbitrage.config.study import Study
+from arbitrage.evaluation.worked_example import POLICIES, Example, pick_example
 from arbitrage.figures import style
-from arbitrage.study import Study
 
 COLUMN = 4.0  # inches
 GAP = 0.2

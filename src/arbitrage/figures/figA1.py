@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from arbitrage.evaluation.csvs import read_csv
+from arbitrage.config.study import Study
 from arbitrage.figures import style
-from arbitrage.study import Study
+from arbitrage.io.csv_tables import read_csv
 
 OUTCOMES: dict[str, tuple[str, str, Any]] = {  # column of outcomes.csv: what it means, colour, line
     "better": ("target better (st > sd)", "#009E73", "solid"),

@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from arbitrage.evaluation.csvs import read_csv
+from arbitrage.config.study import Study
 from arbitrage.figures import style
 from arbitrage.figures.fig4 import accuracy_panel, handles
-from arbitrage.study import Study
+from arbitrage.io.csv_tables import read_csv
 
 POLICIES = ("random", "confidence", "rsd", "router", "oracle")
 VIEWS = {

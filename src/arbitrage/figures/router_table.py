@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from arbitrage.evaluation.csvs import read_csv, write_csv
+from arbitrage.config.router import Variant
+from arbitrage.config.study import Study
 from arbitrage.figures import markdown
-from arbitrage.files import write_text
-from arbitrage.sections.routing import Variant
-from arbitrage.study import Study
+from arbitrage.io.atomic import write_text
+from arbitrage.io.csv_tables import read_csv, write_csv
 
 METRICS = ("rho", "accuracy_0", "accuracy_1")
 

@@ -19,8 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from arbitrage.files import whole_file
-from arbitrage.study import Study
+from arbitrage.config.study import Study
+from arbitrage.io.atomic import whole_file
 
 COLOURS = {
     "oracle": "#009E73",

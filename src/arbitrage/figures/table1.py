@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from arbitrage.config.router import Variant
+from arbitrage.config.study import Study
 from arbitrage.figures.router_table import PaperRow, write_router_table
-from arbitrage.sections.routing import Variant
-from arbitrage.study import Study
 
 PAPER = (
     PaperRow("2 classes", lambda variant: variant == Variant(), 0.1508, 0.7004, 0.7296),

@@ -5,9 +5,9 @@ The paper ran it apart from Tables 1 and 2, which is why its `with` row is not t
 
 from pathlib import Path
 
+from arbitrage.config.router import Variant
+from arbitrage.config.study import Study
 from arbitrage.figures.router_table import PaperRow, write_router_table
-from arbitrage.sections.routing import Variant
-from arbitrage.study import Study
 
 PAPER = (
     PaperRow("with balancing", lambda variant: variant == Variant(), 0.1673, 0.6328, 0.6480),

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from arbitrage.evaluation.csvs import write_csv
+from arbitrage.config.study import Study
 from arbitrage.figures import markdown
-from arbitrage.files import write_text
-from arbitrage.study import Study
+from arbitrage.io.atomic import write_text
+from arbitrage.io.csv_tables import write_csv
 
 NOT_STATED = "not stated"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from arbitrage.lab.families import SEPARATOR
-from arbitrage.lab.source import Split, draw_questions
+from arbitrage.lab.question_stream import Split, draw_questions
 from arbitrage.lab.tokenizer import MARKS, prompt_text
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from arbitrage.engines.kv_cache import BufferCache
+from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.lab.families import SEPARATOR
 from arbitrage.lab.tokenizer import prompt_text
 

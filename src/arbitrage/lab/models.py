@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from arbitrage.files import whole_directory
-from arbitrage.provenance import write_json
+from arbitrage.io.atomic import whole_directory
+from arbitrage.runtime.provenance import write_json
 
 if TYPE_CHECKING:
     from transformers import LlamaConfig, PreTrainedTokenizerBase

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from arbitrage.files import whole_file
+from arbitrage.io.atomic import whole_file
 from arbitrage.lab.batches import Batch, PooledBatches
 
 REPORT_SECONDS = 20.0

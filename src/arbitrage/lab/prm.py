@@ -25,7 +25,7 @@ from arbitrage.lab.models import WEIGHTS, deepened, write_model
 from arbitrage.lab.optimise import Schedule, checkpoint_of, optimise
 from arbitrage.lab.prm_quality import quality
 from arbitrage.lab.verdicts import load_judged
-from arbitrage.provenance import digest
+from arbitrage.runtime.provenance import digest
 
 MOST_SURPRISE = 6.0
 

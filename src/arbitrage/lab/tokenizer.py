@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from arbitrage.lab.families import SEPARATOR
-from arbitrage.lab.source import draw_questions
+from arbitrage.lab.question_stream import draw_questions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

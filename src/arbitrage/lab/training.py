@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from arbitrage.lab.batches import IGNORED, Batch, worked_solutions
 from arbitrage.lab.models import WEIGHTS, deepened, llama_config, new_language_model, write_model
 from arbitrage.lab.optimise import Schedule, checkpoint_of, optimise
-from arbitrage.provenance import digest
+from arbitrage.runtime.provenance import digest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

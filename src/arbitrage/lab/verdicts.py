@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from arbitrage.files import whole_file
+from arbitrage.io.atomic import whole_file
 from arbitrage.lab.checker import check_step
 from arbitrage.lab.families import SEPARATOR, LabQuestion
 from arbitrage.lab.generation import context_ids, continue_texts, split_steps
-from arbitrage.lab.source import draw_questions
+from arbitrage.lab.question_stream import draw_questions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -15,26 +15,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from arbitrage.config.models import Model
+from arbitrage.config.study import Study
 from arbitrage.engines import factory
 from arbitrage.engines.checkpoints import resolve
-from arbitrage.engines.live import LiveScorer
-from arbitrage.engines.protocols import Generator
-from arbitrage.engines.scorers import RouterScorer, TransformersScorer
-from arbitrage.engines.store import StepStore, StoredGenerator, StoredScorer
-from arbitrage.evaluation.grading import grade
+from arbitrage.engines.hf.incremental import LiveScorer
+from arbitrage.engines.scoring.scorers import RouterScorer, TransformersScorer
+from arbitrage.engines.store.step_store import StepStore, StoredGenerator, StoredScorer
+from arbitrage.grading.grade import grade
+from arbitrage.io.tables import write_table
+from arbitrage.planning.calibration_router import Training, calibration_router
 from arbitrage.planning.recording import Call, RecordedGenerator, RecordedScorer
-from arbitrage.planning.router import Training, calibration_router
 from arbitrage.quantisation.rounding import quantise_directory
-from arbitrage.sections.models import Model
-from arbitrage.speculation.live import LiveDecoder
-from arbitrage.speculation.models import Cast
-from arbitrage.speculation.paired import paired_steps
-from arbitrage.speculation.records import trajectory_rows
+from arbitrage.speculation.decoder import LiveDecoder
+from arbitrage.speculation.labelling import paired_steps
+from arbitrage.speculation.pair import Cast
+from arbitrage.speculation.protocols import Generator
+from arbitrage.speculation.rows import trajectory_rows
 from arbitrage.speculation.sweep import sweep
 from arbitrage.speculation.tree import Question
-from arbitrage.study import Study
-from arbitrage.tables import write_table
-from arbitrage.timing import Run, row_of, settings_of, timed
+from arbitrage.stages.latency import Run, row_of, settings_of, timed
 
 Rows = list[dict[str, Any]]
 Say = Callable[[str], None]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from arbitrage import demand
+from arbitrage.config.study import Study
 from arbitrage.planning.calibration import Calibration, Rows, Sample
 from arbitrage.planning.estimates import Amount, Speed, total, units_by_problem
-from arbitrage.study import Study
+from arbitrage.runtime import resources
 
 MODELS = ("draft", "target", "prm", "router")
 CHECKPOINTS = 2 * 3  # two checkpoints of a training are kept, each with the optimiser's two numbers a weight
@@ -93,7 +93,7 @@ def costs_of(study: Study, pair: str, calibration: Calibration, importing_s: flo
 
 def _generating(
     study: Study,
-    stage: demand.Stage,
+    stage: resources.Stage,
     pair: str,
     name: str,
     sample: Sample,
@@ -115,7 +115,7 @@ def _generating(
         jobs=shards,
         units=units,
         seconds=Amount(working_s + shards * start_s, working_s * doubt),
-        gpus=demand.gpus(study, stage, pair),
+        gpus=resources.gpus(study, stage, pair),
         cores=study.threads,
         disk=Amount(sample.disk * factor, sample.disk * factor * doubt),
     )
@@ -152,7 +152,7 @@ def _routers(study: Study, pair: str, calibration: Calibration, speed: Speed, im
             jobs=2 * len(variants),
             units={"router": Amount(validation, validation * doubt).times(len(variants))},
             seconds=Amount(train_s + heldout_s + 2 * start_s, (train_s + heldout_s) * doubt),
-            gpus=demand.gpus(study, "router", None),
+            gpus=resources.gpus(study, "router", None),
             cores=study.threads,
             disk=Amount(len(variants) * training.model_bytes),
             scratch=CHECKPOINTS * training.model_bytes,
@@ -186,7 +186,7 @@ def _latency(study: Study, pair: str, calibration: Calibration, start_s: float) 
             "router": _calls(live, solutions, "router"),
         },
         seconds=Amount(wall.value + start_s, wall.error),
-        gpus=demand.gpus(study, "latency", pair),
+        gpus=resources.gpus(study, "latency", pair),
         cores=study.threads,
     )
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from arbitrage.config.study import Study
+from arbitrage.io.tables import read_table
 from arbitrage.planning.calibration import Rows, Say, open_calibrator
 from arbitrage.planning.costs import Cost, costs_of
+from arbitrage.questions.normal_form import digest
 from arbitrage.questions.sampling import benchmark_questions, sample_questions
-from arbitrage.questions.text import digest
-from arbitrage.study import Study
-from arbitrage.tables import read_table
 
 
 def plan(study: Study, questions: int, say: Say, importing_s: float = 0.0) -> list[Cost]:

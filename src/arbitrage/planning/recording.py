@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from arbitrage.engines.protocols import GREEDY, AuthoredStep, GeneratedStep, Generator, Ids, Sampling, Scorer
+from arbitrage.speculation.protocols import GREEDY, AuthoredStep, GeneratedStep, Generator, Ids, Sampling, Scorer
 
 
 @dataclass(frozen=True, slots=True)

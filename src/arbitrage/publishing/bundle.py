@@ -19,14 +19,14 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from arbitrage.files import whole_file
-from arbitrage.provenance import CARD, digest, files_of, record_of
-from arbitrage.publishing.cards import bundle_card, router_card
-from arbitrage.publishing.contents import results
-from arbitrage.publishing.errors import ExportError, VerifyError
+from arbitrage.io.atomic import whole_file
+from arbitrage.publishing.check_records import is_bundle, read_records, study_of
 from arbitrage.publishing.manifest import MANIFEST, STUDY, manifest_text
-from arbitrage.publishing.records import is_bundle, read_records, study_of
+from arbitrage.publishing.mismatches import ExportError, VerifyError
+from arbitrage.publishing.router_cards import bundle_card, router_card
 from arbitrage.publishing.verify import verify
+from arbitrage.runtime.outputs import results
+from arbitrage.runtime.provenance import CARD, digest, files_of, record_of
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold: no file has one of its own
 PLACE = re.compile(r"(--[\w-]+=)?(/[\w.@+ -]+(?:/[\w.@+ -]+)+)/?")  # an absolute path, maybe as an option's value
@@ -69,10 +69,10 @@ def opened(path: Path) -> Iterator[Path]:
                     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
                         raise VerifyError(f"{path}: the name {name!r} leads out of it; not a bundle")
                 archive.extractall(unpacked)
-        except FileNotFoundError as fault:
-            raise VerifyError(f"{path}: no such folder or bundle") from fault
-        except zipfile.BadZipFile as fault:
-            raise VerifyError(f"{path}: damaged, or no zip at all ({fault}); fetch it again") from fault
+        except FileNotFoundError as error:
+            raise VerifyError(f"{path}: no such folder or bundle") from error
+        except zipfile.BadZipFile as error:
+            raise VerifyError(f"{path}: damaged, or no zip at all ({error}); fetch it again") from error
         if not is_bundle(Path(unpacked)):
             raise VerifyError(f"{path}: no {MANIFEST} in it; expected a bundle of `arbitrage export`")
         yield Path(unpacked)

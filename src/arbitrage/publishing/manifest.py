@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from arbitrage.provenance import digest
-from arbitrage.publishing.findings import Finding
+from arbitrage.publishing.mismatches import Finding
+from arbitrage.runtime.provenance import digest
 
 MANIFEST, STUDY = "manifest.json", "study.json"
 
@@ -21,8 +21,8 @@ def manifest_findings(folder: Path) -> Iterator[Finding]:
     """Files that are not as the manifest has them, or that it does not have."""
     try:
         listed = dict(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as fault:
-        yield Finding("broken", MANIFEST, f"cannot be read ({fault})")
+    except (OSError, ValueError, TypeError) as error:
+        yield Finding("broken", MANIFEST, f"cannot be read ({error})")
         return
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {MANIFEST}
     for name in sorted(there | set(listed)):

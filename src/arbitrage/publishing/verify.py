@@ -15,13 +15,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from arbitrage.provenance import SUFFIX, code_version, digest
-from arbitrage.publishing.contents import Result, results
-from arbitrage.publishing.findings import Finding
-from arbitrage.publishing.keys import key_findings
+from arbitrage.config.study import Study
+from arbitrage.publishing.check_records import Records, is_bundle, named_code, read_records, result_files, study_of
+from arbitrage.publishing.check_tables import key_findings
 from arbitrage.publishing.manifest import manifest_findings
-from arbitrage.publishing.records import Records, is_bundle, named_code, read_records, result_files, study_of
-from arbitrage.study import Study
+from arbitrage.publishing.mismatches import Finding
+from arbitrage.runtime.outputs import Result, results
+from arbitrage.runtime.provenance import SUFFIX, code_version, digest
 
 NAMED = 5  # results that were never made: so many are named one by one
 

@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from arbitrage.engines.protocols import EngineError
-from arbitrage.engines.vllm_options import GGUF
+from arbitrage.engines.vllm.options import GGUF
+from arbitrage.speculation.protocols import EngineError
 
 LLAMA_CPP = "LLAMA_CPP"  # the directory of a llama.cpp checkout with its tools built
 
@@ -50,10 +50,10 @@ def unpack(file: Path, dst: Path, tokenizer_from: Path | None = None, dtype: str
         model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=getattr(torch, dtype), **inside)
         source, where = (tokenizer_from, {}) if tokenizer_from else (file.parent, inside)
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **where)
-    except ImportError as fault:
-        raise EngineError(f"{file}: reading GGUF needs the package gguf (pip install '.[gguf]'): {fault}") from fault
-    except (OSError, ValueError, KeyError) as fault:
-        raise EngineError(f"{file}: transformers cannot read this GGUF file ({fault})") from fault
+    except ImportError as error:
+        raise EngineError(f"{file}: reading GGUF needs the package gguf (pip install '.[gguf]'): {error}") from error
+    except (OSError, ValueError, KeyError) as error:
+        raise EngineError(f"{file}: transformers cannot read this GGUF file ({error})") from error
     # What transformers made of the file are ordinary weights, but it refuses to save a model it calls quantised.
     settings = model.config.to_dict()
     settings.pop("quantization_config", None)

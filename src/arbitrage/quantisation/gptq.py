@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from arbitrage.engines.protocols import EngineError
+from arbitrage.speculation.protocols import EngineError
 
 CALIBRATION_TOKENS = 1024  # of one calibration text; longer ones are cut
 
@@ -24,11 +24,11 @@ def quantise_gptq(src: Path, dst: Path, bits: int, group_size: int, texts: Seque
         from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
         from llmcompressor import oneshot
         from llmcompressor.modifiers.gptq import GPTQModifier
-    except ImportError as fault:
+    except ImportError as error:
         raise EngineError(
-            f"quantise.method gptq needs llm-compressor ({fault}); run this rule in envs/gptq.yaml (--sdm conda), or "
+            f"quantise.method gptq needs llm-compressor ({error}); run this rule in envs/gptq.yaml (--sdm conda), or "
             "once by hand in an environment with `pip install '.[gptq]'`"
-        ) from fault
+        ) from error
     import torch
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from arbitrage.engines.protocols import EngineError
+from arbitrage.speculation.protocols import EngineError
 
 
 def round_to_bits(weight: torch.Tensor, bits: int, group_size: int) -> torch.Tensor:
@@ -40,7 +40,7 @@ def quantise_directory(src: Path, dst: Path, bits: int, group_size: int) -> None
             if isinstance(module, torch.nn.Linear) and ".layers." in name:
                 try:
                     module.weight.copy_(round_to_bits(module.weight, bits, group_size))
-                except ValueError as fault:
-                    raise EngineError(f"{src}: {name}: {fault}; change `quantise` of the model") from fault
+                except ValueError as error:
+                    raise EngineError(f"{src}: {name}: {error}; change `quantise` of the model") from error
     model.save_pretrained(dst)
     AutoTokenizer.from_pretrained(src).save_pretrained(dst)

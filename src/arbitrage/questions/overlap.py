@@ -14,7 +14,7 @@ punctuation and LaTeX braces go, so that spacing and markup make no difference a
 import re
 from collections import Counter
 
-from arbitrage.questions.text import normalise
+from arbitrage.questions.normal_form import normalise
 
 TEMPLATE = 10  # questions a wording may occur in before it is a template
 SHORTEST = 3  # words; what is shorter ("find 7") stands inside other questions by chance

@@ -7,10 +7,10 @@ the number of copies they came in.
 from collections import Counter, defaultdict
 from typing import Any
 
+from arbitrage.config.questions import Benchmark, Questions
+from arbitrage.questions.normal_form import QuestionError, digest, normalise
 from arbitrage.questions.overlap import find_overlaps
 from arbitrage.questions.sources import Row, load
-from arbitrage.questions.text import QuestionError, digest, normalise
-from arbitrage.sections.data import Benchmark, Questions
 
 
 def sample_questions(

@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from arbitrage.config.questions import Benchmark, Questions
 from arbitrage.questions.answers import split_answers
-from arbitrage.questions.text import QuestionError, digest, normalise
-from arbitrage.sections.data import Benchmark, Questions
+from arbitrage.questions.normal_form import QuestionError, digest, normalise
 
 Row = dict[str, Any]
 Settings = Questions | Benchmark
@@ -131,11 +131,11 @@ def _hub_rows(dataset: str | None, revision: str | None, split: str, config: str
 
     try:
         table = datasets.load_dataset(dataset, config, split=split, revision=revision)
-    except Exception as fault:  # the hub's client raises dozens of kinds: offline, unknown revision, no such config
+    except Exception as error:  # the hub's client raises dozens of kinds: offline, unknown revision, no such config
         raise QuestionError(
-            f"{dataset} (revision {revision}): cannot be loaded ({fault}); check the name, the revision and the "
+            f"{dataset} (revision {revision}): cannot be loaded ({error}); check the name, the revision and the "
             "network, or download it and give a local `path`"
-        ) from fault
+        ) from error
     for number, row in enumerate(table):
         yield f"{dataset}, row {number}", row
 
@@ -148,8 +148,8 @@ def _parquet_rows(path: str) -> Iterator[tuple[str, Row]]:
             for row in batch.to_pylist():
                 yield f"{path}, row {number}", row
                 number += 1
-    except (pa.ArrowInvalid, OSError) as fault:
-        raise QuestionError(f"{path}: not a readable Parquet file ({fault}); get it again") from fault
+    except (pa.ArrowInvalid, OSError) as error:
+        raise QuestionError(f"{path}: not a readable Parquet file ({error}); get it again") from error
 
 
 def _jsonl_rows(path: str) -> Iterator[tuple[str, Row]]:
@@ -159,8 +159,8 @@ def _jsonl_rows(path: str) -> Iterator[tuple[str, Row]]:
                 continue
             try:
                 row = json.loads(line)
-            except ValueError as fault:
-                raise QuestionError(f"{path}, line {number}: not JSON ({fault}); give one object a line") from fault
+            except ValueError as error:
+                raise QuestionError(f"{path}, line {number}: not JSON ({error}); give one object a line") from error
             if not isinstance(row, dict):
                 raise QuestionError(f"{path}, line {number}: {type(row).__name__} instead of an object with columns")
             yield f"{path}, line {number}", row
@@ -182,8 +182,8 @@ def _text(raw: Row, column: str, where: str, blank: bool = False) -> str:
 def _tolerance(value: Any, where: str) -> float:
     try:
         return float(value)
-    except (TypeError, ValueError) as fault:
-        raise QuestionError(f"{where}: column 'error' is {value!r}, expected a number such as 1e-1") from fault
+    except (TypeError, ValueError) as error:
+        raise QuestionError(f"{where}: column 'error' is {value!r}, expected a number such as 1e-1") from error
 
 
 def _texts(raw: Row, column: str, where: str) -> list[str]:

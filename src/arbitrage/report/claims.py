@@ -8,11 +8,11 @@ from math import inf
 
 import pandas as pd
 
+from arbitrage.config.router import Variant
+from arbitrage.config.study import Study
 from arbitrage.evaluation.curves import PAPER_GRID
 from arbitrage.figures.markdown import with_interval
 from arbitrage.report import paper
-from arbitrage.sections.routing import Variant
-from arbitrage.study import Study
 
 AGREES, DIFFERS, UNTOLD = "agrees", "differs", "cannot be told"
 

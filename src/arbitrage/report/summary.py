@@ -8,14 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from arbitrage.evaluation.cost import CostModel, read_cost_model
-from arbitrage.evaluation.csvs import read_csv
+from arbitrage.config.study import Study
+from arbitrage.evaluation.cost_model import CostModel, read_cost_model
 from arbitrage.figures.markdown import table, with_interval
 from arbitrage.figures.style import LABELS, in_study_order
-from arbitrage.files import write_text
+from arbitrage.io.atomic import write_text
+from arbitrage.io.csv_tables import read_csv
 from arbitrage.report import paper
 from arbitrage.report.claims import AGREES, DIFFERS, UNTOLD, claims
-from arbitrage.study import Study
 
 FEW = 100  # questions of a benchmark, below which the summary says that they are few
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from arbitrage.tables import TableError
+from arbitrage.io.tables import TableError
 
 
 @dataclass

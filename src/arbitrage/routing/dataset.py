@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from arbitrage.engines.formats import learn, step_input_ids
-from arbitrage.engines.protocols import AuthoredStep
-from arbitrage.files import whole_directory
-from arbitrage.questions.text import digest
-from arbitrage.routing.labels import Classes, RoutingError, fit_classes
-from arbitrage.sections.routing import Dataset, Variant
-from arbitrage.tables import SCHEMAS, read_arrow, read_batches, table_writer
+from arbitrage.config.router import Dataset, Variant
+from arbitrage.engines.scoring.step_format import learn, step_input_ids
+from arbitrage.io.atomic import whole_directory
+from arbitrage.io.tables import SCHEMAS, read_arrow, read_batches, table_writer
+from arbitrage.questions.normal_form import digest
+from arbitrage.routing.label_classes import Classes, RoutingError, fit_classes
+from arbitrage.speculation.protocols import AuthoredStep
 
 TRAIN, VALIDATION, REPORT = "train.parquet", "validation.parquet", "report.json"
 ORDER = ["question_id", "step_index"]

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from arbitrage.engines.protocols import Scorer
+from arbitrage.io.tables import read_table
 from arbitrage.routing.dataset import VALIDATION
-from arbitrage.tables import read_table
+from arbitrage.speculation.protocols import Scorer
 
 
 def heldout_rows(dataset_dir: str | Path, router: Scorer, variant: str) -> list[dict[str, Any]]:

@@ -20,8 +20,8 @@ import hashlib
 import math
 from dataclasses import dataclass
 
-from arbitrage.engines.protocols import GeneratedStep, ScoreError
-from arbitrage.sections.stages import PolicyName
+from arbitrage.config.pipeline import PolicyName
+from arbitrage.speculation.protocols import GeneratedStep, ScoreError
 from arbitrage.speculation.tree import Node
 
 

@@ -12,9 +12,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from arbitrage.engines.protocols import Author, AuthoredStep, GeneratedStep
-from arbitrage.speculation.models import Cast
+from arbitrage.speculation.pair import Cast
 from arbitrage.speculation.policies import POLICIES, Interval, Policy, branches, confidence_score, random_score
+from arbitrage.speculation.protocols import Author, AuthoredStep, GeneratedStep
 from arbitrage.speculation.tree import Node, Question
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from arbitrage.engines.protocols import AuthoredStep, FinishReason, Ids, Prompting
-from arbitrage.sections.stages import Generation
+from arbitrage.config.pipeline import Generation
+from arbitrage.speculation.protocols import AuthoredStep, FinishReason, Ids, Prompting
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Node:
 class Contexts:
     """Token ids of nodes for one generator, each built from its parent's.
 
-    The ids are the prompt's and the steps', separately encoded and concatenated (engines/protocols.py says why).
+    The ids are the prompt's and the steps', separately encoded and concatenated (speculation/protocols.py says why).
     Authors do not matter here: two nodes with the same texts have the same context.
     """
 

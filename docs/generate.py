@@ -1,0 +1,132 @@
+"""The pages of docs/ that are read off the code and so cannot drift from it: `python docs/generate.py docs`."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from arbitrage.config.schema import Key, keys
+from arbitrage.io import tables
+from arbitrage.io.atomic import write_text
+
+NOTE = "<!-- Written by `make docs` from the code; edit {source} instead. -->\n"
+
+CONFIGURATION = """# Configuration
+
+A study is `config.yaml` (the lab), overlaid by the files given with `--configfile`, overlaid by `--config key=value`.
+Later values replace earlier ones key by key; lists are replaced whole. In `models`, `pairs`, `benchmarks` and
+`router.variants` the names are yours, and a later `null` takes an entry out:
+
+```yaml
+# studies/my-study.yaml: the lab without its second pair, on a list of thresholds
+study: my-study
+pairs: {lowbit: null}
+sweep: {thresholds: [0, 0.25, 0.5, 0.75]}
+```
+
+    snakemake --cores all --configfile studies/my-study.yaml
+    snakemake --cores all --configfile studies/smoke.yaml studies/my-study.yaml    # the second over the first
+    snakemake --cores all --config study=lab-seed7 seed=7 'sweep={thresholds: [0, 0.5]}'
+
+Several files go behind one `--configfile` (of two options Snakemake takes the last); a study without a `study` of its
+own writes over the results of the one beneath.
+
+Before any job starts, everything is checked: unknown keys, types, ranges, names that must exist, files that must be
+there. All faults come at once, one a line. Values are taken as they are written: `"42"` is text, not a number, and
+YAML also reads `3e-4` as text (write `3.0e-4`). A hub id (`owner/name`) needs a `revision`: the
+commit to pin it to, or a branch or tag, which the first run pins ([studies](studies.md#revisions)); a local path does
+not. `arbitrage config --study config.yaml --study studies/my-study.yaml` prints the whole study
+with its defaults.
+
+A stage reads only its own sections: changing a key reruns the stages that read it, and nothing else.
+"""
+
+DATA = """# Tables
+
+Every stage hands its result on as a Parquet table with one of these schemas (`src/arbitrage/io/tables.py`), checked
+when it is written and again when it is read. Beside each result lies its provenance record, and `arbitrage verify`
+checks them all ([results](results.md)). The tables themselves hold no times, so they can be
+compared byte for byte.
+"""
+
+
+def configuration_page() -> str:
+    """docs/configuration.md: every key with what it takes, its default and its meaning, section by section."""
+    lines = [NOTE.format(source="src/arbitrage/config/"), CONFIGURATION]
+    lines += ["## The study\n", *_key_table(())]
+    for section in keys().values():
+        table = _key_table(section.path)
+        if table:
+            lines += [f"\n## `{'.'.join(section.path)}`\n", f"{section.meaning}\n", *table]
+    return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
+
+
+def data_page(examples: Mapping[str, Mapping[str, Any]]) -> str:
+    """docs/data.md: every table with its columns, their types and meanings, and an example row of each."""
+    lines = [NOTE.format(source="src/arbitrage/io/tables.py or docs/table_examples.json"), DATA]
+    meanings = _comments()
+    for name, schema in tables.SCHEMAS.items():
+        lines += [f"\n## `{name}`\n", "| column | type | meaning | example |", "| --- | --- | --- | --- |"]
+        for column in schema:
+            example = json.dumps(examples.get(name, {}).get(column.name), ensure_ascii=False)
+            meaning = meanings.get((name, column.name), "")
+            lines.append(_row(f"`{column.name}`", _type(column.type), meaning, f"`{example}`"))
+    lines += ["\n## A step in `trajectories.steps`\n", "| field | type | meaning |", "| --- | --- | --- |"]
+    for field in tables.TRAJECTORY_STEP:
+        lines.append(_row(f"`{field.name}`", _type(field.type), meanings.get(("TRAJECTORY_STEP", field.name), "")))
+    return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
+
+
+def _key_table(section: tuple[str, ...]) -> list[str]:
+    """The plain keys right inside `section`, as a table; nothing where there are only further sections."""
+    inner = [key for key in keys().values() if key.path[:-1] == section and not key.is_section]
+    if not inner:
+        return []
+    head = ["| key | takes | default | meaning |", "| --- | --- | --- | --- |"]
+    return head + [_row(f"`{key.path[-1]}`", key.expected, _default(key), key.meaning) for key in inner]
+
+
+def _default(key: Key) -> str:
+    return key.default if key.default == "required" else f"`{key.default}`"
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells) + " |"
+
+
+def _type(kind: pa.DataType) -> str:
+    """A column's type in words: Arrow's name, with structs as `step`."""
+    if pa.types.is_list(kind):
+        return f"list of {_type(kind.value_type)}"
+    return "step" if pa.types.is_struct(kind) else str(kind)
+
+
+def _comments() -> dict[tuple[str, str], str]:
+    """Comments beside the columns in io/tables.py, by table and column: the one place where columns are explained."""
+    found: dict[tuple[str, str], str] = {}
+    table = ""
+    for line in inspect.getsource(tables).splitlines():
+        start = re.match(r'(?:    "(\w+)": pa\.schema|([A-Z_]+) = pa\.struct)', line)
+        if start:
+            table = start[1] or start[2]
+        column = re.match(r'\s+\("(\w+)", .*\),  # (.*)', line)
+        if column:
+            found[table, column[1]] = column[2]
+    return found
+
+
+def write_pages(docs: Path) -> None:
+    """Write configuration.md and data.md into `docs`."""
+    write_text(docs / "configuration.md", configuration_page())
+    write_text(docs / "data.md", data_page(json.loads((docs / "table_examples.json").read_text(encoding="utf-8"))))
+
+
+if __name__ == "__main__":
+    write_pages(Path(sys.argv[1]))

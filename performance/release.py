@@ -1,0 +1,55 @@
+"""The procedure of the paper's released script, as a baseline: written by us from what it does, without its code.
+
+A run has one policy and one threshold. All open questions advance in lock-step rounds; at every step both models
+write, whatever the policy will decide, and the scorer is asked; nothing is remembered between runs. One thing is left
+out on purpose: the release gives up after 20 rounds without a finished solution, which would only make it cheaper by
+leaving questions unsolved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from arbitrage.speculation.pair import Cast
+from arbitrage.speculation.policies import POLICIES, decide
+from arbitrage.speculation.protocols import AuthoredStep
+from arbitrage.speculation.tree import Node, Question
+
+GRID = tuple(tenth / 10 for tenth in range(11))  # thresholds, paper section 5
+
+
+def run_at(cast: Cast, questions: Sequence[Question], policy: str, threshold: float) -> list[Node]:
+    """The final node of every question, in their order. policy: `rsd`, `oracle` or `router`."""
+    ends: dict[str, Node] = {}
+    nodes = [Node(question) for question in questions]
+    while nodes:
+        by_draft, by_target = cast.draft_steps(nodes), cast.target_steps(nodes)
+        drafts = [AuthoredStep("draft", step.text) for step in by_draft]
+        targets = [AuthoredStep("target", step.text) for step in by_target]
+        if policy == "oracle":
+            both = cast.prm_scores([*nodes, *nodes], [*drafts, *targets])
+            scores = [both[len(nodes) + place] - both[place] for place in range(len(nodes))]
+        else:
+            scores = (cast.prm_scores if policy == "rsd" else cast.router_scores)(nodes, drafts)
+        following = []
+        for place, node in enumerate(nodes):
+            if decide(POLICIES[policy], scores[place], threshold):
+                after = node.child(targets[place], by_target[place].finish_reason)
+            else:
+                after = node.child(drafts[place], by_draft[place].finish_reason)
+            if cast.bounds.finished(after):
+                ends[node.question.question_id] = after
+            else:
+                following.append(after)
+        nodes = following
+    return [ends[question.question_id] for question in questions]
+
+
+def run_grid(cast: Cast, questions: Sequence[Question], policies: Sequence[str]) -> dict[tuple[str, float], list[Node]]:
+    """Every policy at every threshold of the grid, one run after the other."""
+    found = {}
+    for policy in policies:
+        for threshold in GRID:
+            cast.forget()
+            found[policy, threshold] = run_at(cast, questions, policy, threshold)
+    return found

@@ -1,0 +1,88 @@
+"""The stages that generate and evaluate: how steps are written, labelled, swept, timed and drawn."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, get_args
+
+from pydantic import Field, model_validator
+
+from arbitrage.config.section import Count, Section, Share
+
+ThresholdPolicy = Literal["rsd", "oracle", "router", "random", "confidence"]
+PolicyName = Literal["draft_only", "target_only", ThresholdPolicy]
+THRESHOLD_POLICIES: tuple[ThresholdPolicy, ...] = get_args(ThresholdPolicy)
+
+
+class Generation(Section):
+    """How steps are written (paper: greedy, at most 100 steps and 4,096 tokens)."""
+
+    separator: str = Field("\n\n", min_length=1, description="Text that ends a step")
+    max_steps: Count = Field(100, description="Steps of a solution")
+    max_tokens: Count = Field(4096, description="Tokens of a solution, prompt not counted")
+    max_step_tokens: Count = Field(512, description="Tokens of one step")
+
+
+class Sharded(Section):
+    """A stage that is cut into jobs: `shards` of them, or as many as `questions_per_job` makes."""
+
+    shards: Count = Field(2, description="Jobs the questions are cut into")
+    questions_per_job: Count | None = Field(
+        None, description="Instead of `shards`: the most questions a job works on; the number of jobs follows"
+    )
+
+    def shards_of(self, questions: int) -> int:
+        """Number of jobs for `questions` questions, >= 1."""
+        return math.ceil(questions / self.questions_per_job) if self.questions_per_job else self.shards
+
+
+class Steps(Sharded):
+    """Labelling: paired steps along the oracle's own path at threshold 0."""
+
+    chunk: Count = Field(250, description="Questions finished whole, or redone whole, within a shard")
+    target_samples: Count = Field(1, description="Target steps a context; their mean score sets the label")
+    temperature: float = Field(0.0, ge=0.0, le=2.0, description="Of the samples after the greedy one")
+
+    @model_validator(mode="after")
+    def _samples_need_temperature(self) -> Steps:
+        if self.target_samples > 1 and self.temperature == 0.0:
+            raise ValueError("target_samples > 1 needs temperature > 0 (equal samples carry no information)")
+        return self
+
+
+class Sweep(Sharded):
+    """Evaluation trajectories."""
+
+    policies: list[PolicyName] = Field(
+        ["draft_only", "target_only", *THRESHOLD_POLICIES], min_length=1, description="Policies to evaluate"
+    )
+    thresholds: Literal["exact"] | list[float] = Field(
+        "exact", description="`exact`: every distinct trajectory; a list: only those a listed threshold yields"
+    )
+    chunk: Count = Field(50, description="Questions finished whole, or redone whole, within a shard")
+
+
+class Latency(Section):
+    """Wall-clock measurements with the live decoder, batch 1."""
+
+    questions: Count = Field(20, description="Timed questions a benchmark")
+    acceptances: list[Share] = Field(
+        [0.1, 0.3, 0.5, 0.7, 0.9], min_length=1, description="Where RSD and router are timed"
+    )
+    warmup: int = Field(2, ge=0, description="Solutions decoded before the clock counts")
+    heldout: float = Field(0.25, gt=0.0, lt=1.0, description="Share of timed questions kept from the cost model's fit")
+
+
+class Curves(Section):
+    """Bootstrap and curves."""
+
+    resamples: Count = Field(1000, description="Bootstrap resamples over questions")
+    confidence: float = Field(0.95, gt=0.0, lt=1.0, description="Of the intervals")
+    points: Count = Field(200, description="Most points a curve is written with, besides the paper's grid 0, 0.1 ... 1")
+
+
+class Figures(Section):
+    """What the figures show beyond the curves."""
+
+    example_acceptance: Share = Field(0.8, description="Fig. 6: acceptance rate of both policies (paper: 0.8)")
+    dpi: int = Field(150, ge=50, le=600, description="Of the PNG files")

@@ -1,0 +1,71 @@
+"""The router: its data, its variants, its training."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from arbitrage.config.section import Count, Name, Section, Share
+
+
+class Dataset(Section):
+    """From labelled steps to the router's training data."""
+
+    validation: float = Field(0.2, gt=0.0, lt=1.0, description="Share of questions held out, chosen by question")
+    max_length: Count = Field(1024, description="Longer inputs are left out and counted")
+    max_examples: Count | None = Field(None, description="Cap on training steps after balancing; a seeded sample")
+
+
+class Variant(Section):
+    """One way to label, annotate and balance the router's data (Tables 1-3 of the paper)."""
+
+    classes: Literal[2, 4, 10] = Field(2, description="Label classes: the sign of the advantage, or finer quantiles")
+    ordinal: bool = Field(False, description="Ordinal loss (cumulative logits) instead of cross-entropy; classes > 2")
+    annotate: bool = Field(True, description="Prefix each step with who wrote it (`Model 0: `, `Model 1: `)")
+    balance: bool = Field(True, description="Downsample the majority class of the training part")
+
+    @model_validator(mode="after")
+    def _ordinal_needs_classes(self) -> Variant:
+        if self.ordinal and self.classes == 2:
+            raise ValueError("ordinal needs classes > 2")
+        return self
+
+
+class RouterTraining(Section):
+    """Table C.1. The paper states batch size, learning rate and epochs; the rest is our declared choice."""
+
+    epochs: float = Field(3.0, gt=0, le=10_000, description="Passes over the data (paper: 3)")
+    batch_size: Count = Field(32, description="Sequences an update (paper: 1024)")
+    micro_batch_size: Count = Field(32, description="Sequences at once; the rest is gradient accumulation")
+    learning_rate: float = Field(3e-4, gt=0, le=1, description="Peak learning rate of AdamW (paper: 1e-5)")
+    warmup_share: Share = Field(0.1, description="Share of updates with linear warm-up")
+    weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay")
+    bf16: bool = Field(False, description="Train in bfloat16 autocast")
+    recompute: bool = Field(
+        False, description="Keep no activations but each layer's input (gradient checkpointing): less memory, slower"
+    )
+
+
+class Router(Section):
+    """The router: what it starts from, how it is trained, which variants are compared."""
+
+    init: str | None = Field(None, description="Checkpoint to start from, local or hub id; the PRM if absent")
+    revision: str | None = Field(None, description="Commit of the hub repository of `init`")
+    device: str = Field(
+        "cpu", description="torch device beside the other models; where the router is alone in a job, its first GPU"
+    )
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="Type of weights and activations where it scores; training keeps float32 weights"
+    )
+    batch_size: Count = Field(64, description="Steps scored together")
+    training: RouterTraining = RouterTraining()
+    variants: dict[Name, Variant] = Field({"default": Variant()}, description="By name; `default` routes")
+    ablation_pair: Name | None = Field(None, description="Pair on which all variants are trained; the first if absent")
+
+    @field_validator("variants")
+    @classmethod
+    def _has_default(cls, variants: dict[str, Variant]) -> dict[str, Variant]:
+        if "default" not in variants:
+            raise ValueError("needs a variant named `default`: the one that routes")
+        return variants

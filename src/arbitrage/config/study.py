@@ -1,0 +1,109 @@
+"""The typed configuration of a study: every key, its default, its range, and what it means.
+
+`config.yaml` (the lab) overlaid by `--configfile` and `--config` is validated against `Study` before any job starts;
+`config.load` does that and is the only place that reads YAML. A rule's `params` hold only the sections its stage reads
+(`Study.reads`), so that changing one key reruns just the rules that depend on it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from arbitrage.config.models import Model, Pair
+from arbitrage.config.pipeline import Curves, Figures, Generation, Latency, Steps, Sweep
+from arbitrage.config.prm import Prm
+from arbitrage.config.questions import Benchmark, Questions
+from arbitrage.config.resources import Resources
+from arbitrage.config.router import Dataset, Router
+from arbitrage.config.section import Count, Name, Section
+from arbitrage.config.zoo import Zoo
+
+
+class Study(Section):
+    """A study: PRM, benchmarks and one or more pairs, carried from questions to figures."""
+
+    study: Name = Field("lab", description="Name; results go to <results>/<study>/")
+    results: str = Field("results", description="Folder of all results")
+    seed: int = Field(42, ge=0, lt=2**31, description="Seed of every random choice")
+    threads: Count = Field(1, description="torch threads a job")
+    models: dict[Name, Model] = Field(min_length=1, description="Models by name")
+    pairs: dict[Name, Pair] = Field(min_length=1, description="Pairs by name")
+    prm: Prm
+    benchmarks: dict[Name, Benchmark] = Field(min_length=1, description="Benchmarks by name")
+    questions: Questions = Questions()
+    generation: Generation = Generation()
+    steps: Steps = Steps()
+    dataset: Dataset = Dataset()
+    router: Router = Router()
+    sweep: Sweep = Sweep()
+    latency: Latency = Latency()
+    curves: Curves = Curves()
+    figures: Figures = Figures()
+    zoo: Zoo = Zoo()
+    resources: Resources = Resources()
+
+    @property
+    def ablation_pair(self) -> str:
+        """The pair on which every router variant is trained."""
+        return self.router.ablation_pair or next(iter(self.pairs))
+
+    @property
+    def folder(self) -> str:
+        """Where this study's results go."""
+        return f"{self.results}/{self.study}"
+
+    def model_path(self, name: str) -> str:
+        """Where model `name` is: its own path, or where the rule `quantise` writes it."""
+        return self.models[name].path or f"{self.folder}/models/{name}"
+
+    @property
+    def prm_path(self) -> str:
+        """Where the PRM is: its own path, or where the rule `convert_prm` writes it (no model's name begins so)."""
+        return f"{self.folder}/models/_prm" if self.prm.kind == "value-head" else self.prm.path
+
+    @property
+    def router_init(self) -> tuple[str, str | None]:
+        """The checkpoint routers start from, and its revision: `router.init`, or the PRM."""
+        return (self.router.init, self.router.revision) if self.router.init else (self.prm_path, self.prm.revision)
+
+    def variants_of(self, pair: str) -> list[str]:
+        """Router variants trained for `pair`: all on the ablation pair, the default on the others."""
+        return list(self.router.variants) if pair == self.ablation_pair else ["default"]
+
+    @property
+    def steps_shards(self) -> int:
+        """Jobs that label the questions of a pair."""
+        return self.steps.shards_of(self.questions.sample)
+
+    def sweep_shards(self, benchmark: str) -> int:
+        """Jobs that sweep `benchmark` for a pair."""
+        return self.sweep.shards_of(self.benchmarks[benchmark].size)
+
+    def reads(self, *keys: str) -> dict[str, Any]:
+        """The values at dotted `keys`, for a rule's `params`: changing one of them reruns the rule.
+
+        What a section sets `aside` is left out: steps and scores are known by what wrote them, not by where it ran.
+        """
+        found: dict[str, Any] = {}
+        for key in keys:
+            value: Any = self
+            rest = key
+            while rest:
+                if isinstance(value, dict):  # a name may hold dots itself
+                    part = max((name for name in value if f"{rest}.".startswith(f"{name}.")), key=len)
+                    value, rest = value[part], rest[len(part) + 1 :]
+                else:
+                    part, _, rest = rest.partition(".")
+                    value = getattr(value, part)
+            found[key] = _plain(value)
+        return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Section):
+        return {key: _plain(getattr(value, key)) for key in type(value).model_fields if key not in value.aside}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value

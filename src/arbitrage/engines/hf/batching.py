@@ -1,0 +1,180 @@
+"""Run a model over batches of contexts: each read once, from where an earlier one with the same beginning ended.
+
+A batch's columns are [blocks from the pool | new ids, padded on the left | one column a decoded token]. Positions are
+given explicitly and a mask hides the gaps, so a row's outputs do not depend, up to rounding, on the rows beside it. A
+row that has ended can be refilled: another context is read beside the batch and its keys and values are put where they
+end at the batch's last column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from arbitrage.engines.hf.kv_cache import BLOCK, BufferCache, PrefixPool, block_keys
+from arbitrage.speculation.protocols import EngineError, Ids
+
+POOL_BYTES = 256 * 2**20  # a pool's most: about 30,000 tokens of the lab's target
+
+# (ids [rows, n], positions [rows, n], mask [rows, 1, n, columns] or None, cache) -> output at the last column [rows, w]
+Forward = Callable[[Tensor, Tensor, Tensor | None, BufferCache], Tensor]
+
+
+def context_limit(config: Any) -> int:
+    """The longest context a model reads correctly here: its positions, and its attention window where it has one.
+
+    Raises EngineError for models whose layers are not all attention layers (their state cannot be rolled back).
+    """
+    config = config.get_text_config(decoder=True)
+    window = getattr(config, "sliding_window", None)
+    # Models from before `layer_types` (Mistral) have the window, where there is one, in every layer.
+    kinds = set(getattr(config, "layer_types", None) or ["sliding_attention" if window else "full_attention"])
+    if unknown := kinds - {"full_attention", "sliding_attention"}:
+        raise EngineError(
+            f"{config.model_type}: layers of type {sorted(unknown)} are not supported; expected attention layers"
+        )
+    limit = int(getattr(config, "max_position_embeddings", None) or 2**31)
+    if "sliding_attention" in kinds and window:
+        limit = min(limit, int(window))
+    return limit
+
+
+class Batch:
+    """Contexts being read and continued together. `output`: [rows, width] at the last column."""
+
+    def __init__(self, runner: BatchRunner, cache: BufferCache, contexts: Sequence[Ids], room: int) -> None:
+        self._runner, self._cache, self._contexts = runner, cache, list(contexts)
+        keys = [block_keys(ids[:-1]) for ids in contexts]  # the last id is always read: its output is asked for
+        self._known = [runner.pool.known(row) for row in keys]
+        device = runner.device
+        past = max(self._known) * BLOCK
+        new = [len(ids) - count * BLOCK for ids, count in zip(contexts, self._known, strict=True)]
+        width = max(new)
+        self._start = [past + width - size for size in new]  # column of a row's first new id
+        self._cache.restart(past + width)
+        runner.pool.load(self._cache, [row[:count] for row, count in zip(keys, self._known, strict=True)])
+
+        ids = torch.tensor(
+            [(0,) * (width - size) + row[len(row) - size :] for row, size in zip(contexts, new, strict=True)]
+        )
+        lengths = torch.tensor([len(row) for row in contexts], device=device)
+        columns = torch.arange(past + width, device=device)
+        known = torch.tensor(self._known, device=device)[:, None] * BLOCK
+        start = torch.tensor(self._start, device=device)[:, None]
+        self._visible = (columns < known) | (columns >= start)
+        causal = columns <= columns[past:, None]
+        itself = columns == columns[past:, None]  # keeps a padding query's softmax finite
+        mask = (self._visible[:, None, :] & causal) | itself
+        positions = (lengths[:, None] - width + torch.arange(width, device=device)).clamp(min=0)
+        self.output = runner.forward(ids.to(device), positions, mask[:, None], cache)
+        self._positions = lengths[:, None]
+        self._visible = torch.nn.functional.pad(self._visible, (0, room), value=True)
+
+    @property
+    def length(self) -> int:
+        """Columns so far."""
+        return self._cache.length
+
+    def feed(self, tokens: Tensor) -> Tensor:
+        """Append one token a row ([rows]); return the output after it."""
+        mask = self._visible[:, None, None, : self._cache.length + 1]
+        self.output = self._runner.forward(tokens[:, None], self._positions, mask, self._cache)
+        self._positions = self._positions + 1
+        return self.output
+
+    def keep(self, rows: list[int]) -> None:
+        """Drop all rows but these; row i is then what was row `rows[i]` (see `BufferCache.keep`)."""
+        self._cache.keep(rows)
+        index = torch.tensor(rows, device=self._runner.device)
+        self._visible, self._positions, self.output = self._visible[index], self._positions[index], self.output[index]
+        self._contexts = [self._contexts[row] for row in rows]
+        self._known = [self._known[row] for row in rows]
+        self._start = [self._start[row] for row in rows]
+
+    def refill(self, rows: list[int], contexts: Sequence[Ids]) -> None:
+        """Read `contexts`, none longer than `length`, into `rows` in place of what these held."""
+        fresh = Batch(self._runner, self._runner.spare, contexts, 0)
+        device, length = self._runner.device, self.length
+        sizes = torch.tensor([len(ids) for ids in contexts], device=device)[:, None]
+        widest = max(map(len, contexts))
+        known = torch.tensor(fresh._known, device=device)[:, None] * BLOCK
+        # The place of each id in its context, right-aligned; then the column that holds it: a pool's, or one just read.
+        place = torch.arange(widest, device=device) - widest + sizes
+        start = torch.tensor(fresh._start, device=device)[:, None]
+        source = torch.where(place < known, place, place - known + start).clamp(min=0)
+        into = torch.tensor(rows, device=device)
+        self._cache.put(into, slice(length - widest, length), fresh._cache, source)
+        columns = torch.arange(self._visible.shape[1], device=device)
+        self._visible[into] = columns >= length - sizes
+        self._positions[into] = fresh._positions
+        self.output[into] = fresh.output
+        for row, ids, count in zip(rows, contexts, fresh._known, strict=True):
+            self._contexts[row], self._known[row] = ids, count
+            self._start[row] = length - len(ids) + count * BLOCK
+
+    def remember(self, fed: Mapping[int, Sequence[int]]) -> None:
+        """Give the new whole blocks of rows to the pool. fed: by row, the tokens it was fed that belong to it."""
+        where, keys, columns = [], [], []
+        for row, tokens in fed.items():
+            known = self._known[row]
+            for place, key in enumerate(block_keys((*self._contexts[row], *tokens))[known:]):
+                where.append(row)
+                keys.append(key)
+                columns.append(self._start[row] + place * BLOCK)
+        self._runner.pool.save(self._cache, where, keys, columns)
+
+
+class BatchRunner:
+    """Cuts a list of contexts into batches: a function of that list, and of what was read since `forget`."""
+
+    def __init__(self, name: str, forward: Forward, layers: int, device: torch.device, batch_size: int) -> None:
+        self.name, self.device, self.batch_size = name, device, batch_size
+        self.pool = PrefixPool(POOL_BYTES)
+        self.cache, self.spare = BufferCache(layers, 0), BufferCache(layers, 0)
+        self._forward, self._layers = forward, layers
+
+    def forward(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: BufferCache) -> Tensor:
+        """The model's output after `ids` [rows, n]. Raises EngineError where the device has too little memory."""
+        try:
+            return self._forward(ids, positions, mask, cache)
+        except torch.OutOfMemoryError as error:
+            raise EngineError(
+                f"{self.name}: out of memory on {self.device} with a batch of {ids.shape[0]} contexts of up to "
+                f"{mask.shape[-1]} tokens; lower the model's batch_size"
+            ) from error
+
+    def forget(self) -> None:
+        """Drop all remembered keys and values, so that what follows does not depend on what was read before."""
+        self.pool.clear()
+        self.cache, self.spare = BufferCache(self._layers, 0), BufferCache(self._layers, 0)
+
+    def order(self, contexts: Sequence[Ids]) -> list[int]:
+        """Places in `contexts` in the order in which they are best read: those with about as much to read together.
+
+        The longest first: a later one then fits where an earlier one ended, and buffers need not grow.
+        """
+
+        def cost(place: int) -> tuple[int, int, int]:
+            ids = contexts[place]
+            known = self.pool.known(block_keys(ids[:-1]))
+            return (len(ids) - known * BLOCK) // (2 * BLOCK), len(ids), place
+
+        self.pool.begin_call()
+        return sorted(range(len(contexts)), key=cost, reverse=True)
+
+    def read(self, contexts: Sequence[Ids], room: int) -> Batch:
+        """Read at most `batch_size` contexts, with room for `room` more columns; in place of the batch before.
+
+        What a later context may continue is for the caller to `remember`.
+        """
+        return Batch(self, self.cache, contexts, room)
+
+    def batches(self, contexts: Sequence[Ids]) -> Iterator[tuple[list[int], Batch]]:
+        """All contexts, read and not continued, as (places in `contexts`, the batch just read)."""
+        order = self.order(contexts)
+        for first in range(0, len(order), self.batch_size):
+            places = order[first : first + self.batch_size]
+            yield places, self.read([contexts[place] for place in places], 0)

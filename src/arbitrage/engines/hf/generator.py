@@ -1,0 +1,193 @@
+"""The transformers engine: steps written by any Hugging Face causal language model, many contexts at a time.
+
+Not `model.generate`: steps end at a separator in the text, contexts repeat and grow, and the lab's models are so small
+that whatever is done a token in Python shows. Contexts are id sequences throughout (`protocols`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+
+import torch
+from torch import Tensor
+
+from arbitrage.config.models import Model
+from arbitrage.config.pipeline import Generation
+from arbitrage.engines import checkpoints
+from arbitrage.engines.hf.batching import Batch, BatchRunner, context_limit
+from arbitrage.engines.hf.kv_cache import BufferCache
+from arbitrage.engines.prompting import Prompter
+from arbitrage.engines.step_boundary import StepWriter, StopRule, eos_ids, finished_step, room
+from arbitrage.speculation.protocols import GREEDY, EngineError, GeneratedStep, Ids, Sampling
+
+FREE_SHARE = 0.25  # ended rows are refilled, or leave the batch, once they are this share of it
+# For how many columns a batch is refilled. On a GPU a pass takes about as long for few rows as for many, so places kept
+# busy are passes saved. On a CPU a row costs what it costs, wherever it stands, and the columns that ended rows leave
+# behind come on top: the lab's target was 7 to 15 % slower with refilling.
+REFILLED_COLUMNS = {"cpu": 0, "cuda": 512}
+
+
+@dataclass
+class Job:
+    """A context, and the step in the making that continues it."""
+
+    context: Ids
+    writer: StepWriter
+    sampling: Sampling
+
+    @property
+    def uniform(self) -> float:
+        """The random number of the next token, the same whatever is decoded beside it."""
+        return self._uniforms[min(len(self.writer.ids), self.writer.limit - 1)]
+
+    @cached_property
+    def _uniforms(self) -> list[float]:
+        generator = torch.Generator().manual_seed(self.sampling.seed_of(self.context))
+        return torch.rand(self.writer.limit, generator=generator, dtype=torch.float64).tolist()
+
+
+class TransformersGenerator:
+    """A causal language model that writes steps (`protocols.Generator`)."""
+
+    def __init__(self, path: str, model: Model, generation: Generation, threads: int) -> None:
+        """Load the checkpoint at `path` (a directory, or a hub id with `model.revision`) as `model` says.
+
+        threads: torch threads of this process. Raises EngineError (`checkpoints`, `stopping`, `batches.context_limit`).
+        """
+        torch.set_num_threads(threads)
+        self.name = path
+        self.tokenizer = checkpoints.load_tokenizer(path, model.revision, chat=True)
+        self._prompter = Prompter(path, self.tokenizer, model)
+        self.model = checkpoints.load_model(path, model.revision, model.dtype, model.device, ("ForCausalLM",))
+        self.device = torch.device(model.device)
+        self.stop = StopRule(
+            self.tokenizer,
+            generation.separator,
+            eos_ids(self.tokenizer, self.model.config, self.model.generation_config),
+        )
+        self.max_context = context_limit(self.model.config)
+        self.layers = int(self.model.config.get_text_config(decoder=True).num_hidden_layers)
+        weights = checkpoints.fingerprint(path, model.revision, model.dtype, f"transformers {version('transformers')}")
+        self._identity = hashlib.sha256(f"{weights}\n{generation.separator!r}".encode()).hexdigest()
+        self.refilled_columns = REFILLED_COLUMNS.get(self.device.type, REFILLED_COLUMNS["cuda"])
+        self._runner = BatchRunner(path, self.forward, self.layers, self.device, model.batch_size)
+
+    @property
+    def identity(self) -> str:
+        return self._identity
+
+    def prompt_ids(self, problem: str) -> Ids:
+        """Ids of the rendered prompt (`prompts`). Raises EngineError."""
+        return self._prompter.prompt_ids(problem)
+
+    def step_ids(self, text: str) -> Ids:
+        """Ids of one step's text, encoded on its own, without special tokens."""
+        return self._prompter.step_ids(text)
+
+    def forward(self, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: BufferCache) -> Tensor:
+        """Read `ids` [rows, n] after what `cache` holds; return the logits of what follows [rows, vocabulary]."""
+        output = self.model(
+            input_ids=ids,
+            position_ids=positions,
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logits: Tensor = output.logits[:, -1]
+        return logits
+
+    def room(self, context: Ids, limit: int) -> int:
+        """How many tokens a step after `context` may have (`stopping.room`). Raises EngineError."""
+        return room(self.name, context, limit, self.max_context)
+
+    def forget(self) -> None:
+        """Drop keys and values of earlier contexts; from here on results repeat bit for bit."""
+        self._runner.forget()
+
+    @torch.inference_mode()
+    def generate(
+        self, contexts: Sequence[Ids], limits: Sequence[int], sampling: Sampling = GREEDY
+    ) -> list[GeneratedStep]:
+        """Continue each context by one step of at most `limits[i]` tokens. Raises EngineError."""
+        rooms = [self.room(context, limit) for context, limit in zip(contexts, limits, strict=True)]
+        jobs = [
+            Job(context, StepWriter(self.stop, room), sampling) for context, room in zip(contexts, rooms, strict=True)
+        ]
+        waiting = deque(jobs[place] for place in self._runner.order(contexts))
+        while waiting:
+            rows = [waiting.popleft() for _ in range(min(self._runner.batch_size, len(waiting)))]
+            batch = self._runner.read([job.context for job in rows], self.refilled_columns + max(rooms))
+            self._write(batch, rows, waiting)
+        return [self.finished(job.writer) for job in jobs]
+
+    def _write(self, batch: Batch, rows: list[Job], waiting: deque[Job]) -> None:
+        """Write the steps of `rows`, the jobs of `batch`, to their ends; those that end make room for `waiting`."""
+        last = batch.length + self.refilled_columns
+        while True:
+            tokens = _next_tokens(batch.output, rows)
+            free = [row for row, job in enumerate(rows) if job.writer.ended]
+            if len(free) >= FREE_SHARE * len(rows):
+                batch.remember({row: rows[row].writer.ids[:-1] for row in free})  # the last token was not fed
+                if len(free) == len(rows):
+                    return
+                taken: list[Job] = []
+                while waiting and len(taken) < len(free) and len(waiting[0].context) <= batch.length <= last:
+                    taken.append(waiting.popleft())
+                filled, free = free[: len(taken)], free[len(taken) :]
+                if filled:
+                    batch.refill(filled, [job.context for job in taken])
+                    for row, job in zip(filled, taken, strict=True):
+                        rows[row] = job
+                    tokens[filled] = _next_tokens(batch.output[filled], taken)
+                if free:
+                    alive = _alive(len(rows), free)
+                    batch.keep(alive)
+                    rows, tokens = [rows[row] for row in alive], tokens[alive]
+            batch.feed(tokens)
+
+    def finished(self, writer: StepWriter) -> GeneratedStep:
+        """The step of a writer that has ended. Raises EngineError where the model's output was not finite."""
+        try:
+            return finished_step(self.name, writer)
+        except EngineError:
+            self.forget()  # what was kept may hold NaN too
+            raise
+
+
+def choose(logits: Tensor, temperature: float, uniforms: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The next token of each row of `logits` [rows, vocabulary], and its log-probability at temperature 1, in fp32.
+
+    uniforms: one number in [0, 1) a row for sampling by inversion; None for the most likely token.
+    """
+    logits = logits.float()
+    if uniforms is None:
+        return logits.argmax(dim=-1), logits.log_softmax(dim=-1).amax(dim=-1)
+    cumulative = (logits.double() / temperature).softmax(dim=-1).cumsum(dim=-1)
+    wanted = uniforms.to(logits.device)[:, None] * cumulative[:, -1:]
+    tokens = torch.searchsorted(cumulative, wanted, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
+    return tokens, logits.log_softmax(dim=-1).gather(1, tokens[:, None])[:, 0]
+
+
+def _next_tokens(output: Tensor, rows: Sequence[Job]) -> Tensor:
+    """The next token [rows] after each row of `output`, handed to the writers that have not ended."""
+    uniforms = None
+    if rows[0].sampling.temperature > 0:
+        uniforms = torch.tensor([job.uniform for job in rows], dtype=torch.float64)
+    tokens, logprobs = choose(output, rows[0].sampling.temperature, uniforms)
+    for job, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):
+        if not job.writer.ended:
+            job.writer.push(token, logprob)
+    return tokens
+
+
+def _alive(count: int, ended: Sequence[int]) -> list[int]:
+    """Rows to keep of `count`: those at the end move into the places of ended ones, fewer to copy than closing up."""
+    gone = set(ended)
+    alive = [row for row in range(count) if row not in gone]
+    return [row if row not in gone else alive.pop() for row in range(len(alive))]

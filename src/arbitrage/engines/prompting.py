@@ -1,0 +1,54 @@
+"""How a model reads a question: the rendered prompt as token ids, with exactly one BOS, and steps encoded on their own.
+
+Every engine gets its ids here, so that a model reads the very same ids whatever runs it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from arbitrage.config.models import Model
+from arbitrage.engines.scoring.step_format import encode
+from arbitrage.speculation.protocols import EngineError, Ids
+
+# Llama 3's chat template writes today's date into the prompt unless it is given one: results would change overnight.
+PROMPT_DATE = "26 Jul 2024"
+
+
+class Prompter:
+    """The prompts of one model (`protocols.Prompting`)."""
+
+    def __init__(self, name: str, tokenizer: Any, model: Model) -> None:
+        """name: what errors call the model. Raises EngineError where the chat template cannot be rendered."""
+        self.name, self.tokenizer, self.system = name, tokenizer, model.system
+        self._template_bos = self._render("").count(tokenizer.bos_token_id)
+
+    def _render(self, problem: str) -> list[int]:
+        messages = [{"role": "user", "content": problem}]
+        if self.system is not None:
+            messages.insert(0, {"role": "system", "content": self.system})
+        try:
+            text = self.tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True, date_string=PROMPT_DATE
+            )
+        except Exception as error:  # jinja's own, where a template refuses a system message for example
+            raise EngineError(f"{self.name}: its chat template cannot render the prompt ({error})") from error
+        return list(self.tokenizer.encode(text, add_special_tokens=False))
+
+    def prompt_ids(self, problem: str) -> Ids:
+        """Ids of the rendered prompt; one BOS, where the tokenizer has one. Raises EngineError where that cannot be."""
+        ids, bos = self._render(problem), self.tokenizer.bos_token_id
+        if bos is not None:
+            if ids[:1] != [bos]:
+                ids.insert(0, bos)
+            # Some templates open every message with the BOS token: what the template does not write is too many.
+            if ids.count(bos) != max(1, self._template_bos) or ids[1:2] == [bos]:
+                raise EngineError(
+                    f"{self.name}: the prompt of {problem[:60]!r} has {ids.count(bos)} BOS tokens "
+                    f"({self.tokenizer.bos_token}); expected one. Take it out of the problem or the chat template"
+                )
+        return tuple(ids)
+
+    def step_ids(self, text: str) -> Ids:
+        """Ids of one step's text, encoded on its own, without special tokens."""
+        return encode(self.tokenizer, text)

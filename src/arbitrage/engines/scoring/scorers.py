@@ -1,0 +1,250 @@
+"""Scorers: the process reward model (PRM) and the router, read at a step's last token (paper, section 3).
+
+Classification heads are here; PRMs that answer with a token, and judges, are in `answering`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from torch import Tensor
+
+from arbitrage.config.prm import Prm
+from arbitrage.config.router import Router
+from arbitrage.engines import checkpoints
+from arbitrage.engines.hf.batching import BatchRunner, context_limit
+from arbitrage.engines.hf.kv_cache import BufferCache
+from arbitrage.engines.scoring.step_format import StepReader
+from arbitrage.engines.scoring.templates import TemplateReader
+from arbitrage.speculation.protocols import AuthoredStep, EngineError, Ids, ScoreError
+
+ROUTER_FILE = "router.json"
+CLASSIFIERS: tuple[checkpoints.Head, ...] = ("ForSequenceClassification", "ForTokenClassification")
+MARKED: tuple[checkpoints.Head, ...] = ("ForProcessRewardModel", "ForTokenClassification")
+log = logging.getLogger(__name__)
+
+
+class RouterFormat(BaseModel):
+    """`router.json` beside a router's weights: how its labels are cut, and what it reads.
+
+    The scalar it routes by is P(label >= `boundary`), the probability that the advantage is above 0.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    classes: int
+    boundary: int
+    ordinal: bool
+    annotate: bool
+    separator: str
+
+    @model_validator(mode="after")
+    def _boundary_inside(self) -> RouterFormat:
+        if not 1 <= self.boundary < self.classes:
+            raise ValueError(f"boundary {self.boundary} is not between 1 and classes - 1 = {self.classes - 1}")
+        return self
+
+
+class Reader(Protocol):
+    """How a scorer reads text: the ids of a judged step, which end where its score is read."""
+
+    separator: str
+
+    @property
+    def description(self) -> str:
+        """All that changes what is read, for the scorer's identity."""
+
+    def input_ids(self, problem: str, history: Sequence[AuthoredStep], step: AuthoredStep) -> Ids:
+        """What the model reads. Raises EngineError where it cannot be said in its tokens."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a scorer's weights come from, and how they run; `threads`: torch threads of this process."""
+
+    path: str
+    revision: str | None
+    dtype: str
+    device: str
+    batch_size: int
+    threads: int
+
+
+class TransformersScorer(ABC):
+    """What PRMs and router share: a model read to the last id of each input, in batches (`protocols.Scorer`)."""
+
+    def __init__(
+        self, place: Placement, heads: tuple[checkpoints.Head, ...], reader: Callable[[Any], Reader], reads: str = ""
+    ) -> None:
+        """Load a checkpoint that has one of `heads`; `reader` makes of its tokenizer how it reads.
+
+        reads: what else changes the scores; part of the identity. Raises EngineError.
+        """
+        torch.set_num_threads(place.threads)
+        self.name = place.path
+        self.tokenizer = checkpoints.load_tokenizer(place.path, place.revision)
+        self.reader = reader(self.tokenizer)
+        self.model = checkpoints.load_model(place.path, place.revision, place.dtype, place.device, heads)
+        self.device = torch.device(place.device)
+        self.max_context = context_limit(self.model.config)
+        self.layers = int(self.model.config.get_text_config(decoder=True).num_hidden_layers)
+        engine = f"transformers {version('transformers')}"
+        weights = checkpoints.fingerprint(place.path, place.revision, place.dtype, engine)
+        self._identity = hashlib.sha256(f"{weights}\n{self.reader.description}{reads}".encode()).hexdigest()
+        self._runner = BatchRunner(place.path, self.forward, self.layers, self.device, place.batch_size)
+        self._warned = False
+
+    @property
+    def separator(self) -> str:
+        """What closes a step's text, and is no part of it."""
+        return self.reader.separator
+
+    @property
+    def identity(self) -> str:
+        return self._identity
+
+    def input_ids(self, problem: str, history: Sequence[AuthoredStep], step: AuthoredStep) -> Ids:
+        """What the model reads (`Reader`). Raises EngineError."""
+        return self.reader.input_ids(problem, history, step)
+
+    @abstractmethod
+    def forward(self, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: BufferCache) -> Tensor:
+        """Read `ids` [rows, n] after what `cache` holds; return the logits at the last one [rows, labels]."""
+
+    @abstractmethod
+    def scalars(self, logits: Tensor) -> Tensor:
+        """One number a row from float64 logits [rows, labels]."""
+
+    def forget(self) -> None:
+        """Drop keys and values of earlier inputs; from here on results repeat bit for bit."""
+        self._runner.forget()
+
+    @torch.inference_mode()
+    def score(self, inputs: Sequence[Ids]) -> list[float]:
+        """One number an input. Raises ScoreError where one is not finite."""
+        scores = [0.0] * len(inputs)
+        for places, batch in self._runner.batches(inputs):
+            batch.remember(dict.fromkeys(range(len(places)), ()))
+            for place, score in zip(places, self.scalars(batch.output.double()).tolist(), strict=True):
+                scores[place] = self.checked(score, place, inputs[place])
+        return scores
+
+    def checked(self, score: float, place: int, ids: Ids) -> float:
+        """`score`, if it is finite; otherwise ScoreError. Warns once of inputs beyond the model's positions."""
+        if score - score != 0.0:
+            self.forget()  # what was kept may hold NaN too
+            raise ScoreError(
+                f"{self.name}: the score of input {place} ({len(ids)} ids, the last {list(ids[-4:])}) is {score}; "
+                "expected a finite number. The weights are damaged, or the dtype is too narrow for them (try float32)"
+            )
+        if len(ids) > self.max_context and not self._warned:
+            self._warned = True
+            log.warning(
+                "%s: inputs exceed its %d positions; their scores are extrapolated", self.name, self.max_context
+            )
+        return score
+
+
+class HeadScorer(TransformersScorer):
+    """A scorer whose checkpoint has a classification head named `score`. `labels`: how many."""
+
+    def __init__(
+        self, place: Placement, heads: tuple[checkpoints.Head, ...], reader: Callable[[Any], Reader], reads: str = ""
+    ) -> None:
+        super().__init__(place, heads, reader, reads)
+        self._backbone = self.model.base_model
+        head = getattr(self.model, "score", None)
+        last = head[-1] if isinstance(head, torch.nn.Sequential) else head
+        if not isinstance(last, torch.nn.Linear):
+            raise EngineError(
+                f"{self.name}: {type(self.model).__name__} has no linear head named `score`; expected Llama's or "
+                "Qwen's kind"
+            )
+        self._head: Any = head
+        self.labels = last.out_features
+
+    def forward(self, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: BufferCache) -> Tensor:
+        """Read `ids` [rows, n] after what `cache` holds; return the head's logits at the last one [rows, labels]."""
+        states = self._backbone(
+            input_ids=ids, position_ids=positions, attention_mask=mask, past_key_values=cache, use_cache=True
+        ).last_hidden_state
+        logits: Tensor = self._head(states[:, -1])
+        return logits
+
+
+class PrmScorer(HeadScorer):
+    """A PRM with a head: P(the step is right). One label: its sigmoid; two: softmax of `prm.right_label`.
+
+    It reads the score at the separator's last token, or with kind `marks` at the mark that closes the step.
+    """
+
+    def __init__(self, path: str, prm: Prm, separator: str, threads: int) -> None:
+        def reader(tokenizer: Any) -> Reader:
+            if prm.kind != "marks":
+                return StepReader(tokenizer, separator, False)
+            return TemplateReader(path, tokenizer, prm.resolved_template("marks"), separator)
+
+        heads = MARKED if prm.kind == "marks" else CLASSIFIERS
+        self.right_label = prm.right_label
+        super().__init__(prm_placement(path, prm, threads), heads, reader, f"\nright {prm.right_label}")
+        if self.labels not in (1, 2):
+            raise EngineError(
+                f"{path}: its head has {self.labels} labels; a PRM has 1 (sigmoid) or 2 (prm.right_label: right)"
+            )
+
+    def scalars(self, logits: Tensor) -> Tensor:
+        return logits[:, 0].sigmoid() if self.labels == 1 else logits.softmax(dim=-1)[:, self.right_label]
+
+
+def prm_placement(path: str, prm: Prm, threads: int) -> Placement:
+    """The PRM's weights at `path`, run as `prm` says."""
+    return Placement(path, prm.revision, prm.dtype, prm.device, prm.batch_size, threads)
+
+
+class RouterScorer(HeadScorer):
+    """The router: P(advantage > 0) as its label classes have it (`RouterFormat`)."""
+
+    def __init__(self, path: str, router: Router, threads: int) -> None:
+        self.format = form = read_router_format(path)
+        self.annotate = form.annotate
+        place = Placement(path, None, router.dtype, router.device, router.batch_size, threads)
+        super().__init__(
+            place,
+            CLASSIFIERS,
+            lambda tokenizer: StepReader(tokenizer, form.separator, form.annotate),
+            f"\n{form.model_dump_json()}",
+        )
+        expected = form.classes - 1 if form.ordinal else form.classes
+        if self.labels != expected:
+            raise EngineError(
+                f"{path}: its head has {self.labels} labels, but {ROUTER_FILE} asks for {expected}; train it again"
+            )
+
+    def scalars(self, logits: Tensor) -> Tensor:
+        if self.format.ordinal:  # logit k: P(class > k)
+            return logits[:, self.format.boundary - 1].sigmoid()
+        return logits.softmax(dim=-1)[:, self.format.boundary :].sum(dim=-1)
+
+
+def read_router_format(path: str | Path) -> RouterFormat:
+    """`router.json` of a router's directory. Raises EngineError where it is missing or wrong."""
+    file = Path(path) / ROUTER_FILE
+    try:
+        return RouterFormat.model_validate_json(file.read_text())
+    except FileNotFoundError as error:
+        raise EngineError(
+            f"{file}: missing; expected a directory that the router stage wrote. Run the study, which trains one (the "
+            "lab: make reproduce), or name another directory (--router)"
+        ) from error
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'file'}: {each['msg']}" for each in error.errors())
+        raise EngineError(f"{file}: {faults}; train the router again") from error

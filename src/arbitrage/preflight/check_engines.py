@@ -1,0 +1,67 @@
+"""What the engines and tools of a study need beside models: packages, programs, servers, keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from importlib.util import find_spec
+
+from arbitrage.config.backends import Server
+from arbitrage.config.study import Study
+from arbitrage.engines.server.client import CompletionsClient
+from arbitrage.preflight.findings import Finding
+from arbitrage.quantisation.gguf import require_tools
+from arbitrage.speculation.protocols import EngineError
+
+ANSWER_S = 5.0  # a study waits `server.ready_s`
+
+
+def engine_findings(study: Study) -> Iterator[Finding]:
+    """Findings on the engine of every model, and on the tools that make models."""
+    for name, model in study.models.items():
+        subject = f"models.{name}"
+        if model.engine == "vllm" or model.starts_server:
+            if find_spec("vllm") is None:
+                yield Finding(
+                    subject, "fault", "its engine needs vLLM, which is not installed here: pip install '.[vllm]'"
+                )
+            else:
+                yield Finding(subject, "ok", "vLLM is installed")
+        elif model.engine == "openai":
+            yield _server(subject, model.server)
+        if model.quantise and model.quantise.method == "gptq" and find_spec("llmcompressor") is None:
+            yield Finding(
+                subject,
+                "warning",
+                "llm-compressor is not installed here; the rule quantise_gptq needs it: run with --sdm conda "
+                "(envs/gptq.yaml), or make the directory once where `pip install '.[gptq]'` was done",
+            )
+        if model.quantise and model.quantise.method == "gguf":
+            yield _gguf(subject)
+
+
+def _server(subject: str, server: Server) -> Finding:
+    """Whether the server lists the model; a warning where nothing answers, as it may come up later."""
+    try:
+        client = CompletionsClient(subject, server.model_copy(update={"ready_s": min(ANSWER_S, server.ready_s)}))
+    except EngineError as error:
+        return Finding(subject, "fault", str(error).removeprefix(f"{subject}: "))
+    try:
+        with closing(client):
+            served = [str(model["id"]) for model in client.wait_ready()]
+    except EngineError as error:
+        return Finding(subject, "warning", str(error).removeprefix(f"{subject}: "))
+    if server.model in served or (server.model is None and len(served) == 1):
+        return Finding(subject, "ok", f"{server.url} serves {server.model or served[0]}")
+    wanted = server.model or "one model"
+    return Finding(
+        subject, "fault", f"{server.url} serves {served}, expected {wanted}; name one of them as server.model"
+    )
+
+
+def _gguf(subject: str) -> Finding:
+    try:
+        require_tools()
+    except EngineError as error:
+        return Finding(subject, "fault", str(error))
+    return Finding(subject, "ok", "llama.cpp's tools and the package gguf are here")

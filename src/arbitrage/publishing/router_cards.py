@@ -1,0 +1,182 @@
+"""The cards of a bundle: what is in it, and for each router what a model card on the hub says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from arbitrage.config.study import Study
+from arbitrage.io.csv_tables import read_csv
+from arbitrage.publishing.check_records import named_code
+
+SETTINGS = ("learning_rate", "batch_size", "epochs", "warmup_share", "weight_decay", "bf16", "optimizer")
+LOADING = """\
+from arbitrage.speculation.protocols import AuthoredStep
+from arbitrage.engines.scoring.scorers import RouterScorer
+from arbitrage.config.router import Router
+
+router = RouterScorer("{name}", Router(), threads=1)
+step = AuthoredStep("draft", "3 + 4 = 7{separator}")
+print(router.score([router.input_ids("What is (3 + 4) * 5?", [], step)]))  # escalate where it is above the threshold
+"""
+
+
+def bundle_card(study: Study, routers: Sequence[str], summary: Mapping[str, Any]) -> str:
+    """README.md of the bundle.
+
+    routers: the directories of its routers; summary: the provenance record of summary.md.
+    """
+    return "\n".join(
+        [
+            f"# Results of the study {study.study}",
+            "",
+            "A reproduction of “Arbitrage: Efficient Reasoning via Advantage-Aware Speculation” (arXiv 2512.05033).",
+            f"Study {summary['study_hash']}, made by arbitrage {named_code(summary['code'])}.",
+            "",
+            "- `summary.md`: headline numbers beside the paper's",
+            "- `figures/`, `tables/`, `curves/`: what they are drawn from and written in",
+            "- `questions/`, `steps/`, `trajectories/`, `latency/`, `router/*/*/heldout.parquet`: the tables behind",
+            *(f"- `{name}/`: the router of {name.split('/')[1]}, with a model card" for name in routers),
+            "- `study.json`: every setting; `*.provenance.json`: what made each file, from what, where and when",
+            "- `manifest.json`: sha256 of every file. `arbitrage verify` on the zip, or on this folder, checks it all",
+            "",
+        ]
+    )
+
+
+def router_card(folder: Path, study: Study, name: str, record: Mapping[str, Any]) -> str:
+    """Model card of the router in `<folder>/<name>`.
+
+    study: with no absolute path in it; name: `router/<pair>/<variant>/model`; record: its provenance.
+    """
+    from huggingface_hub import ModelCardData
+
+    _, pair, variant, _ = name.split("/")
+    told = json.loads((folder / name / "training.json").read_text(encoding="utf-8"))
+    form = json.loads((folder / name / "router.json").read_text(encoding="utf-8"))
+    start, revision = study.router_init
+    licence = licence_of(told["init"], told["revision"])
+    data = ModelCardData(
+        license=licence,
+        base_model=start if revision else None,
+        library_name="transformers",
+        pipeline_tag="text-classification",
+        tags=["arbitrage", "speculative-decoding", "step-router"],
+    )
+    lines = [
+        f"---\n{data.to_yaml()}\n---",
+        f"# Router of {pair} (study {study.study})",
+        "",
+        "Foresees, from a problem, the steps so far and the draft model's next step, whether the target model's step "
+        "would be scored higher (arXiv 2512.05033). Its number is P(advantage > 0); a step is escalated to the target "
+        "where that is above a threshold. It is meant for these two models, and knows no others:",
+        "",
+        f"- draft: {_model(study, study.pairs[pair].draft)}",
+        f"- target: {_model(study, study.pairs[pair].target)}",
+        "",
+        "## Trained from",
+        "",
+        f"{_pinned(start, revision)}, with a new classification head. Licence of the start: "
+        f"{licence or 'not known here'}; what is derived from it is bound by it.",
+        "",
+        "## Data",
+        "",
+        *_data(folder, study, name),
+        "",
+        "## Training",
+        "",
+        f"{told['examples']:,} examples, {told['updates']:,} updates, seed {told['seed']}, {told['parameters']:,} "
+        "parameters; " + ", ".join(f"{key} {told[key]}" for key in SETTINGS) + ".",
+        "",
+        "## Quality, on held-out questions",
+        "",
+        *_quality(folder, study, pair, variant),
+        "",
+        "## Loading",
+        "",
+        "An ordinary sequence-classification checkpoint in safetensors. `router.json` says how to read it: "
+        f"{form['classes']} classes, of which {form['boundary']} and above mean an advantage"
+        f"{'; ordinal' if form['ordinal'] else ''}; "
+        f"{'each step is tagged by who wrote it' if form['annotate'] else 'steps have no tags'}. The score is read at "
+        "the last token, a separator's. With the package `arbitrage`:",
+        "",
+        f"```python\n{LOADING.format(name=name, separator=form['separator'].encode('unicode_escape').decode())}```",
+        "",
+        "## Provenance",
+        "",
+        f"Study {record['study_hash']}, arbitrage {named_code(record['code'])}, {record['started']} to "
+        f"{record['ended']} on "
+        f"{record['hardware']['cpu']}{''.join(f', {gpu}' for gpu in record['hardware']['gpus'])}. sha256 of the "
+        f"directory, without this card: `{record['sha256']}`.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _data(folder: Path, study: Study, name: str) -> list[str]:
+    """What the router was trained and held out on."""
+    report = json.loads((folder / name).with_name("dataset").joinpath("report.json").read_text(encoding="utf-8"))
+    questions = study.questions
+    source = questions.path or (questions.dataset if questions.source == "numina" else None)
+    train, validation = report["train"], report["validation"]
+    return [
+        f"- questions: {_pinned(source, questions.revision) if source else 'generated by the lab'}, "
+        f"{questions.sample:,} asked for, none of them in a benchmark of the study",
+        f"- labels: both models' next steps in the same context, scored by "
+        f"{_pinned(study.prm.path, study.prm.revision)}",
+        f"- training: {train['examples']:,} steps of {train['questions']:,} questions"
+        f"{', balanced' if report['balance'] else ''}; before, the classes' shares were "
+        f"{_shares(train['shares_before'])}",
+        f"- held out: {validation['examples']:,} steps of {validation['questions']:,} other questions; "
+        f"the classes' shares are {_shares(validation['shares'])}",
+    ]
+
+
+def _quality(folder: Path, study: Study, pair: str, variant: str) -> list[str]:
+    """The router's row of quality.csv, and those of the rankings that need no training."""
+    table = read_csv(folder / "router" / "quality.csv")
+    rows = table[(table["pair"] == pair) & ((table["ranking"] == variant) | ~table["trained"])]
+    found = ["| ranking | rho with the advantage | accuracy on label 0 | on label 1 | steps |", "|---|---|---|---|---|"]
+    for row in rows.to_dict("records"):
+        metrics = (
+            "" if pd.isna(row[key]) else f"{row[key]:.3f} [{row[f'{key}_low']:.3f}, {row[f'{key}_high']:.3f}]"
+            for key in ("rho", "accuracy_0", "accuracy_1")
+        )
+        ranking = "this router" if row["trained"] else row["ranking"]
+        found.append(f"| {ranking} | {' | '.join(metrics)} | {row['steps']:,} |")
+    return [*found, "", f"In brackets: {study.curves.confidence:.0%} intervals, by bootstrap over questions."]
+
+
+def licence_of(path: str, revision: str | None) -> str | None:
+    """The licence that the card of a checkpoint names: in its directory, or in the hub's cache; None where unknown."""
+    from huggingface_hub import metadata_load, try_to_load_from_cache
+
+    card: object = Path(path) / "README.md"
+    if not Path(path).is_dir():
+        card = try_to_load_from_cache(path, "README.md", revision=revision) if path.count("/") == 1 else None
+    if not isinstance(card, str | Path) or not Path(card).is_file():
+        return None
+    licence = (metadata_load(card) or {}).get("license")
+    return str(licence) if licence else None
+
+
+def _model(study: Study, name: str) -> str:
+    """A model in words."""
+    model = study.models[name]
+    if model.quantise:
+        recipe = model.quantise
+        size = recipe.gguf_type or f"{recipe.bits} bits"
+        return f"{name}, {size} ({recipe.method}) of {_model(study, recipe.model)}"
+    return f"{_pinned(str(model.path), model.revision)}, {model.dtype}"
+
+
+def _pinned(path: str, revision: str | None) -> str:
+    return f"`{path}`" + (f" at revision `{revision}`" if revision else "")
+
+
+def _shares(shares: Sequence[float]) -> str:
+    return ", ".join(f"{share:.1%}" for share in shares)

@@ -1,0 +1,237 @@
+"""Train a router: a checkpoint with a new classification head, on balanced steps (paper: section 4.2, Table C.1).
+
+    train_router("results/lab/router/small/default/dataset", "zoo/prm", None, Router().training, seed=42, ...)
+
+A killed training resumes from its last checkpoint, kept in a work directory beside the output; the output directory
+appears last and whole. It holds model.safetensors, config.json, the tokenizer, router.json (how to read the logits:
+classes, boundary, ordinal, and the input format: annotate, separator) and training.json (losses, times, settings).
+"""
+
+import hashlib
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForSequenceClassification, PrinterCallback, TrainingArguments, set_seed
+from transformers.utils import logging as transformers_logging
+
+from arbitrage.config.router import RouterTraining
+from arbitrage.engines.checkpoints import fingerprint, load_tokenizer, resolve
+from arbitrage.io.atomic import whole_directory
+from arbitrage.io.tables import read_frame
+from arbitrage.routing.dataset import REPORT, TRAIN
+from arbitrage.routing.hf_trainer import (
+    Example,
+    Progress,
+    RightPadding,
+    RouterTrainer,
+    Sealing,
+    class_loss,
+    ordinal_loss,
+    seal_of,
+)
+from arbitrage.routing.label_classes import RoutingError
+from arbitrage.runtime.provenance import digest
+from arbitrage.speculation.protocols import EngineError
+
+SETTINGS = "settings.json"
+
+
+def train_router(
+    dataset_dir: str | Path,
+    init: str,
+    revision: str | None,
+    training: RouterTraining,
+    *,
+    seed: int,
+    device: str,
+    threads: int,
+    out_dir: str | Path,
+) -> dict[str, Any]:
+    """Train on `dataset_dir`/train.parquet, starting from checkpoint `init`; write the router to `out_dir`.
+
+    device: cpu or cuda (one GPU; CUDA_VISIBLE_DEVICES picks it). On a CPU one seed and one number of threads give the
+    same weights, byte for byte, whether or not the training was interrupted. Returns what training.json holds.
+    Raises EngineError where `init` cannot be loaded or the device is not there, RoutingError where the data or the
+    batch sizes do not fit, TableError where the training part cannot be read.
+    """
+    dataset_dir, out_dir = Path(dataset_dir), Path(out_dir)
+    accumulation = _accumulation(training)
+    report = json.loads((dataset_dir / REPORT).read_text(encoding="utf-8"))
+    settings = {
+        "init": init,
+        "revision": revision,
+        "init_fingerprint": fingerprint(init, revision),
+        "data_sha256": hashlib.sha256((dataset_dir / TRAIN).read_bytes()).hexdigest(),
+        "classes": report["classes"],
+        "ordinal": report["ordinal"],
+        "seed": seed,
+        "device": device,
+        "threads": threads,
+        "optimizer": "AdamW, linear warm-up and decay, gradients clipped at norm 1",
+        **training.model_dump(),
+    }
+    work = out_dir.with_name(f".{out_dir.name}.training")
+    checkpoint = _checkpoint_of(work, settings)
+    torch.set_num_threads(threads)
+    transformers_logging.disable_progress_bar()  # training tells its own progress
+    tokenizer = load_tokenizer(init, revision)
+    model = _new_model(init, revision, tokenizer, report, seed)
+    examples = _examples(dataset_dir, model.config.get_text_config().pad_token_id)
+    trainer = RouterTrainer(
+        model=model,
+        args=_arguments(work, training, accumulation, seed, device),
+        train_dataset=examples,
+        data_collator=RightPadding(model.config.get_text_config().pad_token_id),
+        compute_loss_func=ordinal_loss if report["ordinal"] else class_loss,
+        callbacks=[Progress(), Sealing()],
+    )
+    trainer.remove_callback(PrinterCallback)
+    result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    told = settings | {
+        "examples": len(examples),
+        "parameters": model.num_parameters(),
+        "updates": trainer.state.global_step,
+        "resumed_after": 0 if checkpoint is None else _updates(checkpoint),
+        "seconds": round(result.metrics["train_runtime"], 1),
+        "losses": [
+            {"update": entry["step"], "loss": entry["loss"]} for entry in trainer.state.log_history if "loss" in entry
+        ],
+    }
+    model.config.use_cache = True  # Trainer turned it off; the live decoder keeps a cache
+    with whole_directory(out_dir) as directory:
+        model.to("cpu").save_pretrained(directory)
+        tokenizer.save_pretrained(directory)
+        router = {key: report[key] for key in ("classes", "boundary", "ordinal", "annotate", "separator")}
+        (directory / "router.json").write_text(json.dumps(router, indent=2) + "\n", encoding="utf-8")
+        (directory / "training.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    shutil.rmtree(work)
+    return told
+
+
+def _accumulation(training: RouterTraining) -> int:
+    """Micro batches an update."""
+    micro = min(training.micro_batch_size, training.batch_size)
+    if training.batch_size % micro:
+        raise RoutingError(
+            f"router.training.batch_size {training.batch_size} is not a multiple of micro_batch_size {micro}; "
+            "choose a micro_batch_size that divides it"
+        )
+    return training.batch_size // micro
+
+
+def _arguments(work: Path, training: RouterTraining, accumulation: int, seed: int, device: str) -> TrainingArguments:
+    on_cpu = device == "cpu"
+    if not on_cpu and device not in ("cuda", "cuda:0"):
+        raise EngineError(f"router.device {device!r}: training knows cpu and cuda; pick a GPU by CUDA_VISIBLE_DEVICES")
+    if not on_cpu and not torch.cuda.is_available():
+        raise EngineError(f"router.device {device!r}: no CUDA device here; use cpu")
+    return TrainingArguments(
+        output_dir=str(work),
+        num_train_epochs=training.epochs,
+        per_device_train_batch_size=training.batch_size // accumulation,
+        gradient_accumulation_steps=accumulation,
+        learning_rate=training.learning_rate,
+        weight_decay=training.weight_decay,
+        optim="adamw_torch",
+        lr_scheduler_type="linear",
+        warmup_steps=min(training.warmup_share, 0.999),  # a share; 1 would mean one update
+        max_grad_norm=1.0,
+        bf16=training.bf16,
+        gradient_checkpointing=training.recompute,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if training.recompute else None,
+        use_cpu=on_cpu,
+        seed=seed,
+        save_strategy="steps",
+        save_steps=0.1,  # of all updates: a kill loses a tenth of the training at most
+        save_total_limit=2,  # one may be half written when the kill comes
+        logging_strategy="steps",
+        logging_steps=0.02,
+        logging_nan_inf_filter=False,  # `Progress` wants to see them
+        disable_tqdm=True,
+        report_to="none",
+        remove_unused_columns=False,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=not on_cpu,
+    )
+
+
+def _checkpoint_of(work: Path, settings: dict[str, Any]) -> Path | None:
+    """The last whole checkpoint in `work`, None for a fresh start.
+
+    Half written and damaged ones go, and all of other settings or data.
+    """
+    written = work / SETTINGS
+    text = json.dumps(settings, indent=2, sort_keys=True)
+    if not written.is_file() or written.read_text(encoding="utf-8") != text:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        written.write_text(text, encoding="utf-8")
+        return None
+    for checkpoint in sorted(work.glob("checkpoint-*"), key=_updates, reverse=True):
+        seal = seal_of(checkpoint)
+        if seal.is_file() and seal.read_text(encoding="utf-8") == digest(checkpoint):
+            return checkpoint
+        print(f"router: {checkpoint} is half written or damaged, and passed over", file=sys.stderr, flush=True)
+        shutil.rmtree(checkpoint)
+    return None
+
+
+def _updates(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def _new_model(init: str, revision: str | None, tokenizer: Any, report: dict[str, Any], seed: int) -> Any:
+    """The checkpoint's body in float32 with a new head: a logit a class, or a cut between classes where ordinal.
+
+    The head is new even where the checkpoint has one of this shape: a PRM's label 1 means right, the router's escalate.
+    """
+    logits = report["classes"] - 1 if report["ordinal"] else report["classes"]
+    # Loading would warn of the missing head, which is meant to be new.
+    transformers_logging.set_verbosity_error()
+    set_seed(seed)
+    try:
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            resolve(init, revision),
+            num_labels=logits,
+            ignore_mismatched_sizes=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise EngineError(
+            f"{init}: no router can start from it ({error}); give a causal or classification model"
+        ) from error
+    missing = sorted(key for key in info["missing_keys"] if not key.startswith("score."))
+    if missing or not isinstance(getattr(model, "score", None), torch.nn.Linear):
+        raise EngineError(
+            f"{init}: {type(model).__name__} lacks {missing or 'a head named score'}; expected a decoder-only model "
+            "(Llama, Qwen2 ...) with all its weights"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        model.score.weight.normal_(0.0, model.config.get_text_config().initializer_range, generator=generator)
+    if tokenizer.pad_token_id is None:
+        if tokenizer.eos_token is None:
+            raise EngineError(f"{init}: its tokenizer has neither a padding nor an end-of-sequence token; add one")
+        tokenizer.pad_token = tokenizer.eos_token
+    model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    return model
+
+
+def _examples(dataset_dir: Path, pad_token_id: int) -> list[Example]:
+    frame = read_frame(dataset_dir / TRAIN, "examples")
+    padded = sum(int(ids[-1] == pad_token_id) for ids in frame["input_ids"])
+    if padded:
+        raise RoutingError(
+            f"{dataset_dir / TRAIN}: {padded} inputs end in the padding token (id {pad_token_id}), and would be scored "
+            "at another token; use a tokenizer whose padding token is no other's, or another generation.separator"
+        )
+    return [
+        {"input_ids": ids, "labels": int(label)} for ids, label in zip(frame["input_ids"], frame["label"], strict=True)
+    ]

@@ -1,0 +1,99 @@
+"""GPUs of their own for the jobs of one machine: a job takes free ones before CUDA starts, and keeps them to its end.
+
+A `gpu` limit in Snakemake only counts jobs; every job would still find device 0 first. Here each GPU has a lock file,
+held by flock as long as the process lives (the kernel frees it however the process ends), and CUDA_VISIBLE_DEVICES
+names the GPUs taken, so that the job's `cuda:0` is the first of its own. Under Slurm the scheduler has done all this.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TextIO
+
+from arbitrage.errors import UserError
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+POLL_S = 0.5
+
+_held: list[TextIO] = []  # open files whose locks last as long as this process
+
+
+class DeviceError(UserError, RuntimeError):
+    """Fewer GPUs than a job needs; the message says how many there are, and the remedy."""
+
+
+def claim(count: int, share: bool = False) -> list[str]:
+    """Take `count` free GPUs of this machine for this process, waiting for them if need be; their names.
+
+    To be called before CUDA starts. Does nothing for `count` 0, with `share`, under Slurm, and where the machine has no
+    NVIDIA driver (torch will say so). Only GPUs named by CUDA_VISIBLE_DEVICES are taken, where that is set.
+
+    Raises DeviceError where this machine, or Slurm's allocation, has fewer than `count`.
+    """
+    present = visible()
+    if not count or present is None:
+        return []
+    if len(present) < count:
+        raise DeviceError(
+            f"this job's models name {count} GPUs and {len(present)} can be seen here ({VISIBLE}="
+            f"{os.environ.get(VISIBLE, '')!r}); put the models on fewer devices, or ask for more in `resources`"
+        )
+    if share or "SLURM_JOB_ID" in os.environ:
+        return []
+    waited = False
+    while True:
+        taken = _take(present, count)
+        if taken:
+            os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # nvidia-smi's order
+            os.environ[VISIBLE] = ",".join(taken)
+            return taken
+        if not waited:
+            print(f"waiting until {count} of the {len(present)} GPUs are free", file=sys.stderr, flush=True)
+            waited = True
+        time.sleep(POLL_S)
+
+
+def visible() -> list[str] | None:
+    """Names of the GPUs this process may use: those of CUDA_VISIBLE_DEVICES, or all; None without a driver."""
+    named = os.environ.get(VISIBLE)
+    if named is not None:
+        return [name.strip() for name in named.split(",") if name.strip()]
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None
+    query = [program, "--query-gpu=index", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.split()
+
+
+def _take(present: list[str], count: int) -> list[str]:
+    """Lock `count` of `present`, or none: one process chooses at a time, so that two never hold half each."""
+    folder = Path(tempfile.gettempdir()) / f"arbitrage-gpus-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with (folder / "choosing").open("a") as choosing:
+        fcntl.flock(choosing, fcntl.LOCK_EX)
+        taken: dict[str, TextIO] = {}
+        for name in present:
+            lock = (folder / name.replace("/", "-")).open("a")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.close()
+                continue
+            taken[name] = lock
+            if len(taken) == count:
+                _held.extend(taken.values())
+                return list(taken)
+        for held in taken.values():
+            held.close()
+        return []

@@ -1,0 +1,51 @@
+"""Decode one question live with a study's models: behind `arbitrage solve`, and for use from Python.
+
+from arbitrage.config.load import load_study
+from arbitrage.stages.solve import open_decoder, solve
+
+study = load_study([Path("config.yaml")])
+with open_decoder(study, "small", Path("results/lab/router/small/default/model")) as decoder:
+    solution = solve(decoder, "What is 3 + 4 * 5?", policy="router", threshold=0.5)
+print(solution.text, solution.wall_s)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from arbitrage.config.study import Study
+from arbitrage.engines import factory
+from arbitrage.engines.hf.incremental import LiveScorer
+from arbitrage.engines.scoring.scorers import read_router_format
+from arbitrage.speculation.decoder import LiveDecoder, LiveSolution
+from arbitrage.speculation.policies import POLICIES, Policy
+from arbitrage.speculation.tree import Question
+
+
+@contextmanager
+def open_decoder(study: Study, pair: str, router: Path | None) -> Iterator[LiveDecoder]:
+    """Draft, target, PRM and (where a directory is given) router of `pair`, loaded for decoding at batch 1."""
+    if router is not None:
+        read_router_format(router)  # whether it is there, before large models are loaded
+    with factory.open_pair(study, pair) as (draft, target):
+        prm = LiveScorer(factory.load_prm(study))
+        scorer = LiveScorer(factory.load_router(study, router)) if router is not None else None
+        writers = factory.live_generator(draft), factory.live_generator(target)
+        yield LiveDecoder(*writers, prm, scorer, study.generation, study.seed)
+
+
+def solve(decoder: LiveDecoder, problem: str, policy: str = "router", threshold: float | None = 0.5) -> LiveSolution:
+    """Decode `problem` with a policy at a threshold (ignored by draft_only and target_only); batch 1, greedy.
+
+    Raises ValueError for a policy that does not exist, or one whose model the decoder was loaded without.
+    """
+    return decoder.solve(Question("live", problem), named_policy(policy), threshold)
+
+
+def named_policy(name: str) -> Policy:
+    """The policy called `name`. Raises ValueError, naming those there are."""
+    if name not in POLICIES:
+        raise ValueError(f"policy {name!r} does not exist; expected one of {', '.join(POLICIES)}")
+    return POLICIES[name]

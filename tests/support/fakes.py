@@ -1,0 +1,92 @@
+"""Models made of hashes: they write short texts and score them, deterministically, without torch."""
+
+import hashlib
+from collections.abc import Sequence
+
+from arbitrage.config.pipeline import Generation
+from arbitrage.speculation.decoder import LiveDecoder
+from arbitrage.speculation.pair import Cast
+from arbitrage.speculation.protocols import GREEDY, AuthoredStep, GeneratedStep, Ids, Sampling
+from arbitrage.speculation.tree import Question
+
+GENERATION = Generation(max_steps=6, max_tokens=200, max_step_tokens=20)
+QUESTIONS = [Question(f"q{number}", f"What is {number}?") for number in range(12)]
+
+
+def _hash(*parts: object) -> int:
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:6], "big")
+
+
+class FakeGenerator:
+    """Writes one of a few words a context, so that two models often agree; ends by and by. One id a character."""
+
+    def __init__(self, name: str, words: int = 3) -> None:
+        self.identity, self.words, self.calls = name, words, 0
+        self.last_prefill_s, self.last_prefill_tokens = 0.0, 0
+
+    def prompt_ids(self, problem: str) -> Ids:
+        return tuple(map(ord, problem + "\n"))
+
+    def step_ids(self, text: str) -> Ids:
+        return tuple(map(ord, text))
+
+    def generate(
+        self, contexts: Sequence[Ids], limits: Sequence[int], sampling: Sampling = GREEDY
+    ) -> list[GeneratedStep]:
+        assert all(limit > 0 for limit in limits)
+        return [self._step(ids, sampling) for ids in contexts]
+
+    def generate_one(self, context: Ids, limit: int) -> GeneratedStep:
+        return self._step(context, GREEDY)
+
+    def reset(self) -> None:
+        pass
+
+    def _step(self, ids: Ids, sampling: Sampling) -> GeneratedStep:
+        self.calls += 1
+        seed = (ids, self.identity) if sampling.temperature else (ids, self.identity, "greedy")
+        pick = _hash(*seed, sampling.sample) % self.words
+        ends = _hash(ids, pick) % 4 == 0
+        text = f"step {pick}" + ("" if ends else "\n\n")
+        return GeneratedStep(text, len(text), "eos" if ends else "separator", -_hash(*seed, "p") % 1000 / 500 - 0.001)
+
+
+class FakeScorer:
+    """A score in (0, 1) hashed from the input; few distinct values, so that ties occur."""
+
+    def __init__(self, name: str, levels: int = 40, authors: bool = False) -> None:
+        self.identity, self.levels, self.authors, self.last_tokens = name, levels, authors, 0
+
+    def input_ids(self, problem: str, history: Sequence[AuthoredStep], step: AuthoredStep) -> Ids:
+        tags = tuple(item.model for item in (*history, step)) if self.authors else ()
+        return (_hash(problem, tuple(item.text for item in (*history, step)), tags),)
+
+    def score(self, inputs: Sequence[Ids]) -> list[float]:
+        return [(1 + _hash(self.identity, ids) % (self.levels - 1)) / self.levels for ids in inputs]
+
+    def score_one(self, ids: Ids) -> float:
+        return self.score([ids])[0]
+
+    def reset(self) -> None:
+        pass
+
+
+def fake_cast() -> Cast:
+    return Cast(
+        FakeGenerator("draft"),
+        FakeGenerator("target"),
+        FakeScorer("prm"),
+        FakeScorer("router", authors=True),
+        GENERATION,
+    )
+
+
+def fake_decoder(seed: int) -> LiveDecoder:
+    return LiveDecoder(
+        FakeGenerator("draft"),
+        FakeGenerator("target"),
+        FakeScorer("prm"),
+        FakeScorer("router", authors=True),
+        GENERATION,
+        seed,
+    )

@@ -1,0 +1,113 @@
+"""What is mistyped or missing in a command given by hand: one message that says what is expected, nothing touched."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from arbitrage import cli
+from arbitrage.config.load import write_resolved
+from arbitrage.config.study import Study
+from arbitrage.io.tables import write_table
+from tests.support import synthetic
+
+PLACE = ["--pair", "small", "--benchmark", "lab500"]
+QUESTIONS = ["--questions", "q.parquet"]
+OUT = ["--out", "out.parquet"]
+REFUSED = {
+    "unknown-pair": (
+        ["thresholds", "--pair", "smal", *PLACE[2:], "--acceptance", "0.8"],
+        "no pair 'smal'; it has small",
+    ),
+    "unknown-benchmark": (
+        ["thresholds", *PLACE[:2], "--benchmark", "lab50", "--acceptance", "0.8"],
+        "no benchmark 'lab50'; it has lab500",
+    ),
+    "per-cent": (["thresholds", *PLACE, "--acceptance", "80"], "80 is no share of steps; expected 0 to 1"),
+    "no-number": (["thresholds", *PLACE, "--acceptance", "nan"], "nan is no share of steps; expected 0 to 1"),
+    "no-threshold": (
+        ["thresholds", *PLACE, "--acceptance", "0.8", "--policy", "draft_only"],
+        "'draft_only' is not one of 'rsd', 'oracle', 'router'",
+    ),
+    "not-swept": (
+        ["thresholds", *PLACE, "--acceptance", "0.8"],
+        "has no router, only draft_only, rsd; add router to sweep.policies",
+    ),
+    "solve-pair": (["solve", "--question", "1 + 1?", "--pair", "smal"], "no pair 'smal'; it has small"),
+    "solve-policy": (
+        ["solve", "--question", "1 + 1?", "--policy", "routr"],
+        "'routr' is not one of 'draft_only', 'target_only', 'rsd'",
+    ),
+    "solve-router": (
+        ["solve", "--question", "1 + 1?"],
+        "router.json: missing; expected a directory that the router stage wrote. Run the study, which trains one (the "
+        "lab: make reproduce), or name another directory (--router)",
+    ),
+    "steps-shard": (
+        ["steps", *PLACE[:2], "--shard", "2", *QUESTIONS, *OUT],
+        "there is no shard 2; the study makes 2: give one of 0 to 1",
+    ),
+    "sweep-shard": (
+        ["trajectories", *PLACE, "--shard", "3", *QUESTIONS, *OUT, "--router", "r"],
+        "there is no shard 3; the study makes 3: give one of 0 to 2",
+    ),
+    "sweep-benchmark": (
+        ["trajectories", *PLACE[:2], "--benchmark", "lab50", "--shard", "0", *QUESTIONS, *OUT, "--router", "r"],
+        "no benchmark 'lab50'; it has lab500",
+    ),
+    "sweep-router": (
+        ["trajectories", *PLACE, "--shard", "0", *QUESTIONS, *OUT],
+        "--router: missing, but sweep.policies has router; give the directory of a trained one",
+    ),
+    "variant": (
+        ["heldout", "--variant", "defalt", "--router", "r", "--dataset", "d", *OUT],
+        "no variant 'defalt'; it has default",
+    ),
+    "merge": (["merge", "s.parquet", "--table", "step", *OUT], "'step' is not one of 'steps', 'trajectories'"),
+    "figure": (["figure", "fig2", "--pdf", "f.pdf", "--png", "f.png"], "'fig2' is not one of 'fig3', 'fig4', 'fig5'"),
+    "table": (["table", "tabel1", "--csv", "t.csv", "--md", "t.md"], "'tabel1' is not one of 'table1', 'table2'"),
+    "curves": (["curves", "t.parquet", "--kind", "speedup", *OUT], "'speedup' is not one of 'accuracy_acceptance'"),
+    "revision": (["convert-prm", "--revision", "f00", *OUT], "f00 is of no repository; give its --path too"),
+}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A resolved study whose sweep has left the router out, and which has no router."""
+    study = Study.model_validate(
+        {
+            "results": str(tmp_path_factory.mktemp("results")),
+            "models": {"d": {"path": "d"}, "t": {"path": "t"}},
+            "pairs": {"small": {"draft": "d", "target": "t"}},
+            "prm": {"path": "prm"},
+            "benchmarks": {"lab500": {"source": "lab500"}},
+            "sweep": {"shards": 3},
+        }
+    )
+    rows = synthetic.trajectories("small", "lab500", 2, ("draft_only", "rsd"))
+    write_table(Path(study.folder) / "trajectories" / "small" / "lab500.parquet", "trajectories", rows)
+    return write_resolved(study, Path(study.results))
+
+
+@pytest.mark.parametrize(("words", "message"), REFUSED.values(), ids=REFUSED)
+def test_one_message_says_what_is_expected_and_nothing_is_touched(
+    words: list[str],
+    message: str,
+    study: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    record = tmp_path / "out.parquet.provenance.json"
+    record.write_text("of a former result\n")
+    monkeypatch.setattr(sys, "argv", ["arbitrage", words[0], "--study", str(study), *words[1:]])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = " ".join(re.sub("[╭╮╰╯│─]", " ", capsys.readouterr().err).split())
+    assert ended.value.code in (1, 2)
+    assert message in said
+    assert list(tmp_path.iterdir()) == [record]

@@ -1,0 +1,112 @@
+"""Every engine in turn, on a scripted checkpoint and on the lab's draft, opened once a session."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import arbitrage.lab
+from arbitrage.config.models import Model
+from arbitrage.config.pipeline import Generation
+from arbitrage.engines.hf.generator import TransformersGenerator
+from arbitrage.engines.server.generator import OpenAiGenerator
+from arbitrage.engines.server.launch import serve
+from arbitrage.engines.vllm.generator import VllmGenerator
+from arbitrage.speculation.protocols import Generator
+from tests.support.fake_server import FakeServer
+from tests.unit.engines.conformance.scripted import build_scripted
+
+ENGINES = [
+    "transformers",
+    "openai, as vLLM talks",
+    "openai, as llama.cpp talks",
+    pytest.param("a vLLM in this process", marks=pytest.mark.extra),
+    pytest.param("openai, a vLLM server", marks=pytest.mark.extra),
+]
+GENERATION = Generation()
+PROBLEMS = [
+    f"Start with {first}. {verb} {second}. Multiply by 2. What is the result?"
+    for first, second in ((71, 45), (12, 9), (30, 28), (64, 5))
+    for verb in ("Add", "Subtract", "Multiply by")
+]
+Open = Callable[[str], Generator]
+
+
+@pytest.fixture(scope="session")
+def directories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    scripted = build_scripted(tmp_path_factory.mktemp("conformance") / "scripted")
+    return {"scripted": scripted, "draft": Path(arbitrage.lab.__file__).parent / "zoo" / "draft"}
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(
+    request: pytest.FixtureRequest, directories: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Open]:
+    """Opens the engine in turn on a checkpoint, by name; the same one when asked again."""
+    kind, opened = str(request.param), dict[str, Generator]()
+    if "a vLLM" in kind and importlib.util.find_spec("vllm") is None:
+        pytest.skip("needs vLLM (docs/engines.md)")
+    with ExitStack() as stack:
+
+        def open_(name: str) -> Generator:
+            if name not in opened:
+                opened[name] = _open(kind, directories[name], stack, tmp_path_factory)
+            return opened[name]
+
+        yield open_
+
+
+def _open(kind: str, path: Path, stack: ExitStack, folders: pytest.TempPathFactory) -> Generator:
+    settings = {"path": str(path), "batch_size": 32, "vllm": {"cache_gib": 0.0625, "eager": True}}
+    if kind == "transformers":
+        return TransformersGenerator(str(path), Model.model_validate(settings), GENERATION, threads=1)
+    if kind == "a vLLM in this process":
+        model = Model.model_validate(settings | {"engine": "vllm"})
+        return stack.enter_context(closing(VllmGenerator(path.name, str(path), model, GENERATION, threads=1)))
+    if kind == "openai, a vLLM server":
+        model = Model.model_validate(settings | {"engine": "openai"})
+        local = stack.enter_context(serve(path.name, str(path), model, GENERATION, 0.9, 1, folders.mktemp("logs")))
+        return stack.enter_context(closing(OpenAiGenerator(path.name, str(path), model, GENERATION, local)))
+    fake = FakeServer(path, "llama.cpp" if "llama.cpp" in kind else "vllm")
+    stack.callback(fake.stop)
+    model = Model.model_validate(settings | {"engine": "openai", "server": {"url": fake.url}})
+    return stack.enter_context(closing(OpenAiGenerator(path.name, str(path), model, GENERATION, None)))
+
+
+@pytest.fixture(scope="session")
+def reference(directories: dict[str, Path]) -> dict[str, list[tuple[str, int, str, float]]]:
+    """Three steps to each problem, by forward passes over whole contexts: text, tokens, reason, log-probability."""
+    tokenizer = AutoTokenizer.from_pretrained(directories["draft"])
+    model = AutoModelForCausalLM.from_pretrained(directories["draft"]).eval()
+    found = {}
+    for problem in PROBLEMS:
+        message = [{"role": "user", "content": problem}]
+        context = tokenizer.apply_chat_template(message, add_generation_prompt=True, return_dict=False)
+        found[problem] = [_plain_step(tokenizer, model, context) for _ in range(3)]
+    return found
+
+
+@torch.inference_mode()
+def _plain_step(tokenizer: Any, model: Any, context: list[int]) -> tuple[str, int, str, float]:
+    """The next step of at most 40 tokens; it is appended to the context."""
+    ids, logprobs, text, reason = list(context), [], "", "length"
+    for _ in range(40):
+        row = model(torch.tensor([ids])).logits[0, -1].log_softmax(-1)
+        ids.append(int(row.argmax()))
+        logprobs.append(float(row.max()))
+        text = tokenizer.decode(ids[len(context) :], skip_special_tokens=True)
+        if ids[-1] == tokenizer.eos_token_id:
+            reason = "eos"
+        elif "\n\n" in text:
+            reason = "separator"
+        if reason != "length":
+            break
+    context += tokenizer.encode(text, add_special_tokens=False)
+    return text, len(logprobs), reason, sum(logprobs) / len(logprobs)

@@ -1,0 +1,118 @@
+"""What every engine has to do alike (docs/engines.md)."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+from transformers import AutoTokenizer
+
+from arbitrage.speculation.protocols import EngineError, Generator, Ids
+from tests.unit.engines.conformance.conftest import PROBLEMS, Open
+from tests.unit.engines.conformance.scripted import context_of
+
+pytestmark = pytest.mark.timeout(400)
+
+
+@pytest.mark.parametrize(
+    ("script", "limit", "text", "tokens", "reason"),
+    [
+        ("inside", 9, "b.\n\n", 2, "separator"),  # in a token that begins with other text
+        ("inside and on", 9, "d.\n\n", 2, "separator"),  # in a token that goes on: cut at its end
+        ("alone", 9, "\n\n", 1, "separator"),  # an empty step is a step
+        ("across", 9, "g\n\n", 3, "separator"),  # two tokens make it
+        ("special", 9, "lm}\n\n", 4, "separator"),  # special tokens are no text
+        ("eos", 9, "h", 2, "eos"),
+        ("second eos", 9, "j", 2, "eos"),  # of generation_config.json alone
+        ("eos at once", 9, "", 1, "eos"),
+        ("endless", 5, "opopo", 5, "length"),
+        ("inside", 1, "b", 1, "length"),
+        ("inside", 2, "b.\n\n", 2, "separator"),  # with the last token allowed
+        ("eos", 2, "h", 2, "eos"),
+    ],
+)
+def test_a_step_ends_where_and_why_it_should(
+    engine: Open, script: str, limit: int, text: str, tokens: int, reason: str
+) -> None:
+    generator = engine("scripted")
+    (step,) = generator.generate([_context(generator, script)], [limit])
+    assert (step.text, step.tokens, step.finish_reason) == (text, tokens, reason)
+    assert -0.5 < step.mean_logprob <= 0.0  # the script's tokens are nearly certain
+
+
+def test_a_context_at_the_length_limit_gets_what_room_is_left_and_beyond_it_is_refused(engine: Open) -> None:
+    generator = engine("scripted")
+    for left in (3, 1):
+        (step,) = generator.generate([_context(generator, "endless", 1024 - left)], [50])
+        assert (step.text, step.tokens, step.finish_reason) == ("opo"[:left], left, "length")
+    with pytest.raises(EngineError, match=r"a context of 1024 tokens.*expected a context of 1 to 1023 tokens"):
+        generator.generate([_context(generator, "endless", 1024)], [50])
+    with pytest.raises(EngineError, match="a context of 0 tokens"):
+        generator.generate([()], [50])
+
+
+def test_a_prompt_has_exactly_one_bos_and_the_same_ids_whatever_the_engine(
+    engine: Open, directories: dict[str, Path]
+) -> None:
+    for name, path in directories.items():
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        rendered = tokenizer.apply_chat_template(
+            [{"role": "user", "content": "What is 3 + 4?"}], tokenize=False, add_generation_prompt=True
+        )
+        ids = engine(name).prompt_ids("What is 3 + 4?")
+        assert ids == tuple(tokenizer.encode(rendered, add_special_tokens=False))
+        assert ids[0] == tokenizer.bos_token_id and ids.count(tokenizer.bos_token_id) == 1
+        assert engine(name).step_ids("So 7.\n\n") == tuple(tokenizer.encode("So 7.\n\n", add_special_tokens=False))
+
+
+@pytest.mark.models
+def test_solutions_are_those_of_plain_greedy_decoding_alone_and_in_a_batch(
+    engine: Open, reference: dict[str, list[tuple[str, int, str, float]]]
+) -> None:
+    generator = engine("draft")
+    contexts = {problem: generator.prompt_ids(problem) for problem in PROBLEMS}
+    for number in range(3):
+        together = generator.generate(list(contexts.values()), [40] * len(contexts))
+        alone = [generator.generate([ids], [40])[0] for ids in list(contexts.values())[:4]]
+        for step, (problem, ids) in zip(together, list(contexts.items()), strict=True):
+            text, tokens, reason, logprob = reference[problem][number]
+            assert (step.text, step.tokens, step.finish_reason) == (text, tokens, reason)
+            assert step.mean_logprob == pytest.approx(logprob, abs=1e-4)
+            contexts[problem] = ids + generator.step_ids(step.text)
+        assert [(step.text, step.tokens, step.finish_reason) for step in alone] == [
+            (step.text, step.tokens, step.finish_reason) for step in together[:4]
+        ]
+
+
+def test_the_order_of_the_answers_is_that_of_the_questions(engine: Open) -> None:
+    generator, draw = engine("scripted"), random.Random(5)
+    expected = {"inside": "b.\n\n", "across": "g\n\n", "eos": "h", "endless": "opopopop"}
+    scripts = draw.choices(list(expected), k=70)  # more than a batch, and than there are requests at once
+    contexts = [_context(generator, script, draw.randrange(2, 90)) for script in scripts]
+    steps = generator.generate(contexts, [8] * len(contexts))
+    assert [step.text for step in steps] == [expected[script] for script in scripts]
+    assert generator.generate([], []) == []
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_interrupted_engine_goes_on_with_the_right_answers(engine: Open) -> None:
+    generator = engine("scripted")
+    contexts = [_context(generator, "endless", 2 + number) for number in range(40)]
+    interrupt = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    interrupt.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            for _ in range(50):
+                generator.generate(contexts, [980] * len(contexts))
+    finally:
+        interrupt.cancel()
+    steps = generator.generate([_context(generator, "inside"), _context(generator, "second eos")], [9, 9])
+    assert [step.text for step in steps] == ["b.\n\n", "j"]
+
+
+def _context(generator: Generator, script: str, length: int = 2) -> Ids:
+    return context_of(generator.tokenizer, script, length)  # type: ignore[attr-defined]

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from arbitrage.engines.hf.incremental import LiveGenerator, LiveScorer
+from arbitrage.engines.scoring.scorers import PrmScorer
+from arbitrage.speculation.protocols import AuthoredStep
+from tests.unit.engines.conftest import load, never_stop
+from tests.unit.engines.hf.test_hf_generator import contexts_of, same
+
+
+def test_live_steps_are_those_of_the_batch_along_a_whole_solution(causal: Path) -> None:
+    generator = load(causal)
+    live = LiveGenerator(generator)
+    for context in contexts_of(generator, 5, seed=2):
+        for _ in range(4):
+            (expected,) = generator.generate([context], [30])
+            step = live.generate_one(context, 30)
+            assert same(step, expected)
+            context += generator.step_ids(step.text)
+
+
+def test_a_rejected_step_is_rolled_back_and_only_what_is_new_is_read(causal: Path) -> None:
+    generator = load(causal)
+    live = LiveGenerator(generator)
+    context = contexts_of(generator, 1, seed=3)[0]
+    rejected = live.generate_one(context, 20)
+    assert live.last_prefill_tokens == len(context)
+    chosen = generator.step_ids("So 3 + 4 = 7.\n\n")
+    step = live.generate_one(context + chosen, 20)
+    assert live.last_prefill_tokens <= len(chosen)
+    assert same(step, generator.generate([context + chosen], [20])[0])
+    again = live.generate_one(context, 20)  # back to where it began: the last id is read again
+    assert same(again, rejected) and live.last_prefill_tokens == 1
+    assert live.last_prefill_s > 0 and live.last_decode_s > 0
+    live.reset()
+    assert same(live.generate_one(context, 20), rejected) and live.last_prefill_tokens == len(context)
+
+
+def test_a_cache_outgrown_in_the_middle_of_a_step_goes_on(causal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = load(causal)
+    never_stop(generator)
+    monkeypatch.setattr("arbitrage.engines.hf.incremental.CAPACITY", 8)
+    monkeypatch.setattr("arbitrage.engines.hf.kv_cache.GRAIN", 4)
+    context = contexts_of(generator, 1)[0]
+    live = LiveGenerator(generator).generate_one(context, 120)
+    assert live.tokens == 120 and same(live, generator.generate([context], [120])[0])
+
+
+def test_live_scores_are_those_of_the_batch_and_read_only_what_is_new(prm: PrmScorer) -> None:
+    live = LiveScorer(prm)
+    history: list[AuthoredStep] = []
+    for index in range(5):
+        draft, target = AuthoredStep("draft", f"{index} + 1 = 9\n\n"), AuthoredStep("target", f"So {index}.\n\n")
+        for step in (draft, target):
+            ids = prm.input_ids("What is 3 + 4?", history, step)
+            assert live.score_one(ids) == pytest.approx(prm.score([ids])[0], abs=1e-5)
+        assert live.last_tokens <= len(prm.tokenizer.encode(target.text)) + 1 or index == 0
+        history.append(draft if index % 2 else target)
+    live.reset()
+    live.score_one(ids)
+    assert live.last_tokens == len(ids)

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from arbitrage.config.study import Study
+from arbitrage.engines import checkpoints
+from arbitrage.engines.factory import load_generator, load_prm, load_router, open_pair
+from arbitrage.speculation.protocols import EngineError
+from tests.support.tiny_models import build_causal, build_classifier
+
+
+def _remove(name: str) -> Callable[[Path], None]:
+    return lambda directory: (directory / name).unlink()
+
+
+def _pickle(directory: Path) -> None:
+    (directory / "model.safetensors").rename(directory / "pytorch_model.bin")
+
+
+def _truncate(directory: Path) -> None:
+    weights = directory / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+
+
+def _lose_a_shard(directory: Path) -> None:
+    index = {"weight_map": {"a": "model.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    (directory / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def _deepen(directory: Path) -> None:
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_remove("config.json"), "no config.json"),
+        (_remove("model.safetensors"), "no weights at all"),
+        (_remove("tokenizer.json"), "no tokenizer in"),
+        (_remove("chat_template.jinja"), "no chat template"),
+        (_pickle, r"pytorch_model\.bin.*Only safetensors are loaded"),
+        (_truncate, "LlamaForCausalLM cannot be loaded.*check that the files are complete"),
+        (_lose_a_shard, r"model-00002-of-00002\.safetensors.*fetch them again"),
+        (_deepen, "lacks weights that LlamaForCausalLM needs"),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused_with_what_is_wrong(
+    tmp_path: Path, damage: Callable[[Path], None], message: str
+) -> None:
+    directory = build_causal(tmp_path / "model")
+    damage(directory)
+    with pytest.raises(EngineError, match=message) as error:
+        checkpoints.load_tokenizer(directory, chat=True)
+        checkpoints.load_model(directory, None, "float32", "cpu", ("ForCausalLM",))
+    assert str(directory) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "revision", "message"),
+    [
+        ("/nowhere/zoo/draft", None, "no such model directory, and not a hub id"),
+        ("owner/name", None, "needs a pinned commit"),
+        ("owner/name", "0" * 40, "not to be had from the hub"),
+    ],
+)
+def test_a_model_that_is_nowhere_is_named(
+    path: str, revision: str | None, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(EngineError, match=message):
+        checkpoints.resolve(path, revision)
+
+
+def test_a_model_with_another_head_is_refused(tmp_path: Path) -> None:
+    causal, prm = build_causal(tmp_path / "causal"), build_classifier(tmp_path / "prm")
+    with pytest.raises(EngineError, match=r"its head is LlamaForSequenceClassification; expected one of \*ForCausalLM"):
+        checkpoints.load_model(prm, None, "float32", "cpu", ("ForCausalLM",))
+    with pytest.raises(EngineError, match="its head is LlamaForCausalLM"):
+        checkpoints.load_model(causal, None, "float32", "cpu", ("ForSequenceClassification",))
+
+
+def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("needs a machine without CUDA")
+    with pytest.raises(EngineError, match="in float32 on cuda"):
+        checkpoints.load_model(build_causal(tmp_path / "m"), None, "float32", "cuda", ("ForCausalLM",))
+
+
+def test_a_fingerprint_changes_with_any_file_that_matters_and_with_nothing_else(tmp_path: Path) -> None:
+    directory = build_causal(tmp_path / "model")
+    original = checkpoints.fingerprint(directory)
+    (directory / "README.md").write_text("a model card")
+    assert checkpoints.fingerprint(directory) == original
+    seen = {
+        original,
+        checkpoints.fingerprint(directory, dtype="bfloat16"),
+        checkpoints.fingerprint(directory, engine="x"),
+    }
+    for name in ("tokenizer.json", "config.json", "generation_config.json", "chat_template.jinja"):
+        (directory / name).write_text((directory / name).read_text() + " ")
+        seen.add(checkpoints.fingerprint(directory))
+    assert len(seen) == 7
+
+
+def test_a_study_loads_its_engines(tmp_path: Path) -> None:
+    form = {"classes": 2, "boundary": 1, "ordinal": False, "annotate": True, "separator": "\n\n"}
+    study = Study.model_validate(
+        {
+            "results": str(tmp_path),
+            "models": {
+                "draft": {"path": str(build_causal(tmp_path / "draft"))},
+                "low": {"quantise": {"model": "draft", "bits": 3}},
+            },
+            "pairs": {"only": {"draft": "low", "target": "draft"}},
+            "prm": {"path": str(build_classifier(tmp_path / "prm"))},
+            "benchmarks": {"lab500": {"source": "lab500"}},
+        }
+    )
+    with pytest.raises(EngineError, match=r"models\.low: .*lab/models/low is missing, which the rule quantise makes"):
+        load_generator(study, "low")
+    shutil.copytree(tmp_path / "draft", study.model_path("low"))
+    generator = load_generator(study, "draft")
+    with open_pair(study, "only") as (low, draft):
+        assert low.identity == draft.identity == generator.identity
+    assert load_prm(study).separator == generator.stop.separator == "\n\n"
+    assert load_router(study, build_classifier(tmp_path / "router", labels=2, router=form)).annotate

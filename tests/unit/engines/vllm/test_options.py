@@ -1,0 +1,114 @@
+"""What vLLM is told of a model, and what it is told apart by: no vLLM is needed for that."""
+
+from __future__ import annotations
+
+import builtins
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arbitrage.config.models import Model
+from arbitrage.config.pipeline import Generation
+from arbitrage.config.study import Study
+from arbitrage.engines.factory import memory_share
+from arbitrage.engines.vllm.generator import VllmGenerator
+from arbitrage.engines.vllm.options import GGUF, engine_arguments
+from arbitrage.speculation.protocols import EngineError
+from tests.unit.engines.conftest import CAUSAL
+
+
+def arguments(directory: Path, max_tokens: int = 4096, **settings: Any) -> dict[str, Any]:
+    model = Model.model_validate({"path": str(directory), **settings})
+    return engine_arguments("models.m", str(directory), model, Generation(max_tokens=max_tokens), 0.3, 7)
+
+
+def test_a_model_is_on_the_gpus_it_names_and_takes_its_share(causal: Path) -> None:
+    found = arguments(causal, device="cuda:2", dtype="bfloat16", vllm={"tensor_parallel": 2, "quantisation": "gptq"})
+    assert (found["device_ids"], found["tensor_parallel_size"]) == ([2, 3], 2)
+    assert found["gpu_memory_utilization"] == 0.3 and "kv_cache_memory_bytes" not in found
+    assert (found["dtype"], found["quantization"], found["max_num_seqs"]) == ("bfloat16", "gptq", 7)
+    assert found["load_format"] == "safetensors" and not found["enforce_eager"]
+
+
+def test_on_a_cpu_the_cache_has_a_size_and_nothing_is_compiled(causal: Path) -> None:
+    found = arguments(causal)
+    assert found["kv_cache_memory_bytes"] == 2**30 and found["enforce_eager"]
+    assert not {"device_ids", "gpu_memory_utilization"} & set(found)
+    assert arguments(causal, vllm={"cache_gib": 0.5, "eager": False})["kv_cache_memory_bytes"] == 2**29
+
+
+@pytest.mark.parametrize(("max_tokens", "asked", "longest"), [(4096, None, 1024), (10, 300, 300), (10, 5000, 1024)])
+def test_the_longest_context_is_as_asked_and_never_beyond_the_models_own(
+    causal: Path, max_tokens: int, asked: int | None, longest: int
+) -> None:
+    assert arguments(causal, max_tokens, vllm={"max_context": asked})["max_model_len"] == longest
+
+
+def test_a_gguf_file_is_what_vllm_reads_where_it_can(causal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gguf = {"device": "cuda", "vllm": {"quantisation": "gguf"}}
+    monkeypatch.setattr("arbitrage.engines.vllm.options.find_spec", lambda name: None)
+    with pytest.raises(EngineError, match=r"models\.m: .* needs vllm-gguf-plugin, which is not installed"):
+        arguments(causal, **gguf)
+    monkeypatch.setattr("arbitrage.engines.vllm.options.find_spec", importlib.util.find_spec)
+    monkeypatch.setattr("arbitrage.engines.vllm.options.GGUF_PLUGIN", "json")
+    with pytest.raises(EngineError, match=r"needs .*model\.gguf, which is not there"):
+        arguments(causal, **gguf)
+    file = causal / GGUF
+    file.touch()
+    try:
+        found = arguments(causal, **gguf)
+        assert (found["model"], found["tokenizer"], found["load_format"]) == (str(file), str(causal), "auto")
+    finally:
+        file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("prm", {}, "its head is LlamaForSequenceClassification; expected one of .ForCausalLM"),
+        (next(iter(CAUSAL)), {"device": "mps"}, "runs on cpu and cuda, got device 'mps'"),
+    ],
+)
+def test_what_vllm_cannot_run_is_named(
+    checkpoints_root: Path, name: str, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(EngineError, match=message):
+        arguments(checkpoints_root / name, **settings)
+
+
+def test_without_vllm_the_remedy_is_named(causal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import_ = builtins.__import__
+
+    def without(name: str, *rest: Any) -> Any:
+        if name == "vllm":
+            raise ImportError("No module named 'vllm'")
+        return import_(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(EngineError, match=r"models\.m: engine vllm needs the package vllm.*pip install"):
+        VllmGenerator("m", str(causal), Model(path=str(causal)), Generation(), threads=1)
+
+
+@pytest.mark.parametrize(
+    ("draft", "target", "prm", "shares"),
+    [
+        ({"device": "cuda:0"}, {"device": "cuda:1"}, "cpu", (0.9, 0.9)),
+        ({"device": "cuda"}, {"device": "cuda:0"}, "cpu", (0.45, 0.45)),
+        ({"device": "cuda:0"}, {"device": "cuda:1", "vllm": {"tensor_parallel": 2}}, "cuda:2", (0.9, 0.45)),
+        ({"device": "cuda:0", "vllm": {"memory_share": 0.2}}, {"device": "cuda:0"}, "cuda:0", (0.2, 0.3)),
+    ],
+)
+def test_models_on_one_gpu_share_its_memory(
+    draft: dict[str, Any], target: dict[str, Any], prm: str, shares: tuple[float, float]
+) -> None:
+    study = Study.model_validate(
+        {
+            "models": {"d": {"path": "d", "engine": "vllm"} | draft, "t": {"path": "t", "engine": "vllm"} | target},
+            "pairs": {"p": {"draft": "d", "target": "t"}},
+            "prm": {"path": "prm", "device": prm},
+            "benchmarks": {"b": {"source": "math500"}},
+        }
+    )
+    assert (memory_share(study, "p", "d"), memory_share(study, "p", "t")) == pytest.approx(shares)

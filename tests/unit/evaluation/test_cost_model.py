@@ -1,0 +1,87 @@
+"""The cost model: it finds the seconds the simulated clock was made of, and says how wrong it is."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from arbitrage.evaluation.cost_model import FEATURES, fit_cost_model, read_cost_model, swept_work
+from arbitrage.evaluation.trajectory_counts import trajectory_counts
+from arbitrage.io.tables import TableError, read_frame
+from tests.conftest import World
+from tests.support import synthetic
+
+
+@pytest.fixture(scope="module")
+def timed(world: World) -> pd.DataFrame:
+    return read_frame(world.tables["latency"][0], "latency")
+
+
+@pytest.fixture(scope="module")
+def counts(world: World) -> pd.DataFrame:
+    swept = trajectory_counts(world.tables["trajectories"])
+    return swept[swept["pair"] == "small"]
+
+
+def test_without_noise_the_seconds_of_the_clock_are_found(counts: pd.DataFrame) -> None:
+    rows = [row for name in synthetic.BENCHMARKS for row in synthetic.latency("small", name, 8, noise=0.0)]
+    model = fit_cost_model(pd.DataFrame(rows).astype({"threshold": float}), counts, 0.25, 0)
+    assert model.seconds["target_tokens"] == pytest.approx(synthetic.SECONDS["target"], rel=1e-3)
+    assert model.seconds["draft_tokens"] == pytest.approx(synthetic.SECONDS["draft"], rel=1e-2)
+    assert model.seconds["catch_up_tokens"] == pytest.approx(synthetic.SECONDS["catch_up"], rel=1e-2)
+    for policy in ("rsd", "router"):
+        assert model.seconds[f"{policy}_score_calls"] == pytest.approx(synthetic.SECONDS[policy], rel=1e-2)
+    assert model.seconds["solution"] == pytest.approx(synthetic.SECONDS["fixed"], rel=1e-2)
+    assert model.heldout_mean_error < 1e-3
+
+
+def test_the_error_on_held_out_questions_is_that_of_the_noise(world: World) -> None:
+    model = read_cost_model(world.cost)
+    assert model.fitted_questions == 15
+    assert model.heldout_questions == 5
+    assert 0.002 < model.heldout_median_error < 0.03
+    assert max(abs(setting["error"]) for setting in model.setting_errors) < 0.05
+    assert len(model.setting_errors) == 24
+    assert model.same_solution == 1
+
+
+def test_no_part_of_a_solution_takes_negative_time(world: World) -> None:
+    seconds = read_cost_model(world.cost).seconds
+    assert list(seconds) == FEATURES
+    assert min(seconds.values()) >= 0
+
+
+def test_what_a_swept_trajectory_makes_the_decoder_read_is_what_the_decoder_counted(
+    timed: pd.DataFrame, counts: pd.DataFrame
+) -> None:
+    swept = swept_work(counts)
+    for row in timed.sample(60, random_state=0).itertuples():
+        at = 0.0 if np.isnan(row.threshold) else row.threshold
+        (found,) = swept[
+            (swept["benchmark"] == row.benchmark)
+            & (swept["question_id"] == row.question_id)
+            & (swept["policy"] == row.policy)
+            & (swept["threshold_low"] <= at)
+            & (at < swept["threshold_high"])
+        ].itertuples()
+        for name in ("draft_tokens", "target_tokens", "catch_up_tokens", "score_calls", "score_tokens"):
+            assert getattr(found, name) == getattr(row, name), (name, row.policy)
+
+
+def test_a_solution_that_is_not_the_sweeps_is_counted_as_measured(timed: pd.DataFrame, counts: pd.DataFrame) -> None:
+    changed = timed.copy()
+    changed.loc[changed["policy"] == "rsd", "target_tokens"] += 1
+    model = fit_cost_model(changed, counts, 0.25, 0)
+    assert model.same_solution == pytest.approx(1 - (timed["policy"] == "rsd").mean())
+    assert model.heldout_median_error < 0.05
+
+
+def test_the_split_is_by_question_and_by_seed(timed: pd.DataFrame, counts: pd.DataFrame) -> None:
+    models = [fit_cost_model(timed, counts, 0.25, seed) for seed in (1, 1, 2)]
+    assert models[0].seconds == models[1].seconds
+    assert models[0].seconds != models[2].seconds
+
+
+def test_a_single_timed_question_is_refused(timed: pd.DataFrame, counts: pd.DataFrame) -> None:
+    one = timed[(timed["question_id"] == timed["question_id"].iloc[0])]
+    with pytest.raises(TableError, match="two or more timed questions, got 1"):
+        fit_cost_model(one, counts, 0.25, 0)

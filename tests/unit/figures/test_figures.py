@@ -1,0 +1,157 @@
+"""Figures: they draw whatever policies there are, say what they show, and are the same bytes each time."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from arbitrage.figures import fig3, fig4, fig5, fig6, figA1, figE1, style
+from arbitrage.io.csv_tables import read_csv
+from arbitrage.io.tables import write_table
+from tests.conftest import World
+from tests.support import synthetic
+
+FROM_CURVES: dict[str, Callable] = {
+    "fig3": fig3.from_study,
+    "fig4": fig4.from_study,
+    "fig5": fig5.from_study,
+    "figA1": figA1.from_study,
+    "figE1": figE1.from_study,
+}
+
+
+@pytest.fixture(scope="module")
+def questions(world: World) -> Path:
+    rows = [
+        {"study": "s", "question_id": question, "source": "x", "problem": r"What is $\boxed{x}$ & 50 % of it?"}
+        | {"solution": "", "answers": ["1"], "grading": "{}"}
+        for question in synthetic.questions_of("lab500", 40)
+    ]
+    write_table(world.folder / "questions" / "lab500.parquet", "questions", rows)
+    return world.folder / "questions" / "lab500.parquet"
+
+
+def _titles(figure: Figure) -> list[str]:
+    return [ax.get_title(loc="left") for ax in figure.axes if ax.get_title(loc="left")]
+
+
+@pytest.mark.parametrize("name", FROM_CURVES)
+def test_a_figure_has_a_titled_labelled_panel_for_each_pair_and_benchmark(world: World, name: str) -> None:
+    figure = FROM_CURVES[name](world.study)
+    pairs = ["small"] if name == "fig5" else ["small", "lowbit"]  # in the study's order, not the alphabet's
+    expected = [f"pair {pair}, benchmark {benchmark}" for pair in pairs for benchmark in ("lab500", "labolympiad")]
+    assert list(dict.fromkeys(_titles(figure))) == expected
+    for ax in figure.axes:
+        assert ax.get_xlabel()
+        assert ax.get_ylabel()
+    assert len(figure._supxlabel.get_text()) > 100
+
+
+def _one_panel(world: World, name: str) -> pd.DataFrame:
+    frame = read_csv(world.folder / "curves" / f"{name}.csv")
+    return frame[(frame["pair"] == "small") & (frame["benchmark"] == "lab500")]
+
+
+def test_the_same_figure_is_the_same_bytes(world: World, tmp_path: Path) -> None:
+    for run in ("a", "b"):
+        figure = fig4.draw(_one_panel(world, "accuracy_acceptance"), 0.95)
+        style.save(figure, tmp_path / f"{run}.pdf", tmp_path / f"{run}.png", dpi=50)
+    for kind in ("pdf", "png"):
+        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
+    assert b"CreationDate" not in (tmp_path / "a.pdf").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pdf", "a.png", "b.pdf", "b.png"]
+
+
+@pytest.mark.parametrize("missing", [["oracle"], ["random", "confidence"], ["router"], ["draft_only", "target_only"]])
+def test_figures_without_some_policies_still_draw(world: World, missing: list[str]) -> None:
+    points = {name: _one_panel(world, name) for name in ("accuracy_acceptance", "outcomes", "accuracy_latency")}
+    points = {name: frame[~frame["policy"].isin(missing)] for name, frame in points.items()}
+    speedup = _one_panel(world, "speedup")
+    speedup = speedup[~speedup["policy"].isin(missing) & ~speedup["baseline"].isin(missing)]
+    for figure in (
+        fig3.draw(points["outcomes"], 0.95),
+        fig4.draw(points["accuracy_acceptance"], 0.95),
+        figE1.draw(points["accuracy_acceptance"], 0.95),
+        figA1.draw(points["outcomes"], 0.95),
+        fig5.draw(points["accuracy_latency"], speedup, 0.95),
+    ):
+        figure.draw_without_rendering()
+        labels = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert not {style.LABELS[policy] for policy in missing} & set(labels)
+
+
+def test_fig4_draws_the_points_of_the_table(world: World) -> None:
+    points = read_csv(world.folder / "curves" / "accuracy_acceptance.csv")
+    panel = points[(points["pair"] == "small") & (points["benchmark"] == "lab500")]
+    figure = fig4.draw(panel, 0.9)
+    (line,) = [line for line in figure.axes[0].lines if line.get_color() == style.COLOURS["rsd"]]
+    own = panel[panel["policy"] == "rsd"].sort_values(["acceptance", "threshold"])
+    assert line.get_xdata() == pytest.approx(100 * own["acceptance"])
+    assert line.get_ydata() == pytest.approx(100 * own["accuracy"])
+    assert "90 %" in figure._supxlabel.get_text()
+
+
+def test_fig5_marks_measured_points_and_says_which_pair_is_not_timed(world: World) -> None:
+    figure = fig5.from_study(world.study)
+    ax = figure.axes[0]
+    assert sum(len(container.lines[0].get_xdata()) for container in ax.containers) == 12
+    assert "No latency for lowbit" in " ".join(figure._supxlabel.get_text().split())
+    assert any("router over RSD" in text.get_text() for text in ax.texts)
+
+
+def test_fig5_says_where_curves_do_not_overlap(world: World) -> None:
+    curves = world.folder / "curves"
+    speedup = read_csv(curves / "speedup.csv").assign(speedup=float("nan"))
+    figure = fig5.draw(read_csv(curves / "accuracy_latency.csv"), speedup, 0.95)
+    assert any("no common accuracy" in text.get_text() for text in figure.axes[0].texts)
+
+
+def test_a_figure_with_nothing_to_show_says_why(world: World) -> None:
+    none = read_csv(world.folder / "curves" / "outcomes.csv").iloc[:0]
+    latency, speedup = (
+        read_csv(world.folder / "curves" / f"{name}.csv").iloc[:0] for name in ("accuracy_latency", "speedup")
+    )
+    sweep = world.study.sweep.model_copy(update={"policies": ["rsd"]})
+    figures = {
+        "no rsd": figA1.draw(none, 0.95),
+        "has none": fig3.draw(none, 0.95),
+        "No pair": fig5.draw(latency, speedup, 0.95),
+        "lacks one": fig6.from_study(world.study.model_copy(update={"sweep": sweep})),
+    }
+    for said, figure in figures.items():
+        assert said in " ".join(figure.texts[0].get_text().split())
+
+
+def test_fig6_shows_every_step_of_both_solutions_and_the_rule(world: World, questions: Path, tmp_path: Path) -> None:
+    figure = fig6.from_study(world.study)
+    style.save(figure, tmp_path / "6.pdf", tmp_path / "6.png", dpi=60)
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert r"What is $\boxed{x}$ & 50 % of it?" in texts[0]
+    heads = [text for text in texts if "draft accepted" in text or "escalated" in text]
+    example = fig6.pick_example(world.tables["trajectories"][0], questions, 0.8, world.study.seed)
+    assert len(heads) == sum(len(row["steps"]) for row in example.rows.values())
+    assert f"among the {example.eligible}" in " ".join(" ".join(texts).split())
+
+
+def test_drawing_leaves_matplotlibs_settings_as_they_were(world: World) -> None:
+    before = dict(mpl.rcParams)
+    fig4.from_study(world.study)
+    assert dict(mpl.rcParams) == before
+
+
+def test_an_empty_panel_does_not_break_the_study_order(world: World) -> None:
+    points = pd.DataFrame({"pair": ["lowbit", "small"], "benchmark": ["lab500", "labolympiad"]})
+    ordered = style.in_study_order(points, world.study)
+    assert style.panels_of(ordered) == [("small", "labolympiad"), ("lowbit", "lab500")]
+
+
+def test_importing_figures_and_the_summary_does_not_import_torch() -> None:
+    modules = ["fig3", "fig4", "fig5", "fig6", "figA1", "figE1", "table1", "table2", "table3", "tableC1"]
+    code = "import sys\n" + "\n".join(f"import arbitrage.figures.{name}" for name in modules)
+    code += "\nimport arbitrage.report.summary, arbitrage.grading.grade\nassert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

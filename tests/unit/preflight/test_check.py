@@ -1,0 +1,262 @@
+"""`arbitrage check`: each thing that would stop a study is found before it starts, and named with its remedy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
+from typer.testing import CliRunner
+
+from arbitrage.cli import app
+from arbitrage.config.load import validate_config
+from arbitrage.config.study import Study
+from arbitrage.preflight import check_engines, check_hub, check_models
+from arbitrage.preflight.check_data import data_findings
+from arbitrage.preflight.check_engines import engine_findings
+from arbitrage.preflight.check_models import Load, model_findings
+from arbitrage.preflight.findings import Finding
+from tests.support.fake_server import FakeServer
+from tests.support.tiny_models import build_causal, build_classifier
+from tests.support.tiny_prms import build_answering, build_marked, build_value_head, prm_tokenizer, save
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("checkpoints")
+    return {
+        "draft": str(build_causal(folder / "draft")),
+        "target": str(build_causal(folder / "target", seed=1)),
+        "prm": str(build_classifier(folder / "prm")),
+    }
+
+
+def study_of(checkpoints: dict[str, str], **changes: Any) -> Study:
+    config: dict[str, Any] = {
+        "study": "checked",
+        "models": {"draft": {"path": checkpoints["draft"]}, "target": {"path": checkpoints["target"]}},
+        "pairs": {"pair": {"draft": "draft", "target": "target"}},
+        "prm": {"path": checkpoints["prm"]},
+        "benchmarks": {"lab500": {"source": "lab500", "limit": 5}},
+        "generation": {"max_tokens": 200},
+    }
+    return validate_config(config | changes, check_paths=False)
+
+
+def found(findings: list[Finding], verdict: str) -> list[str]:
+    return [f"{finding.subject}: {finding.detail}" for finding in findings if finding.verdict == verdict]
+
+
+def test_a_study_that_can_run_has_no_fault_and_no_warning(checkpoints: dict[str, str]) -> None:
+    findings = list(model_findings(study_of(checkpoints), ["What is 3 + 4?"]))
+    assert {finding.subject for finding in findings} == {"models.draft", "models.target", "prm"}
+    assert {finding.verdict for finding in findings} == {"ok"}
+
+
+def test_a_missing_chat_template_is_a_fault_of_that_model(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    bare = build_causal(tmp_path / "bare")
+    (bare / "chat_template.jinja").unlink()
+    (fault,) = found(list(model_findings(study_of(checkpoints | {"draft": str(bare)}), ["a"])), "fault")
+    assert fault.startswith("models.draft") and "template" in fault
+
+
+def test_a_context_too_short_for_prompt_and_solution_is_a_warning_with_the_length_that_fits(
+    checkpoints: dict[str, str],
+) -> None:
+    warnings = found(list(model_findings(study_of(checkpoints, generation={"max_tokens": 4000}), ["ab"])), "warning")
+    assert len(warnings) == 2 and all("context is 1,024" in warning for warning in warnings)
+
+
+def test_a_prompt_longer_than_the_context_is_a_fault(checkpoints: dict[str, str]) -> None:
+    faults = found(list(model_findings(study_of(checkpoints), ["a" * 1100])), "fault")
+    assert len(faults) == 2 and all("the longest prompt" in fault for fault in faults)
+
+
+def test_a_weight_file_that_the_index_lists_but_is_not_there_counts_as_no_weights(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").write_bytes(b"0" * 10)
+    assert check_hub.weight_bytes(tmp_path) == 10
+    index = {"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert check_hub.weight_bytes(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [
+        (GatedRepoError, "accept its licence"),
+        (RevisionNotFoundError, "no such revision"),
+        (RepositoryNotFoundError, "no such repository"),
+        (OfflineModeIsEnabled, "HF_HUB_OFFLINE"),
+    ],
+)
+def test_the_hubs_refusals_are_told_apart(
+    kind: type[Exception], remedy: str, checkpoints: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise kind.__new__(kind)
+
+    monkeypatch.setattr(check_hub.HfApi, "model_info", refuse)
+    study = study_of(checkpoints | {"draft": "some/model"})
+    (fault,) = found(list(model_findings(study, ["a"])), "fault")
+    assert "some/model" in fault and remedy in fault
+
+
+@pytest.mark.parametrize(("total", "verdict"), [(80.0, "ok"), (20.0, "warning"), (10.0, "fault"), (None, "warning")])
+def test_the_models_of_a_device_are_added_up(
+    total: float | None, verdict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_models, "device_memory", lambda device: total)
+    gib = 2**30
+    loads = [Load("models.draft", "cuda:0", 2 * gib, gib), Load("prm", "cuda:0", 14 * gib, 4 * gib)]
+    (finding,) = check_models._memory([*loads, Load("models.target", "cpu", 100 * gib, 0)])
+    assert (
+        finding.verdict == verdict and "16.0 GiB of weights" in finding.detail and "models.target" not in str(finding)
+    )
+
+
+def test_another_number_of_rows_than_the_benchmark_has_is_a_warning(
+    checkpoints: dict[str, str], tmp_path: Path
+) -> None:
+    row = {"problem": "1+1?", "solution": "2", "answer": "2", "subject": "Algebra", "unique_id": "a"}
+    (tmp_path / "short.jsonl").write_text(json.dumps(row) + "\n")
+    source = {"source": "math500", "path": str(tmp_path / "short.jsonl")}
+    findings, problems = data_findings(study_of(checkpoints, benchmarks={"math500": source}))
+    assert problems == ["1+1?"] and "math500 has 500" in found(findings, "warning")[0]
+
+
+def test_a_benchmark_row_without_an_answer_is_a_fault(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    row = {"problem": "1+1?", "solution": "2", "answer": "", "subject": "Algebra", "unique_id": "a"}
+    (tmp_path / "empty.jsonl").write_text(json.dumps(row) + "\n")
+    source = {"source": "math500", "path": str(tmp_path / "empty.jsonl")}
+    findings, problems = data_findings(study_of(checkpoints, benchmarks={"math500": source}))
+    assert not problems and "'answer'" in found(findings, "fault")[0]
+
+
+def scored_by(checkpoints: dict[str, str], path: Path, **prm: Any) -> list[str]:
+    """Faults of a study whose PRM is at `path`."""
+    study = study_of(checkpoints, prm={"path": str(path), **prm}, router={"init": checkpoints["prm"]})
+    return found(list(model_findings(study, ["a"])), "fault")
+
+
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [
+        ("auto", "prm.kind: value-head"),
+        ("classifier", "Set prm.kind to what the checkpoint is"),
+        ("marks", "Set prm.kind to what the checkpoint is"),
+        ("value-head", "no v_head.summary.weight"),
+    ],
+)
+def test_a_prm_with_another_head_than_its_kind_needs_is_a_fault(
+    kind: str, remedy: str, checkpoints: dict[str, str]
+) -> None:
+    (fault,) = scored_by(checkpoints, Path(checkpoints["draft"]), kind=kind)
+    assert fault.startswith("prm: ") and checkpoints["draft"] in fault and remedy in fault
+
+
+def test_a_prm_of_three_labels_is_a_fault(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    (fault,) = scored_by(checkpoints, build_classifier(tmp_path / "three", labels=3))
+    assert "3 labels" in fault and "1 or 2" in fault
+
+
+@pytest.mark.parametrize("kind", ["judge", "token"])
+def test_an_answering_prm_whose_words_are_no_tokens_is_a_fault(kind: str, checkpoints: dict[str, str]) -> None:
+    (fault,) = scored_by(checkpoints, Path(checkpoints["draft"]), kind=kind)
+    assert "prm.template" in fault
+
+
+def test_a_marked_prm_without_its_mark_is_a_fault(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    marked = build_marked(tmp_path / "marked", prm_tokenizer())
+    (fault,) = scored_by(checkpoints, marked, kind="marks")
+    assert "<extra_0>" in fault and "prm.template.mark" in fault
+
+
+def test_prms_of_every_kind_pass(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    tokenizer = prm_tokenizer("<extra_0>", "Yes", "No")
+    built = {
+        "marks": build_marked(tmp_path / "marked", tokenizer),
+        "judge": build_answering(tmp_path / "judge", tokenizer),
+        "value-head": build_value_head(tmp_path / "head", tokenizer),
+        "auto": Path(checkpoints["prm"]),
+    }
+    assert [scored_by(checkpoints, path, kind=kind) for kind, path in built.items()] == [[]] * len(built)
+
+
+def test_a_router_start_without_padding_or_end_token_is_a_fault(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    start = build_causal(tmp_path / "start")
+    settings = json.loads((start / "tokenizer_config.json").read_text())
+    settings |= {"pad_token": None, "eos_token": None}
+    (start / "tokenizer_config.json").write_text(json.dumps(settings))
+    study = study_of(checkpoints, router={"init": str(start)})
+    (fault,) = found(list(model_findings(study, ["a"])), "fault")
+    assert fault.startswith("router.init") and "neither a padding" in fault
+
+
+def test_a_router_start_that_is_no_decoder_is_a_fault(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    from transformers import BertConfig, BertForSequenceClassification
+
+    tokenizer = prm_tokenizer()
+    config = BertConfig(vocab_size=len(tokenizer), hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+    save(BertForSequenceClassification(config), tokenizer, tmp_path / "bert")
+    study = study_of(checkpoints, router={"init": str(tmp_path / "bert")})
+    (fault,) = found(list(model_findings(study, ["a"])), "fault")
+    assert "no router can start from BertForSequenceClassification" in fault and "decoder-only" in fault
+
+
+def test_a_directory_without_safetensors_is_a_fault(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    bare = build_causal(tmp_path / "bare")
+    (bare / "model.safetensors").rename(bare / "pytorch_model.bin")
+    (fault,) = found(list(model_findings(study_of(checkpoints | {"draft": str(bare)}), ["a"])), "fault")
+    assert "pytorch_model.bin" in fault and "Only safetensors are loaded" in fault
+
+
+def test_labelling_questions_without_a_column_are_a_fault(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "q.jsonl").write_text(json.dumps({"source": "a", "problem": "b"}) + "\n")
+    settings = {"source": "numina", "path": str(tmp_path / "q.jsonl")}
+    findings, _ = data_findings(study_of(checkpoints, questions=settings))
+    assert any("no column 'solution'" in fault for fault in found(findings, "fault"))
+
+
+def test_a_model_cut_over_devices_puts_its_share_on_each(checkpoints: dict[str, str]) -> None:
+    cut = {"path": checkpoints["draft"], "engine": "vllm", "device": "cuda:1", "vllm": {"tensor_parallel": 2}}
+    study = study_of(checkpoints, models={"draft": cut, "target": {"path": checkpoints["target"]}})
+    devices = [each.subject for each in model_findings(study, ["a"]) if each.subject.startswith("device")]
+    assert devices == ["device cuda:1", "device cuda:2"]
+
+
+def engine_study(checkpoints: dict[str, str], **draft: Any) -> Study:
+    target = {"path": checkpoints["target"]}
+    return study_of(checkpoints, models={"draft": {"path": checkpoints["draft"], **draft}, "target": target})
+
+
+def test_what_an_engine_needs_and_lacks_is_named(checkpoints: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_engines, "find_spec", lambda name: None)
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    (vllm,) = engine_findings(engine_study(checkpoints, engine="vllm"))
+    assert (vllm.verdict, vllm.subject) == ("fault", "models.draft") and "'.[vllm]'" in vllm.detail
+    server = {"url": "http://127.0.0.1:9/v1", "ready_s": 0.2}
+    (silent,) = engine_findings(engine_study(checkpoints, engine="openai", server=server))
+    assert silent.verdict == "warning" and "no server answers at http://127.0.0.1:9/v1" in silent.detail
+    (key,) = engine_findings(
+        engine_study(checkpoints, engine="openai", server=server | {"api_key_variable": "NO_SUCH_KEY"})
+    )
+    assert key.verdict == "fault" and "NO_SUCH_KEY" in key.detail
+    fake = FakeServer(Path(checkpoints["draft"]), models=("a", "b"))
+    server = {"url": fake.url, "model": "b"}
+    (named,) = engine_findings(engine_study(checkpoints, engine="openai", server=server))
+    assert (named.verdict, named.detail) == ("ok", f"{fake.url} serves b")
+    (unnamed,) = engine_findings(engine_study(checkpoints, engine="openai", server={"url": fake.url}))
+    assert unnamed.verdict == "fault" and "serves ['a', 'b'], expected one model; name" in unnamed.detail
+    fake.stop()
+    gptq = {"path": None, "quantise": {"model": "target", "method": "gptq", "bits": 4}}
+    (tool,) = engine_findings(engine_study(checkpoints, **gptq))
+    assert tool.verdict == "warning" and "envs/gptq.yaml" in tool.detail
+
+
+@pytest.mark.models
+def test_the_command_says_that_the_lab_is_ready() -> None:
+    result = CliRunner().invoke(app, ["check", "--study", "config.yaml"])
+    assert result.exit_code == 0, result.output
+    assert "ready to run" in result.output and "fault " not in result.output

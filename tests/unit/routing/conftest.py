@@ -1,0 +1,33 @@
+"""Labelled steps made by hand, and a tiny checkpoint to train from."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.tiny_models import build_classifier
+
+
+def step_row(question: str, index: int, advantage: float, draft_step: str = "So x = 3\n\n") -> dict[str, Any]:
+    """A row of the table `steps`, with one step of history before every step but the first."""
+    return {
+        "study": "lab",
+        "pair": "small",
+        "question_id": question,
+        "problem": f"Find x of {question}.",
+        "step_index": index,
+        "history": [{"model": "target" if i % 2 else "draft", "text": f"line {i}\n\n"} for i in range(index)],
+        "draft_step": draft_step,
+        "target_steps": ["So x = 4\n\n"],
+        "draft_score": 0.5,
+        "target_scores": [0.5 + advantage],
+        "advantage": advantage,
+        "label": int(advantage > 0),
+        "draft_confidence": 0.25,
+    }
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A PRM with random weights: Llama, 2 layers, width 32, one label."""
+    return build_classifier(tmp_path_factory.mktemp("prm"))

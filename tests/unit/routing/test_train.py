@@ -1,0 +1,305 @@
+"""Training a router: same seed same weights, resuming, the directory it leaves, and what it refuses."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn.functional import logsigmoid
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+
+from arbitrage.config.router import Dataset, Router, RouterTraining, Variant
+from arbitrage.engines.scoring.scorers import RouterScorer
+from arbitrage.io.tables import write_table
+from arbitrage.routing.dataset import build_dataset
+from arbitrage.routing.heldout import heldout_rows
+from arbitrage.routing.hf_trainer import LengthGrouped, Progress, RightPadding, class_loss, ordinal_loss
+from arbitrage.routing.label_classes import RoutingError
+from arbitrage.routing.train import train_router
+from arbitrage.speculation.protocols import EngineError
+from tests.support.tiny_models import build_classifier, build_tokenizer
+from tests.unit.routing.conftest import step_row
+
+FAST = RouterTraining(epochs=2.0, batch_size=8, micro_batch_size=4, learning_rate=1e-3)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Steps that end in `!` have an advantage, the others have none: a rule a router can see."""
+    rows = []
+    for question in range(60):
+        for index in range(2):
+            good = (question + index) % 2
+            text = f"{'It is' if question % 3 else 'So x is'} {question}{'!' if good else '.'}\n\n"
+            rows.append(step_row(f"q{question}", index, 0.2 + index / 10 if good else -0.1 * index, text))
+    out = tmp_path_factory.mktemp("data") / "dataset"
+    write_table(out.with_name("steps.parquet"), "steps", rows)
+    build_dataset(out.with_name("steps.parquet"), Variant(), Dataset(), build_tokenizer("char"), "\n\n", 42, out)
+    return out
+
+
+def train(dataset: Path, checkpoint: Path, out: Path, training: RouterTraining = FAST, seed: int = 1) -> dict[str, Any]:
+    return train_router(dataset, str(checkpoint), None, training, seed=seed, device="cpu", threads=1, out_dir=out)
+
+
+@pytest.fixture(scope="module")
+def router(dataset: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained router."""
+    out = tmp_path_factory.mktemp("router") / "default"
+    train(dataset, checkpoint, out)
+    return out
+
+
+def weights(directory: Path) -> bytes:
+    return (directory / "model.safetensors").read_bytes()
+
+
+def test_the_output_is_a_plain_checkpoint_that_the_router_scorer_reads(router: Path, dataset: Path) -> None:
+    files = {file.name for file in router.iterdir()}
+    assert {"model.safetensors", "config.json", "tokenizer.json", "router.json", "training.json"} <= files
+    assert not [name for name in files if name.endswith((".bin", ".pt", ".pth", ".pkl"))]
+    assert list(router.parent.iterdir()) == [router], "the work directory must be gone"
+    rows = heldout_rows(dataset, RouterScorer(str(router), Router(), 1), "default")
+    assert rows
+    assert all(0 < row["router_score"] < 1 for row in rows)
+
+
+def test_the_router_json_and_training_json_tell_how_it_was_made(router: Path, dataset: Path) -> None:
+    assert json.loads((router / "router.json").read_text()) == {
+        "classes": 2,
+        "boundary": 1,
+        "ordinal": False,
+        "annotate": True,
+        "separator": "\n\n",
+    }
+    told = json.loads((router / "training.json").read_text())
+    assert told["examples"] == json.loads((dataset / "report.json").read_text())["train"]["examples"]
+    assert told["updates"] == 2 * -(-told["examples"] // 8)
+    assert (told["learning_rate"], told["seed"], told["resumed_after"]) == (1e-3, 1, 0)
+    assert told["losses"]
+
+
+def test_one_seed_gives_one_router_and_another_seed_another(
+    router: Path, dataset: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    train(dataset, checkpoint, tmp_path / "again")
+    train(dataset, checkpoint, tmp_path / "other", seed=2)
+    assert weights(tmp_path / "again") == weights(router)
+    assert weights(tmp_path / "other") != weights(router)
+
+
+def test_recomputed_activations_give_the_same_router(
+    router: Path, dataset: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    enable = PreTrainedModel.gradient_checkpointing_enable
+
+    def note(model: PreTrainedModel, **options: Any) -> None:
+        asked.append(options)
+        enable(model, **options)
+
+    monkeypatch.setattr(PreTrainedModel, "gradient_checkpointing_enable", note)
+    train(dataset, checkpoint, tmp_path / "recomputed", FAST.model_copy(update={"recompute": True}))
+    assert asked and weights(tmp_path / "recomputed") == weights(router)
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    said = Progress.on_step_end
+
+    def stop(self: Progress, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        said(self, args, state, control, **kwargs)
+        if state.global_step == after:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Progress, "on_step_end", stop)
+
+
+@pytest.mark.parametrize("after", [9, 19])  # within the first epoch, and within the second
+def test_an_interrupted_training_resumes_to_the_same_router(
+    after: int, router: Path, dataset: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "default"
+    with monkeypatch.context() as patched:
+        interrupt(patched, after)
+        with pytest.raises(KeyboardInterrupt):
+            train(dataset, checkpoint, out)
+    assert not out.exists()
+    told = train(dataset, checkpoint, out)
+    assert 0 < told["resumed_after"] < after
+    assert weights(out) == weights(router)
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def _cut_off(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-10])
+
+
+def _turn_a_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.fault("training checkpoint cut off, a bit of it turned, or part of it missing")
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("trainer_state.json", _cut_off),
+        ("model.safetensors", _turn_a_bit),
+        ("optimizer.pt", _turn_a_bit),
+        ("../.{}.sha256", Path.unlink),
+    ],
+)
+def test_a_half_written_or_damaged_checkpoint_is_passed_over(
+    name: str,
+    damage: Callable[[Path], None],
+    router: Path,
+    dataset: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "default"
+    with monkeypatch.context() as patched:
+        interrupt(patched, 9)
+        with pytest.raises(KeyboardInterrupt):
+            train(dataset, checkpoint, out)
+    saved = sorted((tmp_path / ".default.training").glob("checkpoint-*"), key=lambda path: int(path.name[11:]))
+    damage(saved[-1] / name.format(saved[-1].name))
+    told = train(dataset, checkpoint, out)
+    assert f"{saved[-1]} is half written or damaged" in capsys.readouterr().err
+    assert told["resumed_after"] == int(saved[-2].name[11:])
+    assert weights(out) == weights(router)
+
+
+def test_checkpoints_of_other_settings_are_not_resumed(
+    dataset: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "default"
+    with monkeypatch.context() as patched:
+        interrupt(patched, 9)
+        with pytest.raises(KeyboardInterrupt):
+            train(dataset, checkpoint, out)
+    changed = FAST.model_copy(update={"learning_rate": 2e-3})
+    assert train(dataset, checkpoint, out, changed)["resumed_after"] == 0
+
+
+def test_a_router_learns_a_rule_it_can_see(dataset: Path, checkpoint: Path, tmp_path: Path) -> None:
+    train(dataset, checkpoint, tmp_path / "router", RouterTraining(epochs=12.0, batch_size=8, learning_rate=3e-3))
+    rows = heldout_rows(dataset, RouterScorer(str(tmp_path / "router"), Router(), 1), "default")
+    right = [(row["router_score"] > 0.5) == (row["advantage"] > 0) for row in rows]
+    assert sum(right) / len(right) > 0.9
+
+
+@pytest.mark.parametrize(("ordinal", "values", "logits"), [(False, 9, 4), (True, 9, 3), (True, 2, 1)])
+def test_more_classes_have_a_logit_each_or_one_a_cut(
+    ordinal: bool, values: int, logits: int, checkpoint: Path, tmp_path: Path
+) -> None:
+    rows = [step_row(f"q{i}", 0, (i % values - values // 2) / 10 or 0.05, f"x = {i}\n\n") for i in range(60)]
+    variant = Variant(classes=4, ordinal=ordinal)
+    write_table(tmp_path / "steps.parquet", "steps", rows)
+    build_dataset(
+        tmp_path / "steps.parquet", variant, Dataset(), build_tokenizer("char"), "\n\n", 42, tmp_path / "data"
+    )
+    train(tmp_path / "data", checkpoint, tmp_path / "router", FAST.model_copy(update={"epochs": 1.0}))
+    assert json.loads((tmp_path / "router" / "config.json").read_text())["id2label"].keys() == set(
+        map(str, range(logits))
+    )
+    scores = heldout_rows(tmp_path / "data", RouterScorer(str(tmp_path / "router"), Router(), 1), "four")
+    assert all(0 < row["router_score"] < 1 for row in scores)
+
+
+def test_a_token_classifier_with_two_labels_keeps_its_body_and_loses_its_head(dataset: Path, tmp_path: Path) -> None:
+    start = build_classifier(tmp_path / "prm", head="token", labels=2)
+    still = FAST.model_copy(update={"learning_rate": 1e-12, "epochs": 0.1})
+    train(dataset, start, tmp_path / "router", still)
+    old, new = (AutoModelForSequenceClassification.from_pretrained(path) for path in (start, tmp_path / "router"))
+    assert torch.allclose(old.model.layers[0].mlp.up_proj.weight, new.model.layers[0].mlp.up_proj.weight)
+    assert not torch.allclose(old.score.weight, new.score.weight)
+
+
+def test_the_last_real_token_is_scored_however_long_the_padding(router: Path) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(router).eval()
+    tokenizer = build_tokenizer("char")
+    inputs = [tokenizer.encode(text) for text in ("x\n\n", "a longer one\n\n", "Find x.\nModel 0: So x = 3\n\n")]
+    collate = RightPadding(model.config.pad_token_id)
+    batch = collate([{"input_ids": ids, "labels": 0} for ids in inputs])
+    assert batch["attention_mask"].sum(dim=1).tolist() == [len(ids) for ids in inputs]
+    with torch.no_grad():
+        padded = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        alone = torch.cat([model(input_ids=torch.tensor([ids])).logits for ids in inputs])
+    assert torch.allclose(padded, alone, atol=1e-5)
+
+
+class Logits:
+    """What a model returns, as far as a loss reads it."""
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        self.logits = logits
+
+
+def test_micro_batches_add_up_to_the_loss_of_the_whole_update() -> None:
+    logits, labels = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 2, 1, 3])
+    whole = ordinal_loss(Logits(logits), labels, 6)
+    assert torch.isclose(whole, sum(ordinal_loss(Logits(logits[i : i + 2]), labels[i : i + 2], 6) for i in (0, 2, 4)))
+    labels = labels.clamp(max=2)
+    parts = [class_loss(Logits(logits[i : i + 3]), labels[i : i + 3], 6) for i in (0, 3)]
+    assert torch.isclose(parts[0] + parts[1], class_loss(Logits(logits), labels, 6))
+
+
+def test_the_ordinal_loss_asks_of_every_cut_whether_the_class_is_above_it() -> None:
+    logits = torch.tensor([[1.0, -0.5, 0.3]])
+    expected = -(logsigmoid(logits[0, 0]) + logsigmoid(-logits[0, 1]) + logsigmoid(-logits[0, 2]))
+    assert torch.isclose(ordinal_loss(Logits(logits), torch.tensor([1]), 1), expected)
+
+
+@pytest.mark.parametrize("count", [1, 7, 64, 1000])
+def test_every_example_comes_once_an_epoch_and_like_lengths_together(count: int) -> None:
+    lengths = [(37 * i) % 101 for i in range(count)]
+    sampler = LengthGrouped(lengths, 8, seed=3)
+    first, again = list(sampler), list(sampler)
+    sampler.set_epoch(1)
+    assert sorted(first) == list(range(count))
+    assert first == again
+    assert count <= 8 or list(sampler) != first
+    if count == 1000:
+        spreads = [
+            max(batch) - min(batch) for i in range(0, count, 8) for batch in [[lengths[j] for j in first[i : i + 8]]]
+        ]
+        assert sum(spreads) / len(spreads) < 10
+
+
+def test_a_checkpoint_without_weights_is_refused(dataset: Path, checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copytree(checkpoint, tmp_path / "prm", ignore=shutil.ignore_patterns("*.safetensors"))
+    with pytest.raises(EngineError, match=r"prm: no \*\.safetensors file"):
+        train(dataset, tmp_path / "prm", tmp_path / "router")
+
+
+def test_a_batch_size_that_does_not_divide_is_refused(dataset: Path, checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(RoutingError, match="batch_size 10 is not a multiple of micro_batch_size 4"):
+        train(dataset, checkpoint, tmp_path / "router", FAST.model_copy(update={"batch_size": 10}))
+
+
+def test_an_unknown_device_is_refused(dataset: Path, checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"router\.device 'tpu'"):
+        train_router(dataset, str(checkpoint), None, FAST, seed=1, device="tpu", threads=1, out_dir=tmp_path / "router")
+
+
+@pytest.mark.fault("training whose loss is not a number")
+def test_a_training_that_diverges_is_refused_and_leaves_no_router(
+    dataset: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(checkpoint, tmp_path / "prm")
+    weights_file = tmp_path / "prm" / "model.safetensors"
+    tensors = load_file(weights_file)
+    tensors["model.norm.weight"][0] = float("nan")
+    save_file(tensors, weights_file, {"format": "pt"})
+    with pytest.raises(RoutingError, match=r"the loss is nan at update 1; .* Lower router\.training\.learning_rate"):
+        train(dataset, tmp_path / "prm", tmp_path / "router")
+    assert not (tmp_path / "router").exists()
+    assert not list((tmp_path / ".router.training").glob("checkpoint-*"))

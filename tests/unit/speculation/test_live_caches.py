@@ -1,0 +1,124 @@
+"""What the live decoder has its models read: each keeps its cache across steps, rolls back, reads only what is new."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from arbitrage.config.models import Model
+from arbitrage.config.pipeline import Generation
+from arbitrage.config.prm import Prm
+from arbitrage.config.router import Router
+from arbitrage.engines.hf.generator import TransformersGenerator
+from arbitrage.engines.hf.incremental import LiveGenerator, LiveScorer
+from arbitrage.engines.hf.kv_cache import BufferCache
+from arbitrage.engines.scoring.scorers import PrmScorer, RouterScorer
+from arbitrage.speculation.decoder import Costs, LiveDecoder
+from arbitrage.speculation.policies import POLICIES
+from arbitrage.speculation.tree import Question
+from tests.support.tiny_models import build_causal, build_classifier
+
+GENERATION = Generation(max_steps=8, max_tokens=300, max_step_tokens=40)
+ROUTER = {"classes": 2, "boundary": 1, "ordinal": False, "annotate": True, "separator": "\n\n"}
+QUESTIONS = [Question(f"q{n}", f"First we add {n} and 4. What is it?") for n in range(12)]
+
+
+@dataclass
+class Watched:
+    """A model's forward passes, and what its cache holds after them."""
+
+    passes: int = 0
+    read: int = 0  # ids in all passes
+    starts: int = 0  # passes that began with nothing held
+    again: int = 0  # of these, ids that the cache held already, the last one of a call excepted
+    rolled_back: int = 0  # passes before which ids were dropped
+    holds: list[int] = field(default_factory=list)
+
+    def over(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """`forward`, watched."""
+
+        def watched(ids: torch.Tensor, positions: Any, mask: Any, cache: BufferCache) -> Any:
+            held, new = cache.length, ids[0].tolist()
+            before = self.holds if held else []  # a new question
+            self.holds = before[:held] + new
+            pairs = enumerate(zip(before, self.holds[:-1], strict=False))
+            shared = next((place for place, (old, now) in pairs if old != now), min(len(before), len(self.holds) - 1))
+            self.starts += held == 0
+            self.passes, self.read = self.passes + 1, self.read + len(new)
+            self.again += shared - held
+            self.rolled_back += held < len(before)
+            return forward(ids, positions, mask, cache)
+
+        return watched
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("zoo")
+    build_causal(root / "draft", "bpe", seed=3)
+    build_causal(root / "target", "bpe", seed=4)
+    build_classifier(root / "prm", "bpe")
+    build_classifier(root / "router", "bpe", labels=2, router=ROUTER)
+    return root
+
+
+def watched_decoder(zoo: Path) -> tuple[LiveDecoder, dict[str, Watched]]:
+    draft, target = (
+        TransformersGenerator(str(zoo / name), Model(path=str(zoo / name)), GENERATION, 1)
+        for name in ("draft", "target")
+    )
+    prm = PrmScorer(str(zoo / "prm"), Prm(path=str(zoo / "prm")), GENERATION.separator, 1)
+    router = RouterScorer(str(zoo / "router"), Router(), 1)
+    watched = {}
+    for name, engine in (("draft", draft), ("target", target), ("prm", prm), ("router", router)):
+        watched[name] = Watched()
+        engine.forward = watched[name].over(engine.forward)  # type: ignore[method-assign]
+    live = LiveDecoder(
+        LiveGenerator(draft), LiveGenerator(target), LiveScorer(prm), LiveScorer(router), GENERATION, seed=0
+    )
+    return live, watched
+
+
+@pytest.mark.parametrize(("policy", "threshold"), [("rsd", 0.5), ("oracle", 0.0), ("router", 0.5)])
+def test_each_model_goes_on_from_its_cache_and_reads_nothing_twice(zoo: Path, policy: str, threshold: float) -> None:
+    decoder, watched = watched_decoder(zoo)
+    costs, authors, asked = Costs(), set(), 0
+    for question in QUESTIONS:
+        solution = decoder.solve(question, POLICIES[policy], threshold)
+        costs.add(solution.costs)
+        authors |= {step.author for step in solution.steps[1:]}
+        asked += any(step.target for step in solution.steps)
+    assert authors == {"draft", "target"}
+    scorer, other = ("router", "prm") if policy == "router" else ("prm", "router")
+    assert watched["draft"].passes == costs.draft_tokens  # one a token: what is new is read with the first
+    assert watched["target"].passes == costs.target_tokens
+    assert watched[scorer].passes == costs.score_calls and watched[other].passes == 0
+    assert watched[scorer].read == costs.score_tokens
+    assert [watched[name].starts for name in ("draft", scorer, "target")] == [len(QUESTIONS), len(QUESTIONS), asked]
+    assert {name: each.again for name, each in watched.items()} == dict.fromkeys(watched, 0)
+    rejecting = ["draft", scorer, *(["target"] if policy == "oracle" else [])]
+    assert all(watched[name].rolled_back for name in rejecting)
+
+
+def test_the_target_reads_accepted_steps_only_when_it_is_asked_and_in_one_pass(zoo: Path) -> None:
+    decoder, watched = watched_decoder(zoo)
+    target, caught_up = watched["target"], 0
+    for question in QUESTIONS:
+        accepted, passes, read = 0, target.passes, target.read
+        for step in decoder.stream(question, POLICIES["router"], 0.5):
+            if step.target is None:
+                assert target.passes == passes
+                accepted += len(decoder.target.step_ids(step.chosen.text))
+            else:
+                caught_up += accepted > 0
+                assert target.passes - passes == step.target.tokens  # the first of them reads what is missing
+                assert target.read - read == step.costs.catch_up_tokens + step.target.tokens - 1
+                assert step.costs.catch_up_tokens >= accepted
+                accepted = 0
+            passes, read = target.passes, target.read
+    assert caught_up > 0

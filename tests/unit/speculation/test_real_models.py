@@ -1,0 +1,176 @@
+"""Sweep, plain decoding and live decoder on real models: the same trajectories at every threshold of a grid.
+
+Scores are computed in fp32, in other batches by each of the three, so they agree to about 1e-7 and no further. Where a
+score lies within ROUNDING of a threshold (two different steps with one score at tau = 0, say), either side is right.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from arbitrage.config.models import Model
+from arbitrage.config.pipeline import Generation
+from arbitrage.config.prm import Prm
+from arbitrage.config.router import Router
+from arbitrage.engines.hf.generator import TransformersGenerator
+from arbitrage.engines.hf.incremental import LiveGenerator, LiveScorer
+from arbitrage.engines.scoring.scorers import PrmScorer, RouterScorer
+from arbitrage.engines.store.step_store import StepStore, StoredGenerator, StoredScorer
+from arbitrage.speculation.decoder import LiveDecoder
+from arbitrage.speculation.pair import Cast
+from arbitrage.speculation.policies import POLICIES, Policy, confidence_score, decide, random_score
+from arbitrage.speculation.protocols import AuthoredStep
+from arbitrage.speculation.sweep import Trajectory, sweep
+from arbitrage.speculation.tree import Node, Question
+from tests.support.tiny_models import TWO_CLASSES, build_causal, build_classifier, router_from
+
+ZOO = Path(__file__).resolve().parents[3] / "src" / "arbitrage" / "lab" / "zoo"
+GRID = [round(0.1 * place, 1) for place in range(11)]  # the paper's
+SEED = 5
+ROUNDING = 1e-6
+
+
+@pytest.mark.models
+@pytest.mark.timeout(1800)
+def test_on_the_shipped_models(tmp_path):
+    """50 labolympiad questions, all policies; the router is the PRM with a new head, as before its training."""
+    from arbitrage.lab.question_stream import benchmark_questions
+
+    rows = benchmark_questions("labolympiad", 50)
+    questions = [Question(row["question_id"], row["problem"]) for row in rows]
+    generation = Generation(max_steps=40, max_tokens=1024, max_step_tokens=64)
+    router = router_from(ZOO / "prm", tmp_path / "router", seed=0)
+    models = _load(ZOO / "draft", ZOO / "target", ZOO / "prm", router, generation)
+    _agree(*models, questions, generation, tmp_path, live_thresholds=1)
+
+
+@pytest.mark.timeout(300)
+def test_on_a_pair_whose_tokenizer_merges_across_step_boundaries(tmp_path):
+    build_causal(tmp_path / "draft", "bpe", seed=3)
+    build_causal(tmp_path / "target", "bpe", seed=4)
+    build_classifier(tmp_path / "prm", "bpe")
+    router = build_classifier(tmp_path / "router", "bpe", labels=2, router=TWO_CLASSES)
+    questions = [Question(f"q{n}", f"First we add {n} and 4.\n\nWhat is it?") for n in range(8)]
+    generation = Generation(max_steps=5, max_tokens=200, max_step_tokens=16)
+    models = _load(tmp_path / "draft", tmp_path / "target", tmp_path / "prm", router, generation)
+    _assert_merges(models[0])
+    _agree(*models, questions, generation, tmp_path, live_thresholds=len(GRID))
+
+
+def _assert_merges(generator: TransformersGenerator) -> None:
+    """Encoding the joined text would give other ids: the case that matters here."""
+    joined = generator.step_ids("a.\n\n" + "\nb")
+    assert joined != generator.step_ids("a.\n\n") + generator.step_ids("\nb")
+
+
+Models = tuple[TransformersGenerator, TransformersGenerator, PrmScorer, RouterScorer]
+
+
+def _load(draft: Path, target: Path, prm: Path, router: Path, generation: Generation) -> Models:
+    return (
+        TransformersGenerator(str(draft), Model(path=str(draft)), generation, threads=1),
+        TransformersGenerator(str(target), Model(path=str(target)), generation, threads=1),
+        PrmScorer(str(prm), Prm(path=str(prm)), generation.separator, threads=1),
+        RouterScorer(str(router), Router(), threads=1),
+    )
+
+
+def _agree(
+    draft: TransformersGenerator,
+    target: TransformersGenerator,
+    prm: PrmScorer,
+    router: RouterScorer,
+    questions: list[Question],
+    generation: Generation,
+    folder: Path,
+    live_thresholds: int,
+) -> None:
+    """Hold the sweep against plain decoding at every threshold, and against the live decoder at some of them.
+
+    live_thresholds: how many thresholds of the grid a question and policy are decoded live at, another start each.
+    """
+    store = StepStore(folder / "store", "test")
+    stored = Cast(
+        StoredGenerator(draft, store),
+        StoredGenerator(target, store),
+        StoredScorer(prm, store),
+        StoredScorer(router, store),
+        generation,
+    )
+    swept = sweep(stored, questions, list(POLICIES), SEED)
+    plain = Cast(draft, target, prm, router, generation)
+    decoder = LiveDecoder(
+        LiveGenerator(draft), LiveGenerator(target), LiveScorer(prm), LiveScorer(router), generation, SEED
+    )
+    escalations = compared = on_an_edge = 0
+    for policy in POLICIES.values():
+        for threshold in GRID if policy.has_threshold else [0.0]:
+            ends = _plain(plain, questions, policy, threshold)
+            for question, end in zip(questions, ends, strict=True):
+                compared += 1
+                if end.steps != _at(swept, question, policy, threshold).node.steps:
+                    on_an_edge += 1
+                    assert _hangs_on_rounding(stored, policy, end, threshold), (policy.name, threshold, question)
+                escalations += sum(step.model == "target" for step in end.steps)
+        for place, question in enumerate(questions):
+            for threshold in [GRID[(place + 3 * n) % len(GRID)] for n in range(live_thresholds)]:
+                live = decoder.solve(question, policy, threshold)
+                steps = [AuthoredStep(step.author, step.chosen.text) for step in live.steps]
+                compared += 1
+                if tuple(steps) != _at(swept, question, policy, threshold).node.steps:
+                    on_an_edge += 1
+                    assert _hangs_on_rounding(stored, policy, Node(question, tuple(steps)), threshold), policy.name
+    assert escalations > 0
+    assert on_an_edge <= 0.005 * compared, f"{on_an_edge} of {compared} solutions hang on rounding"
+
+
+def _at(swept: Sequence[Trajectory], question: Question, policy: Policy, threshold: float) -> Trajectory:
+    (found,) = [t for t in swept if t.node.question == question and t.policy is policy and threshold in t.interval]
+    return found
+
+
+def _hangs_on_rounding(cast: Cast, policy: Policy, end: Node, threshold: float) -> bool:
+    """Whether every decision that led to `end` is the sweep's own, or was taken within ROUNDING of the threshold."""
+    node = Node(end.question)
+    for step in end.steps:
+        (draft,) = cast.draft_steps([node])
+        (score,) = _scores(cast, policy, [node], [AuthoredStep("draft", draft.text)], [confidence_score(draft)])
+        differs = decide(policy, score, threshold) != (step.model == "target")
+        if differs and abs(score - threshold) > ROUNDING:
+            return False
+        node = node.child(step, "separator")
+    return True
+
+
+def _plain(cast: Cast, questions: list[Question], policy: Policy, threshold: float) -> list[Node]:
+    """Decode all questions at one threshold, in lock-step and remembering nothing: where each ends."""
+    nodes = {question: Node(question) for question in questions}
+    while here := [node for node in nodes.values() if not cast.bounds.finished(node)]:
+        found = cast.draft_steps(here)
+        drafts = [AuthoredStep("draft", step.text) for step in found]
+        ends = {node: (step, made.finish_reason) for node, step, made in zip(here, drafts, found, strict=True)}
+        scores = _scores(cast, policy, here, drafts, [confidence_score(made) for made in found])
+        escalated = [node for node, score in zip(here, scores, strict=True) if decide(policy, score, threshold)]
+        for node, made in zip(escalated, cast.target_steps(escalated), strict=True):
+            ends[node] = (AuthoredStep("target", made.text), made.finish_reason)
+        for node, (step, reason) in ends.items():
+            nodes[node.question] = node.child(step, reason)
+    return list(nodes.values())
+
+
+def _scores(
+    cast: Cast, policy: Policy, here: list[Node], drafts: list[AuthoredStep], unsure: list[float]
+) -> list[float]:
+    if policy.name == "rsd":
+        return cast.prm_scores(here, drafts)
+    if policy.name == "router":
+        return cast.router_scores(here, drafts)
+    if policy.name == "random":
+        return [random_score(SEED, node) for node in here]
+    if policy.name == "oracle":
+        targets = [AuthoredStep("target", step.text) for step in cast.target_steps(here)]
+        both = cast.prm_scores(here + here, drafts + targets)
+        pairs = enumerate(zip(drafts, targets, strict=True))
+        return [0.0 if a.text == b.text else both[len(here) + place] - both[place] for place, (a, b) in pairs]
+    return unsure

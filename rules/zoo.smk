@@ -1,4 +1,4 @@
-# Trains the lab's tokenizer, draft, target and PRM from nothing and measures them (`make zoo`).
+# Trains the lab's tokenizer and models from nothing and measures them (`make zoo`). Every job goes on where it was killed.
 ZOO = f"{OUT}/zoo"
 ZOO_LOG = f"{OUT}/logs/zoo"
 ZOO_BENCHMARK = f"{OUT}/benchmarks/zoo"
@@ -31,7 +31,7 @@ rule zoo_model:
     benchmark:
         f"{ZOO_BENCHMARK}/{{role}}.tsv"
     wildcard_constraints:
-        role="draft|target",
+        role="draft|base",
     conda:
         "../envs/training.yaml"
     threads: STUDY.zoo.threads
@@ -43,10 +43,51 @@ rule zoo_model:
         "arbitrage zoo-model --role {wildcards.role} --tokenizer {input} --out {output} 2>&1 | tee {log}"
 
 
-rule zoo_prm:
+rule zoo_target:
+    input:
+        base=f"{ZOO}/base",
+    output:
+        directory(f"{ZOO}/target"),
+    log:
+        f"{ZOO_LOG}/target.log",
+    benchmark:
+        f"{ZOO_BENCHMARK}/target.tsv"
+    conda:
+        "../envs/training.yaml"
+    threads: STUDY.zoo.threads
+    params:
+        reads=reads_of("zoo_target"),
+    message:
+        "Deepen the base into the lab's target"
+    shell:
+        "arbitrage zoo-target --base {input.base} --out {output} 2>&1 | tee {log}"
+
+
+rule zoo_solutions:
     input:
         draft=f"{ZOO}/draft",
         target=f"{ZOO}/target",
+    output:
+        f"{ZOO}/solutions.parquet",
+    log:
+        f"{ZOO_LOG}/solutions.log",
+    benchmark:
+        f"{ZOO_BENCHMARK}/solutions.tsv"
+    conda:
+        "../envs/training.yaml"
+    threads: STUDY.zoo.threads
+    params:
+        reads=reads_of("zoo_solutions"),
+    message:
+        "Have draft and target write solutions, and the checker judge them"
+    shell:
+        "arbitrage zoo-solutions --draft {input.draft} --target {input.target} --out {output} 2>&1 | tee {log}"
+
+
+rule zoo_prm:
+    input:
+        base=f"{ZOO}/base",
+        solutions=f"{ZOO}/solutions.parquet",
     output:
         directory(f"{ZOO}/prm"),
     log:
@@ -61,7 +102,29 @@ rule zoo_prm:
     message:
         "Train the lab's process reward model on the checker's labels"
     shell:
-        "arbitrage zoo-prm --draft {input.draft} --target {input.target} --out {output} 2>&1 | tee {log}"
+        "arbitrage zoo-prm --base {input.base} --solutions {input.solutions} --out {output} 2>&1 | tee {log}"
+
+
+rule zoo_router_start:
+    input:
+        base=f"{ZOO}/base",
+        prm=f"{ZOO}/prm",
+        solutions=f"{ZOO}/solutions.parquet",
+    output:
+        directory(f"{ZOO}/router_start"),
+    log:
+        f"{ZOO_LOG}/router_start.log",
+    benchmark:
+        f"{ZOO_BENCHMARK}/router_start.tsv"
+    conda:
+        "../envs/training.yaml"
+    threads: STUDY.zoo.threads
+    params:
+        reads=reads_of("zoo_router_start"),
+    message:
+        "Distil the process reward model into the judge that routers start from"
+    shell:
+        "arbitrage zoo-router-start --base {input.base} --prm {input.prm} --solutions {input.solutions} --out {output} 2>&1 | tee {log}"
 
 
 rule zoo:
@@ -69,6 +132,7 @@ rule zoo:
         draft=f"{ZOO}/draft",
         target=f"{ZOO}/target",
         prm=f"{ZOO}/prm",
+        router_start=f"{ZOO}/router_start",
     output:
         f"{ZOO}/metrics.json",
     log:

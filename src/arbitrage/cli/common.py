@@ -115,7 +115,7 @@ def refuse_unknown(study: Study, **names: str) -> None:
         "benchmark": study.benchmarks,
         "variant": study.router.variants,
         "model": study.models,
-        "role": ("draft", "target"),
+        "role": ("draft", "base"),
     }
     for word, name in names.items():
         if name not in known[word]:

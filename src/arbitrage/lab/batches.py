@@ -69,7 +69,7 @@ def encode_document(
     answer = [*tokenizer.encode(solution, add_special_tokens=False), tokenizer.eos_token_id]
     if authors is None:
         return prompt + answer, [IGNORED] * len(prompt) + answer
-    separator, marks = int(tokenizer.convert_tokens_to_ids(SEPARATOR)), mark_ids(tokenizer)
+    separator, marks = token_id(tokenizer, SEPARATOR), mark_ids(tokenizer)
     ids, labels, step = [marks[authors[0]]], [IGNORED], 0
     for token in answer:
         ids.append(token)
@@ -83,7 +83,14 @@ def encode_document(
 
 def mark_ids(tokenizer: "PreTrainedTokenizerFast") -> tuple[int, int]:
     """The ids of the marks of a step by the draft and by the target."""
-    return int(tokenizer.convert_tokens_to_ids(MARKS[0])), int(tokenizer.convert_tokens_to_ids(MARKS[1]))
+    return token_id(tokenizer, MARKS[0]), token_id(tokenizer, MARKS[1])
+
+
+def token_id(tokenizer: "PreTrainedTokenizerFast", text: str) -> int:
+    """The id of a text that is one token."""
+    number = tokenizer.convert_tokens_to_ids(text)
+    assert isinstance(number, int)
+    return number
 
 
 def pad_documents(documents: list[Document], pad: int) -> Batch:

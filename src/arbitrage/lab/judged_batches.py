@@ -3,7 +3,7 @@
 from random import Random
 from typing import TYPE_CHECKING
 
-from arbitrage.lab.batches import IGNORED, Document, PooledBatches, mark_ids
+from arbitrage.lab.batches import IGNORED, Document, PooledBatches, mark_ids, token_id
 from arbitrage.lab.families import SEPARATOR
 from arbitrage.lab.generation import context_ids
 from arbitrage.lab.verdicts import Judged, corruptions
@@ -27,7 +27,7 @@ def encode_judged(
     step of the first error, where it is not known which token is to blame, they are PLAIN, as marks are IGNORED.
     With `authors`, each step begins with a mark.
     """
-    separator, marks = int(tokenizer.convert_tokens_to_ids(SEPARATOR)), mark_ids(tokenizer)
+    separator, marks = token_id(tokenizer, SEPARATOR), mark_ids(tokenizer)
     ids = context_ids(tokenizer, judged.problem)
     labels = [IGNORED] * len(ids)
     before = True

@@ -36,7 +36,7 @@ def llama_config(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        attn_implementation=EAGER,
+        attn_implementation=EAGER,  # type: ignore[call-arg]
     )
 
 
@@ -66,7 +66,7 @@ def silence(layer: Any) -> None:
 
 @torch.no_grad()
 def deepened(model: Any, kind: Any, layers: list[int | None], seed: int, **settings: Any) -> Any:
-    """A model of class `kind` whose layer k is layer `layers[k]` of `model`, or a new and silent one where that is None.
+    """A model of class `kind` whose layer k is layer `layers[k]` of `model`, or a new, silent one where that is None.
 
     Embeddings, final norm and, where `kind` has one of the same name, the head are copied. With the layers of `model`
     in their order, the residual after the last one is the same. `settings` override its configuration.

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from arbitrage.errors import UserError
 from arbitrage.io.atomic import whole_file
 from arbitrage.lab.batches import Batch, PooledBatches
 
@@ -25,7 +26,7 @@ DIVERGED = 3.0
 """A recent loss this many times the first one, or one that is not finite, ends the training."""
 
 
-class DivergedError(ValueError):
+class DivergedError(UserError, ValueError):
     """The loss of a training left all bounds."""
 
 
@@ -150,9 +151,10 @@ def optimise(
         if now - reported > REPORT_SECONDS or progress.step == schedule.steps:
             reported = now
             left = (now - began) / (progress.step - first) * (schedule.steps - progress.step)
+            rate = progress.tokens / progress.seconds
             print(
-                f"step {progress.step}/{schedule.steps}  loss {recent:.4f}  "
-                f"{progress.tokens / progress.seconds:,.0f} tokens/s  {progress.seconds:.0f} s passed, {left:.0f} s left",
+                f"step {progress.step}/{schedule.steps}  loss {recent:.4f}  {rate:,.0f} tokens/s  "
+                f"{progress.seconds:.0f} s passed, {left:.0f} s left",
                 flush=True,
             )
         if now - saved > CHECKPOINT_SECONDS or progress.step == schedule.steps:

@@ -104,10 +104,12 @@ def train_prm(
     schedules: tuple[Schedule, Schedule],
     seed: int,
     device: str,
+    recipe: dict[str, Any],
 ) -> None:
     """Train a PRM on the solutions of a table (`verdicts.save_judged`) and write it to `out`, with its quality.
 
-    schedules: of the new layers alone, then of all. An interrupted call goes on where it was.
+    schedules: of the new layers alone, then of all; recipe: what a study's `zoo` says to make it, for its
+    card. An interrupted call goes on where it was. Raises DivergedError.
     """
     tokenizer, language_model = load_tokenizer(base), load_language_model(base)
     training, held_out = load_judged(solutions)
@@ -123,7 +125,7 @@ def train_prm(
         part = optimise(learner, batches, Learner.loss, schedule, device, checkpoints[-1], identity | {"part": number})
         parts.append({**asdict(schedule), **part})
     model.config.use_cache = True
-    record = identity | {"layers": depth + new_layers, "parameters": model.num_parameters(), "parts": parts}
+    record = {"recipe": recipe, "parameters": model.num_parameters(), "parts": parts}
     write_model(out, model, tokenizer, record | {"measured": quality(model, tokenizer, held_out)})
     for checkpoint in checkpoints:
         checkpoint.unlink(missing_ok=True)

@@ -60,7 +60,8 @@ def quality(model: Any, tokenizer: "PreTrainedTokenizerFast", judged: Sequence[J
     its own claims are, whatever went before.
     """
     rows = []
-    plain, marked = (score_judged(model, tokenizer, judged, with_marks) for with_marks in (False, True))
+    plain = score_judged(model, tokenizer, judged)
+    marked = score_judged(model, tokenizer, judged, marked=True)
     for one, scores, scores_marked in zip(judged, plain, marked, strict=True):
         for index in range(one.written, len(one.steps)):
             history = index == 0 or one.right[index - 1]
@@ -71,10 +72,8 @@ def quality(model: Any, tokenizer: "PreTrainedTokenizerFast", judged: Sequence[J
     score, with_marks, right, author, sampled, history, claim = (list(column) for column in zip(*rows, strict=True))
 
     def area(keep: Sequence[Any]) -> float:
-        return area_under_curve(
-            [s for s, kept in zip(score, keep, strict=True) if kept],
-            [r for r, kept in zip(right, keep, strict=True) if kept],
-        )
+        kept = [index for index, chosen in enumerate(keep) if chosen]
+        return area_under_curve([score[index] for index in kept], [right[index] for index in kept])
 
     return {
         "held_out_steps": float(len(rows)),

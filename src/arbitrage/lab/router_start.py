@@ -1,8 +1,8 @@
 """The lab's router start: a shallow judge that a router's fine-tuning begins from.
 
-The paper's router starts from another PRM than the one that labels, and is asked before every step. This one is distilled
-from the lab's PRM: at every token it learns the PRM's score there, on inputs most of which carry the marks that a router
-reads. It begins with the lowest layers of `base`.
+The paper's router starts from another PRM than the one that labels, and is asked before every step. This one is
+distilled from the lab's PRM: at every token it learns the PRM's score there, on inputs most of which carry the marks
+that a router reads. It begins with the lowest layers of `base`.
 """
 
 from dataclasses import asdict
@@ -53,9 +53,20 @@ def _logits(model: Any, ids: Tensor) -> Tensor:
 
 
 def train_router_start(
-    base: Path, prm: Path, solutions: Path, out: Path, layers: int, schedule: Schedule, seed: int, device: str
+    base: Path,
+    prm: Path,
+    solutions: Path,
+    out: Path,
+    layers: int,
+    schedule: Schedule,
+    seed: int,
+    device: str,
+    recipe: dict[str, Any],
 ) -> None:
-    """Train a judge of `layers` layers and write it to `out`, with its quality. An interrupted call goes on."""
+    """Train a judge of `layers` layers and write it to `out`, with its quality. An interrupted call goes on.
+
+    recipe: what a study's `zoo` says to make it, for its card. Raises DivergedError.
+    """
     from transformers import LlamaForSequenceClassification
 
     tokenizer, language_model = load_tokenizer(base), load_language_model(base)
@@ -69,6 +80,6 @@ def train_router_start(
     identity |= {"base": digest(base / WEIGHTS), "prm": digest(prm / WEIGHTS)}
     checkpoint = checkpoint_of(out)
     measured = optimise(student, batches, Student.loss, schedule, device, checkpoint, identity)
-    record = identity | {"parameters": model.num_parameters(), **asdict(schedule), **measured}
+    record = {"recipe": recipe, "parameters": model.num_parameters(), "parts": [asdict(schedule) | measured]}
     write_model(out, model, tokenizer, record | {"measured": quality(model, tokenizer, held_out)})
     checkpoint.unlink(missing_ok=True)

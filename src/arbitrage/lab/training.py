@@ -1,7 +1,6 @@
 """Training of the lab's language models on worked solutions, on the CPU or a GPU.
 
-`arbitrage zoo-model --role draft --tokenizer DIR --out DIR` trains one model as the study's `zoo` says; the loss counts
-the solution and its end only.
+The loss counts the solution and its end only.
 """
 
 from dataclasses import asdict
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from arbitrage.lab.batches import IGNORED, Batch, worked_solutions
+from arbitrage.lab.batches import IGNORED, Batch, PooledBatches, worked_solutions
+from arbitrage.lab.generation import load_language_model, load_tokenizer
 from arbitrage.lab.models import WEIGHTS, deepened, llama_config, new_language_model, write_model
 from arbitrage.lab.optimise import Schedule, checkpoint_of, optimise
 from arbitrage.runtime.provenance import digest
@@ -41,37 +41,58 @@ def spread(old: int, new: int) -> list[int | None]:
 
 
 def train_language_model(
-    tokenizer: "PreTrainedTokenizerFast",
+    tokenizer_folder: Path,
     out: Path,
     shape: Shape,
     schedule: Schedule,
     seed: int,
     device: str,
-    start: Path | None = None,
+    recipe: dict[str, Any],
     marked_share: float = 0.0,
-) -> Any:
-    """Train a model of `shape` and write it, with its tokenizer, to `out`; returns it.
+) -> None:
+    """Train a model of `shape` from nothing and write it, with its tokenizer, to `out`.
 
-    With `start`, a shallower model of the same width, its layers are spread among the new model's: those between them
-    add nothing at first (depth up-scaling). `marked_share`: see `worked_solutions`. An interrupted call goes on where it was.
+    recipe: what a study's `zoo` says to make this model, for its card; marked_share: see `worked_solutions`. An
+    interrupted call goes on where it was. Raises DivergedError.
+    """
+    tokenizer = load_tokenizer(tokenizer_folder)
+    model = new_language_model(llama_config(tokenizer, *shape), seed)
+    batches = worked_solutions(tokenizer, "zoo-training", seed, schedule.tokens_per_batch, marked_share)
+    identity = {"seed": seed, "shape": list(shape), "marked_share": marked_share}
+    _train(model, tokenizer, batches, out, schedule, device, identity, recipe)
+
+
+def deepen_language_model(
+    base: Path, out: Path, layers: int, schedule: Schedule, seed: int, device: str, recipe: dict[str, Any]
+) -> None:
+    """Train a model of `layers` layers that begins as the one in `base`, and write it, with its tokenizer, to `out`.
+
+    The layers of `base` are spread among the new model's; those between them add nothing at first (depth up-scaling).
+    Give a seed other than that of `base`, so that the questions are others. An interrupted call goes on where it was.
+    Raises DivergedError, and ValueError where `base` is deeper.
     """
     from transformers import LlamaForCausalLM
 
-    from arbitrage.lab.generation import load_language_model
+    tokenizer, shallow = load_tokenizer(base), load_language_model(base)
+    model = deepened(shallow, LlamaForCausalLM, spread(shallow.config.num_hidden_layers, layers), seed)
+    batches = worked_solutions(tokenizer, "zoo-training", seed, schedule.tokens_per_batch)
+    identity = {"seed": seed, "layers": layers, "base": digest(base / WEIGHTS)}
+    _train(model, tokenizer, batches, out, schedule, device, identity, recipe)
 
-    if start is None:
-        model: Any = new_language_model(llama_config(tokenizer, *shape), seed)
-    else:
-        base = load_language_model(start)
-        model = deepened(base, LlamaForCausalLM, spread(base.config.num_hidden_layers, shape[1]), seed)
-    model.to(device)
-    print(f"{model.num_parameters():,} parameters, {schedule.steps} steps on {device}", flush=True)
-    batches = worked_solutions(tokenizer, "zoo-training", seed, schedule.tokens_per_batch, marked_share)
-    identity: dict[str, Any] = {"seed": seed, "shape": list(shape), "marked_share": marked_share}
-    identity["start"] = None if start is None else digest(start / WEIGHTS)
+
+def _train(
+    model: Any,
+    tokenizer: "PreTrainedTokenizerFast",
+    batches: PooledBatches,
+    out: Path,
+    schedule: Schedule,
+    device: str,
+    identity: dict[str, Any],
+    recipe: dict[str, Any],
+) -> None:
     checkpoint = checkpoint_of(out)
-    measured = optimise(model, batches, language_loss, schedule, device, checkpoint, identity)
-    record = identity | {"parameters": model.num_parameters(), **asdict(schedule), **measured}
-    write_model(out, model, tokenizer, record)
-    checkpoint.unlink()
-    return model
+    print(f"{model.num_parameters():,} parameters, {schedule.steps} steps on {device}", flush=True)
+    measured = optimise(model.to(device), batches, language_loss, schedule, device, checkpoint, identity)
+    parts = [asdict(schedule) | measured]
+    write_model(out, model, tokenizer, {"recipe": recipe, "parameters": model.num_parameters(), "parts": parts})
+    checkpoint.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """Solutions with the checker's verdict on every step: what the lab's PRM learns from and is measured on.
 
-A step's label is *right so far*: its own claims hold, and so do those of all steps before it. Up to the first error that
-is the label of PRM800K and ProcessBench, which stop there; what follows an error rests on it and counts as wrong.
+A step's label is *right so far*: its own claims hold, and so do those of all steps before it. Up to the first error
+that is the label of PRM800K and ProcessBench, which stop there; what follows an error rests on it and counts as wrong.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ import pandas as pd
 from arbitrage.io.atomic import whole_file
 from arbitrage.lab.checker import check_step
 from arbitrage.lab.families import SEPARATOR, LabQuestion
-from arbitrage.lab.generation import context_ids, continue_texts, split_steps
+from arbitrage.lab.generation import context_ids, continue_texts, load_language_model, load_tokenizer, split_steps
 from arbitrage.lab.question_stream import draw_questions
 
 if TYPE_CHECKING:
@@ -108,6 +108,16 @@ def corruptions(split: Any, seed: int | str) -> Iterator[Judged]:
     rng = Random(f"corruptions {seed}")
     for question in draw_questions(split, seed, "lessons", distinct=False):
         yield corrupted(question, rng)
+
+
+def write_solutions(
+    draft: Path, target: Path, out: Path, questions: int, held_out: int, seed: int, device: str
+) -> None:
+    """Have draft and target solve questions of the prm split and write the judged solutions to the table `out`."""
+    tokenizer = load_tokenizer(target)
+    models = [load_language_model(folder, device) for folder in (draft, target)]
+    problems = problems_of("prm", questions + held_out, seed)
+    save_judged(out, write_judged(models, tokenizer, problems, seed), set(problems[:held_out]))
 
 
 def save_judged(path: Path, judged: Sequence[Judged], held_out: set[str]) -> None:

@@ -10,32 +10,69 @@ from typing import Any
 import torch
 
 from arbitrage.engines.hf.kv_cache import BufferCache
+from arbitrage.errors import UserError
 from arbitrage.lab.families import SEPARATOR
-from arbitrage.lab.tokenizer import prompt_text
+from arbitrage.lab.tokenizer import ADDED, prompt_text
 
+WEIGHTS = "model.safetensors"
 BATCH_SIZE = 128
 MAX_NEW_TOKENS = 320
 
 
+class ZooError(UserError, ValueError):
+    """A directory is not the model of the lab that it should be."""
+
+
 def load_language_model(directory: Path, device: str = "cpu") -> Any:
-    """A causal language model in fp32, ready to write."""
+    """A causal language model in fp32, ready to write. Raises ZooError."""
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval().to(device)
+    return _load(AutoModelForCausalLM, directory, device)
 
 
 def load_classifier(directory: Path, device: str = "cpu") -> Any:
-    """A sequence classifier in fp32, ready to score."""
+    """A sequence classifier in fp32, ready to score. Raises ZooError."""
     from transformers import AutoModelForSequenceClassification
 
-    return AutoModelForSequenceClassification.from_pretrained(directory, dtype=torch.float32).eval().to(device)
+    return _load(AutoModelForSequenceClassification, directory, device)
 
 
 def load_tokenizer(directory: Path) -> Any:
-    """The tokenizer of a model directory."""
+    """The tokenizer of a model directory. Raises ZooError where it is not there, or not one of the lab's."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(directory)
+    _require_files(directory, "tokenizer.json", "tokenizer_config.json")
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    missing = [text for text in ADDED if len(tokenizer.encode(text, add_special_tokens=False)) != 1]
+    if missing:
+        raise ZooError(
+            f"{directory}: its tokenizer has no token of its own for {missing[0]!r}; expected one of the lab, where "
+            "the step separator, the box and the authors' marks are tokens: make it with `arbitrage zoo-tokenizer`"
+        )
+    return tokenizer
+
+
+def require_one_vocabulary(directories: Sequence[Path]) -> None:
+    """Raise ZooError unless the tokenizers in `directories` have the same tokens, with the same ids."""
+    first, *others = directories
+    wanted = load_tokenizer(first).get_vocab()
+    for other in others:
+        if load_tokenizer(other).get_vocab() != wanted:
+            raise ZooError(
+                f"{other}: another vocabulary than {first}; models of one zoo are trained with one tokenizer: "
+                "train this one anew"
+            )
+
+
+def _load(kind: Any, directory: Path, device: str) -> Any:
+    _require_files(directory, "config.json", WEIGHTS)
+    return kind.from_pretrained(directory, dtype=torch.float32, use_safetensors=True).eval().to(device)
+
+
+def _require_files(directory: Path, *names: str) -> None:
+    missing = [name for name in names if not (directory / name).is_file()]
+    if missing:
+        raise ZooError(f"{directory}: no {' and no '.join(missing)}; the model is incomplete: make it anew")
 
 
 def split_steps(solution: str) -> list[str]:

@@ -17,6 +17,7 @@ from arbitrage.lab.generation import (
     load_classifier,
     load_language_model,
     load_tokenizer,
+    require_one_vocabulary,
     split_steps,
 )
 from arbitrage.lab.question_stream import Benchmark, LabRow, benchmark_questions
@@ -123,6 +124,7 @@ def low_bit_accuracy(target: Path, bits: Sequence[int], group_size: int, rows: S
 
 def evaluate_zoo(zoo: Path, questions: int, bits: Sequence[int], group_size: int) -> dict[str, Any]:
     """All measurements of the models in the folders of `zoo`, but those noted when they were trained."""
+    require_one_vocabulary([zoo / name for name in ("target", "draft", "prm", "router_start")])
     tokenizer = load_tokenizer(zoo / "target")
     models = {name: load_language_model(zoo / name) for name in ("draft", "target")}
     metrics: dict[str, Any] = {"questions_per_benchmark": questions}

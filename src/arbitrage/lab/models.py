@@ -11,7 +11,6 @@ from arbitrage.runtime.provenance import write_json
 if TYPE_CHECKING:
     from transformers import LlamaConfig, PreTrainedTokenizerBase
 
-WEIGHTS = "model.safetensors"
 EMBEDDING_SIZE = 0.3
 EAGER = "eager"
 """The attention kernel to train with: on a CPU the fused one's backward pass in bfloat16 takes half the step."""

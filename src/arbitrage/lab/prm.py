@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, smooth_l1_loss
 
 from arbitrage.lab.batches import IGNORED, Batch
-from arbitrage.lab.generation import load_language_model, load_tokenizer
+from arbitrage.lab.generation import WEIGHTS, load_language_model, load_tokenizer
 from arbitrage.lab.judged_batches import RIGHT, TOKEN_RIGHT, TOKEN_WRONG, WRONG, judged_batches
-from arbitrage.lab.models import WEIGHTS, deepened, write_model
+from arbitrage.lab.models import deepened, write_model
 from arbitrage.lab.optimise import Schedule, checkpoint_of, optimise
 from arbitrage.lab.prm_quality import quality
 from arbitrage.lab.verdicts import load_judged

@@ -14,9 +14,15 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from arbitrage.lab.batches import IGNORED, Batch
-from arbitrage.lab.generation import load_classifier, load_language_model, load_tokenizer
+from arbitrage.lab.generation import (
+    WEIGHTS,
+    load_classifier,
+    load_language_model,
+    load_tokenizer,
+    require_one_vocabulary,
+)
 from arbitrage.lab.judged_batches import RIGHT, WRONG, judged_batches
-from arbitrage.lab.models import WEIGHTS, deepened, write_model
+from arbitrage.lab.models import deepened, write_model
 from arbitrage.lab.optimise import Schedule, checkpoint_of, optimise
 from arbitrage.lab.prm_quality import quality
 from arbitrage.lab.verdicts import load_judged
@@ -69,6 +75,7 @@ def train_router_start(
     """
     from transformers import LlamaForSequenceClassification
 
+    require_one_vocabulary([base, prm])
     tokenizer, language_model = load_tokenizer(base), load_language_model(base)
     training, held_out = load_judged(solutions)
     kept: list[int | None] = list(range(layers))

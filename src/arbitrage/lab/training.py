@@ -11,8 +11,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from arbitrage.lab.batches import IGNORED, Batch, PooledBatches, worked_solutions
-from arbitrage.lab.generation import load_language_model, load_tokenizer
-from arbitrage.lab.models import WEIGHTS, deepened, llama_config, new_language_model, write_model
+from arbitrage.lab.generation import WEIGHTS, load_language_model, load_tokenizer
+from arbitrage.lab.models import deepened, llama_config, new_language_model, write_model
 from arbitrage.lab.optimise import Schedule, checkpoint_of, optimise
 from arbitrage.runtime.provenance import digest
 

@@ -17,7 +17,14 @@ import pandas as pd
 from arbitrage.io.atomic import whole_file
 from arbitrage.lab.checker import check_step
 from arbitrage.lab.families import SEPARATOR, LabQuestion
-from arbitrage.lab.generation import context_ids, continue_texts, load_language_model, load_tokenizer, split_steps
+from arbitrage.lab.generation import (
+    context_ids,
+    continue_texts,
+    load_language_model,
+    load_tokenizer,
+    require_one_vocabulary,
+    split_steps,
+)
 from arbitrage.lab.question_stream import draw_questions
 
 if TYPE_CHECKING:
@@ -114,6 +121,7 @@ def write_solutions(
     draft: Path, target: Path, out: Path, questions: int, held_out: int, seed: int, device: str
 ) -> None:
     """Have draft and target solve questions of the prm split and write the judged solutions to the table `out`."""
+    require_one_vocabulary([draft, target])
     tokenizer = load_tokenizer(target)
     models = [load_language_model(folder, device) for folder in (draft, target)]
     problems = problems_of("prm", questions + held_out, seed)

@@ -25,6 +25,7 @@ NAMES = (
     "live",
     "growth",
     "startup",
+    "training",
 )
 
 

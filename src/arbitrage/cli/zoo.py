@@ -105,7 +105,17 @@ def zoo_prm(study: StudyPath, base: Base, solutions: Solutions, out: Out) -> Non
         zoo, size = run.study.zoo, run.study.zoo.prm
         torch.set_num_threads(zoo.threads)
         schedules = (_schedule(size.frozen), _schedule(size.whole))
-        train_prm(base, solutions, out, size.new_layers, schedules, zoo.seed, zoo.device, _recipe(zoo, "prm"))
+        train_prm(
+            base,
+            solutions,
+            out,
+            size.new_layers,
+            size.token_channels,
+            schedules,
+            zoo.seed,
+            zoo.device,
+            _recipe(zoo, "prm"),
+        )
 
 
 @app.command("zoo-router-start")
@@ -125,7 +135,9 @@ def zoo_router_start(
         zoo, size = run.study.zoo, run.study.zoo.router_start
         torch.set_num_threads(zoo.threads)
         schedule, recipe = _schedule(size), _recipe(zoo, "router_start")
-        train_router_start(base, prm, solutions, out, size.layers, schedule, zoo.seed, zoo.device, recipe)
+        train_router_start(
+            base, prm, solutions, out, size.layers, zoo.prm.token_channels, schedule, zoo.seed, zoo.device, recipe
+        )
 
 
 @app.command("zoo-metrics")

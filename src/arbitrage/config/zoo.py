@@ -49,6 +49,11 @@ class PrmSize(Section):
     """Size and training of the process reward model, which goes on from the base."""
 
     new_layers: int = Field(default=4, ge=1, description="Layers above those of the base")
+    token_channels: int = Field(
+        default=48,
+        ge=8,
+        description="Channels more than the base's that hold a code of the present token",
+    )
     frozen: TrainingLength = Field(
         default=TrainingLength(steps=600), description="First part: the new layers alone are trained"
     )

@@ -71,7 +71,7 @@ def deepened(model: Any, kind: Any, layers: list[int | None], seed: int, **setti
     in their order, the residual after the last one is the same. `settings` override its configuration.
     """
     torch.manual_seed(seed)
-    config = type(model.config)(**_plain(model.config) | {"num_hidden_layers": len(layers)} | settings)
+    config = type(model.config)(**plain_settings(model.config) | {"num_hidden_layers": len(layers)} | settings)
     deeper = kind(config)
     own, given = deeper.state_dict(), model.state_dict()
     for name in own:
@@ -90,7 +90,7 @@ def deepened(model: Any, kind: Any, layers: list[int | None], seed: int, **setti
     return deeper
 
 
-def _plain(config: Any) -> dict[str, Any]:
+def plain_settings(config: Any) -> dict[str, Any]:
     """The settings of a configuration that a new one of another depth or task can be made of."""
     dropped = ("architectures", "layer_types", "id2label", "label2id", "dtype", "transformers_version", "model_type")
     return {key: value for key, value in config.to_dict().items() if key not in dropped} | {

@@ -23,7 +23,7 @@ CHECKPOINT_SECONDS = 60.0
 RECENT = 50
 """Steps that the reported loss is the mean of."""
 DIVERGED = 3.0
-"""A recent loss this many times the first one, or one that is not finite, ends the training."""
+"""A recent loss this many times the first one (or 1, where a trained model begins), or an infinite one, ends it."""
 
 
 class DivergedError(UserError, ValueError):
@@ -73,7 +73,7 @@ class Progress:
         recent = math.fsum(self.losses) / len(self.losses)
         if self.step == 1:
             self.first_loss = loss
-        if not math.isfinite(recent) or recent > DIVERGED * self.first_loss:
+        if not math.isfinite(recent) or recent > DIVERGED * max(self.first_loss, 1.0):
             raise DivergedError(
                 f"the loss became {loss:.4g} at step {self.step} (it began at {self.first_loss:.4g}): "
                 "training diverges; lower the learning rate of this model in the section zoo"

@@ -10,24 +10,34 @@ with, so that what it knows is kept) and the surprise at the present one (its ne
 from a state further up): what a wrong step shows itself by. First the new layers alone, then all of them.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, smooth_l1_loss
 
-from arbitrage.lab.batches import IGNORED, Batch
+from arbitrage.lab.batches import IGNORED, Batch, worked_solutions
 from arbitrage.lab.generation import WEIGHTS, load_language_model, load_tokenizer
 from arbitrage.lab.judged_batches import RIGHT, TOKEN_RIGHT, TOKEN_WRONG, WRONG, judged_batches
-from arbitrage.lab.models import deepened, write_model
+from arbitrage.lab.models import write_model
 from arbitrage.lab.optimise import Schedule, checkpoint_of, optimise
 from arbitrage.lab.prm_quality import quality
+from arbitrage.lab.token_channels import (
+    base_part,
+    classifier_with_token_channels,
+    keep_token_channels,
+    state_sizes,
+)
 from arbitrage.lab.verdicts import load_judged
 from arbitrage.runtime.provenance import digest
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
 MOST_SURPRISE = 6.0
+SIZED_TOKENS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +59,11 @@ class Learner(nn.Module):
     def __init__(self, model: Any, base: Any, surprise_layer: int, weights: Weights | None = None) -> None:
         super().__init__()
         self.model = model
-        self.base_layers = base.config.num_hidden_layers
+        self.base_layers, self.width = base.config.num_hidden_layers, base.config.hidden_size
+        keep_token_channels(model, self.width)
         self.surprise_layer, self.weights, self.whole = surprise_layer, weights or Weights(), True
         self.norm, self.lm_head = base.model.norm, base.lm_head
-        self.surprise = nn.Linear(model.config.hidden_size, 1)
+        self.surprise = nn.Linear(self.width, 1)
 
     def teach(self, whole: bool) -> None:
         """Let all weights learn, or those of the new layers and of what stands above them only."""
@@ -75,10 +86,14 @@ class Learner(nn.Module):
             logits[tokens], (labels[tokens] == TOKEN_RIGHT).float()
         )
         written = labels[:, 1:] != IGNORED
-        predicted = self.lm_head(self.norm(states.hidden_states[self.base_layers][:, :-1]))[written].float()
+        predicted = self.lm_head(self.norm(states.hidden_states[self.base_layers][:, :-1, : self.width]))[
+            written
+        ].float()
         present = batch.ids[:, 1:][written]
         surprise = cross_entropy(predicted.detach(), present, reduction="none").clamp(max=MOST_SURPRISE)
-        read = self.surprise(states.hidden_states[self.surprise_layer][:, 1:])[..., 0][written].float()
+        read = self.surprise(base_part(states.hidden_states[self.surprise_layer][:, 1:], self.width))[..., 0][
+            written
+        ].float()
         loss = loss + self.weights.surprise * smooth_l1_loss(read, surprise)
         if self.whole:
             good = (labels[:, 1:] == TOKEN_RIGHT)[written] | (labels[:, 1:] == RIGHT)[written]
@@ -86,14 +101,12 @@ class Learner(nn.Module):
         return loss
 
 
-def classifier_above(base: Any, new_layers: int, seed: int) -> Any:
-    """A one-logit sequence classifier: the layers of a language model and `new_layers` silent ones above."""
-    from transformers import LlamaForSequenceClassification
-
-    layers = [*range(base.config.num_hidden_layers), *[None] * new_layers]
-    model = deepened(base, LlamaForSequenceClassification, layers, seed, num_labels=1)
-    torch.nn.init.zeros_(model.score.weight)
-    return model
+def classifier_on(
+    base: Any, tokenizer: "PreTrainedTokenizerFast", layers: Sequence[int | None], channels: int, seed: int
+) -> Any:
+    """A one-logit sequence classifier with token channels on these layers of a language model; None is a new one."""
+    ids = next(worked_solutions(tokenizer, "zoo-training", seed, SIZED_TOKENS)).ids
+    return classifier_with_token_channels(base, layers, channels, state_sizes(base, ids), seed)
 
 
 def train_prm(
@@ -101,6 +114,7 @@ def train_prm(
     solutions: Path,
     out: Path,
     new_layers: int,
+    channels: int,
     schedules: tuple[Schedule, Schedule],
     seed: int,
     device: str,
@@ -113,9 +127,11 @@ def train_prm(
     """
     tokenizer, language_model = load_tokenizer(base), load_language_model(base)
     training, held_out = load_judged(solutions)
-    model = classifier_above(language_model, new_layers, seed)
     depth = language_model.config.num_hidden_layers
+    layers = [*range(depth), *[None] * new_layers]
+    model = classifier_on(language_model, tokenizer, layers, channels, seed)
     identity = {"seed": seed, "base": digest(base / WEIGHTS), "solutions": digest(solutions), "new_layers": new_layers}
+    identity |= {"channels": channels}
     parts, checkpoints = [], []
     learner = Learner(model, language_model, depth + max(1, new_layers // 2)).to(device)
     for number, schedule in enumerate(schedules):

@@ -64,9 +64,9 @@ def quality(model: Any, tokenizer: "PreTrainedTokenizerFast", judged: Sequence[J
     marked = score_judged(model, tokenizer, judged, marked=True)
     for one, scores, scores_marked in zip(judged, plain, marked, strict=True):
         for index in range(one.written, len(one.steps)):
-            history = index == 0 or one.right[index - 1]
+            after_right = index == 0 or one.right[index - 1]
             rows.append(
-                (scores[index], scores_marked[index], one.right[index], one.authors[index], one.sampled, history,
+                (scores[index], scores_marked[index], one.right[index], one.authors[index], one.sampled, after_right,
                  one.claims[index])
             )  # fmt: skip
     score, with_marks, right, author, sampled, history, claim = (list(column) for column in zip(*rows, strict=True))

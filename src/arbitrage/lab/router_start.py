@@ -22,9 +22,11 @@ from arbitrage.lab.generation import (
     require_one_vocabulary,
 )
 from arbitrage.lab.judged_batches import RIGHT, WRONG, judged_batches
-from arbitrage.lab.models import deepened, write_model
+from arbitrage.lab.models import write_model
 from arbitrage.lab.optimise import Schedule, checkpoint_of, optimise
+from arbitrage.lab.prm import classifier_on
 from arbitrage.lab.prm_quality import quality
+from arbitrage.lab.token_channels import keep_token_channels
 from arbitrage.lab.verdicts import load_judged
 from arbitrage.runtime.provenance import digest
 
@@ -64,6 +66,7 @@ def train_router_start(
     solutions: Path,
     out: Path,
     layers: int,
+    channels: int,
     schedule: Schedule,
     seed: int,
     device: str,
@@ -73,17 +76,14 @@ def train_router_start(
 
     recipe: what a study's `zoo` says to make it, for its card. Raises DivergedError.
     """
-    from transformers import LlamaForSequenceClassification
-
     require_one_vocabulary([base, prm])
     tokenizer, language_model = load_tokenizer(base), load_language_model(base)
     training, held_out = load_judged(solutions)
-    kept: list[int | None] = list(range(layers))
-    model = deepened(language_model, LlamaForSequenceClassification, kept, seed, num_labels=1)
-    torch.nn.init.zeros_(model.score.weight)
+    model = classifier_on(language_model, tokenizer, range(layers), channels, seed)
+    keep_token_channels(model, language_model.config.hidden_size)
     student = Student(model, load_classifier(prm, device)).to(device)
     batches = judged_batches(tokenizer, training, seed + 2, schedule.tokens_per_batch, MARKED_SHARE)
-    identity = {"seed": seed, "layers": layers, "solutions": digest(solutions)}
+    identity = {"seed": seed, "layers": layers, "channels": channels, "solutions": digest(solutions)}
     identity |= {"base": digest(base / WEIGHTS), "prm": digest(prm / WEIGHTS)}
     checkpoint = checkpoint_of(out)
     measured = optimise(student, batches, Student.loss, schedule, device, checkpoint, identity)

@@ -90,8 +90,8 @@ def test_a_tiny_zoo_goes_through_its_recipe(tokenizer_folder: Path, tmp_path: Pa
     learned, held_out = load_judged(solutions)
     assert len(learned) == len(held_out) == 12
     assert not {one.problem for one in learned} & {one.problem for one in held_out}
-    train_prm(base, solutions, prm, 2, (TINY, TINY), 0, "cpu", recipe)
-    train_router_start(base, prm, solutions, start, 1, TINY, 0, "cpu", recipe)
+    train_prm(base, solutions, prm, 2, 8, (TINY, TINY), 0, "cpu", recipe)
+    train_router_start(base, prm, solutions, start, 1, 8, TINY, 0, "cpu", recipe)
     for folder, layers in ((prm, 4), (start, 1)):
         record = json.loads((folder / "training.json").read_text())
         assert record["measured"]["held_out_steps"] == sum(len(one.steps) - one.written for one in held_out)

@@ -1,69 +1,49 @@
-"""The lab's process reward model: a language model that has learned to compare what it expected with what is there.
+"""The lab's process reward model: a language model that sees how likely it found each token, and learns to judge by it.
 
-It begins with the layers of `base`, a language model of the lab, with a few new ones above them, and is served as an
-ordinary sequence classifier that reads the separator closing the step in question (score = sigmoid of its one logit,
-the probability that the solution is right up to there).
+It begins with the layers of `base`, a language model of the lab, the set layer above them (`likelihood_layer`) and new
+ones above that, and is served as an ordinary sequence classifier that reads the separator closing the step in question
+(score = sigmoid of its one logit: the probability that the solution is right up to there).
 
-Three things are learned at once. The score, at separators (`verdicts`). The same at every token whose step settles it:
-a denser signal. And, by two readouts that are thrown away afterwards, the next token (from the state that `base` ended
-with, so that what it knows is kept) and the surprise at the present one (its negative log-probability under `base`,
-from a state further up): what a wrong step shows itself by. First the new layers alone, then all of them.
+It learns the label at separators (`verdicts`), and at every token whose step settles it: a denser signal. First the new
+layers alone; then all of them, with the next token as a further task, so that what `base` knows is kept.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, smooth_l1_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from arbitrage.lab.batches import IGNORED, Batch, worked_solutions
+from arbitrage.lab.batches import Batch, mark_ids, token_id, worked_solutions
+from arbitrage.lab.families import SEPARATOR
 from arbitrage.lab.generation import WEIGHTS, load_language_model, load_tokenizer
 from arbitrage.lab.judged_batches import RIGHT, TOKEN_RIGHT, TOKEN_WRONG, WRONG, judged_batches
+from arbitrage.lab.likelihood_layer import Channels, classifier_with_likelihood, keep_codes, measure
 from arbitrage.lab.models import write_model
 from arbitrage.lab.optimise import Schedule, checkpoint_of, optimise
 from arbitrage.lab.prm_quality import quality
-from arbitrage.lab.token_channels import (
-    base_part,
-    classifier_with_token_channels,
-    keep_token_channels,
-    state_sizes,
-)
 from arbitrage.lab.verdicts import load_judged
 from arbitrage.runtime.provenance import digest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-MOST_SURPRISE = 6.0
-SIZED_TOKENS = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """What each part of the loss counts beside the score at separators."""
-
-    token: float = 0.5
-    surprise: float = 0.5
-    language: float = 0.2
+TOKEN_WEIGHT = 0.5
+LANGUAGE_WEIGHT = 0.2
+MEASURED_TOKENS = 2048
+MEASURED_BATCHES = 16
 
 
 class Learner(nn.Module):
-    """A classifier in training, with the readouts that are thrown away.
+    """A classifier in training, with the language model's readout beside it."""
 
-    base_layers: how many of its layers came from the language model; surprise_layer: how many layers the state that
-    surprise is read from has passed.
-    """
-
-    def __init__(self, model: Any, base: Any, surprise_layer: int, weights: Weights | None = None) -> None:
+    def __init__(self, model: Any, base: Any, channels: Channels) -> None:
         super().__init__()
-        self.model = model
-        self.base_layers, self.width = base.config.num_hidden_layers, base.config.hidden_size
-        keep_token_channels(model, self.width)
-        self.surprise_layer, self.weights, self.whole = surprise_layer, weights or Weights(), True
+        self.model, self.channels = model, channels
+        self.base_layers, self.whole = base.config.num_hidden_layers, True
         self.norm, self.lm_head = base.model.norm, base.lm_head
-        self.surprise = nn.Linear(self.width, 1)
+        keep_codes(model, channels)
 
     def teach(self, whole: bool) -> None:
         """Let all weights learn, or those of the new layers and of what stands above them only."""
@@ -71,42 +51,35 @@ class Learner(nn.Module):
         self.requires_grad_(True)
         if not whole:
             body = self.model.model
-            for part in (self.norm, self.lm_head, body.embed_tokens, body.layers[: self.base_layers]):
+            for part in (self.norm, self.lm_head, body.embed_tokens, body.layers[: self.base_layers + 1]):
                 part.requires_grad_(False)
 
     def loss(self, batch: Batch) -> Tensor:
         """The weighted sum of the losses, each a mean over what it is about."""
-        states = self.model.model(input_ids=batch.ids, use_cache=False, output_hidden_states=True)
+        states = self.model.model(input_ids=batch.ids, use_cache=False, output_hidden_states=self.whole)
         labels = batch.labels
         logits = self.model.score(states.last_hidden_state)[..., 0].float()
         steps = (labels == WRONG) | (labels == RIGHT)
         loss = binary_cross_entropy_with_logits(logits[steps], labels[steps].float())
         tokens = (labels == TOKEN_WRONG) | (labels == TOKEN_RIGHT)
-        loss = loss + self.weights.token * binary_cross_entropy_with_logits(
+        loss = loss + TOKEN_WEIGHT * binary_cross_entropy_with_logits(
             logits[tokens], (labels[tokens] == TOKEN_RIGHT).float()
         )
-        written = labels[:, 1:] != IGNORED
-        predicted = self.lm_head(self.norm(states.hidden_states[self.base_layers][:, :-1, : self.width]))[
-            written
-        ].float()
-        present = batch.ids[:, 1:][written]
-        surprise = cross_entropy(predicted.detach(), present, reduction="none").clamp(max=MOST_SURPRISE)
-        read = self.surprise(base_part(states.hidden_states[self.surprise_layer][:, 1:], self.width))[..., 0][
-            written
-        ].float()
-        loss = loss + self.weights.surprise * smooth_l1_loss(read, surprise)
         if self.whole:
-            good = (labels[:, 1:] == TOKEN_RIGHT)[written] | (labels[:, 1:] == RIGHT)[written]
-            loss = loss + self.weights.language * cross_entropy(predicted[good], present[good])
+            good = (labels[:, 1:] == TOKEN_RIGHT) | (labels[:, 1:] == RIGHT)
+            state = states.hidden_states[self.base_layers][:, :-1, : self.channels.width]
+            predicted = self.lm_head(self.norm(state))[good].float()
+            loss = loss + LANGUAGE_WEIGHT * cross_entropy(predicted, batch.ids[:, 1:][good])
         return loss
 
 
-def classifier_on(
-    base: Any, tokenizer: "PreTrainedTokenizerFast", layers: Sequence[int | None], channels: int, seed: int
-) -> Any:
-    """A one-logit sequence classifier with token channels on these layers of a language model; None is a new one."""
-    ids = next(worked_solutions(tokenizer, "zoo-training", seed, SIZED_TOKENS)).ids
-    return classifier_with_token_channels(base, layers, channels, state_sizes(base, ids), seed)
+def classifier_on(base: Any, tokenizer: "PreTrainedTokenizerFast", rank: int, new_layers: int, seed: int) -> Any:
+    """A classifier with the layers of `base`, the set layer and new ones, set by what worked solutions show."""
+    batches = worked_solutions(tokenizer, "zoo-training", seed, MEASURED_TOKENS)
+    measured = measure(base, [next(batches) for _ in range(MEASURED_BATCHES)])
+    [line_end] = tokenizer.encode("\n", add_special_tokens=False)
+    aside = (*mark_ids(tokenizer), token_id(tokenizer, SEPARATOR))
+    return classifier_with_likelihood(base, measured, line_end, aside, rank, new_layers, seed)
 
 
 def train_prm(
@@ -114,7 +87,7 @@ def train_prm(
     solutions: Path,
     out: Path,
     new_layers: int,
-    channels: int,
+    rank: int,
     schedules: tuple[Schedule, Schedule],
     seed: int,
     device: str,
@@ -127,13 +100,11 @@ def train_prm(
     """
     tokenizer, language_model = load_tokenizer(base), load_language_model(base)
     training, held_out = load_judged(solutions)
-    depth = language_model.config.num_hidden_layers
-    layers = [*range(depth), *[None] * new_layers]
-    model = classifier_on(language_model, tokenizer, layers, channels, seed)
+    model = classifier_on(language_model, tokenizer, rank, new_layers, seed)
     identity = {"seed": seed, "base": digest(base / WEIGHTS), "solutions": digest(solutions), "new_layers": new_layers}
-    identity |= {"channels": channels}
+    identity |= {"rank": rank}
     parts, checkpoints = [], []
-    learner = Learner(model, language_model, depth + max(1, new_layers // 2)).to(device)
+    learner = Learner(model, language_model, Channels(language_model.config.hidden_size, rank)).to(device)
     for number, schedule in enumerate(schedules):
         learner.teach(whole=number == 1)
         batches = judged_batches(tokenizer, training, seed + number, schedule.tokens_per_batch)

@@ -31,7 +31,7 @@ rule zoo_model:
     benchmark:
         f"{ZOO_BENCHMARK}/{{role}}.tsv"
     wildcard_constraints:
-        role="draft|base",
+        role="draft|base|router_base",
     conda:
         "../envs/training.yaml"
     threads: STUDY.zoo.threads
@@ -84,47 +84,27 @@ rule zoo_solutions:
         "arbitrage zoo-solutions --draft {input.draft} --target {input.target} --out {output} 2>&1 | tee {log}"
 
 
-rule zoo_prm:
+rule zoo_judge:
     input:
-        base=f"{ZOO}/base",
+        base=lambda wildcards: f"{ZOO}/{'base' if wildcards.role == 'prm' else 'router_base'}",
         solutions=f"{ZOO}/solutions.parquet",
     output:
-        directory(f"{ZOO}/prm"),
+        directory(f"{ZOO}/{{role}}"),
     log:
-        f"{ZOO_LOG}/prm.log",
+        f"{ZOO_LOG}/{{role}}.log",
     benchmark:
-        f"{ZOO_BENCHMARK}/prm.tsv"
+        f"{ZOO_BENCHMARK}/{{role}}.tsv"
+    wildcard_constraints:
+        role="prm|router_start",
     conda:
         "../envs/training.yaml"
     threads: STUDY.zoo.threads
     params:
-        reads=reads_of("zoo_prm"),
+        reads=reads_of("zoo_judge"),
     message:
-        "Train the lab's process reward model on the checker's labels"
+        "Train the lab's {wildcards.role} on the checker's labels"
     shell:
-        "arbitrage zoo-prm --base {input.base} --solutions {input.solutions} --out {output} 2>&1 | tee {log}"
-
-
-rule zoo_router_start:
-    input:
-        base=f"{ZOO}/base",
-        prm=f"{ZOO}/prm",
-        solutions=f"{ZOO}/solutions.parquet",
-    output:
-        directory(f"{ZOO}/router_start"),
-    log:
-        f"{ZOO_LOG}/router_start.log",
-    benchmark:
-        f"{ZOO_BENCHMARK}/router_start.tsv"
-    conda:
-        "../envs/training.yaml"
-    threads: STUDY.zoo.threads
-    params:
-        reads=reads_of("zoo_router_start"),
-    message:
-        "Distil the process reward model into the judge that routers start from"
-    shell:
-        "arbitrage zoo-router-start --base {input.base} --prm {input.prm} --solutions {input.solutions} --out {output} 2>&1 | tee {log}"
+        "arbitrage zoo-judge --role {wildcards.role} --base {input.base} --solutions {input.solutions} --out {output} 2>&1 | tee {log}"
 
 
 rule zoo:

@@ -115,7 +115,7 @@ def refuse_unknown(study: Study, **names: str) -> None:
         "benchmark": study.benchmarks,
         "variant": study.router.variants,
         "model": study.models,
-        "role": ("draft", "base"),
+        "role": ("draft", "base", "router_base", "prm", "router_start"),
     }
     for word, name in names.items():
         if name not in known[word]:

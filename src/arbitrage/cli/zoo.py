@@ -19,12 +19,29 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+SEEDS = {"draft": 0, "base": 0, "target": 1, "router_base": 2}
+"""What each language model adds to `zoo.seed`: weights and questions of its own, where others' are in its way."""
+BASE = ("base", "marked_share")
+SOLUTIONS = ("draft", *BASE, "target", "solutions")
 MADE_OF = {
     "draft": ("draft",),
-    "base": ("base", "marked_share"),
-    "target": ("base", "marked_share", "target"),
-    "prm": ("draft", "base", "marked_share", "target", "solutions", "prm"),
-    "router_start": ("draft", "base", "marked_share", "target", "solutions", "prm", "router_start"),
+    "base": BASE,
+    "router_base": ("router_base", "marked_share"),
+    "target": (*BASE, "target"),
+    "prm": (*SOLUTIONS, "prm"),
+    "router_start": (*SOLUTIONS, "router_base", "router_start"),
+}
+"""The keys of `zoo` that decide what each model becomes."""
+
+BASE = ("base", "marked_share")
+SOLUTIONS = ("draft", *BASE, "target", "solutions")
+MADE_OF = {
+    "draft": ("draft",),
+    "base": BASE,
+    "router_base": ("router_base", "marked_share"),
+    "target": (*BASE, "target"),
+    "prm": (*SOLUTIONS, "prm"),
+    "router_start": (*SOLUTIONS, "router_base", "router_start"),
 }
 """The keys of `zoo` that decide what each model becomes."""
 
@@ -45,26 +62,29 @@ def zoo_tokenizer(study: StudyPath, out: Out) -> None:
 @app.command("zoo-model")
 def zoo_model(
     study: StudyPath,
-    role: Annotated[str, typer.Option(help="`draft` or `base`")],
+    role: Annotated[str, typer.Option(help="`draft`, `base` or `router_base`")],
     tokenizer: Annotated[Path, typer.Option(help="From `arbitrage zoo-tokenizer`")],
     out: Out,
 ) -> None:
-    """Train the lab's draft, or the language model that the others begin from, from nothing."""
+    """Train the lab's draft, or a language model that others begin from, from nothing."""
     with stage("zoo_model", study, [tokenizer], [out], role=role) as run:
         import torch
 
         from arbitrage.lab.training import train_language_model
 
         zoo = run.study.zoo
-        size = zoo.draft if role == "draft" else zoo.base
+        size = {"draft": zoo.draft, "base": zoo.base, "router_base": zoo.router_base}[role]
         torch.set_num_threads(zoo.threads)
         shape = (size.width, size.layers, size.heads, size.inner)
         marked = 0.0 if role == "draft" else zoo.marked_share
-        train_language_model(tokenizer, out, shape, _schedule(size), zoo.seed, zoo.device, _recipe(zoo, role), marked)
+        seed = zoo.seed + SEEDS[role]
+        train_language_model(tokenizer, out, shape, _schedule(size), seed, zoo.device, _recipe(zoo, role), marked)
 
 
 @app.command("zoo-target")
-def zoo_target(study: StudyPath, base: Base, out: Out) -> None:
+def zoo_target(
+    study: StudyPath, base: Annotated[Path, typer.Option(help="From `arbitrage zoo-model --role base`")], out: Out
+) -> None:
     """Train the lab's target: the base, deepened."""
     with stage("zoo_target", study, [base], [out]) as run:
         import torch
@@ -73,7 +93,8 @@ def zoo_target(study: StudyPath, base: Base, out: Out) -> None:
 
         zoo, size = run.study.zoo, run.study.zoo.target
         torch.set_num_threads(zoo.threads)
-        deepen_language_model(base, out, size.layers, _schedule(size), zoo.seed + 1, zoo.device, _recipe(zoo, "target"))
+        schedule, seed = _schedule(size), zoo.seed + SEEDS["target"]
+        deepen_language_model(base, out, size.layers, schedule, seed, zoo.device, _recipe(zoo, "target"))
 
 
 @app.command("zoo-solutions")
@@ -94,50 +115,25 @@ def zoo_solutions(
         write_solutions(draft, target, out, size.questions, size.held_out, zoo.seed, zoo.device)
 
 
-@app.command("zoo-prm")
-def zoo_prm(study: StudyPath, base: Base, solutions: Solutions, out: Out) -> None:
-    """Train the lab's process reward model on the checker's labels of both models' steps."""
-    with stage("zoo_prm", study, [base, solutions], [out]) as run:
-        import torch
-
-        from arbitrage.lab.prm import train_prm
-
-        zoo, size = run.study.zoo, run.study.zoo.prm
-        torch.set_num_threads(zoo.threads)
-        schedules = (_schedule(size.frozen), _schedule(size.whole))
-        train_prm(
-            base,
-            solutions,
-            out,
-            size.new_layers,
-            size.token_channels,
-            schedules,
-            zoo.seed,
-            zoo.device,
-            _recipe(zoo, "prm"),
-        )
-
-
-@app.command("zoo-router-start")
-def zoo_router_start(
+@app.command("zoo-judge")
+def zoo_judge(
     study: StudyPath,
-    base: Base,
-    prm: Annotated[Path, typer.Option(help="From `arbitrage zoo-prm`")],
-    solutions: Solutions,
+    role: Annotated[str, typer.Option(help="`prm` or `router_start`")],
+    base: Annotated[Path, typer.Option(help="From `arbitrage zoo-model`, --role base or --role router_base")],
+    solutions: Annotated[Path, typer.Option(help="From `arbitrage zoo-solutions`")],
     out: Out,
 ) -> None:
-    """Distil the PRM into the shallow judge that routers start from."""
-    with stage("zoo_router_start", study, [base, prm, solutions], [out]) as run:
+    """Train the lab's process reward model, or the judge that routers start from, on the checker's labels."""
+    with stage("zoo_judge", study, [base, solutions], [out], role=role) as run:
         import torch
 
-        from arbitrage.lab.router_start import train_router_start
+        from arbitrage.lab.prm import train_judge
 
-        zoo, size = run.study.zoo, run.study.zoo.router_start
+        zoo = run.study.zoo
+        size = zoo.prm if role == "prm" else zoo.router_start
         torch.set_num_threads(zoo.threads)
-        schedule, recipe = _schedule(size), _recipe(zoo, "router_start")
-        train_router_start(
-            base, prm, solutions, out, size.layers, zoo.prm.token_channels, schedule, zoo.seed, zoo.device, recipe
-        )
+        parts = (size.rank, size.new_layers)
+        train_judge(base, solutions, out, *parts, _schedule(size), zoo.seed, zoo.device, _recipe(zoo, role))
 
 
 @app.command("zoo-metrics")

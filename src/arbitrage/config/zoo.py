@@ -45,27 +45,11 @@ class SolutionsSize(Section):
     held_out: int = Field(default=500, ge=1, description="Questions whose solutions the PRM is measured on")
 
 
-class PrmSize(Section):
-    """Size and training of the process reward model, which goes on from the base."""
+class JudgeSize(TrainingLength):
+    """Size and training of a judge, which goes on from a language model. Only its new layers are trained."""
 
-    new_layers: int = Field(default=4, ge=1, description="Layers above those of the base")
-    token_channels: int = Field(
-        default=48,
-        ge=8,
-        description="Channels more than the base's that hold a code of the present token",
-    )
-    frozen: TrainingLength = Field(
-        default=TrainingLength(steps=600), description="First part: the new layers alone are trained"
-    )
-    whole: TrainingLength = Field(
-        default=TrainingLength(steps=600, learning_rate=1e-3), description="Second part: all layers are trained"
-    )
-
-
-class RouterStartSize(TrainingLength):
-    """Size and training of the judge that routers start from, which is distilled from the PRM."""
-
-    layers: int = Field(default=4, ge=1, description="Layers, the lowest of the base's")
+    rank: int = Field(ge=4, description="Channels of the code by which expected and present token are compared")
+    new_layers: int = Field(ge=1, description="Layers above those of the language model and the set one")
 
 
 class Zoo(Section):
@@ -83,20 +67,26 @@ class Zoo(Section):
         description="Share of the base's documents whose steps begin with an author's mark, as a router's do",
     )
     draft: LanguageModelSize = Field(
-        default=LanguageModelSize(width=64, layers=2, heads=2, inner=192, steps=2000, tokens_per_batch=1536),
+        default=LanguageModelSize(width=64, layers=2, heads=2, inner=192, steps=1500, tokens_per_batch=1536),
         description="The draft",
     )
     base: LanguageModelSize = Field(
         default=LanguageModelSize(width=96, layers=8, heads=4, inner=256, steps=2200),
-        description="The language model that target, PRM and router start begin from",
+        description="The language model that target and PRM begin from",
     )
-    target: TargetSize = Field(
-        default=TargetSize(layers=16, steps=1000, learning_rate=1.5e-3), description="The target"
+    target: TargetSize = Field(default=TargetSize(layers=16, steps=800, learning_rate=1e-3), description="The target")
+    solutions: SolutionsSize = Field(default=SolutionsSize(), description="What the judges learn from")
+    prm: JudgeSize = Field(
+        default=JudgeSize(rank=40, new_layers=2, steps=300, learning_rate=2e-3),
+        description="The process reward model, which goes on from the base",
     )
-    solutions: SolutionsSize = Field(default=SolutionsSize(), description="What the PRM learns from")
-    prm: PrmSize = Field(default=PrmSize(), description="The process reward model")
-    router_start: RouterStartSize = Field(
-        default=RouterStartSize(steps=600), description="The judge that routers start from"
+    router_base: LanguageModelSize = Field(
+        default=LanguageModelSize(width=64, layers=2, heads=2, inner=192, steps=3200, tokens_per_batch=1536),
+        description="The language model that the router start begins from",
+    )
+    router_start: JudgeSize = Field(
+        default=JudgeSize(rank=30, new_layers=1, steps=300, learning_rate=2e-3),
+        description="The shallow judge that routers start from",
     )
 
     @model_validator(mode="after")
@@ -104,9 +94,5 @@ class Zoo(Section):
         if self.target.layers < self.base.layers:
             raise ValueError(
                 f"target.layers {self.target.layers} is below base.layers {self.base.layers}; give as many"
-            )
-        if self.router_start.layers > self.base.layers:
-            raise ValueError(
-                f"router_start.layers {self.router_start.layers} exceeds base.layers {self.base.layers}; it has no more"
             )
         return self

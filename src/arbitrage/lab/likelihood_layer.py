@@ -10,10 +10,10 @@ gets channels more, and the first layer above the language model is not drawn at
     aside         1 at tokens that do not count: authors' marks, and separators, after the last of which a text ends
     code          of the present token: its row of the output matrix, in the principal axes of the rows of all tokens
                   that solutions are made of
-    expected      two attention heads look at the token before and bring, in the same axes, the state it ended with
+    expected      attention heads look at the token before and bring, in the same axes, the state it ended with
     agreement     the feed-forward part multiplies code and expected, whose product is the present token's logit, and
                   takes off how far the logits of all tokens together stand above a threshold
-    within        about 1 after the end of the question's line: a third head looks for it
+    within        about 1 after the end of the question's line: another head looks for it
     outside       0 there, and about 1 before
     worst         the lowest agreement within the solution so far: the first head of the layer above begins by that
 
@@ -158,7 +158,7 @@ def classifier_with_likelihood(
     line_end, aside: ids of the token that ends the question's line, and of those whose likelihood does not count.
 
     Up to the set layer the states are those of `base`, divided by the last of their sizes. Raises ValueError where
-    `rank` exceeds what two attention heads hold, or the set layer has too few units.
+    `rank` exceeds what its attention heads hold but one, or the set layer has too few units.
     """
     from transformers import LlamaConfig, LlamaForSequenceClassification
 
@@ -166,10 +166,10 @@ def classifier_with_likelihood(
     channels = Channels(base.config.hidden_size, rank)
     head = channels.width // heads
     units = 2 * rank + len(measured.tokens) + 2
-    if rank > 2 * head or units > base.config.intermediate_size:
+    if rank > (heads - 1) * head or units > base.config.intermediate_size:
         raise ValueError(
-            f"rank {rank} needs {rank} channels of two heads, and {units} units with {len(measured.tokens)} tokens; "
-            f"the base has {2 * head} and {base.config.intermediate_size}: lower the rank or widen the base"
+            f"rank {rank} needs {rank} channels of all heads but one, and {units} units of the feed-forward layer; the "
+            f"base has {(heads - 1) * head} and {base.config.intermediate_size}: lower the rank or widen the base"
         )
     settings = plain_settings(base.config) | {"hidden_size": channels.all, "head_dim": head, "rms_norm_eps": SMALLEST}
     settings |= {"num_hidden_layers": depth + 1 + new_layers, "num_labels": 1}
@@ -239,16 +239,17 @@ def _take_over(layer: Any, given: Any, width: int, scale: float) -> None:
 def _set(layer: Any, channels: Channels, codes: Tensor, axes: Tensor, size: float, measured: Measured) -> None:
     """Set the layer that computes agreement (see the top). size: of the codes, which stand at size 1 after the norm."""
     attention, rank = layer.self_attn, channels.rank
+    looking = -(-rank // attention.head_dim)  # heads that look at the token before
     reach = float((axes.pow(2).sum(1).mean()) ** 0.5)  # size of the axes' products with a normed state
     for name in ("q_proj", "k_proj", "v_proj"):
-        getattr(attention, name).weight[: 3 * attention.head_dim] = 0.0
-    for head in (0, 1):
+        getattr(attention, name).weight[: (looking + 1) * attention.head_dim] = 0.0
+    for head in range(looking):
         _look_back(attention, head, channels.constant)
     attention.v_proj.weight[:rank, : channels.width] = axes / reach
     attention.o_proj.weight[channels.expected, :rank] = EXPECTED_SIZE * torch.eye(rank)
-    _look_for(attention, 2, channels.constant, {channels.line_end: SEEKING})
-    attention.v_proj.weight[2 * attention.head_dim, channels.line_end] = 1.0
-    attention.o_proj.weight[channels.within, 2 * attention.head_dim] = 1.0
+    _look_for(attention, looking, channels.constant, {channels.line_end: SEEKING})
+    attention.v_proj.weight[looking * attention.head_dim, channels.line_end] = 1.0
+    attention.o_proj.weight[channels.within, looking * attention.head_dim] = 1.0
     gate, up, down = (getattr(layer.mlp, name).weight for name in ("gate_proj", "up_proj", "down_proj"))
     last = 2 * rank + len(measured.tokens)
     gate[: last + 2], up[: last + 2] = 0.0, 0.0
@@ -322,18 +323,3 @@ def _one_back(angles: np.ndarray) -> np.ndarray:
         bounds=[(0, None)] * (2 * len(angles)) + [(None, None)],
     ).x
     return np.asarray(solved[: len(angles)] - solved[len(angles) : -1])
-
-
-def keep_codes(model: Any, channels: Channels) -> None:
-    """Let no training change constant and codes, nor let layers add to them."""
-    for name, matrix in model.named_parameters():
-        mask = torch.ones_like(matrix)
-        if "embed_tokens" in name:
-            mask[:, channels.fixed] = 0
-        elif name.endswith(("o_proj.weight", "down_proj.weight")):
-            mask[channels.fixed] = 0
-            with torch.no_grad():
-                matrix.mul_(mask)
-        else:
-            continue
-        matrix.register_hook(mask.mul)

@@ -1,25 +1,24 @@
-"""The lab's process reward model: a language model that sees how likely it found each token, and learns to judge by it.
+"""The lab's judges: language models that see how likely they found each token, and learn what to make of it.
 
-It begins with the layers of `base`, a language model of the lab, the set layer above them (`likelihood_layer`) and new
-ones above that, and is served as an ordinary sequence classifier that reads the separator closing the step in question
-(score = sigmoid of its one logit: the probability that the solution is right up to there).
-
-It learns the label at separators (`verdicts`), and at every token whose step settles it: a denser signal. First the new
-layers alone; then all of them, with the next token as a further task, so that what `base` knows is kept.
+The process reward model begins with the layers of `base`, a language model of the lab, the set layer above them
+(`likelihood_layer`) and new ones above that; only these new ones are trained. It is served as an ordinary sequence
+classifier that reads the separator closing the step in question (score = sigmoid of its one logit: the probability that
+the solution is right up to there). It learns the label at separators (`verdicts`), and at every token whose step
+settles it, a denser signal. The judge that routers start from is made the same way from a shallower language model.
 """
 
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from arbitrage.lab.batches import Batch, mark_ids, token_id, worked_solutions
 from arbitrage.lab.families import SEPARATOR
 from arbitrage.lab.generation import WEIGHTS, load_language_model, load_tokenizer
 from arbitrage.lab.judged_batches import RIGHT, TOKEN_RIGHT, TOKEN_WRONG, WRONG, judged_batches
-from arbitrage.lab.likelihood_layer import Channels, classifier_with_likelihood, keep_codes, measure
+from arbitrage.lab.likelihood_layer import classifier_with_likelihood, measure
 from arbitrage.lab.models import write_model
 from arbitrage.lab.optimise import Schedule, checkpoint_of, optimise
 from arbitrage.lab.prm_quality import quality
@@ -35,42 +34,15 @@ MEASURED_TOKENS = 2048
 MEASURED_BATCHES = 16
 
 
-class Learner(nn.Module):
-    """A classifier in training, with the language model's readout beside it."""
-
-    def __init__(self, model: Any, base: Any, channels: Channels) -> None:
-        super().__init__()
-        self.model, self.channels = model, channels
-        self.base_layers, self.whole = base.config.num_hidden_layers, True
-        self.norm, self.lm_head = base.model.norm, base.lm_head
-        keep_codes(model, channels)
-
-    def teach(self, whole: bool) -> None:
-        """Let all weights learn, or those of the new layers and of what stands above them only."""
-        self.whole = whole
-        self.requires_grad_(True)
-        if not whole:
-            body = self.model.model
-            for part in (self.norm, self.lm_head, body.embed_tokens, body.layers[: self.base_layers + 1]):
-                part.requires_grad_(False)
-
-    def loss(self, batch: Batch) -> Tensor:
-        """The weighted sum of the losses, each a mean over what it is about."""
-        states = self.model.model(input_ids=batch.ids, use_cache=False, output_hidden_states=self.whole)
-        labels = batch.labels
-        logits = self.model.score(states.last_hidden_state)[..., 0].float()
-        steps = (labels == WRONG) | (labels == RIGHT)
-        loss = binary_cross_entropy_with_logits(logits[steps], labels[steps].float())
-        tokens = (labels == TOKEN_WRONG) | (labels == TOKEN_RIGHT)
-        loss = loss + TOKEN_WEIGHT * binary_cross_entropy_with_logits(
-            logits[tokens], (labels[tokens] == TOKEN_RIGHT).float()
-        )
-        if self.whole:
-            good = (labels[:, 1:] == TOKEN_RIGHT) | (labels[:, 1:] == RIGHT)
-            state = states.hidden_states[self.base_layers][:, :-1, : self.channels.width]
-            predicted = self.lm_head(self.norm(state))[good].float()
-            loss = loss + LANGUAGE_WEIGHT * cross_entropy(predicted, batch.ids[:, 1:][good])
-        return loss
+def judge_loss(model: Any, batch: Batch) -> Tensor:
+    """Mean binary cross-entropy at separators, and TOKEN_WEIGHT of that at the other tokens that are labelled."""
+    logits = model.score(model.model(input_ids=batch.ids, use_cache=False).last_hidden_state)[..., 0].float()
+    labels = batch.labels
+    steps = (labels == WRONG) | (labels == RIGHT)
+    tokens = (labels == TOKEN_WRONG) | (labels == TOKEN_RIGHT)
+    at_steps = binary_cross_entropy_with_logits(logits[steps], labels[steps].float())
+    at_tokens = binary_cross_entropy_with_logits(logits[tokens], (labels[tokens] == TOKEN_RIGHT).float())
+    return at_steps + TOKEN_WEIGHT * at_tokens
 
 
 def classifier_on(base: Any, tokenizer: "PreTrainedTokenizerFast", rank: int, new_layers: int, seed: int) -> Any:
@@ -82,37 +54,34 @@ def classifier_on(base: Any, tokenizer: "PreTrainedTokenizerFast", rank: int, ne
     return classifier_with_likelihood(base, measured, line_end, aside, rank, new_layers, seed)
 
 
-def train_prm(
+def train_judge(
     base: Path,
     solutions: Path,
     out: Path,
-    new_layers: int,
     rank: int,
-    schedules: tuple[Schedule, Schedule],
+    new_layers: int,
+    schedule: Schedule,
     seed: int,
     device: str,
     recipe: dict[str, Any],
 ) -> None:
-    """Train a PRM on the solutions of a table (`verdicts.save_judged`) and write it to `out`, with its quality.
+    """Train a judge on the solutions of a table (`verdicts.save_judged`) and write it to `out`, with its quality.
 
-    schedules: of the new layers alone, then of all; recipe: what a study's `zoo` says to make it, for its
-    card. An interrupted call goes on where it was. Raises DivergedError.
+    rank, new_layers: see `classifier_with_likelihood`; recipe: what a study's `zoo` says to make it, for its card. An
+    interrupted call goes on where it was. Raises DivergedError, ValueError where the rank does not fit.
     """
     tokenizer, language_model = load_tokenizer(base), load_language_model(base)
     training, held_out = load_judged(solutions)
     model = classifier_on(language_model, tokenizer, rank, new_layers, seed)
-    identity = {"seed": seed, "base": digest(base / WEIGHTS), "solutions": digest(solutions), "new_layers": new_layers}
-    identity |= {"rank": rank}
-    parts, checkpoints = [], []
-    learner = Learner(model, language_model, Channels(language_model.config.hidden_size, rank)).to(device)
-    for number, schedule in enumerate(schedules):
-        learner.teach(whole=number == 1)
-        batches = judged_batches(tokenizer, training, seed + number, schedule.tokens_per_batch)
-        checkpoints.append(checkpoint_of(out, number))
-        part = optimise(learner, batches, Learner.loss, schedule, device, checkpoints[-1], identity | {"part": number})
-        parts.append({**asdict(schedule), **part})
-    model.config.use_cache = True
-    record = {"recipe": recipe, "parameters": model.num_parameters(), "parts": parts}
-    write_model(out, model, tokenizer, record | {"measured": quality(model, tokenizer, held_out)})
-    for checkpoint in checkpoints:
-        checkpoint.unlink(missing_ok=True)
+    for part in (model.model.embed_tokens, model.model.layers[: language_model.config.num_hidden_layers + 1]):
+        part.requires_grad_(False)
+    identity = {"seed": seed, "base": digest(base / WEIGHTS), "solutions": digest(solutions)}
+    identity |= {"rank": rank, "new_layers": new_layers}
+    batches = judged_batches(tokenizer, training, seed, schedule.tokens_per_batch)
+    checkpoint = checkpoint_of(out)
+    print(f"{model.num_parameters():,} parameters, {schedule.steps} steps on {device}", flush=True)
+    trained = optimise(model.to(device), batches, judge_loss, schedule, device, checkpoint, identity)
+    measured = quality(model, tokenizer, held_out)
+    record = {"recipe": recipe, "parameters": model.num_parameters(), "parts": [asdict(schedule) | trained]}
+    write_model(out, model.requires_grad_(True), tokenizer, record | {"measured": measured})
+    checkpoint.unlink(missing_ok=True)

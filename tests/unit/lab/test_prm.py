@@ -7,6 +7,8 @@ from random import Random
 import pytest
 import torch
 
+from arbitrage.lab import batches, prm
+from arbitrage.lab import judged_batches as judged_batches_module
 from arbitrage.lab.batches import IGNORED
 from arbitrage.lab.checker import check_step
 from arbitrage.lab.generation import load_classifier, load_tokenizer
@@ -19,11 +21,11 @@ from arbitrage.lab.judged_batches import (
     encode_judged,
     judged_batches,
 )
+from arbitrage.lab.models import llama_config, new_language_model
 from arbitrage.lab.optimise import Schedule
-from arbitrage.lab.prm import train_prm
+from arbitrage.lab.prm import classifier_on, train_judge
 from arbitrage.lab.prm_quality import area_under_curve, calibration_error, score_judged
 from arbitrage.lab.question_stream import draw_questions
-from arbitrage.lab.router_start import train_router_start
 from arbitrage.lab.training import deepen_language_model, train_language_model
 from arbitrage.lab.verdicts import corrupted, judge, load_judged, write_solutions
 
@@ -79,34 +81,39 @@ def test_calibration_error_is_the_mean_gap_of_the_bins() -> None:
     assert calibration_error([0.9, 0.9, 0.1, 1.0], [True, False, False, True]) == pytest.approx((0.8 + 0.1) / 4)
 
 
+@pytest.fixture(autouse=True)
+def small_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "DOCUMENTS_PER_POOL", 64)
+    monkeypatch.setattr(judged_batches_module, "POOL", 64)
+    monkeypatch.setattr(prm, "MEASURED_BATCHES", 4)
+
+
 def test_a_tiny_zoo_goes_through_its_recipe(tokenizer_folder: Path, tmp_path: Path) -> None:
     recipe = {"seed": 0}
-    draft, base, target, prm, start = (tmp_path / name for name in ("draft", "base", "target", "prm", "start"))
+    draft, base, target, judge_folder = (tmp_path / name for name in ("draft", "base", "target", "prm"))
     train_language_model(tokenizer_folder, draft, (16, 1, 2, 32), TINY, 0, "cpu", recipe)
-    train_language_model(tokenizer_folder, base, (16, 2, 2, 32), TINY, 0, "cpu", recipe, marked_share=0.5)
+    train_language_model(tokenizer_folder, base, (16, 2, 4, 96), TINY, 0, "cpu", recipe, marked_share=0.5)
     deepen_language_model(base, target, 3, TINY, 1, "cpu", recipe)
     solutions = tmp_path / "solutions.parquet"
     write_solutions(draft, target, solutions, questions=2, held_out=2, seed=0, device="cpu")
     learned, held_out = load_judged(solutions)
     assert len(learned) == len(held_out) == 12
     assert not {one.problem for one in learned} & {one.problem for one in held_out}
-    train_prm(base, solutions, prm, 2, 8, (TINY, TINY), 0, "cpu", recipe)
-    train_router_start(base, prm, solutions, start, 1, 8, TINY, 0, "cpu", recipe)
-    for folder, layers in ((prm, 4), (start, 1)):
-        record = json.loads((folder / "training.json").read_text())
-        assert record["measured"]["held_out_steps"] == sum(len(one.steps) - one.written for one in held_out)
-        assert load_classifier(folder).config.num_hidden_layers == layers
+    train_judge(base, solutions, judge_folder, 10, 2, TINY, 0, "cpu", recipe)
+    record = json.loads((judge_folder / "training.json").read_text())
+    assert record["measured"]["held_out_steps"] == sum(len(one.steps) - one.written for one in held_out)
+    model = load_classifier(judge_folder)
+    assert type(model).__name__ == "LlamaForSequenceClassification" and model.config.num_hidden_layers == 5
+    with pytest.raises(ValueError, match=r"rank 13 needs 13 channels of all heads but one.*; the base has 12 and 96"):
+        train_judge(base, solutions, judge_folder, 13, 2, TINY, 0, "cpu", recipe)
 
 
-def test_scores_in_batches_are_those_of_the_ids_that_the_pipeline_reads(tokenizer_folder: Path, tmp_path: Path) -> None:
-    train_language_model(tokenizer_folder, tmp_path / "base", (16, 2, 2, 32), TINY, 0, "cpu", {})
-    tokenizer = load_tokenizer(tmp_path / "base")
-    judged = [judge(PROBLEM, STEPS[:count], [0] * count) for count in (1, 4, 2)]
-    from arbitrage.lab.generation import load_language_model
-    from arbitrage.lab.prm import classifier_above
-
-    model = classifier_above(load_language_model(tmp_path / "base"), 1, seed=0)
+def test_scores_in_batches_are_those_of_the_ids_that_the_pipeline_reads(tokenizer_folder: Path) -> None:
+    tokenizer = load_tokenizer(tokenizer_folder)
+    base = new_language_model(llama_config(tokenizer, 16, 2, 4, 96), seed=0)
+    model = classifier_on(base, tokenizer, 10, 1, seed=0).eval()
     torch.nn.init.normal_(model.score.weight)
+    judged = [judge(PROBLEM, STEPS[:count], [0] * count) for count in (1, 4, 2)]
     for one, scores in zip(judged, score_judged(model, tokenizer, judged), strict=True):
         for count, score in enumerate(scores, start=1):
             ids, _ = encode_judged(tokenizer, judge(PROBLEM, one.steps[:count], [0] * count))
@@ -115,8 +122,8 @@ def test_scores_in_batches_are_those_of_the_ids_that_the_pipeline_reads(tokenize
 
 def test_pools_of_judged_solutions_mix_corruptions_and_marks(tokenizer_folder: Path) -> None:
     tokenizer = load_tokenizer(tokenizer_folder)
-    batches = judged_batches(tokenizer, [judge(PROBLEM, STEPS, [0] * 4)] * 1433, seed=0, tokens_per_batch=4096)
-    texts = [tokenizer.decode(row) for batch in (next(batches) for _ in range(12)) for row in batch.ids.tolist()]
+    stream = judged_batches(tokenizer, [judge(PROBLEM, STEPS, [0] * 4)] * 44, seed=0, tokens_per_batch=4096)
+    texts = [tokenizer.decode(row) for batch in (next(stream) for _ in range(12)) for row in batch.ids.tolist()]
     shown = sum(PROBLEM in text for text in texts) / len(texts)
     assert 0.5 < shown < 0.95
     assert 0.25 < sum("Model 0: " in text or "Model 1: " in text for text in texts) / len(texts) < 0.55

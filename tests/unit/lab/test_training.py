@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM, LlamaForSequenceClassification
 
-from arbitrage.lab import optimise
+from arbitrage.lab import batches, optimise
 from arbitrage.lab.batches import IGNORED, Batch, PooledBatches, encode_document, mark_ids, token_id
 from arbitrage.lab.families import SEPARATOR
 from arbitrage.lab.generation import load_language_model, load_tokenizer
@@ -17,6 +17,11 @@ from arbitrage.lab.training import language_loss, spread, train_language_model
 
 SHAPE = (16, 2, 2, 32)
 SCHEDULE = Schedule(steps=6, tokens_per_batch=512, batches_per_step=1)
+
+
+@pytest.fixture(autouse=True)
+def small_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "DOCUMENTS_PER_POOL", 64)
 
 
 class KilledError(Exception):

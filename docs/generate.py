@@ -20,30 +20,34 @@ NOTE = "<!-- Written by `make docs` from the code; edit {source} instead. -->\n"
 
 CONFIGURATION = """# Configuration
 
-A study is `config.yaml` (the lab), overlaid by the files given with `--configfile`, overlaid by `--config key=value`.
-Later values replace earlier ones key by key; lists are replaced whole. In `models`, `pairs`, `benchmarks` and
-`router.variants` the names are yours, and a later `null` takes an entry out:
+A study is one YAML file, complete in itself: what it does not say has the default given here, which is the paper's
+where the paper states one. Without `--configfile` the study is `config.yaml`, the lab. In `models`, `pairs`,
+`benchmarks` and `router.variants` the names are yours.
 
 ```yaml
-# studies/my-study.yaml: the lab without its second pair, on a list of thresholds
+# studies/my-study.yaml
 study: my-study
-pairs: {lowbit: null}
-sweep: {thresholds: [0, 0.25, 0.5, 0.75]}
+models:
+  draft: {path: my/draft}
+  target: {path: my/target}
+pairs: {mine: {draft: draft, target: target}}
+prm: {path: my/prm}
+benchmarks: {math500: {source: math500, revision: 6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be}}
 ```
 
     snakemake --cores all --configfile studies/my-study.yaml
-    snakemake --cores all --configfile studies/smoke.yaml studies/my-study.yaml    # the second over the first
-    snakemake --cores all --config study=lab-seed7 seed=7 'sweep={thresholds: [0, 0.5]}'
+    arbitrage check --study studies/my-study.yaml
+    snakemake --cores all --configfile studies/my-study.yaml more.yaml    # the second file over the first, key by key
+    snakemake --cores all --config study=lab-seed7 seed=7 'sweep={thresholds: [0, 0.5]}'    # over either
 
-Several files go behind one `--configfile` (of two options Snakemake takes the last); a study without a `study` of its
-own writes over the results of the one beneath.
+Several files go behind one `--configfile` (of two options Snakemake takes the last). Results of two studies of one name
+are the same results: give a variation a `study` of its own.
 
-Before any job starts, everything is checked: unknown keys, types, ranges, names that must exist, files that must be
-there. All faults come at once, one a line. Values are taken as they are written: `"42"` is text, not a number, and
-YAML also reads `3e-4` as text (write `3.0e-4`). A hub id (`owner/name`) needs a `revision`: the
-commit to pin it to, or a branch or tag, which the first run pins ([studies](studies.md#revisions)); a local path does
-not. `arbitrage config --study config.yaml --study studies/my-study.yaml` prints the whole study
-with its defaults.
+Before any job starts, everything is checked, and all that is wrong comes at once, one line each: first keys, types and
+ranges; then names that must exist and files that must be there. Values are taken as they are written: `"42"` is text,
+not a number, and YAML also reads `3e-4` as text (write `3.0e-4`). A hub id (`owner/name`) needs a `revision`, the
+commit to pin it to ([studies](studies.md#revisions)); a local path does not.
+`arbitrage config --study studies/my-study.yaml` prints the whole study with its defaults.
 
 A stage reads only its own sections: changing a key reruns the stages that read it, and nothing else.
 """

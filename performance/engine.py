@@ -20,8 +20,8 @@ from statistics import median
 from typing import Any
 
 import torch
-from performance.casts import lab_questions
 from performance.conditions import Finding, conditions, report
+from performance.pairs import lab_questions
 from transformers import StoppingCriteriaList, StopStringCriteria
 
 from arbitrage.config.load import load_study

@@ -22,14 +22,14 @@ from statistics import fmean, median
 from typing import Any
 
 import torch
-from performance.casts import find_router, lab_cast, lab_questions
 from performance.conditions import Finding, conditions, report
+from performance.pairs import find_router, lab_models, lab_questions
 
 from arbitrage.config.load import load_study
 from arbitrage.engines.hf.incremental import CAPACITY, LiveGenerator, LiveScorer
 from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.speculation.decoder import LiveDecoder, LiveSolution, LiveStep
-from arbitrage.speculation.pair import Cast
+from arbitrage.speculation.pair import PairModels
 from arbitrage.speculation.policies import POLICIES
 from arbitrage.speculation.protocols import GeneratedStep, Ids
 from arbitrage.speculation.tree import Question
@@ -90,15 +90,15 @@ class RereadingScorer(LiveScorer):
         return super().score_one(ids)
 
 
-def decoders(cast: Cast, watch: Watch) -> dict[str, LiveDecoder]:
+def decoders(models: PairModels, watch: Watch) -> dict[str, LiveDecoder]:
     """A decoder for each of WAYS, on the same models, whose passes `watch` sees."""
-    engines: list[Any] = [cast.draft, cast.target, cast.prm, cast.router]
+    engines: list[Any] = [models.draft, models.target, models.prm, models.router]
     for role, engine in zip(ROLES, engines, strict=True):
         engine.forward = watch.over(role, engine.forward)
     draft, target, prm, router = engines
     kinds = {WAYS[0]: (LiveGenerator, LiveScorer), WAYS[1]: (RereadingGenerator, RereadingScorer)}
     return {
-        way: LiveDecoder(writes(draft), writes(target), scores(prm), scores(router), cast.generation, 0)
+        way: LiveDecoder(writes(draft), writes(target), scores(prm), scores(router), models.generation, 0)
         for way, (writes, scores) in kinds.items()
     }
 
@@ -120,9 +120,9 @@ def seconds_of(step: LiveStep) -> float:
 
 
 @torch.inference_mode()
-def alone(cast: Cast, passes: Sequence[Pass]) -> float:
+def alone(models: PairModels, passes: Sequence[Pass]) -> float:
     """Seconds of the same passes, model by model, with nothing between them."""
-    engines: dict[str, Any] = dict(zip(ROLES, (cast.draft, cast.target, cast.prm, cast.router), strict=True))
+    engines: dict[str, Any] = dict(zip(ROLES, (models.draft, models.target, models.prm, models.router), strict=True))
     longest = max(each.held + each.ids for each in passes)
     positions = torch.arange(longest)[None]
     seconds = 0.0
@@ -147,11 +147,11 @@ def alone(cast: Cast, passes: Sequence[Pass]) -> float:
 
 
 def decode(
-    cast: Cast, questions: Sequence[Question], runs: int
+    models: PairModels, questions: Sequence[Question], runs: int
 ) -> tuple[dict[tuple[str, str, str], list[Solved]], dict[tuple[str, str], list[float]]]:
     """(policy, way, question) -> its solutions, one a run; and (policy, question) -> seconds of the passes alone."""
     watch = Watch()
-    made = decoders(cast, watch)
+    made = decoders(models, watch)
     solved: dict[tuple[str, str, str], list[Solved]] = defaultdict(list)
     bare: dict[tuple[str, str], list[float]] = defaultdict(list)
     for run in range(-1, runs):  # the first run is not counted: it gets memory and warms the caches
@@ -163,7 +163,7 @@ def decode(
                     if run >= 0:
                         solved[policy, way, question.question_id].append(each)
                     if way == "ours" and run >= 0:
-                        bare[policy, question.question_id].append(alone(cast, each.passes))
+                        bare[policy, question.question_id].append(alone(models, each.passes))
     return solved, bare
 
 
@@ -204,11 +204,11 @@ def main() -> None:
     pair = next(iter(study.pairs))
     with tempfile.TemporaryDirectory() as folder:
         router, made = find_router(study, pair, asked.router, Path(folder))
-        cast = lab_cast(study, pair, router)
+        models = lab_models(study, pair, router)
     questions = [each for benchmark in BENCHMARKS for each in lab_questions(study, benchmark, asked.questions)]
     names = {"draft": study.pairs[pair].draft, "target": study.pairs[pair].target, "prm": study.prm.path}
     surroundings = conditions(names | {"router": made}) | {"thresholds": THRESHOLDS}
-    solved, bare = decode(cast, questions, asked.runs)
+    solved, bare = decode(models, questions, asked.runs)
     findings, detail = found(solved, bare)
     report("live", surroundings, findings, detail, asked.out)
     print("\nmilliseconds a step, by its place\n  steps       of      ours  reading all  ratio")

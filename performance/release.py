@@ -10,34 +10,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from arbitrage.speculation.pair import Cast
-from arbitrage.speculation.policies import POLICIES, decide
+from performance.plain import scores_of, steps_of
+
+from arbitrage.speculation.decision import decide
+from arbitrage.speculation.pair import PairModels
+from arbitrage.speculation.policies import POLICIES
 from arbitrage.speculation.protocols import AuthoredStep
 from arbitrage.speculation.tree import Node, Question
 
 GRID = tuple(tenth / 10 for tenth in range(11))  # thresholds, paper section 5
 
 
-def run_at(cast: Cast, questions: Sequence[Question], policy: str, threshold: float) -> list[Node]:
+def run_at(models: PairModels, questions: Sequence[Question], policy: str, threshold: float) -> list[Node]:
     """The final node of every question, in their order. policy: `rsd`, `oracle` or `router`."""
     ends: dict[str, Node] = {}
     nodes = [Node(question) for question in questions]
     while nodes:
-        by_draft, by_target = cast.draft_steps(nodes), cast.target_steps(nodes)
+        by_draft, by_target = steps_of(models, "draft", nodes), steps_of(models, "target", nodes)
         drafts = [AuthoredStep("draft", step.text) for step in by_draft]
         targets = [AuthoredStep("target", step.text) for step in by_target]
         if policy == "oracle":
-            both = cast.prm_scores([*nodes, *nodes], [*drafts, *targets])
+            both = scores_of(models, "prm", [*nodes, *nodes], [*drafts, *targets])
             scores = [both[len(nodes) + place] - both[place] for place in range(len(nodes))]
         else:
-            scores = (cast.prm_scores if policy == "rsd" else cast.router_scores)(nodes, drafts)
+            scores = scores_of(models, "prm" if policy == "rsd" else "router", nodes, drafts)
         following = []
         for place, node in enumerate(nodes):
             if decide(POLICIES[policy], scores[place], threshold):
                 after = node.child(targets[place], by_target[place].finish_reason)
             else:
                 after = node.child(drafts[place], by_draft[place].finish_reason)
-            if cast.bounds.finished(after):
+            if models.bounds.finished(after):
                 ends[node.question.question_id] = after
             else:
                 following.append(after)
@@ -45,11 +48,13 @@ def run_at(cast: Cast, questions: Sequence[Question], policy: str, threshold: fl
     return [ends[question.question_id] for question in questions]
 
 
-def run_grid(cast: Cast, questions: Sequence[Question], policies: Sequence[str]) -> dict[tuple[str, float], list[Node]]:
+def run_grid(
+    models: PairModels, questions: Sequence[Question], policies: Sequence[str]
+) -> dict[tuple[str, float], list[Node]]:
     """Every policy at every threshold of the grid, one run after the other."""
     found = {}
     for policy in policies:
         for threshold in GRID:
-            cast.forget()
-            found[policy, threshold] = run_at(cast, questions, policy, threshold)
+            models.forget()
+            found[policy, threshold] = run_at(models, questions, policy, threshold)
     return found

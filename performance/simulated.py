@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Sequence
 
 from arbitrage.config.pipeline import Generation
-from arbitrage.speculation.pair import Cast
+from arbitrage.speculation.pair import PairModels
 from arbitrage.speculation.protocols import GREEDY, AuthoredStep, GeneratedStep, Ids, Sampling
 
 
-def simulated_cast(steps: int) -> Cast:
+def simulated_models(steps: int) -> PairModels:
     """Models that cost nothing: every solution has `steps` steps of ten tokens, the two models never write the same.
 
     Scores are uniform and independent: every node of the tree splits the thresholds somewhere, the exact sweep's worst
@@ -18,14 +18,14 @@ def simulated_cast(steps: int) -> Cast:
     """
     generation = Generation(max_steps=steps, max_tokens=10**9, max_step_tokens=100)
     draft, target, scorer = SimulatedGenerator("draft"), SimulatedGenerator("target"), SimulatedScorer("prm")
-    return Cast(draft, target, scorer, SimulatedScorer("router"), generation)
+    return PairModels(draft, target, scorer, SimulatedScorer("router"), generation)
 
 
 class SimulatedGenerator:
     """Writes a step that names the model and the place (`protocols.Generator`)."""
 
     def __init__(self, name: str) -> None:
-        self.identity = name
+        self.identity, self.max_context = name, 2**20
 
     def prompt_ids(self, problem: str) -> Ids:
         return (len(problem),)
@@ -36,7 +36,7 @@ class SimulatedGenerator:
     def generate(
         self, contexts: Sequence[Ids], limits: Sequence[int], sampling: Sampling = GREEDY
     ) -> list[GeneratedStep]:
-        step = GeneratedStep(self.identity[0], 10, "separator", -0.1)
+        step = GeneratedStep(self.identity[0], "separator", (-0.1,) * 10)
         return [step] * len(contexts)
 
 

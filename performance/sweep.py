@@ -19,15 +19,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from performance import casts, simulated
-from performance.casts import Work
+from performance import pairs, simulated
 from performance.conditions import Finding, conditions, report
+from performance.pairs import Work
 from performance.release import GRID, run_grid
 
 from arbitrage.config.load import load_study
 from arbitrage.config.study import Study
-from arbitrage.speculation.pair import Cast
-from arbitrage.speculation.sweep import Trajectory, sweep
+from arbitrage.speculation.algorithm1 import Trajectory
+from arbitrage.speculation.pair import PairModels
+from arbitrage.speculation.sweep import sweep
 from arbitrage.speculation.tree import Node, Question
 
 POLICIES = ("rsd", "oracle", "router")
@@ -36,12 +37,12 @@ LENGTHS = (2, 4, 8, 12, 16, 20, 24, 32, 48)  # steps of the simulated solutions
 Ends = dict[tuple[str, float], list[Node]]  # (policy, threshold) -> where each question ended
 
 
-def evaluate(cast: Cast, way: str, questions: Sequence[Question], seed: int) -> Ends:
+def evaluate(models: PairModels, way: str, questions: Sequence[Question], seed: int) -> Ends:
     """One of WAYS, as where each question ends at every policy and threshold of the grid."""
     if way == "release":
-        return run_grid(cast, questions, POLICIES)
-    cast.forget()
-    return ends_of(sweep(cast, questions, POLICIES, seed, None if way == "exact" else GRID), questions)
+        return run_grid(models, questions, POLICIES)
+    models.forget()
+    return ends_of(sweep(models, questions, POLICIES, seed, None if way == "exact" else GRID), questions)
 
 
 def ends_of(trajectories: Sequence[Trajectory], questions: Sequence[Question]) -> Ends:
@@ -72,31 +73,31 @@ def texts(node: Node) -> list[str]:
     return [step.text for step in node.steps]
 
 
-def count(cast: Cast, questions: Sequence[Question], seed: int, folder: Path) -> list[dict[str, Any]]:
+def count(models: PairModels, questions: Sequence[Question], seed: int, folder: Path) -> list[dict[str, Any]]:
     """Work of each way on each question, and the most steps any of its trajectories has.
 
-    `cast` remembers everything in a store of its own; the counters stand between it and each way's store, or none.
+    `models` remembers everything in a store of its own; the counters stand between it and each way's store, or none.
     Raises AssertionError where two ways disagree on a trajectory.
     """
-    evaluate(cast, "release", questions, seed)  # in large batches; from here on `cast` answers from memory
+    evaluate(models, "release", questions, seed)  # in large batches; from here on `models` answers from memory
     rows = []
     for number, question in enumerate(questions):
         work: dict[str, Work] = {}
         ends: dict[str, Ends] = {}
         for way in WAYS:
-            counting, work[way] = casts.counted(cast)
-            asked = counting if way == "release" else casts.stored(counting, folder / f"{number}-{way}")
+            counting, work[way] = pairs.counted(models)
+            asked = counting if way == "release" else pairs.stored(counting, folder / f"{number}-{way}")
             ends[way] = evaluate(asked, way, [question], seed)
         for way in ("exact", "grid"):
             assert not (wrong := differing(ends["release"], ends[way])), f"{way} differs from the release: {wrong[:5]}"
         assert work["grid"].tokens <= work["exact"].tokens, f"{question.question_id}: the grid costs more than all"
         steps = max(len(node.steps) for nodes in ends["release"].values() for node in nodes)
         rows.append({"question_id": question.question_id, "steps": steps, "work": work})
-        cast.forget()
+        models.forget()
     return rows
 
 
-def clock(cast: Cast, questions: Sequence[Question], seed: int, runs: int, folder: Path) -> dict[str, Any]:
+def clock(models: PairModels, questions: Sequence[Question], seed: int, runs: int, folder: Path) -> dict[str, Any]:
     """Seconds of each way, `runs` times in turn, each from nothing; and the trajectories whose text differs.
 
     Here each way's models really run, in batches of its own, and the last bit of a score depends on the batch: where
@@ -106,8 +107,8 @@ def clock(cast: Cast, questions: Sequence[Question], seed: int, runs: int, folde
     ends: dict[str, Ends] = {}
     for run in range(runs):
         for way in WAYS:
-            casts.forget(cast)
-            asked = cast if way == "release" else casts.stored(cast, folder / f"{run}-{way}")
+            pairs.forget(models)
+            asked = models if way == "release" else pairs.stored(models, folder / f"{run}-{way}")
             begin = time.perf_counter()
             ends[way] = evaluate(asked, way, questions, seed)
             seconds[way].append(time.perf_counter() - begin)
@@ -136,7 +137,7 @@ def worst_case(seed: int, folder: Path) -> list[dict[str, Any]]:
     rows = []
     for steps in LENGTHS:
         questions = [Question(str(number), "?" * (number + 1)) for number in range(8)]
-        rows += count(simulated.simulated_cast(steps), questions, seed, folder / str(steps))
+        rows += count(simulated.simulated_models(steps), questions, seed, folder / str(steps))
     return by_steps(rows)
 
 
@@ -164,18 +165,18 @@ def main() -> None:
 def run(study: Study, asked: argparse.Namespace, folder: Path) -> None:
     """The whole benchmark, with `folder` for stores."""
     pair = next(iter(study.pairs))
-    router, made = casts.find_router(study, pair, asked.router, folder)
-    questions = casts.lab_questions(study, asked.benchmark, asked.questions)
-    cast = casts.lab_cast(study, pair, router)
+    router, made = pairs.find_router(study, pair, asked.router, folder)
+    questions = pairs.lab_questions(study, asked.benchmark, asked.questions)
+    models = pairs.lab_models(study, pair, router)
     names = {"draft": study.pairs[pair].draft, "target": study.pairs[pair].target, "prm": study.prm.path}
     surroundings = conditions(names | {"router": made})
 
     timed = (
-        clock(cast, casts.spread(questions, asked.timed), study.seed, asked.runs, folder / "clock")
+        clock(models, pairs.spread(questions, asked.timed), study.seed, asked.runs, folder / "clock")
         if asked.timed
         else None
     )
-    counted = count(casts.stored(cast, folder / "all"), questions, study.seed, folder / "count")
+    counted = count(pairs.stored(models, folder / "all"), questions, study.seed, folder / "count")
     work, lengths, worst = total(counted), by_steps(counted), worst_case(study.seed, folder / "simulated")
 
     asked_for = f"{asked.benchmark}, {len(counted)} questions"

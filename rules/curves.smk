@@ -1,50 +1,49 @@
-# From graded trajectories and timed solutions to numbers: curves, outcomes, latency, speed-up.
+# From graded trajectories and timed solutions to numbers: curves, outcomes of deferrals, latency, speed-up.
+CURVE_MODULES = {"accuracy_acceptance": "curves", "outcomes": "deferrals", "comparison": "comparison"}
 
 
 rule curves:
     input:
-        trajectories=ALL_TRAJECTORIES,
-        modules=lambda w: evaluation(CURVES[w.kind]),
+        trajectories=[PATHS.trajectories(pair, benchmark) for pair in PAIRS for benchmark in BENCHMARKS],
+        modules=lambda w: evaluation(CURVE_MODULES[w.kind]),
     output:
-        f"{OUT}/curves/{{kind}}.csv",
+        PATHS.curves("{kind}"),
     log:
-        f"{OUT}/logs/curves/{{kind}}.log",
+        PATHS.log("curves", "{kind}"),
     benchmark:
-        f"{OUT}/benchmarks/curves/{{kind}}.tsv"
+        PATHS.timing("curves", "{kind}")
     wildcard_constraints:
         kind="|".join(CURVES),
     conda:
         "../envs/analysis.yaml"
     resources:
-        **resources_of("small"),
+        **resources_of("curves"),
     params:
         reads=reads_of("curves"),
     message:
         "Curves: {wildcards.kind}"
     shell:
-        "arbitrage curves --kind {wildcards.kind} --out {output} {input.trajectories} 2>&1 | tee {log}"
+        "arbitrage curves --kind {wildcards.kind} --out {output:q} {input.trajectories:q} 2>&1 | tee {log:q}"
 
 
 rule accuracy_latency:
     input:
-        trajectories=expand(rules.trajectories.output, pair=TIMED_PAIRS, benchmark=BENCHMARKS),
-        latency=expand(rules.latency.output, pair=TIMED_PAIRS),
-        cost=expand(rules.cost_model.output, pair=TIMED_PAIRS),
+        results=results_read(STUDY, "accuracy_latency"),
         modules=evaluation("latency_curves", "speedup", "cost_model", "comparison"),
     output:
-        curves=f"{OUT}/curves/accuracy_latency.csv",
-        speedup=f"{OUT}/curves/speedup.csv",
+        curves=PATHS.curves("accuracy_latency"),
+        speedup=PATHS.curves("speedup"),
     log:
-        f"{OUT}/logs/accuracy_latency.log",
+        PATHS.log("accuracy_latency"),
     benchmark:
-        f"{OUT}/benchmarks/accuracy_latency.tsv"
+        PATHS.timing("accuracy_latency")
     conda:
         "../envs/analysis.yaml"
     resources:
-        **resources_of("small"),
+        **resources_of("accuracy_latency"),
     params:
         reads=reads_of("accuracy_latency"),
     message:
         "Accuracy against latency, and speed-up at matched accuracy"
     shell:
-        "arbitrage latency-curves --out {output.curves} --speedup {output.speedup} 2>&1 | tee {log}"
+        "arbitrage accuracy-latency --out {output.curves:q} --speedup {output.speedup:q} 2>&1 | tee {log:q}"

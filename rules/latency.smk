@@ -3,17 +3,17 @@
 
 rule latency:
     input:
-        questions=expand(rules.benchmark.output, benchmark=BENCHMARKS),
-        trajectories=lambda w: expand(rules.trajectories.output, pair=w.pair, benchmark=BENCHMARKS),
-        router=f"{OUT}/router/{{pair}}/default/model",
-        models=lambda w: quantised(w.pair),
+        questions=[PATHS.questions(benchmark) for benchmark in BENCHMARKS],
+        trajectories=lambda w: [PATHS.trajectories(w.pair, benchmark) for benchmark in BENCHMARKS],
+        router=PATHS.router("{pair}"),
+        models=lambda w: derived_models(w.pair),
         sources=sources_of("latency"),
     output:
-        f"{OUT}/latency/{{pair}}.parquet",
+        PATHS.latency("{pair}"),
     log:
-        f"{OUT}/logs/latency/{{pair}}.log",
+        PATHS.log("latency", "{pair}"),
     benchmark:
-        f"{OUT}/benchmarks/latency/{{pair}}.tsv"
+        PATHS.timing("latency", "{pair}")
     priority: -1  # after all other work, when the machine is quiet
     conda:
         MODELS_ENV
@@ -25,20 +25,21 @@ rule latency:
     message:
         "Latency of {wildcards.pair}, alone on the machine"
     shell:
-        "arbitrage latency --pair {wildcards.pair} --router {input.router} --out {output} 2>&1 | tee {log}"
+        "arbitrage latency --pair {wildcards.pair} --router {input.router:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule cost_model:
     input:
         latency=rules.latency.output,
-        trajectories=lambda w: expand(rules.trajectories.output, pair=w.pair, benchmark=BENCHMARKS),
+        trajectories=lambda w: [PATHS.trajectories(w.pair, benchmark) for benchmark in BENCHMARKS],
         modules=evaluation("cost_model"),
     output:
-        f"{OUT}/latency/{{pair}}.cost.json",
+        PATHS.cost_model("{pair}"),
     log:
-        f"{OUT}/logs/cost_model/{{pair}}.log",
+        PATHS.log("cost_model", "{pair}"),
     benchmark:
-        f"{OUT}/benchmarks/cost_model/{{pair}}.tsv"
+        PATHS.timing("cost_model", "{pair}")
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     params:
@@ -46,4 +47,4 @@ rule cost_model:
     message:
         "Cost model of {wildcards.pair}"
     shell:
-        "arbitrage cost-model --latency {input.latency} --out {output} {input.trajectories}" " 2>&1 | tee {log}"
+        "arbitrage cost-model --latency {input.latency:q} --out {output:q} {input.trajectories:q} 2>&1 | tee {log:q}"

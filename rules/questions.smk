@@ -1,36 +1,38 @@
 # Evaluation questions, and the questions whose steps are labelled (paper, section 4.1).
 
 
-rule benchmark:
+rule evaluation_questions:
     input:
-        sources=sources_of("benchmark"),
+        sources=sources_of("evaluation_questions"),
     output:
-        f"{OUT}/questions/{{benchmark}}.parquet",
+        PATHS.questions("{benchmark}"),
     log:
-        f"{OUT}/logs/benchmark/{{benchmark}}.log",
+        PATHS.log("evaluation_questions", "{benchmark}"),
     benchmark:
-        f"{OUT}/benchmarks/benchmark/{{benchmark}}.tsv"
+        PATHS.timing("evaluation_questions", "{benchmark}")
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     params:
-        reads=reads_of("benchmark"),
+        reads=reads_of("evaluation_questions"),
     message:
         "Questions of {wildcards.benchmark}"
     shell:
-        "arbitrage benchmark --name {wildcards.benchmark} --out {output} 2>&1 | tee {log}"
+        "arbitrage evaluation-questions --name {wildcards.benchmark} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule questions:
     input:
-        benchmarks=expand(f"{OUT}/questions/{{benchmark}}.parquet", benchmark=BENCHMARKS),
+        benchmarks=[PATHS.questions(benchmark) for benchmark in BENCHMARKS],
         sources=sources_of("questions"),
     output:
-        table=f"{OUT}/questions/labelling.parquet",
-        report=f"{OUT}/questions/labelling.json",
+        table=PATHS.labelling_questions,
+        report=PATHS.sampling_report,
     log:
-        f"{OUT}/logs/questions.log",
+        PATHS.log("questions"),
     benchmark:
-        f"{OUT}/benchmarks/questions.tsv"
+        PATHS.timing("questions")
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     params:
@@ -38,4 +40,4 @@ rule questions:
     message:
         "Sample the labelling questions, none of them in a benchmark"
     shell:
-        "arbitrage questions --out {output.table} --report {output.report} {input.benchmarks}" " 2>&1 | tee {log}"
+        "arbitrage questions --out {output.table:q} --report {output.report:q} {input.benchmarks:q} 2>&1 | tee {log:q}"

@@ -1,20 +1,20 @@
-# The summary: headline numbers beside the paper's, with what agrees, what does not, and what cannot be told.
+# The summary: headline numbers beside the paper's, with what agrees, what does not, and what is inconclusive.
+
+
+report: "../report/workflow.rst"
 
 
 rule report:
     input:
-        curves=[curve_file(kind) for kind in CURVES],
-        latency=rules.accuracy_latency.output,
-        cost=expand(rules.cost_model.output, pair=TIMED_PAIRS),
-        quality=rules.router_quality.output,
-        sampling=rules.questions.output.report,
+        results=results_read(STUDY, "report"),
         modules=[f"{SOURCE}/report/{name}.py" for name in ("summary", "claims", "paper")],
     output:
-        f"{OUT}/summary.md",
+        report(PATHS.summary, caption="../report/summary.rst", category="Summary"),
     log:
-        f"{OUT}/logs/report.log",
+        PATHS.log("report"),
     benchmark:
-        f"{OUT}/benchmarks/report.tsv"
+        PATHS.timing("report")
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     params:
@@ -22,5 +22,4 @@ rule report:
     message:
         "Summary beside the paper"
     shell:
-        "arbitrage summary --out {output} {input.curves} {input.latency} {input.cost} {input.quality} {input.sampling}"
-        " 2>&1 | tee {log}"
+        "arbitrage report --out {output:q} 2>&1 | tee {log:q}"

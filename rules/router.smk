@@ -1,5 +1,4 @@
 # From labelled steps to a trained router, for every variant of Tables 1-3.
-ROUTER = f"{OUT}/router/{{pair}}/{{variant}}"
 
 
 rule dataset:
@@ -7,11 +6,11 @@ rule dataset:
         steps=rules.steps.output,
         sources=sources_of("dataset"),
     output:
-        directory(f"{ROUTER}/dataset"),
+        directory(PATHS.dataset("{pair}", "{variant}")),
     log:
-        f"{OUT}/logs/dataset/{{pair}}-{{variant}}.log",
+        PATHS.log("dataset", "{pair}-{variant}"),
     benchmark:
-        f"{OUT}/benchmarks/dataset/{{pair}}-{{variant}}.tsv"
+        PATHS.timing("dataset", "{pair}-{variant}")
     conda:
         "../envs/training.yaml"
     resources:
@@ -21,7 +20,7 @@ rule dataset:
     message:
         "Balanced data set for the router {wildcards.variant} of {wildcards.pair}"
     shell:
-        "arbitrage dataset --variant {wildcards.variant} --steps {input.steps} --out {output} 2>&1 | tee {log}"
+        "arbitrage dataset --variant {wildcards.variant} --steps {input.steps:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule router:
@@ -29,11 +28,11 @@ rule router:
         dataset=rules.dataset.output,
         sources=sources_of("router"),
     output:
-        directory(f"{ROUTER}/model"),
+        directory(PATHS.router("{pair}", "{variant}")),
     log:
-        f"{OUT}/logs/router/{{pair}}-{{variant}}.log",
+        PATHS.log("router", "{pair}-{variant}"),
     benchmark:
-        f"{OUT}/benchmarks/router/{{pair}}-{{variant}}.tsv"
+        PATHS.timing("router", "{pair}-{variant}")
     conda:
         "../envs/training.yaml"
     resources:
@@ -43,7 +42,7 @@ rule router:
     message:
         "Train the router {wildcards.variant} of {wildcards.pair}"
     shell:
-        "arbitrage train-router --variant {wildcards.variant} --dataset {input.dataset} --out {output} 2>&1 | tee {log}"
+        "arbitrage router --variant {wildcards.variant} --dataset {input.dataset:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule heldout:
@@ -51,34 +50,35 @@ rule heldout:
         model=rules.router.output,
         dataset=rules.dataset.output,
     output:
-        f"{ROUTER}/heldout.parquet",
+        PATHS.heldout("{pair}", "{variant}"),
     log:
-        f"{OUT}/logs/heldout/{{pair}}-{{variant}}.log",
+        PATHS.log("heldout", "{pair}-{variant}"),
     benchmark:
-        f"{OUT}/benchmarks/heldout/{{pair}}-{{variant}}.tsv"
+        PATHS.timing("heldout", "{pair}-{variant}")
     conda:
         "../envs/training.yaml"
     resources:
-        **resources_of("router"),
+        **resources_of("heldout"),
     params:
         reads=reads_of("heldout"),
     message:
         "Held-out scores of the router {wildcards.variant} of {wildcards.pair}"
     shell:
         "arbitrage heldout --variant {wildcards.variant}"
-        " --router {input.model} --dataset {input.dataset} --out {output} 2>&1 | tee {log}"
+        " --router {input.model:q} --dataset {input.dataset:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule router_quality:
     input:
-        heldout=[f"{OUT}/router/{p}/{v}/heldout.parquet" for p in PAIRS for v in STUDY.variants_of(p)],
+        heldout=[PATHS.heldout(pair, variant) for pair in PAIRS for variant in STUDY.variants_of(pair)],
         modules=evaluation("router_quality"),
     output:
-        f"{OUT}/router/quality.csv",
+        PATHS.router_quality,
     log:
-        f"{OUT}/logs/router_quality.log",
+        PATHS.log("router_quality"),
     benchmark:
-        f"{OUT}/benchmarks/router_quality.tsv"
+        PATHS.timing("router_quality")
+    localrule: True
     conda:
         "../envs/analysis.yaml"
     params:
@@ -86,4 +86,4 @@ rule router_quality:
     message:
         "Quality of every router on held-out questions"
     shell:
-        "arbitrage router-quality --out {output} {input.heldout} 2>&1 | tee {log}"
+        "arbitrage router-quality --out {output:q} {input.heldout:q} 2>&1 | tee {log:q}"

@@ -1,16 +1,33 @@
-# Trains the lab's tokenizer and models from nothing and measures them (`make zoo`). Every job goes on where it was killed.
-ZOO = f"{OUT}/zoo"
-ZOO_LOG = f"{OUT}/logs/zoo"
-ZOO_BENCHMARK = f"{OUT}/benchmarks/zoo"
+# The lab's tokenizer and models, trained from nothing and measured: snakemake -s rules/zoo.smk (make zoo)
+#
+# results/<study>/zoo/{tokenizer,draft,base,target,prm,router_base,router_start}/, solutions.parquet, metrics.json; sizes
+# and lengths are the study's section `zoo`. Every training goes on where it was killed.
+from arbitrage.cli import workflow as study_workflow
+
+if not workflow.config_settings.configfiles:
+
+    configfile: "config.yaml"
+
+
+STUDY = study_workflow.open_study(config, workflow, models_exist=False)
+
+
+include: "common.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        PATHS.zoo("metrics.json"),
 
 
 rule zoo_tokenizer:
     output:
-        directory(f"{ZOO}/tokenizer"),
+        directory(PATHS.zoo("tokenizer")),
     log:
-        f"{ZOO_LOG}/tokenizer.log",
+        PATHS.log("zoo_tokenizer"),
     benchmark:
-        f"{ZOO_BENCHMARK}/tokenizer.tsv"
+        PATHS.timing("zoo_tokenizer")
     conda:
         "../envs/training.yaml"
     params:
@@ -18,18 +35,18 @@ rule zoo_tokenizer:
     message:
         "Build the lab's tokenizer"
     shell:
-        "arbitrage zoo-tokenizer --out {output} 2>&1 | tee {log}"
+        "arbitrage zoo-tokenizer --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule zoo_model:
     input:
         rules.zoo_tokenizer.output,
     output:
-        directory(f"{ZOO}/{{role}}"),
+        directory(PATHS.zoo("{role}")),
     log:
-        f"{ZOO_LOG}/{{role}}.log",
+        PATHS.log("zoo_model", "{role}"),
     benchmark:
-        f"{ZOO_BENCHMARK}/{{role}}.tsv"
+        PATHS.timing("zoo_model", "{role}")
     wildcard_constraints:
         role="draft|base|router_base",
     conda:
@@ -40,18 +57,18 @@ rule zoo_model:
     message:
         "Train the lab's {wildcards.role} from nothing"
     shell:
-        "arbitrage zoo-model --role {wildcards.role} --tokenizer {input} --out {output} 2>&1 | tee {log}"
+        "arbitrage zoo-model --role {wildcards.role} --tokenizer {input:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule zoo_target:
     input:
-        base=f"{ZOO}/base",
+        base=PATHS.zoo("base"),
     output:
-        directory(f"{ZOO}/target"),
+        directory(PATHS.zoo("target")),
     log:
-        f"{ZOO_LOG}/target.log",
+        PATHS.log("zoo_target"),
     benchmark:
-        f"{ZOO_BENCHMARK}/target.tsv"
+        PATHS.timing("zoo_target")
     conda:
         "../envs/training.yaml"
     threads: STUDY.zoo.threads
@@ -60,19 +77,19 @@ rule zoo_target:
     message:
         "Deepen the base into the lab's target"
     shell:
-        "arbitrage zoo-target --base {input.base} --out {output} 2>&1 | tee {log}"
+        "arbitrage zoo-target --base {input.base:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule zoo_solutions:
     input:
-        draft=f"{ZOO}/draft",
-        target=f"{ZOO}/target",
+        draft=PATHS.zoo("draft"),
+        target=PATHS.zoo("target"),
     output:
-        f"{ZOO}/solutions.parquet",
+        PATHS.zoo("solutions.parquet"),
     log:
-        f"{ZOO_LOG}/solutions.log",
+        PATHS.log("zoo_solutions"),
     benchmark:
-        f"{ZOO_BENCHMARK}/solutions.tsv"
+        PATHS.timing("zoo_solutions")
     conda:
         "../envs/training.yaml"
     threads: STUDY.zoo.threads
@@ -81,19 +98,19 @@ rule zoo_solutions:
     message:
         "Have draft and target write solutions, and the checker judge them"
     shell:
-        "arbitrage zoo-solutions --draft {input.draft} --target {input.target} --out {output} 2>&1 | tee {log}"
+        "arbitrage zoo-solutions --draft {input.draft:q} --target {input.target:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule zoo_judge:
     input:
-        base=lambda wildcards: f"{ZOO}/{'base' if wildcards.role == 'prm' else 'router_base'}",
-        solutions=f"{ZOO}/solutions.parquet",
+        base=lambda wildcards: PATHS.zoo("base" if wildcards.role == "prm" else "router_base"),
+        solutions=PATHS.zoo("solutions.parquet"),
     output:
-        directory(f"{ZOO}/{{role}}"),
+        directory(PATHS.zoo("{role}")),
     log:
-        f"{ZOO_LOG}/{{role}}.log",
+        PATHS.log("zoo_judge", "{role}"),
     benchmark:
-        f"{ZOO_BENCHMARK}/{{role}}.tsv"
+        PATHS.timing("zoo_judge", "{role}")
     wildcard_constraints:
         role="prm|router_start",
     conda:
@@ -104,27 +121,29 @@ rule zoo_judge:
     message:
         "Train the lab's {wildcards.role} on the checker's labels"
     shell:
-        "arbitrage zoo-judge --role {wildcards.role} --base {input.base} --solutions {input.solutions} --out {output} 2>&1 | tee {log}"
+        "arbitrage zoo-judge --role {wildcards.role} --base {input.base:q} --solutions {input.solutions:q}"
+        " --out {output:q} 2>&1 | tee {log:q}"
 
 
-rule zoo:
+rule zoo_metrics:
     input:
-        draft=f"{ZOO}/draft",
-        target=f"{ZOO}/target",
-        prm=f"{ZOO}/prm",
-        router_start=f"{ZOO}/router_start",
+        [PATHS.zoo(role) for role in ("draft", "target", "prm", "router_start")],
     output:
-        f"{ZOO}/metrics.json",
+        PATHS.zoo("metrics.json"),
     log:
-        f"{ZOO_LOG}/evaluate.log",
+        PATHS.log("zoo_metrics"),
     benchmark:
-        f"{ZOO_BENCHMARK}/evaluate.tsv"
+        PATHS.timing("zoo_metrics")
     conda:
         "../envs/training.yaml"
     threads: STUDY.zoo.threads
     params:
-        reads=reads_of("zoo"),
+        reads=reads_of("zoo_metrics"),
     message:
         "Measure the zoo and write its model cards"
     shell:
-        "arbitrage zoo-metrics --out {output} 2>&1 | tee {log}"
+        "arbitrage zoo-metrics --out {output:q} 2>&1 | tee {log:q}"
+
+
+onstart:
+    study_workflow.lock(STUDY)

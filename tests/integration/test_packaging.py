@@ -92,6 +92,20 @@ def test_every_environment_a_rule_names_is_there_and_of_the_images_python() -> N
         assert f"python={image[1]}" in yaml.safe_load(path.read_text())["dependencies"]
 
 
+def test_the_images_run_line_has_what_vllm_and_the_hub_need() -> None:
+    recipe = (ROOT / "envs" / "Dockerfile").read_text()
+    (line,) = re.findall(r"docker run --rm .*\n.*", recipe)
+    home = re.search(r"HF_HOME=(\S+)", recipe)
+    assert home and f':{home[1]}"' in line  # models outlive the container
+    assert all(option in line for option in ("--gpus all", "--ipc=host", "--env HF_TOKEN"))
+
+
+def test_numpy_and_setuptools_are_of_the_ranges_that_vllm_takes() -> None:
+    """Its requirements for Python 3.11 and 3.12; that the whole resolves is tried in test_environments.py."""
+    assert Requirement("numpy<2.4").specifier.contains(PINS["numpy"])
+    assert Requirement("setuptools>=77.0.3,<81").specifier.contains(PINS["setuptools"])
+
+
 def test_profiles_keep_what_the_default_says() -> None:
     """Snakemake reads one workflow profile: what the default settles must stand in the others too."""
     default, *others = (

@@ -36,7 +36,7 @@ def run_without(blocked: Sequence[str], commands: list[list[str]]) -> None:
 
 
 def test_help_needs_neither_models_nor_tables() -> None:
-    run_without([*MODELS, "pandas", "pyarrow", "matplotlib", "scipy", "snakemake"], [["--help"], ["steps", "--help"]])
+    run_without([*MODELS, "pandas", "pyarrow", "matplotlib", "scipy", "snakemake"], [["--help"], ["label", "--help"]])
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def study(world: World) -> list[str]:
             for question in synthetic.questions_of(benchmark, 40)
         ]
         write_table(world.folder / "questions" / f"{benchmark}.parquet", "questions", rows)
-    return ["--study", str(write_resolved(world.study, Path(world.study.results)))]
+    return ["--study", str(write_resolved(world.study))]
 
 
 def test_figures_tables_curves_and_the_summary_do_without_torch(world: World, study: list[str], tmp_path: Path) -> None:
@@ -63,11 +63,11 @@ def test_figures_tables_curves_and_the_summary_do_without_torch(world: World, st
         *(["table", name, *study, "--csv", out["a"], "--md", out["b"]] for name in TABLES),
         *(["curves", *study, "--kind", kind, "--out", out["a"], *swept] for kind in get_args(CurveKind)),
         ["cost-model", *timed, "--out", out["cost"], *swept[:2]],
-        ["latency-curves", *study, "--out", out["latency"], "--speedup", out["speedup"]],
+        ["accuracy-latency", *study, "--out", out["latency"], "--speedup", out["speedup"]],
         ["router-quality", *study, "--out", out["quality"], *heldout],
-        ["merge", *study, "--table", "trajectories", "--out", out["merged"], swept[0]],
+        ["trajectories", *study, "--out", out["merged"], swept[0]],
         ["thresholds", *study, "--pair", "small", "--benchmark", "lab500", "--acceptance", "0.8"],
-        ["summary", *study, "--out", out["summary"]],
+        ["report", *study, "--out", out["summary"]],
     ]
     run_without(MODELS, commands)
     assert all((tmp_path / name).is_file() for name in ("a.pdf", "b.png", "merged", "speedup", "summary"))

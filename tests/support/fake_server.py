@@ -66,14 +66,19 @@ class FakeServer:
         return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     @torch.inference_mode()
-    def write(self, body: dict[str, Any]) -> Iterator[tuple[int, float, str | None, Any]]:
-        """Greedy tokens, whatever is asked for: id, log-probability, why it is the last, what it stopped at."""
+    def write(self, body: dict[str, Any]) -> Iterator[tuple[int, float, str | None, Any, dict[int, float]]]:
+        """Greedy tokens, whatever is asked for: id, log-probability, why it is the last, what it stopped at.
+
+        And the log-probabilities of the most likely tokens, as many as the request asks for.
+        """
         ids, written = list(body["prompt"]), []
         assert ids and all(isinstance(each, int) for each in ids)
         while True:
             with self._lock:
                 logprobs = self.model(torch.tensor([ids])).logits[0, -1].float().log_softmax(-1)
             token = int(logprobs.argmax())
+            top = logprobs.topk(int(body.get("logprobs") or 1))
+            most_likely = dict(zip(top.indices.tolist(), top.values.tolist(), strict=True))
             ids.append(token)
             written.append(token)
             time.sleep(self.token_s)
@@ -85,7 +90,7 @@ class FakeServer:
                 reason, at = "stop", stops[0]
             elif len(written) == body["max_tokens"]:
                 reason = "length"
-            yield token, float(logprobs[token]), reason, at
+            yield token, float(logprobs[token]), reason, at, most_likely
             if reason:
                 return
 
@@ -166,8 +171,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             raise ConnectionResetError
 
-    def _choice(self, tokens: list[tuple[int, float, str | None, Any]]) -> dict[str, Any]:
-        fake, (*_, reason, at) = self.server_of, tokens[-1]
+    def _choice(self, tokens: list[tuple[int, float, str | None, Any, dict[int, float]]]) -> dict[str, Any]:
+        fake, (*_, reason, at, _) = self.server_of, tokens[-1]
         choice: dict[str, Any] = {
             "index": 0,
             "text": fake.decode([each[0] for each in tokens]),
@@ -175,9 +180,21 @@ class _Handler(BaseHTTPRequestHandler):
         }
         if fake.dialect == "vllm":
             choice |= {"stop_reason": at, "token_ids": [each[0] for each in tokens]}
-            choice["logprobs"] = {"token_logprobs": [each[1] for each in tokens]}
+            choice["logprobs"] = {
+                "token_logprobs": [each[1] for each in tokens],
+                "top_logprobs": [{fake.decode([id_]): value for id_, value in each[4].items()} for each in tokens],
+            }
         elif fake.dialect == "llama.cpp":
-            choice["logprobs"] = {"content": [{"id": each[0], "logprob": each[1]} for each in tokens]}
+            choice["logprobs"] = {
+                "content": [
+                    {
+                        "id": each[0],
+                        "logprob": each[1],
+                        "top_logprobs": [{"id": id_, "logprob": value} for id_, value in each[4].items()],
+                    }
+                    for each in tokens
+                ]
+            }
         return choice
 
     def _json(self, status: int, content: Any) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from arbitrage.config.pipeline import Generation
 from arbitrage.speculation.decoder import LiveDecoder
-from arbitrage.speculation.pair import Cast
+from arbitrage.speculation.pair import PairModels
 from arbitrage.speculation.protocols import GREEDY, AuthoredStep, GeneratedStep, Ids, Sampling
 from arbitrage.speculation.tree import Question
 
@@ -22,6 +22,7 @@ class FakeGenerator:
 
     def __init__(self, name: str, words: int = 3) -> None:
         self.identity, self.words, self.calls = name, words, 0
+        self.max_context = 2**20
         self.last_prefill_s, self.last_prefill_tokens = 0.0, 0
 
     def prompt_ids(self, problem: str) -> Ids:
@@ -48,7 +49,9 @@ class FakeGenerator:
         pick = _hash(*seed, sampling.sample) % self.words
         ends = _hash(ids, pick) % 4 == 0
         text = f"step {pick}" + ("" if ends else "\n\n")
-        return GeneratedStep(text, len(text), "eos" if ends else "separator", -_hash(*seed, "p") % 1000 / 500 - 0.001)
+        logprobs = tuple(-(_hash(*seed, at) % 1024) / 512 - 2**-10 for at in range(1 + len(text) // 4))
+        entropies = tuple(_hash(*seed, at, "entropy") % 64 / 16 for at in range(len(logprobs)))
+        return GeneratedStep(text, "eos" if ends else "separator", logprobs, entropies)
 
 
 class FakeScorer:
@@ -71,8 +74,8 @@ class FakeScorer:
         pass
 
 
-def fake_cast() -> Cast:
-    return Cast(
+def fake_models() -> PairModels:
+    return PairModels(
         FakeGenerator("draft"),
         FakeGenerator("target"),
         FakeScorer("prm"),

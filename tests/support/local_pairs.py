@@ -24,7 +24,7 @@ LABELLED = [(f"What is {number} + {number + 1}?", str(2 * number + 1)) for numbe
 def local_study(
     folder: Path, engine: str, draft: Path, target: Path, prm: dict[str, Any], start: Path
 ) -> dict[str, Any]:
-    """The configuration, to be laid over config.yaml; its data is written to `folder`.
+    """The configuration; its data is written to `folder`.
 
     prm: its section; start: the checkpoint that the router starts from.
     """
@@ -45,14 +45,11 @@ def local_study(
         "models": {
             "draft": {"path": str(draft), **running},
             "target": {"path": str(target), **running},
-            "target-lowbit": None,
         },
-        "pairs": {"small": None, "lowbit": None, "local": {"draft": "draft", "target": "target"}},
+        "pairs": {"local": {"draft": "draft", "target": "target"}},
         "prm": prm,
         "questions": {"source": "numina", "path": str(folder / "labelled.jsonl"), "sample": 8, "overlap_ngram": 40},
         "benchmarks": {
-            "lab500": None,
-            "labolympiad": None,
             "asked": {"source": "math500", "path": str(folder / "asked.jsonl")},
         },
         "generation": {"max_steps": 4, "max_tokens": 96, "max_step_tokens": 32},
@@ -62,7 +59,6 @@ def local_study(
         "router": {
             "init": str(start),
             "training": {"epochs": 1.0, "batch_size": 8, "micro_batch_size": 4},
-            "variants": dict.fromkeys(("four-class", "four-class-ordinal", "ten-class", "no-annotation", "no-balance")),
         },
         "latency": {"questions": 2, "acceptances": [0.3, 0.7], "warmup": 0, "heldout": 0.5},
         "curves": {"resamples": 50, "points": 10},

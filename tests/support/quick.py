@@ -47,13 +47,6 @@ def serve() -> Iterator[Path]:
 
 def main(address: str) -> None:
     """Load everything, then answer one connection after another, each in a process of its own."""
-    import arbitrage.cli
-    import arbitrage.evaluation.latency_curves
-    import arbitrage.figures.fig4
-    import arbitrage.report.summary
-    import arbitrage.routing.train
-    import arbitrage.stages.generate
-    import arbitrage.stages.latency  # noqa: F401
 
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from arbitrage.config.pipeline import THRESHOLD_POLICIES
+from arbitrage.config.policies import THRESHOLD_POLICIES
 from arbitrage.io.tables import write_table
 
 PAIRS = {"small": 0.85, "lowbit": 0.93}  # how often the draft's step is right after right steps

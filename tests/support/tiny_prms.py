@@ -85,6 +85,7 @@ def build_value_head(
     if sharded:
         index = directory / "model.safetensors.index.json"
         listed = json.loads(index.read_text())
+        listed["weight_map"] = {prefix + name: file for name, file in listed["weight_map"].items()}
         listed["weight_map"] |= dict.fromkeys(head, files[-1].name)
         index.write_text(json.dumps(listed))
     return directory

@@ -32,13 +32,12 @@ SIZES: dict[str, Any] = {
 
 def toy_of(study_file: Path, folder: Path) -> dict[str, Any]:
     """What makes a toy of a study: to be laid over it."""
-    study = load_study([ROOT / "config.yaml", study_file])
+    study = load_study([study_file])
     changes: dict[str, Any] = json.loads(json.dumps(SIZES))
     changes["models"] = {name: _model(model, folder, seed) for seed, (name, model) in enumerate(study.models.items())}
     changes["benchmarks"] = {name: {"limit": 2} for name in study.benchmarks}
     changes["router"] = {
         "training": {"batch_size": 8, "micro_batch_size": 4, "epochs": 1.0},
-        "variants": dict.fromkeys(name for name in study.router.variants if name != "default"),
     }
     changes["prm"] = _here(_prm(study.prm, folder / "prm"))
     if study.router.init:

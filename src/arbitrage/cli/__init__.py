@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from arbitrage.cli import check, convert, explore, plan, quantise, results, stages, verify, zoo
+from arbitrage.cli import check, convert, explore, fetch, plan, quantise, results, stages, verify, zoo
 from arbitrage.errors import UserError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.add_typer(explore.app, rich_help_panel="For people")
 app.add_typer(check.app, rich_help_panel="For people")
+app.add_typer(fetch.app, rich_help_panel="For people")
 app.add_typer(plan.app, rich_help_panel="For people")
 app.add_typer(verify.app, rich_help_panel="For people")
 app.add_typer(stages.app)

@@ -14,10 +14,11 @@ from typing import Annotated, Any
 
 import typer
 
-from arbitrage.config.load import STUDY_VARIABLE, load_study, read_resolved
+from arbitrage.config.load import STUDY_VARIABLE, load_study, read_resolved, read_study
 from arbitrage.config.study import Study
 from arbitrage.errors import UserError
 from arbitrage.runtime import dependencies, gpus, locks, provenance, resources
+from arbitrage.runtime.outputs import FIGURES
 
 ROOM_FOR_NOTHING = 2**16  # bytes free where a writer that could not go on has left its half file
 
@@ -26,7 +27,7 @@ StudyPath = Annotated[
     typer.Option(
         "--study",
         envvar=STUDY_VARIABLE,
-        help="YAML file of a study; give it again for one that overlays the first. Or one resolved study (.json)",
+        help="YAML file of a study; give it again for one laid over the first. Or a resolved study (.json)",
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Where the result goes; written whole or not at all")]
@@ -53,31 +54,32 @@ def stage(
     study: list[Path],
     inputs: list[Path],
     outputs: list[Path],
-    job: resources.Stage | None = None,
+    models: bool = False,
     shard: int | None = None,
     **names: str,
 ) -> Iterator[Run]:
     """What all stages share: end with the run that started them, and leave a provenance record beside each output.
 
-    name: a key of `dependencies.READS`; job: the kind of job in `resources` whose GPUs it claims; None where it runs no
-    model; shard: the one it works on, where it is cut into jobs; names: the pair, benchmark, variant, model or role in
-    the zoo that it works on, by those words. What the study does not have of these is refused first.
+    name: a key of `dependencies.READS`, which is the name of the rule and of the command too; models: whether it runs
+    any, and so claims GPUs, and gives torch the study's threads; shard: the one it works on, where it is cut into jobs;
+    names: the pair, benchmark, variant, model or role in the zoo that it works on, by those words. What the study does
+    not have of these is refused first.
     """
     locks.watch_parent()
-    run = Run(load(study), inputs)
-    refuse_unknown(run.study, **names)
+    loaded = load(study)
+    refuse_unknown(loaded, **names)
+    run = Run(loaded, [*inputs, *dependencies.results_read(loaded, name, names.get("figure", ""))])
     if shard is not None:
         _refuse_shard(run.study, shard, names.get("benchmark"))
     settings = dependencies.settings_read(run.study, name, **names)
-    if job:
-        alone = job == "latency"  # nobody may use its GPUs while it looks at the clock
-        cards = resources.gpus(run.study, job, names.get("pair"))
+    if models:
+        alone = name == "latency"  # nobody may use its GPUs while it looks at the clock
+        cards = resources.gpus(run.study, name, names.get("pair"))
         gpus.claim(cards, share=run.study.resources.share_gpus and not alone)
+        use_threads(run.study.threads)
     started = time.time()
     sources = [Path(path) for path in dependencies.sources_read(run.study, name, **names)]
     sources = [path for path in sources if path.exists()]  # a hub's have a revision in the settings
-    for path in (*inputs, *sources):
-        provenance.require_unchanged(path)
     for output in outputs:
         output.parent.mkdir(parents=True, exist_ok=True)
         _clear(output)
@@ -85,6 +87,13 @@ def stage(
         yield run
         read = [*run.inputs, *sources]
         provenance.record(outputs, name, run.study, read, run.models, settings, started, run.extra)
+
+
+def use_threads(count: int) -> None:
+    """Have torch compute with `count` threads in this process; the same number gives the same bytes."""
+    import torch
+
+    torch.set_num_threads(count)
 
 
 def _clear(output: Path) -> None:
@@ -116,6 +125,7 @@ def refuse_unknown(study: Study, **names: str) -> None:
         "variant": study.router.variants,
         "model": study.models,
         "role": ("draft", "base", "router_base", "prm", "router_start"),
+        "figure": FIGURES,
     }
     for word, name in names.items():
         if name not in known[word]:
@@ -125,12 +135,15 @@ def refuse_unknown(study: Study, **names: str) -> None:
 def _refuse_shard(study: Study, shard: int, benchmark: str | None) -> None:
     shards = study.steps_shards if benchmark is None else study.sweep_shards(benchmark)
     if shard >= shards:
-        told = f"there is no shard {shard}; the study makes {shards}: give one of 0 to {shards - 1}"
-        raise typer.BadParameter(told, param_hint="--shard")
+        message = f"there is no shard {shard}; the study makes {shards}: give one of 0 to {shards - 1}"
+        raise typer.BadParameter(message, param_hint="--shard")
 
 
-def load(paths: list[Path]) -> Study:
-    """The study at `paths`: one resolved .json, or YAML files that overlay each other."""
+def load(paths: list[Path], sources: bool = True) -> Study:
+    """The study at `paths`: one resolved .json, or YAML files that overlay each other.
+
+    sources: whether its models and data must be there, and its hub repositories pinned. Raises ConfigError.
+    """
     if len(paths) == 1 and paths[0].suffix == ".json":
         return read_resolved(paths[0])
-    return load_study(paths)
+    return load_study(paths) if sources else read_study(paths)

@@ -11,7 +11,7 @@ from arbitrage.cli.common import Out, StudyPath, stage
 app = typer.Typer()
 
 
-@app.command("convert-prm")
+@app.command()
 def convert_prm(
     study: StudyPath,
     out: Out,
@@ -19,11 +19,13 @@ def convert_prm(
     revision: Annotated[str | None, typer.Option(help="Commit of the hub repository at --path")] = None,
 ) -> None:
     """Write a PRM with a value head (Skywork-o1-Open-PRM) as a standard classifier with one label."""
+    from arbitrage.engines.checkpoints import resolve
     from arbitrage.engines.scoring.skywork import convert_value_head
 
     if revision and path is None:
-        told = f"{revision} is of no repository; give its --path too, or neither: then prm.path and prm.revision count"
-        raise typer.BadParameter(told, param_hint="--revision")
-    with stage("convert_prm", study, [], [out], "quantise") as run:
+        message = f"{revision} needs --path, its repository; without both, prm.path and prm.revision are taken"
+        raise typer.BadParameter(message, param_hint="--revision")
+    with stage("convert_prm", study, [], [out], models=True) as run:
         prm = run.study.prm
-        convert_value_head(path or prm.path, revision if path else prm.revision, out)
+        checkpoint = resolve(path or prm.path, revision if path else prm.revision, "prm", pickled=True)
+        convert_value_head(checkpoint, out)

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from arbitrage.cli.common import PairName, StudyPath, load, refuse_unknown
-from arbitrage.config.pipeline import PolicyName, ThresholdPolicy
+from arbitrage.cli.common import PairName, StudyPath, load, refuse_unknown, use_threads
+from arbitrage.config.policies import PolicyName, ThresholdPolicy
+from arbitrage.runtime.paths import StudyPaths
 
 app = typer.Typer()
 
@@ -44,11 +45,13 @@ def solve(
     loaded = load(study)
     pair = pair or next(iter(loaded.pairs))
     refuse_unknown(loaded, pair=pair)
-    if policy == "router" and router is None:
-        router = Path(loaded.folder) / "router" / pair / "default" / "model"
     chosen = POLICIES[policy]
+    routed = "router" in chosen.needs
+    if routed and router is None:
+        router = StudyPaths.of(loaded).router(pair)
+    use_threads(loaded.threads)
     at = threshold if chosen.has_threshold else None
-    with open_decoder(loaded, pair, router if policy == "router" else None) as decoder:
+    with open_decoder(loaded, pair, router if routed else None) as decoder:
         show(Console(), decoder.stream(Question("live", question), chosen, at), policy, at)
 
 
@@ -75,12 +78,12 @@ def thresholds(
 
     loaded = load(study)
     refuse_unknown(loaded, pair=pair, benchmark=benchmark)
-    path = Path(loaded.folder) / "trajectories" / pair / f"{benchmark}.parquet"
+    path = StudyPaths.of(loaded).trajectories(pair, benchmark)
     swept = read_table(path, "trajectories")
     rows = [row for row in swept if row["policy"] == policy]
     if not rows:
         there = ", ".join(sorted({row["policy"] for row in swept}))
-        told = f"{path} has no {policy}, only {there}; add {policy} to sweep.policies and run the study again"
-        raise typer.BadParameter(told, param_hint="--policy")
-    for wanted, point in zip(acceptance, operating_points(rows, acceptance), strict=True):
-        print(f"wanted {wanted:.0%}: {policy} threshold {point.threshold:.6g} accepts {point.acceptance:.1%}")
+        message = f"{path} has no {policy}, only {there}; add {policy} to sweep.policies and run the study again"
+        raise typer.BadParameter(message, param_hint="--policy")
+    for target, point in zip(acceptance, operating_points(rows, acceptance), strict=True):
+        print(f"target {target:.0%}: {policy} threshold {point.threshold:.6g} accepts {point.acceptance:.1%}")

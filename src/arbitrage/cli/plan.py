@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
-import psutil
 import typer
 
 from arbitrage.cli.common import StudyPath, load
@@ -17,59 +16,72 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from arbitrage.config.study import Study
-    from arbitrage.planning.costs import Cost
-    from arbitrage.planning.estimates import Amount
+    from arbitrage.planning.estimates import Cost
     from arbitrage.report.times import RuleTime
 
 app = typer.Typer()
 
 UNITS = {"draft": "draft\ntokens", "target": "target\ntokens", "prm": "PRM\ncalls", "router": "router\ncalls"}
-WIDTH = 100  # characters the table needs
+WIDTH = 120  # characters the table needs
 
 
 @app.command()
 def plan(
     study: StudyPath = [Path("config.yaml")],  # noqa: B006 - typer's way to default a list
     questions: Annotated[
-        int, typer.Option(min=2, help="Calibration questions of each set; more make the estimate better")
-    ] = 30,
+        int, typer.Option(min=2, help="Questions of each set that the pilot runs on; more make the estimate better")
+    ] = 32,
 ) -> None:
-    """Estimate what a study will take: tokens, scorer calls, hours and disk by stage, from a few of its questions.
+    """Estimate what a study will take: tokens, scorer calls, hours and disk by stage, from a pilot on a few questions.
 
-    Needs the study's models, but nothing it has computed.
-    Example: `arbitrage plan --study config.yaml --study studies/lab-full.yaml`
+    Needs the study's models, but nothing it has computed. A bound comes first; Ctrl-C stops with what is known by then.
+    Example: `arbitrage plan --study studies/lab-full.yaml`
     """
     from arbitrage.cli.stages import register_lab
-    from arbitrage.planning.costs import sum_of
-    from arbitrage.planning.plan import plan as planned
-    from arbitrage.runtime import gpus, resources
+    from arbitrage.planning.plan import Plan
+    from arbitrage.runtime import locks
 
-    importing_s = time.time() - psutil.Process().create_time()
     loaded = load(study)
     register_lab()
-    cards = max(resources.gpus(loaded, "latency", pair) for pair in loaded.pairs)
-    gpus.claim(cards, share=loaded.resources.share_gpus)
     console = _console()
-    with console.status("") as status:
-        costs = planned(loaded, questions, status.update, importing_s)
-    console.print(_plan_table(loaded, costs))
-    trained = all((Path(loaded.folder) / "router" / pair / "default" / "model").is_dir() for pair in loaded.pairs)
-    console.print(
-        f"From {questions} questions of each set; ± is half of the 95 % interval that the choice of questions leaves. "
-        + ("Swept with the study's routers. " if trained else UNTRAINED)
-        + NOT_COUNTED
-        + f" While a router trains, its checkpoints take {shown(sum_of(costs).scratch / 1e6)} MB besides."
-    )
+    with TemporaryDirectory(prefix="arbitrage-plan-") as folder, console.status("") as status:
+        locks.guard_study(Path(folder))  # the pilot's jobs end with this process, however it ends
+        planned = Plan(loaded, questions, Path(folder), status.update)
+        try:
+            for title in planned.rounds():
+                console.print(_plan_table(loaded, planned.costs(), title))
+        except KeyboardInterrupt:
+            console.print(_plan_table(loaded, planned.costs(), "stopped early"), NOTES)
+            raise typer.Exit(130) from None
+        for line in _too_little_memory(loaded, planned.costs()):
+            console.print(line)
+    console.print(NOTES)
 
 
-UNTRAINED = (
-    "There is no trained router yet: swept with one trained on the calibration questions alone, its scores spread "
-    "evenly over (0, 1). "
-)
-NOT_COUNTED = (
+NOTES = (
+    "Hours: from full batches to batches as the pilot had them. From: questions the pilot had worked on; of a bound, "
+    "solutions as long as `generation` allows. ±: half of the 95 % interval that the choice of questions leaves. "
     "Not counted: questions, merging, curves, figures and tables, which run no model; quantisation; what the step "
     "store holds already; jobs that slow each other down."
 )
+
+
+def _too_little_memory(study: Study, costs: list[Cost]) -> list[str]:
+    """A line for each stage whose jobs held more memory in the pilot than the study will ask for."""
+    from arbitrage.planning.estimates import rule_of
+    from arbitrage.runtime import resources
+
+    most: dict[str, int] = {}
+    for cost in costs:
+        kind = rule_of(cost.stage)
+        most[kind] = max(most.get(kind, 0), cost.memory)
+    requested = {kind: int(resources.resources(study, kind, next(iter(study.pairs)))["mem_mb"] or 0) for kind in most}
+    return [
+        f"A job of the pilot held {memory / 1e9:.1f} GB; the study asks for {requested[kind] / 1e3:g} GB on a cluster: "
+        f"set resources.{kind}.mem_gb to more"
+        for kind, memory in most.items()
+        if memory > 1e6 * requested[kind]
+    ]
 
 
 @app.command()
@@ -118,31 +130,50 @@ def _frame(title: str, first: str, columns: tuple[str, ...]) -> Table:
     return table
 
 
-def _plan_table(study: Study, costs: list[Cost]) -> Table:
-    from arbitrage.planning.costs import sum_of
-    from arbitrage.planning.estimates import Amount
+def _plan_table(study: Study, costs: list[Cost], title: str) -> Table:
+    from arbitrage.planning.estimates import sum_of
 
-    columns = ("hours\na job", "core\nhours", "GPU\nhours", "disk\nMB", "±")
-    table = _frame(f"study {study.study}: estimate", "stage", columns)
+    table = _frame(f"study {study.study}: {title}", "stage", ("hours\na job", "hours\nin all", "disk\nMB", "±", "from"))
     for cost in costs:
-        table.add_row(*_cells(cost, cost.core_seconds, cost.gpu_seconds))
-    table.add_section()
-    core = sum((cost.core_seconds for cost in costs), Amount())
-    gpu = sum((cost.gpu_seconds for cost in costs), Amount())
-    table.add_row(*_cells(sum_of(costs), core, gpu), style="bold")
+        table.add_row(*_cells(cost))
+    if costs:
+        table.add_section()
+        table.add_row(*_cells(sum_of(costs), _hours_in_all(costs)), style="bold")
     return table
 
 
-def _cells(cost: Cost, core: Amount, gpu: Amount) -> list[str]:
-    hours = [seconds.value / 3600 for seconds in (cost.seconds.times(1 / cost.jobs), core, gpu)]
-    units = [cost.units[name].value if name in cost.units else 0.0 for name in UNITS]
-    doubt = max(amount.share for amount in (*cost.units.values(), cost.seconds))
-    return [cost.stage, str(cost.jobs), *map(shown, (*units, *hours, cost.disk.value / 1e6)), f"{doubt:.0%}"]
+def _cells(cost: Cost, hours: str | None = None) -> list[str]:
+    units = [shown(cost.units.get(name, 0.0)) for name in UNITS]
+    a_job = _range(cost.low_s / cost.jobs, cost.high_s / cost.jobs)
+    error = "" if not cost.questions else f"{cost.error:.0%}" if cost.error <= 1 else "> 100%"
+    origin = str(cost.questions) if cost.questions else "bound"
+    rest = (hours or _hours_in_all([cost]), shown(cost.disk / 1e6), error, origin)
+    return [cost.stage, str(cost.jobs), *units, a_job, *rest]
 
 
-def shown(value: float) -> str:
-    """Three digits, and k, M or G; nothing for nothing."""
+def _hours_in_all(costs: list[Cost]) -> str:
+    """Hours times GPUs of the stages that use them, hours times threads of the others."""
+    lines = []
+    for word, chosen in (("GPU", [c for c in costs if c.gpus]), ("core", [c for c in costs if not c.gpus])):
+        if chosen:
+            low_s, high_s = (
+                sum((cost.gpus or cost.cores) * seconds for cost, seconds in zip(chosen, each, strict=True))
+                for each in ([cost.low_s for cost in chosen], [cost.high_s for cost in chosen])
+            )
+            lines.append(f"{_range(low_s, high_s)} {word}")
+    return "\n".join(lines)
+
+
+def _range(low_s: float, high_s: float) -> str:
+    """Seconds as hours; one number where the two are within 10 %."""
+    low, high = shown(low_s / 3600, 2), shown(high_s / 3600, 2)
+    return high if high_s <= 1.1 * low_s else f"{low}-{high}"
+
+
+def shown(value: float, digits: int = 3) -> str:
+    """So many digits, and k, M or G; nothing for nothing."""
     if not value:
         return ""
-    power = min(int(math.log10(max(value, 1) * 1.0005) / 3), 3)  # 999.5 is 1k
-    return f"{value / 1000**power:.3g}{('', 'k', 'M', 'G')[power]}"
+    power = min(int(math.log10(max(value, 1) * (1 + 0.51 / 10**digits)) / 3), 3)  # 999.6 is 1k
+    rounded = float(f"{value / 1000**power:.{digits}g}")
+    return f"{rounded:g}{('', 'k', 'M', 'G')[power]}"

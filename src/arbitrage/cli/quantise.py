@@ -23,21 +23,19 @@ def quantise(
     ] = None,
 ) -> None:
     """Make a model of the study from another one, in few bits."""
-    from arbitrage.engines.checkpoints import resolve
+    from arbitrage.engines.factory import model_checkpoint
 
-    name = "quantise_gptq" if questions else "quantise"
     inputs = [questions] if questions else []
-    with stage(name, study, inputs, [out], "quantise", model=model) as run, whole_directory(out) as made:
+    with stage("quantise", study, inputs, [out], models=True, model=model) as run, whole_directory(out) as directory:
         recipe = run.study.models[model].quantise
         if recipe is None:
             raise typer.BadParameter(f"models.{model} has no `quantise`; nothing to make")
-        origin = run.study.models[recipe.model]
-        source = resolve(run.study.model_path(recipe.model), origin.revision)
+        source = model_checkpoint(run.study, recipe.model).directory
         if recipe.method == "gguf":
             from arbitrage.quantisation.gguf import quantise_gguf
 
             assert recipe.gguf_type is not None
-            quantise_gguf(source, made, recipe.gguf_type)
+            quantise_gguf(source, directory, recipe.gguf_type)
             return
         assert recipe.bits is not None
         if recipe.method == "gptq":
@@ -48,11 +46,11 @@ def quantise(
                 raise typer.BadParameter("method gptq is calibrated on the labelling questions: give --questions")
             rows = read_table(questions, "questions")[: recipe.calibration]
             texts = [f"{row['problem']}\n{row['solution']}" for row in rows]
-            quantise_gptq(source, made, recipe.bits, recipe.group_size, texts, run.study.seed)
+            quantise_gptq(source, directory, recipe.bits, recipe.group_size, texts, run.study.seed)
         else:
             from arbitrage.quantisation.rounding import quantise_directory
 
-            quantise_directory(source, made, recipe.bits, recipe.group_size)
+            quantise_directory(source, directory, recipe.bits, recipe.group_size)
 
 
 @app.command("unpack-gguf")
@@ -66,5 +64,5 @@ def unpack_gguf(
     """Write the model in a GGUF file as an ordinary Hugging Face directory, which every engine reads."""
     from arbitrage.quantisation.gguf import unpack
 
-    with whole_directory(out) as made:
-        unpack(gguf, made, dtype=dtype)
+    with whole_directory(out) as directory:
+        unpack(gguf, directory, dtype=dtype)

@@ -10,16 +10,14 @@ import typer
 
 from arbitrage.cli.common import Out, StudyPath, stage
 from arbitrage.runtime.outputs import CurveKind, FigureName, TableName
+from arbitrage.runtime.paths import StudyPaths
 
 app = typer.Typer()
 
-DrawnFrom = Annotated[
-    list[Path] | None, typer.Argument(help="What the study has it read, for the provenance record; it decides nothing")
-]
 Tables = Annotated[list[Path], typer.Argument(help="The study's `trajectories` tables")]
 
 
-@app.command("cost-model")
+@app.command()
 def cost_model(
     trajectories: Annotated[list[Path], typer.Argument(help="The pair's `trajectories` tables")],
     study: StudyPath,
@@ -54,8 +52,8 @@ def curves(
         writers[kind](trajectories, run.study.curves, run.study.seed, out)
 
 
-@app.command("latency-curves")
-def latency_curves(
+@app.command()
+def accuracy_latency(
     study: StudyPath, out: Out, speedup: Annotated[Path, typer.Option(help="Where speedup.csv goes")]
 ) -> None:
     """Accuracy against latency, measured and modelled, and the speed-up at matched accuracy."""
@@ -63,17 +61,15 @@ def latency_curves(
     from arbitrage.evaluation.speedup import write_speedup
 
     with stage("accuracy_latency", study, [], [out, speedup]) as run:
-        folder, settings, seed = Path(run.study.folder), run.study.curves, run.study.seed
-        pairs = [name for name, pair in run.study.pairs.items() if pair.latency]
-        trajectories = [folder / "trajectories" / p / f"{b}.parquet" for p in pairs for b in run.study.benchmarks]
-        latency = [folder / "latency" / f"{pair}.parquet" for pair in pairs]
-        models = [folder / "latency" / f"{pair}.cost.json" for pair in pairs]
-        run.inputs += [*trajectories, *latency, *models]
+        settings, seed, pairs = run.study.curves, run.study.seed, run.study.timed_pairs
+        paths = StudyPaths.of(run.study)
+        trajectories = [paths.trajectories(pair, benchmark) for pair in pairs for benchmark in run.study.benchmarks]
+        latency, models = [*map(paths.latency, pairs)], [*map(paths.cost_model, pairs)]
         write_accuracy_latency(trajectories, latency, models, settings, seed, out)
         write_speedup(trajectories, models, settings, seed, speedup)
 
 
-@app.command("router-quality")
+@app.command()
 def router_quality(
     heldout: Annotated[list[Path], typer.Argument(help="`heldout` tables")], study: StudyPath, out: Out
 ) -> None:
@@ -90,12 +86,11 @@ def figure(
     study: StudyPath,
     pdf: Annotated[Path, typer.Option(help="Vector file")],
     png: Annotated[Path, typer.Option(help="Bitmap file")],
-    drawn_from: DrawnFrom = None,
 ) -> None:
     """Draw one figure of the paper from the study's curves."""
     from arbitrage.figures.style import save
 
-    with stage("figure", study, drawn_from or [], [pdf, png]) as run:
+    with stage("figure", study, [], [pdf, png], figure=name) as run:
         save(import_module(f"arbitrage.figures.{name}").from_study(run.study), pdf, png, run.study.figures.dpi)
 
 
@@ -105,17 +100,16 @@ def table(
     study: StudyPath,
     csv: Annotated[Path, typer.Option(help="For programs")],
     md: Annotated[Path, typer.Option(help="For people")],
-    drawn_from: DrawnFrom = None,
 ) -> None:
     """Write one table of the paper: ours beside the published figures."""
-    with stage("table", study, drawn_from or [], [csv, md]) as run:
+    with stage("table", study, [], [csv, md]) as run:
         import_module(f"arbitrage.figures.{name}").write(run.study, csv, md)
 
 
 @app.command()
-def summary(study: StudyPath, out: Out, drawn_from: DrawnFrom = None) -> None:
+def report(study: StudyPath, out: Out) -> None:
     """Headline numbers beside the paper's: what agrees, what does not, what cannot be told."""
     from arbitrage.report.summary import write_summary
 
-    with stage("report", study, drawn_from or [], [out]) as run:
+    with stage("report", study, [], [out]) as run:
         write_summary(run.study, out)

@@ -8,13 +8,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from arbitrage.grading.extract import extract_answer
 from arbitrage.speculation.decoder import Costs, LiveStep
 
 COLOURS = {"draft": "cyan", "target": "magenta"}
 
 
 def show(console: Console, steps: Iterable[LiveStep], policy: str, threshold: float | None) -> str:
-    """Print each step as soon as it is decided, then what the whole cost. Returns the solution's text."""
+    """Print each step as soon as it is decided, then what all cost, and the answer. Returns the solution's text."""
     setting = policy if threshold is None else f"{policy} at threshold {threshold:g}"
     console.print(
         Text.assemble("policy ", (setting, "bold"), "; ", ("draft", "cyan"), " / ", ("target", "magenta"), "\n")
@@ -27,7 +28,11 @@ def show(console: Console, steps: Iterable[LiveStep], policy: str, threshold: fl
         if step.author == "target" and step.draft is not None:
             console.print(Text(f"     rejected: {step.draft.text.strip()}", style="dim strike"), highlight=False)
     console.print(_totals(decided, costs))
-    return "".join(step.chosen.text for step in decided)
+    solution = "".join(step.chosen.text for step in decided)
+    answer = extract_answer(solution)
+    text = answer if answer is not None else f"none; the solution ended by {decided[-1].chosen.finish_reason}"
+    console.print(Text.assemble("answer: ", (text, "bold")), highlight=False)
+    return solution
 
 
 def _line(number: int, step: LiveStep) -> Text:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from arbitrage.cli.common import Out, PairName, QuestionsPath, RouterPath, Shard, StudyPath, VariantName, load, stage
 from arbitrage.config import devices
+from arbitrage.config.policies import needing
 
 app = typer.Typer()
+
+Shards = Annotated[list[Path], typer.Argument(help="The shards, in order")]
 
 
 def register_lab() -> None:
@@ -22,12 +25,14 @@ def register_lab() -> None:
 
 
 @app.command()
-def benchmark(study: StudyPath, name: Annotated[str, typer.Option(help="A key of `benchmarks`")], out: Out) -> None:
+def evaluation_questions(
+    study: StudyPath, name: Annotated[str, typer.Option(help="A key of `benchmarks`")], out: Out
+) -> None:
     """Write the questions of a benchmark."""
     from arbitrage.io.tables import write_table
     from arbitrage.questions.sampling import benchmark_questions
 
-    with stage("benchmark", study, [], [out], benchmark=name) as run:
+    with stage("evaluation_questions", study, [], [out], benchmark=name) as run:
         register_lab()
         write_table(
             out, "questions", benchmark_questions(run.study.study, name, run.study.benchmarks[name], run.study.seed)
@@ -49,32 +54,29 @@ def questions(
     with stage("questions", study, benchmarks, [out, report]) as run:
         register_lab()
         barred = [row for path in benchmarks for row in read_table(path, "questions")]
-        rows, counts = sample_questions(run.study.study, run.study.questions, run.study.seed, barred)
+        suffixes = {each.prompt_suffix for each in run.study.benchmarks.values() if each.prompt_suffix}
+        rows, counts = sample_questions(run.study.study, run.study.questions, run.study.seed, barred, suffixes)
         write_json(report, counts)
         write_table(out, "questions", rows)
 
 
 @app.command()
-def steps(study: StudyPath, pair: PairName, shard: Shard, questions: QuestionsPath, out: Out) -> None:
+def label(study: StudyPath, pair: PairName, shard: Shard, questions: QuestionsPath, out: Out) -> None:
     """Label one shard: draft and target continue each context, the PRM scores both."""
-    with stage("steps", study, [questions], [out], "steps", shard, pair=pair) as run:
-        from arbitrage.stages.generate import label_steps
+    with stage("label", study, [questions], [out], models=True, shard=shard, pair=pair) as run:
+        from arbitrage.stages.label import label
 
-        run.models, run.extra["work"] = label_steps(run.study, pair, shard, questions, out)
+        run.models, report = label(run.study, pair, shard, questions, out)
+        run.extra |= report
 
 
 @app.command()
-def merge(
-    study: StudyPath,
-    shards: Annotated[list[Path], typer.Argument(help="The shards, in order")],
-    table: Annotated[Literal["steps", "trajectories"], typer.Option(help="Which table they are")],
-    out: Out,
-) -> None:
-    """Join the shards of a table."""
+def steps(study: StudyPath, shards: Shards, out: Out) -> None:
+    """Join the shards of a pair's labelled steps."""
     from arbitrage.io.merge import merge_tables
 
-    with stage("merge", study, shards, [out]):
-        merge_tables(shards, table, out)
+    with stage("steps", study, shards, [out]):
+        merge_tables(shards, "steps", out)
 
 
 @app.command()
@@ -86,45 +88,42 @@ def dataset(
 ) -> None:
     """Build a router's training and validation data: annotated, split by question, balanced."""
     with stage("dataset", study, [steps], [out], variant=variant) as run:
-        from arbitrage.engines.checkpoints import load_tokenizer
+        from arbitrage.engines.factory import router_start
         from arbitrage.routing.dataset import build_dataset
 
-        path, revision = run.study.router_init
         build_dataset(
             steps,
             run.study.router.variants[variant],
             run.study.dataset,
-            load_tokenizer(path, revision),
+            router_start(run.study).tokenizer(),
             run.study.generation.separator,
             run.study.seed,
             out,
         )
 
 
-@app.command("train-router")
-def train_router_command(
+@app.command()
+def router(
     study: StudyPath,
     dataset: Annotated[Path, typer.Option(help="From `arbitrage dataset`")],
     out: Out,
     variant: VariantName = "default",
 ) -> None:
     """Fine-tune a router from its starting checkpoint; goes on where a killed training stopped."""
-    with stage("router", study, [dataset], [out], "router", variant=variant) as run:
+    with stage("router", study, [dataset], [out], models=True, variant=variant) as run:
+        from arbitrage.engines.factory import router_start
         from arbitrage.routing.train import train_router
 
-        init, revision = run.study.router_init
         settings = run.study.router
-        told = train_router(
+        report = train_router(
             dataset,
-            init,
-            revision,
+            router_start(run.study),
             settings.training,
             seed=run.study.seed,
             device=devices.alone(settings.device),
-            threads=run.study.threads,
             out_dir=out,
         )
-        run.extra["work"] = {"router": {"seconds": told["seconds"], "calls": told["updates"]}}
+        run.extra["work"] = {"router": {"seconds": report["seconds"], "calls": report["updates"]}}
 
 
 @app.command()
@@ -136,14 +135,15 @@ def heldout(
     out: Out,
 ) -> None:
     """Score the held-out steps with a trained router."""
-    with stage("heldout", study, [router, dataset], [out], "router", variant=variant) as run:
+    with stage("heldout", study, [router, dataset], [out], models=True, variant=variant) as run:
+        from arbitrage.engines.checkpoints import resolve
         from arbitrage.engines.scoring.scorers import RouterScorer
         from arbitrage.io.tables import write_table
         from arbitrage.routing.heldout import heldout_rows
 
         settings = run.study.router
         here = settings.model_copy(update={"device": devices.alone(settings.device)})
-        scorer = RouterScorer(str(router), here, run.study.threads)
+        scorer = RouterScorer(resolve(router, key="router"), here)
         begin = time.perf_counter()
         rows = heldout_rows(dataset, scorer, variant)
         run.extra["work"] = {"router": {"seconds": round(time.perf_counter() - begin, 2), "scored": len(rows)}}
@@ -151,7 +151,7 @@ def heldout(
 
 
 @app.command()
-def trajectories(
+def sweep(
     study: StudyPath,
     pair: PairName,
     benchmark: Annotated[str, typer.Option(help="A key of `benchmarks`")],
@@ -161,14 +161,25 @@ def trajectories(
     router: Annotated[Path | None, typer.Option(help="Directory of a trained router, if that policy is swept")] = None,
 ) -> None:
     """Sweep all policies over one shard of a benchmark, and grade the answers."""
-    if router is None and "router" in load(study).sweep.policies:
-        told = "missing, but sweep.policies has router; give the directory of a trained one"
-        raise typer.BadParameter(told, param_hint="--router")
+    routed = needing("router").intersection(load(study).sweep.policies)
+    if router is None and routed:
+        message = f"missing, but sweep.policies has {', '.join(sorted(routed))}; give the directory of a trained one"
+        raise typer.BadParameter(message, param_hint="--router")
     inputs = [questions, *([router] if router else [])]
-    with stage("trajectories", study, inputs, [out], "trajectories", shard, pair=pair, benchmark=benchmark) as run:
-        from arbitrage.stages.generate import sweep_benchmark
+    with stage("sweep", study, inputs, [out], models=True, shard=shard, pair=pair, benchmark=benchmark) as run:
+        from arbitrage.stages.sweep import sweep
 
-        run.models, run.extra["work"] = sweep_benchmark(run.study, pair, benchmark, shard, questions, router, out)
+        run.models, report = sweep(run.study, pair, benchmark, shard, questions, router, out)
+        run.extra |= report
+
+
+@app.command()
+def trajectories(study: StudyPath, shards: Shards, out: Out) -> None:
+    """Join the shards of a pair's trajectories on a benchmark."""
+    from arbitrage.io.merge import merge_tables
+
+    with stage("trajectories", study, shards, [out]):
+        merge_tables(shards, "trajectories", out)
 
 
 @app.command()
@@ -179,9 +190,9 @@ def latency(
     out: Out,
 ) -> None:
     """Time the live decoder at batch 1: draft only, target only, RSD and router at several thresholds."""
-    with stage("latency", study, [router], [out], "latency", pair=pair) as run:
+    with stage("latency", study, [router], [out], models=True, pair=pair) as run:
         from arbitrage.stages.latency import measure_latency
 
-        read, told = measure_latency(run.study, pair, router, out)
+        read, report = measure_latency(run.study, pair, router, out)
         run.inputs += read
-        run.extra |= told
+        run.extra |= report

@@ -34,9 +34,13 @@ def verify(
     for kind, meaning in MEANINGS.items():
         if count := sum(finding.kind == kind for finding in findings):
             print(f"{count:>5} {kind}: {meaning}")
-    faults = sum(finding.is_fault for finding in findings)
-    print(f"{results}: {faults} faults" if faults else f"{results}: every result is what its record says")
-    if faults:
+    errors = sum(finding.is_fault for finding in findings)
+    print(
+        f"{results}: {errors} {'fault' if errors == 1 else 'faults'}"
+        if errors
+        else f"{results}: every result is what its record says"
+    )
+    if errors:
         raise typer.Exit(1)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from arbitrage.cli.common import Out, StudyPath, stage
+from arbitrage.cli.common import Out, StudyPath, stage, use_threads
 from arbitrage.io.atomic import whole_directory
 
 if TYPE_CHECKING:
@@ -33,23 +33,8 @@ MADE_OF = {
 }
 """The keys of `zoo` that decide what each model becomes."""
 
-BASE = ("base", "marked_share")
-SOLUTIONS = ("draft", *BASE, "target", "solutions")
-MADE_OF = {
-    "draft": ("draft",),
-    "base": BASE,
-    "router_base": ("router_base", "marked_share"),
-    "target": (*BASE, "target"),
-    "prm": (*SOLUTIONS, "prm"),
-    "router_start": (*SOLUTIONS, "router_base", "router_start"),
-}
-"""The keys of `zoo` that decide what each model becomes."""
 
-Base = Annotated[Path, typer.Option(help="From `arbitrage zoo-model --role base`")]
-Solutions = Annotated[Path, typer.Option(help="From `arbitrage zoo-solutions`")]
-
-
-@app.command("zoo-tokenizer")
+@app.command()
 def zoo_tokenizer(study: StudyPath, out: Out) -> None:
     """Build the lab's tokenizer."""
     with stage("zoo_tokenizer", study, [], [out]) as run:
@@ -59,7 +44,7 @@ def zoo_tokenizer(study: StudyPath, out: Out) -> None:
             build_tokenizer(run.study.zoo.tokenizer_questions, run.study.zoo.seed).save_pretrained(directory)
 
 
-@app.command("zoo-model")
+@app.command()
 def zoo_model(
     study: StudyPath,
     role: Annotated[str, typer.Option(help="`draft`, `base` or `router_base`")],
@@ -68,36 +53,32 @@ def zoo_model(
 ) -> None:
     """Train the lab's draft, or a language model that others begin from, from nothing."""
     with stage("zoo_model", study, [tokenizer], [out], role=role) as run:
-        import torch
-
         from arbitrage.lab.training import train_language_model
 
         zoo = run.study.zoo
         size = {"draft": zoo.draft, "base": zoo.base, "router_base": zoo.router_base}[role]
-        torch.set_num_threads(zoo.threads)
+        use_threads(zoo.threads)
         shape = (size.width, size.layers, size.heads, size.inner)
         marked = 0.0 if role == "draft" else zoo.marked_share
         seed = zoo.seed + SEEDS[role]
         train_language_model(tokenizer, out, shape, _schedule(size), seed, zoo.device, _recipe(zoo, role), marked)
 
 
-@app.command("zoo-target")
+@app.command()
 def zoo_target(
     study: StudyPath, base: Annotated[Path, typer.Option(help="From `arbitrage zoo-model --role base`")], out: Out
 ) -> None:
     """Train the lab's target: the base, deepened."""
     with stage("zoo_target", study, [base], [out]) as run:
-        import torch
-
         from arbitrage.lab.training import deepen_language_model
 
         zoo, size = run.study.zoo, run.study.zoo.target
-        torch.set_num_threads(zoo.threads)
+        use_threads(zoo.threads)
         schedule, seed = _schedule(size), zoo.seed + SEEDS["target"]
         deepen_language_model(base, out, size.layers, schedule, seed, zoo.device, _recipe(zoo, "target"))
 
 
-@app.command("zoo-solutions")
+@app.command()
 def zoo_solutions(
     study: StudyPath,
     draft: Annotated[Path, typer.Option(help="From `arbitrage zoo-model --role draft`")],
@@ -106,16 +87,14 @@ def zoo_solutions(
 ) -> None:
     """Solve questions with draft and target and have the checker judge every step; a table."""
     with stage("zoo_solutions", study, [draft, target], [out]) as run:
-        import torch
-
         from arbitrage.lab.verdicts import write_solutions
 
         zoo, size = run.study.zoo, run.study.zoo.solutions
-        torch.set_num_threads(zoo.threads)
+        use_threads(zoo.threads)
         write_solutions(draft, target, out, size.questions, size.held_out, zoo.seed, zoo.device)
 
 
-@app.command("zoo-judge")
+@app.command()
 def zoo_judge(
     study: StudyPath,
     role: Annotated[str, typer.Option(help="`prm` or `router_start`")],
@@ -125,31 +104,27 @@ def zoo_judge(
 ) -> None:
     """Train the lab's process reward model, or the judge that routers start from, on the checker's labels."""
     with stage("zoo_judge", study, [base, solutions], [out], role=role) as run:
-        import torch
-
         from arbitrage.lab.prm import train_judge
 
         zoo = run.study.zoo
         size = zoo.prm if role == "prm" else zoo.router_start
-        torch.set_num_threads(zoo.threads)
+        use_threads(zoo.threads)
         parts = (size.rank, size.new_layers)
         train_judge(base, solutions, out, *parts, _schedule(size), zoo.seed, zoo.device, _recipe(zoo, role))
 
 
-@app.command("zoo-metrics")
+@app.command()
 def zoo_metrics(study: StudyPath, out: Out) -> None:
     """Measure the models in the directories beside --out, and write a model card into each."""
     from arbitrage.lab.zoo_cards import ROLES, write_cards
 
     folder = out.parent
-    with stage("zoo", study, [folder / role for role in ROLES], [out]) as run:
-        import torch
-
+    with stage("zoo_metrics", study, [folder / role for role in ROLES], [out]) as run:
         from arbitrage.lab.measure import evaluate_zoo
         from arbitrage.runtime.provenance import write_json
 
         zoo = run.study.zoo
-        torch.set_num_threads(zoo.threads)
+        use_threads(zoo.threads)
         metrics = evaluate_zoo(folder, zoo.evaluation_questions, zoo.low_bits, zoo.low_bit_group_size)
         write_cards(folder, metrics)
         write_json(out, metrics)

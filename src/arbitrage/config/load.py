@@ -1,81 +1,112 @@
-"""Configuration files to a checked `Study`: merging, validation with all faults at once, the resolved study on disk.
+"""Configuration files to a checked `Study`: merging, validation, the resolved study on disk.
 
-The only place that reads YAML. Later files and overrides are merged into earlier ones key by key; in the tables of
-named entries (`models`, `pairs`, `benchmarks`, `router.variants`) a later `null` takes an entry out.
+The only place that reads YAML. Later files and overrides are merged into earlier ones key by key. A configuration is
+checked in two rounds, each of which names all its problems at once: the keys and values themselves, then what must hold
+between them, and that local models and data are there.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from arbitrage.config.messages import KeyFault, dotted, shape_faults, shown
+from arbitrage.config.messages import KeyPath, Problem, dotted, shape_problems, shown
+from arbitrage.config.revisions import hub_entries
 from arbitrage.config.study import Study
-from arbitrage.config.validate import study_faults
+from arbitrage.config.validate import PINNING, source_problems, study_problems, value_problems
+from arbitrage.config.yaml_files import read_yaml
 from arbitrage.errors import UserError
 from arbitrage.io.atomic import write_text
-
-TABLES = (("models",), ("pairs",), ("benchmarks",), ("router", "variants"))
-
 
 STUDY_VARIABLE = "ARBITRAGE_STUDY"  # path of the resolved study, for commands without --study
 
 
 class ConfigError(UserError, ValueError):
-    """A configuration that cannot be used: one line a fault, each with the key, its value and what was expected."""
+    """A configuration that cannot be used: one line a problem, each with the key, its value and what was expected."""
 
-    def __init__(self, faults: Sequence[str]) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = list(faults)
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = list(problems)
 
 
 def load_study(paths: Sequence[Path], overrides: Mapping[str, Any] | None = None) -> Study:
-    """Read YAML files, merge them in order, lay `overrides` over them, and validate. Raises ConfigError."""
+    """Read YAML files, merge them in order, lay `overrides` over them, and check the study. Raises ConfigError.
+
+    Local models and data must be there, and hub repositories pinned.
+    """
+    study = read_study(paths, overrides)
+    require_sources(study)
+    return study
+
+
+def read_study(paths: Sequence[Path], overrides: Mapping[str, Any] | None = None) -> Study:
+    """As `load_study`, wherever its models and data are. Raises ConfigError."""
     merged: dict[str, Any] = {}
     for path in paths:
         try:
             merged = _merge(merged, _read_yaml(Path(path)))
         except RecursionError as error:
             raise ConfigError([f"{path}: cannot be read: an alias (`*name`) stands inside what it names"]) from error
-    merged = _merge(merged, overrides or {})
-    try:
-        return validate_config(merged)
-    except ConfigError as error:
-        if "models" in merged:
-            raise
-        files = ", ".join(map(str, paths))
-        hint = f"{files}: no models; where this overlays another study, name that first (config.yaml)"
-        raise ConfigError([*error.faults, hint]) from error
+    return validate_config(_merge(merged, overrides or {}))
 
 
-def validate_config(
-    config: Mapping[str, Any], command_line: Mapping[str, Any] | None = None, check_paths: bool = True
-) -> Study:
-    """Check a merged configuration, such as Snakemake's `config`. Raises ConfigError with every fault in it.
+def require_strict_yaml(paths: Iterable[str | Path]) -> None:
+    """Raise ConfigError where a file gives a key twice, or a number that YAML reads as another.
+
+    For the files that Snakemake reads itself (in a Snakefile: `workflow.configfiles`), which passes over both.
+    """
+    wrong: list[str] = []
+    for path in paths:
+        try:
+            _read_yaml(Path(path))
+        except ConfigError as error:
+            wrong += str(error).splitlines()
+    if wrong:
+        raise ConfigError(wrong)
+
+
+def validate_config(config: Mapping[str, Any], command_line: Mapping[str, Any] | None = None) -> Study:
+    """Check a merged configuration, such as Snakemake's `config`, but not the disk (`require_sources`).
 
     command_line: what came by `--config` (in a Snakefile: `workflow.config_settings.config`). Snakemake leaves the
     values inside `--config 'sweep={thresholds: [0, 0.5]}'` as text; they are read as YAML here, and laid over `config`.
-    check_paths: whether local models and data must exist; only `make zoo`, which makes them, says False.
+    Raises ConfigError.
     """
     nested = {key: _as_yaml(value) for key, value in (command_line or {}).items() if isinstance(value, Mapping | list)}
-    config = _without_removed(_merge(config, nested))
-    faults: list[KeyFault] = []
-    study = None
+    config = _merge(config, nested)
     try:
         study = Study.model_validate(config)
     except ValidationError as error:
-        faults = list(shape_faults(error, config))
-    faulty = {path for path, _ in faults}
-    faults += [(path, text) for path, text in study_faults(config, check_paths) if path not in faulty]
-    if study is None or faults:
-        raise ConfigError(list(dict.fromkeys(f"{dotted(path)}: {text}" for path, text in faults)))
+        _refuse([*shape_problems(error, config), *value_problems(config)])
+        raise
+    _refuse([*value_problems(config), *study_problems(study)])
     return study
+
+
+def require_sources(study: Study) -> None:
+    """Raise ConfigError where a model or data set is not where the study says, or a hub repository has no commit."""
+    _refuse(source_problems(study))
+
+
+def require_commits(study: Study) -> None:
+    """Raise ConfigError where a revision is a branch or tag: jobs of other days would read other files."""
+    moving = [entry for entry in hub_entries(study) if not entry.is_pinned]
+    _refuse((entry.key, f"expected a commit, got {shown(entry.revision)}; {PINNING}") for entry in moving)
+
+
+def _refuse(problems: Iterable[Problem]) -> None:
+    """Raise ConfigError with the first problem of each key, if there are any."""
+    lines: dict[KeyPath, str] = {}
+    for path, text in problems:
+        lines.setdefault(path, f"{dotted(path)}: {text}")
+    if lines:
+        raise ConfigError(list(lines.values()))
 
 
 def study_hash(study: Study) -> str:
@@ -83,9 +114,14 @@ def study_hash(study: Study) -> str:
     return _hash(study.model_dump_json(indent=1))
 
 
-def write_resolved(study: Study, results_root: Path) -> Path:
-    """Write the whole study as JSON to `<results_root>/<study>/.study/<hash>.json`, unless it is there; its path."""
-    path = Path(results_root) / study.study / ".study" / f"{study_hash(study)}.json"
+def resolved_path(study: Study) -> Path:
+    """Where the resolved study is written: `<results>/<study>/.study/<hash>.json`."""
+    return Path(study.folder) / ".study" / f"{study_hash(study)}.json"
+
+
+def write_resolved(study: Study) -> Path:
+    """Write the whole study as JSON to `resolved_path`, unless it is there; its path."""
+    path = resolved_path(study)
     if not path.exists():
         write_text(path, study.model_dump_json(indent=1))
     return path
@@ -96,7 +132,8 @@ def announce(study: Study) -> None:
 
     It is not named in their text: so a change of the study reruns the rules whose `params` it changes, and no others.
     """
-    os.environ[STUDY_VARIABLE] = str(write_resolved(study, Path(study.results)))
+    os.environ.setdefault("PYTHONUTF8", "1")  # in jobs, text is UTF-8 whatever the locale
+    os.environ[STUDY_VARIABLE] = str(write_resolved(study))
 
 
 def read_resolved(path: Path) -> Study:
@@ -118,12 +155,14 @@ def _hash(text: str) -> str:
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content, wrong = read_yaml(path.read_text(encoding="utf-8"))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError([f"{path}, line {line}: not valid YAML: {error.problem or error.context}"]) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError([f"{path}: cannot be read: {' '.join(str(error).split())}"]) from error
+    if wrong:
+        raise ConfigError([f"{path}, {each}" for each in wrong])
     if content is None:
         return {}
     if not isinstance(content, Mapping):
@@ -148,29 +187,10 @@ def _as_yaml(value: Any) -> Any:
         return {key: _as_yaml(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_as_yaml(item) for item in value]
-    try:
-        return yaml.safe_load(value) if isinstance(value, str) else value
-    except (yaml.YAMLError, ValueError):
+    if not isinstance(value, str):
         return value
-
-
-def _without_removed(config: dict[str, Any]) -> dict[str, Any]:
-    """A copy without the entries of TABLES that are null."""
-    for first, *rest in TABLES:
-        section = config.get(first)
-        if not isinstance(section, Mapping):
-            continue
-        if rest:
-            kept = _without_null(section.get(rest[0]))
-            config = {**config, first: {**section, rest[0]: kept} if rest[0] in section else section}
-        else:
-            config = {**config, first: _without_null(section)}
-    return config
-
-
-def _without_null(entries: Any) -> Any:
-    return (
-        {name: entry for name, entry in entries.items() if entry is not None}
-        if isinstance(entries, Mapping)
-        else entries
-    )
+    try:
+        content, wrong = read_yaml(value)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return value
+    return value if wrong else content

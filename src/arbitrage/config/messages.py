@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in one line a fault: the key's path, the value, what was expected."""
+"""What is wrong with a configuration, in one line a problem: the key's path, the value, what was expected."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from arbitrage.config.schema import ANY_NAME, Key, keys
 
 KeyPath = tuple[Any, ...]  # ("models", "draft", "path"): keys, and positions in lists
-KeyFault = tuple[KeyPath, str]
+Problem = tuple[KeyPath, str]
 
 
 def dotted(path: KeyPath) -> str:
@@ -36,10 +36,10 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def shape_faults(error: ValidationError, config: Mapping[str, Any]) -> Iterator[KeyFault]:
+def shape_problems(error: ValidationError, config: Mapping[str, Any]) -> Iterator[Problem]:
     """Unknown and missing keys, wrong types, values out of range: pydantic's findings on `config` in our words."""
-    for fault in error.errors(include_url=False):
-        kind, location, value = fault["type"], fault["loc"], fault["input"]
+    for detail in error.errors(include_url=False):
+        kind, location, value = detail["type"], detail["loc"], detail["input"]
         path = _path_in(config, location)
         if kind == "literal_error" and isinstance(value, list) and "literal[" in str(location[-1]):
             continue  # one branch of a union; the other branch names the item that is wrong
@@ -57,7 +57,7 @@ def shape_faults(error: ValidationError, config: Mapping[str, Any]) -> Iterator[
                 "not a name; expected letters, digits, dots and underscores, with single hyphens between; at most 60",
             )
         elif kind == "value_error":
-            yield path, f"{fault['msg'].removeprefix('Value error, ')}; got {shown(value)}"
+            yield path, f"{detail['msg'].removeprefix('Value error, ')}; got {shown(value)}"
         else:
             yield path, f"expected {_expected(path)}, got {shown(value)}{_hint(path, value)}"
 
@@ -104,8 +104,8 @@ def _nearest_key(path: KeyPath) -> str:
     if near:
         return f"; did you mean {dotted((*section, near[0]))}?"
     elsewhere = difflib.get_close_matches(name, [key[-1] for key in keys()], n=1, cutoff=0.8)
-    found = [key for key in keys() if elsewhere and key[-1] == elsewhere[0]]
-    return f"; did you mean {'.'.join(found[0])}?" if found else ""
+    there = [key for key in keys() if elsewhere and key[-1] == elsewhere[0]]
+    return f"; did you mean {'.'.join(there[0])}?" if there else ""
 
 
 def _hint(path: KeyPath, value: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from arbitrage.config.backends import Server, Vllm
+from arbitrage.config.policies import Report
 from arbitrage.config.prompts import PROMPTS, PromptName
 from arbitrage.config.section import Count, Name, Section
 
@@ -38,9 +39,7 @@ class Model(Section):
     """A draft or target model: a local directory or a hub id with a pinned revision, or made by quantisation."""
 
     path: str | None = Field(None, description="Local directory, or hub id (owner/name)")
-    revision: str | None = Field(
-        None, description="Commit of the hub repository (or a branch, pinned at the first run); required for a hub id"
-    )
+    revision: str | None = Field(None, description="Commit of the hub repository; required for a hub id")
     quantise: Quantise | None = Field(None, description="Instead of `path`: round another model's weights")
     engine: Literal["transformers", "vllm", "openai"] = Field(
         "transformers",
@@ -51,12 +50,25 @@ class Model(Section):
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Type of weights and activations")
     device: str = Field("cpu", description="torch device of the model: cpu, cuda, cuda:1 ...")
     batch_size: Count = Field(64, description="Contexts decoded together; part of what makes results repeatable")
+    top_logprobs: int = Field(
+        0,
+        ge=0,
+        le=20,
+        description="Most likely tokens whose log-probabilities a vLLM engine or server reports with every token: from "
+        "them come the entropies that policies such as `first_token_entropy` read (0: none; transformers knows all)",
+    )
     prompt: PromptName = Field(
         "plain",
         description="System message of the chat template: `qwen`, `llama3` (`## Step k:`, then a boxed sentence), or "
         "`plain`, none",
     )
     system_prompt: str | None = Field(None, description="System message in your own words, instead of `prompt`")
+
+    @property
+    def reports(self) -> frozenset[Report]:
+        """What its steps carry beside their text."""
+        whole = self.engine == "transformers" or self.top_logprobs > 0
+        return frozenset(("logprobs", "entropies") if whole else ("logprobs",))
 
     @property
     def starts_server(self) -> bool:

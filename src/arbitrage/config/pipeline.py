@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import Literal
 
 from pydantic import Field, model_validator
 
+from arbitrage.config.policies import DEFAULT_POLICIES, PolicyName
 from arbitrage.config.section import Count, Section, Share
-
-ThresholdPolicy = Literal["rsd", "oracle", "router", "random", "confidence"]
-PolicyName = Literal["draft_only", "target_only", ThresholdPolicy]
-THRESHOLD_POLICIES: tuple[ThresholdPolicy, ...] = get_args(ThresholdPolicy)
 
 
 class Generation(Section):
@@ -20,7 +17,9 @@ class Generation(Section):
     separator: str = Field("\n\n", min_length=1, description="Text that ends a step")
     max_steps: Count = Field(100, description="Steps of a solution")
     max_tokens: Count = Field(4096, description="Tokens of a solution, prompt not counted")
-    max_step_tokens: Count = Field(512, description="Tokens of one step")
+    max_step_tokens: Count = Field(
+        4096, description="Tokens of one step; a step that reaches them is cut off there and ends the solution"
+    )
 
 
 class Sharded(Section):
@@ -37,7 +36,7 @@ class Sharded(Section):
 
 
 class Steps(Sharded):
-    """Labelling: paired steps along the oracle's own path at threshold 0."""
+    """Labelling (paper, section 4.2): paired steps along the oracle's own path at threshold 0."""
 
     chunk: Count = Field(250, description="Questions finished whole, or redone whole, within a shard")
     target_samples: Count = Field(1, description="Target steps a context; their mean score sets the label")
@@ -53,9 +52,7 @@ class Steps(Sharded):
 class Sweep(Sharded):
     """Evaluation trajectories."""
 
-    policies: list[PolicyName] = Field(
-        ["draft_only", "target_only", *THRESHOLD_POLICIES], min_length=1, description="Policies to evaluate"
-    )
+    policies: list[PolicyName] = Field(list(DEFAULT_POLICIES), min_length=1, description="Policies to evaluate")
     thresholds: Literal["exact"] | list[float] = Field(
         "exact", description="`exact`: every distinct trajectory; a list: only those a listed threshold yields"
     )
@@ -65,9 +62,9 @@ class Sweep(Sharded):
 class Latency(Section):
     """Wall-clock measurements with the live decoder, batch 1."""
 
-    questions: Count = Field(20, description="Timed questions a benchmark")
+    questions: Count = Field(50, description="Timed questions a benchmark")
     acceptances: list[Share] = Field(
-        [0.1, 0.3, 0.5, 0.7, 0.9], min_length=1, description="Where RSD and router are timed"
+        [0.1, 0.3, 0.5, 0.7, 0.9], min_length=1, description="Where timed policies with a threshold are timed"
     )
     warmup: int = Field(2, ge=0, description="Solutions decoded before the clock counts")
     heldout: float = Field(0.25, gt=0.0, lt=1.0, description="Share of timed questions kept from the cost model's fit")

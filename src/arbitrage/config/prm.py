@@ -86,9 +86,7 @@ class Prm(Section):
     """The process reward model (docs/scorers.md)."""
 
     path: str = Field(description="Local directory, or hub id")
-    revision: str | None = Field(
-        None, description="Commit of the hub repository (or a branch, pinned at the first run); required for a hub id"
-    )
+    revision: str | None = Field(None, description="Commit of the hub repository; required for a hub id")
     kind: Kind = Field(
         "auto",
         description="`classifier`: a sequence- or token-classification head at a step's last token; `value-head`: "

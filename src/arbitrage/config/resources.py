@@ -18,13 +18,16 @@ class Job(Section):
     )
     cpus: Count | None = Field(None, description="CPUs a job; absent: `threads`, and at least 4 a GPU")
     mem_gb: float | None = Field(
-        None, gt=0, le=100_000, description="Memory of the first attempt, GB; absent: 8, or 64 a GPU"
+        None,
+        gt=0,
+        le=100_000,
+        description="Memory of the first attempt, GB; absent: 64 a GPU; without, what the models need, and at least 8",
     )
     hours: float | None = Field(
         None,
         gt=0,
         le=10_000,
-        description="Time limit of the first attempt; absent: 12 for steps, trajectories and router, else 4",
+        description="Time limit of the first attempt; absent: 12 for label, sweep and router, else 4",
     )
     partition: str | None = Field(None, description="Partition of this stage, instead of the two below")
 
@@ -41,10 +44,12 @@ class Resources(Section):
     share_gpus: bool = Field(
         False, description="Let jobs on one machine use a GPU together, instead of waiting for one that is free"
     )
-    steps: Job = Field(Job(), description="Labelling, a shard")
-    trajectories: Job = Field(Job(), description="The sweep, a shard of a benchmark")
+    label: Job = Field(Job(), description="Labelling, a shard")
+    sweep: Job = Field(Job(), description="The sweep, a shard of a benchmark")
     latency: Job = Field(Job(), description="Timing of a pair; always gets a whole node")
-    router: Job = Field(Job(), description="Training a router, and its held-out scores")
+    router: Job = Field(Job(), description="Training a router")
+    heldout: Job = Field(Job(), description="A router's held-out scores")
     dataset: Job = Field(Job(), description="A router's data set")
     quantise: Job = Field(Job(), description="Making a model in few bits; GPTQ is slow without `gpus: 1`")
-    small: Job = Field(Job(), description="Curves, and whatever else runs no model")
+    convert_prm: Job = Field(Job(), description="Converting a PRM's value head")
+    small: Job = Field(Job(), description="Every other stage: they run no model")

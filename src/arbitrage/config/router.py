@@ -13,7 +13,7 @@ class Dataset(Section):
     """From labelled steps to the router's training data."""
 
     validation: float = Field(0.2, gt=0.0, lt=1.0, description="Share of questions held out, chosen by question")
-    max_length: Count = Field(1024, description="Longer inputs are left out and counted")
+    max_length: Count = Field(4096, description="Longer inputs, in tokens, are left out and counted")
     max_examples: Count | None = Field(None, description="Cap on training steps after balancing; a seeded sample")
 
 
@@ -36,9 +36,9 @@ class RouterTraining(Section):
     """Table C.1. The paper states batch size, learning rate and epochs; the rest is our declared choice."""
 
     epochs: float = Field(3.0, gt=0, le=10_000, description="Passes over the data (paper: 3)")
-    batch_size: Count = Field(32, description="Sequences an update (paper: 1024)")
-    micro_batch_size: Count = Field(32, description="Sequences at once; the rest is gradient accumulation")
-    learning_rate: float = Field(3e-4, gt=0, le=1, description="Peak learning rate of AdamW (paper: 1e-5)")
+    batch_size: Count = Field(1024, description="Sequences an update (paper: 1024)")
+    micro_batch_size: Count = Field(8, description="Sequences at once; the rest is gradient accumulation")
+    learning_rate: float = Field(1e-5, gt=0, le=1, description="Peak learning rate of AdamW (paper: 1e-5)")
     warmup_share: Share = Field(0.1, description="Share of updates with linear warm-up")
     weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay")
     bf16: bool = Field(False, description="Train in bfloat16 autocast")

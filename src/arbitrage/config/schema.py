@@ -27,14 +27,14 @@ class Key:
 def keys() -> dict[tuple[str, ...], Key]:
     """All keys in the order of `Study`, sections before what is in them."""
     schema = Study.model_json_schema()
-    found: dict[tuple[str, ...], Key] = {}
+    described: dict[tuple[str, ...], Key] = {}
 
     def visit(section: dict[str, Any], path: tuple[str, ...]) -> None:
         for name, node in section["properties"].items():
             here = (*path, name)
             inner = _section(schema, node)
             entry = _section(schema, next(iter(node.get("patternProperties", {}).values()), None))
-            found[here] = Key(
+            described[here] = Key(
                 here,
                 _expected(schema, node),
                 json.dumps(node["default"]) if "default" in node else "required",
@@ -42,13 +42,13 @@ def keys() -> dict[tuple[str, ...], Key]:
                 bool(inner or entry),
             )
             if entry:
-                found[(*here, ANY_NAME)] = Key((*here, ANY_NAME), "a section", "", entry["description"], True)
+                described[(*here, ANY_NAME)] = Key((*here, ANY_NAME), "a section", "", entry["description"], True)
                 visit(entry, (*here, ANY_NAME))
             elif inner:
                 visit(inner, here)
 
     visit(schema, ())
-    return found
+    return described
 
 
 def _section(schema: dict[str, Any], node: Any) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -24,10 +24,16 @@ from arbitrage.config.zoo import Zoo
 class Study(Section):
     """A study: PRM, benchmarks and one or more pairs, carried from questions to figures."""
 
-    study: Name = Field("lab", description="Name; results go to <results>/<study>/")
+    study: Name = Field(description="Its name; results go to <results>/<study>/")
     results: str = Field("results", description="Folder of all results")
     seed: int = Field(42, ge=0, lt=2**31, description="Seed of every random choice")
     threads: Count = Field(1, description="torch threads a job")
+    scheduler: Literal["auto", "lockstep", "continuous"] = Field(
+        "auto",
+        description="How labelling and sweeps turn single steps and scores into batches: `lockstep`, the same batches "
+        "on every run; `continuous`, each engine works whenever something waits for it; `auto`, lockstep where "
+        "transformers runs all models of a pair on the CPU",
+    )
     models: dict[Name, Model] = Field(min_length=1, description="Models by name")
     pairs: dict[Name, Pair] = Field(min_length=1, description="Pairs by name")
     prm: Prm
@@ -54,6 +60,15 @@ class Study(Section):
         """Where this study's results go."""
         return f"{self.results}/{self.study}"
 
+    def scheduler_of(self, pair: str) -> Literal["lockstep", "continuous"]:
+        """The scheduler of a pair's labelling and sweeps."""
+        if self.scheduler != "auto":
+            return self.scheduler
+        models = [self.models[name] for name in (self.pairs[pair].draft, self.pairs[pair].target)]
+        here = all(model.engine == "transformers" for model in models)
+        devices = {*(model.device for model in models), self.prm.device, self.router.device}
+        return "lockstep" if here and devices == {"cpu"} else "continuous"
+
     def model_path(self, name: str) -> str:
         """Where model `name` is: its own path, or where the rule `quantise` writes it."""
         return self.models[name].path or f"{self.folder}/models/{name}"
@@ -67,6 +82,11 @@ class Study(Section):
     def router_init(self) -> tuple[str, str | None]:
         """The checkpoint routers start from, and its revision: `router.init`, or the PRM."""
         return (self.router.init, self.router.revision) if self.router.init else (self.prm_path, self.prm.revision)
+
+    @property
+    def timed_pairs(self) -> list[str]:
+        """The pairs whose latency is measured."""
+        return [name for name, pair in self.pairs.items() if pair.latency]
 
     def variants_of(self, pair: str) -> list[str]:
         """Router variants trained for `pair`: all on the ablation pair, the default on the others."""
@@ -86,7 +106,7 @@ class Study(Section):
 
         What a section sets `aside` is left out: steps and scores are known by what wrote them, not by where it ran.
         """
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for key in keys:
             value: Any = self
             rest = key
@@ -97,8 +117,8 @@ class Study(Section):
                 else:
                     part, _, rest = rest.partition(".")
                     value = getattr(value, part)
-            found[key] = _plain(value)
-        return found
+            values[key] = _plain(value)
+        return values
 
 
 def _plain(value: Any) -> Any:

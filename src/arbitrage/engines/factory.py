@@ -11,7 +11,7 @@ from typing import Literal
 from arbitrage.config.devices import last_ordinal, model_devices
 from arbitrage.config.models import Model
 from arbitrage.config.study import Study
-from arbitrage.engines.checkpoints import head_of
+from arbitrage.engines.checkpoints import Checkpoint, resolve
 from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.hf.incremental import LiveGenerator
 from arbitrage.engines.prefix_cached import PrefixCachedGenerator, PrefixCaching
@@ -20,6 +20,7 @@ from arbitrage.engines.scoring.scorers import CLASSIFIERS, MARKED, PrmScorer, Ro
 from arbitrage.engines.server.generator import OpenAiGenerator
 from arbitrage.engines.server.launch import LocalServer, serve
 from arbitrage.engines.vllm.generator import VllmGenerator
+from arbitrage.runtime.paths import StudyPaths
 from arbitrage.speculation.protocols import EngineError, Generator, IncrementalGenerator
 
 SHARED = 0.9  # of its memory that models take; the rest is for what is computed on the way
@@ -33,15 +34,14 @@ def open_pair(study: Study, pair: str) -> Iterator[tuple[Generator, Generator]]:
     """
     names = (study.pairs[pair].draft, study.pairs[pair].target)
     shares = {name: memory_share(study, pair, name) for name in names}
-    folder = Path(study.folder) / "logs" / "servers"
+    folder = StudyPaths.of(study).server_logs
     with ExitStack() as stack:
         local: dict[str, LocalServer] = {}
 
         def start(name: str) -> None:
             model = study.models[name]
             if model.starts_server and name not in local:
-                path = _made_path(study, name)
-                server = serve(name, path, model, study.generation, shares[name], study.threads, folder)
+                server = serve(model_checkpoint(study, name), model, study.generation, shares[name], folder)
                 local[name] = stack.enter_context(server)
 
         gpus = [device for name in names if study.models[name].starts_server for device in _gpus(study.models[name])]
@@ -85,23 +85,41 @@ def load_generator(
     Raises EngineError where it cannot be loaded, or is still to be made.
     """
     model = study.models[name]
-    path = _made_path(study, name)
+    checkpoint = model_checkpoint(study, name)
     if model.engine == "openai":
-        return OpenAiGenerator(name, path, model, study.generation, local)
+        return OpenAiGenerator(checkpoint, model, study.generation, local)
     if model.engine == "vllm":
-        return VllmGenerator(name, path, model, study.generation, study.threads, share)
-    return TransformersGenerator(path, model, study.generation, study.threads)
+        return VllmGenerator(checkpoint, model, study.generation, share)
+    return TransformersGenerator(checkpoint, model, study.generation)
 
 
-def _made_path(study: Study, name: str) -> str:
-    """Where `models.<name>` is. Raises EngineError where a rule still has to make it."""
-    path = study.model_path(name)
-    if study.models[name].quantise and not Path(path).is_dir():
+def model_checkpoint(study: Study, name: str) -> Checkpoint:
+    """The checkpoint of `models.<name>`. Raises EngineError where a rule still has to make it."""
+    model, path = study.models[name], study.model_path(name)
+    if model.quantise and not Path(path).is_dir():
         raise EngineError(
             f"models.{name}: {path} is missing, which the rule quantise makes; run the pipeline, "
             f"or `arbitrage quantise --model {name} --out {path}`"
         )
-    return path
+    return resolve(path, model.revision, f"models.{name}", weights=model.server.url is None)
+
+
+def prm_checkpoint(study: Study) -> Checkpoint:
+    """The PRM's checkpoint, converted where it has a value head. Raises EngineError where that is still to be done."""
+    prm, path = study.prm, study.prm_path
+    if path != prm.path and not Path(path).is_dir():
+        raise EngineError(
+            f"prm: {path} is missing, the classifier that {prm.path} is converted to; "
+            f"run `arbitrage convert-prm --out {path}`, or the pipeline, which does"
+        )
+    return resolve(path, prm.revision, "prm")
+
+
+def router_start(study: Study) -> Checkpoint:
+    """The checkpoint routers start from: `router.init`, or the PRM. Raises EngineError."""
+    if study.router.init is None:
+        return prm_checkpoint(study)
+    return resolve(study.router.init, study.router.revision, "router.init")
 
 
 def live_generator(generator: Generator) -> IncrementalGenerator:
@@ -115,21 +133,16 @@ def live_generator(generator: Generator) -> IncrementalGenerator:
 
 def load_prm(study: Study) -> TransformersScorer:
     """Load the study's process reward model, of any kind. Raises EngineError."""
-    prm, path = study.prm, study.prm_path
-    if path != prm.path and not Path(path).is_dir():
-        raise EngineError(
-            f"prm: {path} is missing, the classifier that {prm.path} is converted to; "
-            f"run `arbitrage convert-prm --out {path}`, or the pipeline, which does"
-        )
+    prm, checkpoint = study.prm, prm_checkpoint(study)
     if prm.kind == "auto":
-        prm = prm.model_copy(update={"kind": kind_by_head(prm.path, head_of(prm.path, prm.revision))})
+        prm = prm.model_copy(update={"kind": kind_by_head(prm.path, checkpoint.head)})
     if study.router.init is None and prm.kind not in ("classifier", "value-head"):
         raise EngineError(
             f"router.init: not given, and no router can start from the PRM {prm.path}, which is of kind {prm.kind}; "
             "name a classification checkpoint or a small causal model"
         )
     kind = AnswerScorer if prm.kind in ("token", "judge") else PrmScorer
-    return kind(path, prm, study.generation.separator, study.threads)
+    return kind(checkpoint, prm, study.generation.separator)
 
 
 def kind_by_head(path: str, head: str) -> Literal["marks", "classifier"]:
@@ -147,4 +160,4 @@ def kind_by_head(path: str, head: str) -> Literal["marks", "classifier"]:
 
 def load_router(study: Study, directory: str | Path) -> RouterScorer:
     """Load a trained router from `directory`. Raises EngineError."""
-    return RouterScorer(str(directory), study.router, study.threads)
+    return RouterScorer(resolve(directory, key="router"), study.router)

@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 from uuid import uuid4
 
 from arbitrage.engines.hf.incremental import common_length
+from arbitrage.speculation.forwarding import ForwardingPrompter
 from arbitrage.speculation.protocols import GeneratedStep, Ids, Prompting
 
 
@@ -24,7 +25,7 @@ class PrefixCaching(Prompting, Protocol):
         """
 
 
-class PrefixCachedGenerator:
+class PrefixCachedGenerator(ForwardingPrompter[PrefixCaching]):
     """Writes one greedy step at a time with `generator` (`protocols.IncrementalGenerator`).
 
     last_prefill_tokens: ids of the last context that the one before did not begin with; such an engine keeps whole
@@ -32,7 +33,7 @@ class PrefixCachedGenerator:
     """
 
     def __init__(self, generator: PrefixCaching) -> None:
-        self.generator = generator
+        super().__init__(generator)
         self.last_prefill_tokens, self.last_prefill_s = 0, 0.0
         self._held: Ids = ()
         self.reset()
@@ -40,14 +41,6 @@ class PrefixCachedGenerator:
     def reset(self) -> None:
         """Share nothing with what was read so far: the next call reads everything."""
         self._salt, self._held = uuid4().hex, ()
-
-    def prompt_ids(self, problem: str) -> Ids:
-        """Ids of the rendered prompt."""
-        return self.generator.prompt_ids(problem)
-
-    def step_ids(self, text: str) -> Ids:
-        """Ids of one step's text."""
-        return self.generator.step_ids(text)
 
     def generate_one(self, context: Ids, limit: int) -> GeneratedStep:
         """Continue `context` by one step of at most `limit` tokens. Raises EngineError."""

@@ -6,9 +6,13 @@ across two. Decoding at every token would cost more than a tiny model, so the id
 
 from __future__ import annotations
 
+import math
+from array import array
 from collections.abc import Iterable
 from typing import Any
 
+from arbitrage.engines.prompting import turn_end
+from arbitrage.engines.text_codec import codec_of
 from arbitrage.speculation.protocols import EngineError, FinishReason, GeneratedStep, Ids
 
 
@@ -16,10 +20,18 @@ class StopRule:
     """Separator and end-of-sequence ids of one tokenizer."""
 
     def __init__(self, tokenizer: Any, separator: str, eos_ids: Iterable[int]) -> None:
-        """Raises EngineError where the tokenizer cannot write the separator."""
+        """eos_ids: those that configurations name; the token that ends the chat template's answers joins them.
+
+        Raises EngineError where the tokenizer cannot write the separator.
+        """
         self.separator = separator
-        self.eos_ids: frozenset[int] = frozenset(eos_ids)
-        self._tokenizer = tokenizer
+        named, codec, (turn, _) = frozenset(eos_ids), codec_of(tokenizer), turn_end(tokenizer)
+        self.eos_ids = named if turn is None else named | {turn}
+        self.decode = codec.decode  # text of generated ids, special tokens left out
+        # What decides of texts and ends, for the identity of engines; for most checkpoints the separator alone.
+        self.description = (
+            repr(separator) + "\nbehind other text" * codec.edited + f"\nends at {turn}" * (self.eos_ids != named)
+        )
         if separator not in self.decode(tokenizer.encode(separator, add_special_tokens=False)):
             raise EngineError(
                 f"generation.separator {separator!r} does not survive encoding and decoding by the tokenizer of "
@@ -27,34 +39,31 @@ class StopRule:
             )
         # A part of a character decodes to U+FFFD, so a separator outside ASCII may be completed by such a piece.
         marks = separator[-1] if separator.isascii() else separator[-1] + "\ufffd"
-        pieces = tokenizer.batch_decode(
-            [[index] for index in range(len(tokenizer))], clean_up_tokenization_spaces=False
-        )
+        pieces = codec.decode_each(range(len(tokenizer)))
         completing = {index for index, piece in enumerate(pieces) if any(mark in piece for mark in marks)}
         self.checked = self.eos_ids | completing
 
-    def decode(self, ids: list[int]) -> str:
-        """Text of generated ids, special tokens left out."""
-        return str(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
-
 
 class StepWriter:
-    """One step in the making: takes tokens until the rule says that it ends."""
+    """One step as it is generated (paper, section 3): takes tokens until the rule says that it ends."""
 
-    __slots__ = ("ended", "finish_reason", "ids", "limit", "logprob_sum", "rule", "text")
+    __slots__ = ("ended", "entropies", "finish_reason", "ids", "limit", "logprobs", "rule", "text")
 
     def __init__(self, rule: StopRule, limit: int) -> None:
         self.rule, self.limit = rule, limit
         self.ids: list[int] = []
-        self.logprob_sum = 0.0
+        self.logprobs = array("f")
+        self.entropies = array("f")
         self.text = ""
         self.ended = False
         self.finish_reason: FinishReason = "length"
 
-    def push(self, token: int, logprob: float) -> bool:
-        """Take the next token; True where the step has ended with it."""
+    def push(self, token: int, logprob: float, entropy: float | None) -> bool:
+        """Take the next token; True where the step has ended with it. entropy: None where the engine knows none."""
         self.ids.append(token)
-        self.logprob_sum += logprob
+        self.logprobs.append(logprob)
+        if entropy is not None:
+            self.entropies.append(entropy)
         self.ended = self._ends(token)
         return self.ended
 
@@ -79,16 +88,17 @@ class StepWriter:
 
     def step(self) -> GeneratedStep:
         """The ended step."""
-        return GeneratedStep(self.text, len(self.ids), self.finish_reason, min(self.logprob_sum / len(self.ids), 0.0))
+        entropies = tuple(self.entropies) if len(self.entropies) == len(self.ids) else None
+        return GeneratedStep(self.text, self.finish_reason, tuple(self.logprobs), entropies)
 
 
-def eos_ids(tokenizer: Any, *configs: Any) -> set[int]:
-    """Every id that ends a text: of the tokenizer, the model's configuration and its generation configuration."""
-    found: set[int] = set()
-    for owner in (tokenizer, *configs):
+def eos_ids(*owners: Any) -> set[int]:
+    """Every end-of-sequence id that a tokenizer, a model's configuration or its generation configuration names."""
+    ids: set[int] = set()
+    for owner in owners:
         value = getattr(owner, "eos_token_id", None)
-        found.update([value] if isinstance(value, int) else value or [])
-    return found
+        ids.update([value] if isinstance(value, int) else value or [])
+    return ids
 
 
 def room(name: str, context: Ids, limit: int, max_context: int) -> int:
@@ -108,7 +118,7 @@ def room(name: str, context: Ids, limit: int, max_context: int) -> int:
 
 def finished_step(name: str, writer: StepWriter) -> GeneratedStep:
     """The step of a writer that has ended. Raises EngineError where the output of model `name` was not finite."""
-    if writer.logprob_sum - writer.logprob_sum != 0.0:
+    if not all(map(math.isfinite, writer.logprobs)):
         raise EngineError(
             f"{name}: logits are not finite after {writer.rule.decode(writer.ids)!r}; "
             "the weights are damaged, or the dtype is too narrow for them (try float32)"

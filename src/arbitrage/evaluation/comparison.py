@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from arbitrage.config.pipeline import THRESHOLD_POLICIES, Curves
+from arbitrage.config.pipeline import Curves
+from arbitrage.config.policies import THRESHOLD_POLICIES
 from arbitrage.evaluation.bootstrap import Floats, interval, resampled_means
 from arbitrage.evaluation.curve_matching import at_acceptance, cheapest
 from arbitrage.evaluation.curves import Panel, panels

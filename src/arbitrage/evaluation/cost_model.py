@@ -18,12 +18,14 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
 
+from arbitrage.config.policies import POLICIES, TIMED_POLICIES, needing
 from arbitrage.evaluation.bootstrap import Floats
 from arbitrage.evaluation.trajectory_counts import trajectory_counts
 from arbitrage.io.atomic import write_text
 from arbitrage.io.tables import TableError, read_frame
 
-SCORED = ("rsd", "router")  # policies that ask a scorer, each its own: the PRM and the router
+# Timed policies that ask a scorer, each its own: the PRM and the router.
+SCORED = tuple(name for name in TIMED_POLICIES if POLICIES[name].needs & {"prm", "router"})
 FEATURES = [
     "solution",
     "draft_tokens",
@@ -78,7 +80,7 @@ def features(counts: pd.DataFrame) -> Floats:
     values = {
         "solution": np.ones(len(counts)),
         "draft_tokens": counts["draft_tokens"],
-        "draft_calls": counts["steps"] * (policy != "target_only"),
+        "draft_calls": counts["steps"] * policy.isin(needing("draft")),
         "target_tokens": counts["target_tokens"],
         "target_calls": counts["escalations"],
         "catch_up_tokens": counts["catch_up_tokens"],

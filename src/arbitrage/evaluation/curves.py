@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from arbitrage.config.pipeline import THRESHOLD_POLICIES, Curves
+from arbitrage.config.pipeline import Curves
+from arbitrage.config.policies import THRESHOLD_POLICIES
 from arbitrage.evaluation.bootstrap import Floats, interval, resample_weights, resampled_means
 from arbitrage.evaluation.trajectory_counts import trajectory_counts
 from arbitrage.io.csv_tables import write_csv
@@ -147,7 +148,7 @@ def accuracy_acceptance(panel: Panel, confidence: float) -> pd.DataFrame:
     """The panel's rows of `accuracy_acceptance.csv`: per policy and threshold, means over questions with intervals.
 
     acceptance: mean over questions of the share of accepted steps (the paper's). token_acceptance: draft-written tokens
-    as a share of all tokens of all questions (the release's).
+    as a share of all tokens of all questions (the release's). questions: those graded; ungraded: those left out.
     """
     found = []
     for policy, curve in sorted(panel.curves.items()):
@@ -168,6 +169,7 @@ def accuracy_acceptance(panel: Panel, confidence: float) -> pd.DataFrame:
             "accuracy_high": accuracy_high,
             "answered": curve.mean("answered"),
             "questions": len(curve.questions),
+            "ungraded": int(curve.rows["ungraded"].iloc[0]),
         }
         found.append(pd.DataFrame(columns))
     return pd.concat(found, ignore_index=True)

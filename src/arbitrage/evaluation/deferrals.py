@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from arbitrage.config.pipeline import THRESHOLD_POLICIES, Curves
+from arbitrage.config.pipeline import Curves
+from arbitrage.config.policies import THRESHOLD_POLICIES
 from arbitrage.evaluation.bootstrap import Floats, interval, resampled_means
 from arbitrage.evaluation.curves import Panel, panels
 from arbitrage.io.csv_tables import write_csv
@@ -26,7 +27,7 @@ COLUMNS = [
 
 
 def outcomes(panel: Panel, confidence: float) -> pd.DataFrame:
-    """The panel's rows of `outcomes.csv`, per policy and threshold; each rate with `_low` and `_high`.
+    """The panel's rows of `outcomes.csv` (Fig. 3, Fig. A.1), per policy and threshold; rates with `_low` and `_high`.
 
     deferral: escalated steps; wasted: escalated steps with st <= sd; useful: those with st > sd (all three as shares
     of all steps); better, equal, worse: shares of the escalated steps with st >, =, < sd, empty where none is.

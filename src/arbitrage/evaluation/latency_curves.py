@@ -15,13 +15,12 @@ import numpy as np
 import pandas as pd
 
 from arbitrage.config.pipeline import Curves
+from arbitrage.config.policies import TIMED_POLICIES
 from arbitrage.evaluation.bootstrap import Floats, interval, resample_weights, resampled_means
 from arbitrage.evaluation.cost_model import CostModel, read_cost_model, swept_work
 from arbitrage.evaluation.curves import Curve, Panel, panels
 from arbitrage.io.csv_tables import write_csv
 from arbitrage.io.tables import TableError, read_frame
-
-TIMED = ("draft_only", "router", "rsd", "target_only")
 
 
 def seconds(curve: Curve, model: CostModel) -> Floats:
@@ -48,7 +47,7 @@ def accuracy_latency(panel: Panel, timed: pd.DataFrame, model: CostModel, settin
     Raises TableError where a measured threshold lies in a gap of the sweep.
     """
     rows: list[dict[str, Any]] = []
-    for policy in sorted(set(panel.curves) & set(TIMED)):
+    for policy in sorted(set(panel.curves) & set(TIMED_POLICIES)):
         curve = panel.curves[policy]
         modelled = seconds(curve, model)
         accuracy = curve.values("correct")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from arbitrage.config.pipeline import THRESHOLD_POLICIES
+from arbitrage.config.policies import THRESHOLD_POLICIES
 from arbitrage.io.tables import TableError
 
 

@@ -36,7 +36,7 @@ MOST_UNDEFINED = 0.5  # an interval is not given where more than this share of t
 
 
 def speedups(panel: Panel, model: CostModel, confidence: float) -> pd.DataFrame:
-    """The panel's rows of `speedup.csv` (COLUMNS).
+    """The panel's rows of `speedup.csv` (COLUMNS): speed-up at matched accuracy (paper, section 5).
 
     recovered: share of the accuracy gap between draft and target, where the row is about one.
     """

@@ -14,8 +14,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from arbitrage.config.pipeline import THRESHOLD_POLICIES
+from arbitrage.config.pipeline import Generation
+from arbitrage.config.policies import THRESHOLD_POLICIES
 from arbitrage.evaluation.bootstrap import Floats
+from arbitrage.evaluation.ungraded import without_ungraded
 from arbitrage.io.tables import TableError, read_arrow
 
 KEYS = ["pair", "benchmark", "policy", "question_id", "threshold_low"]
@@ -25,9 +27,10 @@ def trajectory_counts(paths: Sequence[Path]) -> pd.DataFrame:
     """One row a trajectory of the tables at `paths`, sorted by KEYS. Columns besides the keys:
 
     threshold_high, correct (0 or 1), answered (0 or 1), steps, escalations, acceptance (share of steps the draft
-    wrote), chosen_tokens, chosen_draft_tokens, better / equal / worse (escalated steps with st >, =, < sd), and what
-    the decoder does at batch 1 for this trajectory: draft_tokens, target_tokens, catch_up_tokens (accepted steps the
-    target has to read before it writes), judged_tokens (steps a scorer reads); both without the prompt_tokens.
+    wrote), ungraded (questions of the pair and benchmark that are left out), chosen_tokens, chosen_draft_tokens,
+    better / equal / worse (escalated steps with st >, =, < sd), and what the decoder does at batch 1 for this
+    trajectory: draft_tokens, target_tokens, catch_up_tokens (accepted steps the target has to read before it writes),
+    judged_tokens (steps a scorer reads); both without the prompt_tokens.
 
     Raises TableError where a table is not one of trajectories, where there is no trajectory, where a trajectory has no
     step, and where an escalated step has no target score.
@@ -37,10 +40,10 @@ def trajectory_counts(paths: Sequence[Path]) -> pd.DataFrame:
         raise TableError(f"no trajectories in {[str(path) for path in paths]}; run the stage `trajectories` again")
     table = pa.concat_tables(tables)
     frame = table.drop_columns(["study", "steps", "answer", "correct"]).to_pandas()
-    frame["correct"] = table["correct"].to_numpy().astype(np.float64)
+    frame["correct"] = table["correct"].cast(pa.float64()).to_numpy()  # NaN where ungraded
     frame["answered"] = pc.is_valid(table["answer"]).to_numpy().astype(np.float64)
     frame = frame.assign(**_count_steps(table["steps"].combine_chunks(), frame))
-    return frame.sort_values(KEYS, kind="stable", ignore_index=True)
+    return without_ungraded(frame).sort_values(KEYS, kind="stable", ignore_index=True)
 
 
 def _count_steps(steps: pa.ListArray, frame: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -91,3 +94,32 @@ def _count_steps(steps: pa.ListArray, frame: pd.DataFrame) -> dict[str, np.ndarr
         # Each draft step is read by the scorer; an escalated step only on the way to judging the next one.
         "judged_tokens": per_row(draft_tokens + target_tokens * (position < end)),
     }
+
+
+def ending_counts(paths: Sequence[Path], generation: Generation) -> pd.DataFrame:
+    """How the solutions of the trajectory tables at `paths` ended; one row a pair, benchmark, policy and ending.
+
+    Columns besides these: solutions (distinct trajectories), unanswered (those of them without an answer). Endings:
+
+    - `eos`: the model ended it;
+    - `max_step_tokens`: its last step reached that limit, which ends the whole solution;
+    - `max_steps`, `max_tokens`: it reached that limit, or with `max_tokens` the end of a model's context.
+    """
+    frames = []
+    for path in paths:
+        table = read_arrow(path, "trajectories")
+        frame = table.select(["pair", "benchmark", "policy"]).to_pandas()
+        steps = table["steps"].combine_chunks()
+        count = pc.list_value_length(steps).to_numpy()
+        last = pc.list_flatten(steps).take(pa.array(np.cumsum(count) - 1))
+        author, reason = (pc.struct_field(last, name).to_pandas() for name in ("model", "finish_reason"))
+        draft, target = (pc.struct_field(last, name).to_numpy() for name in ("draft_tokens", "target_tokens"))
+        tokens = np.where(author == "target", target, draft)
+        by_step = (reason == "length") & (tokens >= generation.max_step_tokens)
+        by_steps = (reason == "separator") & (count >= generation.max_steps)
+        known = {"eos": reason == "eos", "max_step_tokens": by_step, "max_steps": by_steps}
+        frame["ending"] = np.select(list(known.values()), list(known), default="max_tokens")
+        frame["unanswered"] = pc.is_null(table["answer"]).to_numpy().astype(int)
+        frames.append(frame)
+    grouped = pd.concat(frames).groupby(["pair", "benchmark", "policy", "ending"])["unanswered"]
+    return grouped.agg(solutions="size", unanswered="sum").reset_index()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,8 +11,9 @@ from matplotlib.lines import Line2D
 from arbitrage.config.study import Study
 from arbitrage.figures import style
 from arbitrage.io.csv_tables import read_csv
+from arbitrage.runtime.paths import StudyPaths
 
-POLICIES = ("random", "rsd", "router", "oracle")
+POLICIES = style.drawn("main")
 EVERY_STEP: dict[str, Any] = {"color": "#BBBBBB", "linewidth": 1.0}
 
 
@@ -50,5 +50,5 @@ def draw(points: pd.DataFrame, confidence: float) -> Figure:
 
 def from_study(study: Study) -> Figure:
     """The figure of a finished study."""
-    points = read_csv(Path(study.folder) / "curves" / "outcomes.csv")
+    points = read_csv(StudyPaths.of(study).curves("outcomes"))
     return draw(style.in_study_order(points, study), study.curves.confidence)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,8 +10,9 @@ from matplotlib.lines import Line2D
 from arbitrage.config.study import Study
 from arbitrage.figures import style
 from arbitrage.io.csv_tables import read_csv
+from arbitrage.runtime.paths import StudyPaths
 
-POLICIES = ("random", "rsd", "router", "oracle")  # the last is drawn on top
+POLICIES = style.drawn("main")
 
 
 @style.styled
@@ -42,7 +41,7 @@ def draw(points: pd.DataFrame, confidence: float) -> Figure:
 
 def accuracy_panel(ax: Axes, rows: pd.DataFrame, policies: tuple[str, ...], acceptance: str = "acceptance") -> None:
     """The curves of one panel over the column `acceptance`, between the lines of draft and target alone."""
-    for alone in ("draft_only", "target_only"):
+    for alone in style.ALONE:
         style.level(ax, alone, rows)
     for policy in policies:
         own = rows[rows["policy"] == policy].sort_values([acceptance, "threshold"])
@@ -54,11 +53,11 @@ def accuracy_panel(ax: Axes, rows: pd.DataFrame, policies: tuple[str, ...], acce
 
 def handles(points: pd.DataFrame, policies: tuple[str, ...]) -> list[Line2D]:
     """Legend entries of what the panels show."""
-    shown = [policy for policy in (*reversed(policies), "target_only", "draft_only") if policy in set(points["policy"])]
+    shown = [policy for policy in (*reversed(policies), *reversed(style.ALONE)) if policy in set(points["policy"])]
     return style.policy_handles(shown)
 
 
 def from_study(study: Study) -> Figure:
     """The figure of a finished study."""
-    points = read_csv(Path(study.folder) / "curves" / "accuracy_acceptance.csv")
+    points = read_csv(StudyPaths.of(study).curves("accuracy_acceptance"))
     return draw(style.in_study_order(points, study), study.curves.confidence)

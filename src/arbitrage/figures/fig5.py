@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from arbitrage.config.policies import TIMED_POLICIES
 from arbitrage.config.study import Study
 from arbitrage.figures import style
 from arbitrage.io.csv_tables import read_csv
+from arbitrage.runtime.paths import StudyPaths
 
-POLICIES = ("rsd", "router")
-ALONE = ("draft_only", "target_only")
+POLICIES = tuple(policy for policy in style.drawn("main", "appendix") if policy in TIMED_POLICIES)
+ALONE = tuple(policy for policy in style.ALONE if policy in TIMED_POLICIES)
 
 
 @style.styled
@@ -40,7 +41,8 @@ def draw(points: pd.DataFrame, speedup: pd.DataFrame, confidence: float, untimed
                 yerr=[100 * (own["accuracy"] - own["accuracy_low"]), 100 * (own["accuracy_high"] - own["accuracy"])],
                 fmt=style.MARKERS[policy],
                 color=style.COLOURS[policy],
-                markersize=5,
+                markersize=7 if policy in ALONE else 5,
+                markerfacecolor="none" if policy in ALONE else style.COLOURS[policy],  # a policy's may lie on it
                 elinewidth=0.8,
                 capsize=1.5,
                 zorder=3,
@@ -100,7 +102,7 @@ def _caption(confidence: float, untimed: Sequence[str]) -> str:
 
 def from_study(study: Study) -> Figure:
     """The figure of a finished study."""
-    curves = Path(study.folder) / "curves"
+    paths = StudyPaths.of(study)
     untimed = [name for name, pair in study.pairs.items() if not pair.latency]
-    points = style.in_study_order(read_csv(curves / "accuracy_latency.csv"), study)
-    return draw(points, read_csv(curves / "speedup.csv"), study.curves.confidence, untimed)
+    points = style.in_study_order(read_csv(paths.curves("accuracy_latency")), study)
+    return draw(points, read_csv(paths.curves("speedup")), study.curves.confidence, untimed)

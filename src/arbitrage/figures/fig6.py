@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -14,6 +13,7 @@ from matplotlib.patches import FancyBboxPatch
 from arbitrage.config.study import Study
 from arbitrage.evaluation.worked_example import POLICIES, Example, pick_example
 from arbitrage.figures import style
+from arbitrage.runtime.paths import StudyPaths
 
 COLUMN = 4.0  # inches
 GAP = 0.2
@@ -72,7 +72,10 @@ def _header(example: Example, policy: str) -> list[Line]:
     row = example.rows[policy]
     accepted = sum(step["model"] == "draft" for step in row["steps"])
     answer = f"answer {row['answer']}" if row["answer"] is not None else "no answer"
-    verdict = "right" if row["correct"] else f"wrong (it is {', '.join(example.question['answers'])})"
+    gold = ", ".join(example.question["answers"])
+    verdict = (
+        "right" if row["correct"] else f"ungraded (it is {gold})" if row["correct"] is None else f"wrong (it is {gold})"
+    )
     return [
         Line(f"{style.LABELS[policy]}: {answer}, {verdict}", style.COLOURS[policy], bold=True),
         Line(
@@ -156,10 +159,10 @@ def from_study(study: Study) -> Figure:
     if not set(POLICIES) <= set(study.sweep.policies):
         return style.notice("This figure sets RSD beside the router; sweep.policies lacks one of them.")
     pair, benchmark = next(iter(study.pairs)), next(iter(study.benchmarks))
-    folder = Path(study.folder)
+    paths = StudyPaths.of(study)
     example = pick_example(
-        folder / "trajectories" / pair / f"{benchmark}.parquet",
-        folder / "questions" / f"{benchmark}.parquet",
+        paths.trajectories(pair, benchmark),
+        paths.questions(benchmark),
         study.figures.example_acceptance,
         study.seed,
     )

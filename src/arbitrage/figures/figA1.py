@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,6 +13,7 @@ from matplotlib.lines import Line2D
 from arbitrage.config.study import Study
 from arbitrage.figures import style
 from arbitrage.io.csv_tables import read_csv
+from arbitrage.runtime.paths import StudyPaths
 
 OUTCOMES: dict[str, tuple[str, str, Any]] = {  # column of outcomes.csv: what it means, colour, line
     "better": ("target better (st > sd)", "#009E73", "solid"),
@@ -72,5 +72,5 @@ def _band(ax: Axes, rows: pd.DataFrame, column: str, colour: str, dashes: Any) -
 
 def from_study(study: Study) -> Figure:
     """The figure of a finished study."""
-    points = read_csv(Path(study.folder) / "curves" / "outcomes.csv")
+    points = read_csv(StudyPaths.of(study).curves("outcomes"))
     return draw(style.in_study_order(points, study), study.curves.confidence)

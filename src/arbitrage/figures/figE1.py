@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -12,8 +10,9 @@ from arbitrage.config.study import Study
 from arbitrage.figures import style
 from arbitrage.figures.fig4 import accuracy_panel, handles
 from arbitrage.io.csv_tables import read_csv
+from arbitrage.runtime.paths import StudyPaths
 
-POLICIES = ("random", "confidence", "rsd", "router", "oracle")
+POLICIES = style.drawn("main", "appendix")
 VIEWS = {
     "acceptance": "acceptance rate (% of steps)",
     "token_acceptance": "acceptance rate (% of tokens)",
@@ -43,5 +42,5 @@ def draw(points: pd.DataFrame, confidence: float) -> Figure:
 
 def from_study(study: Study) -> Figure:
     """The figure of a finished study."""
-    points = read_csv(Path(study.folder) / "curves" / "accuracy_acceptance.csv")
+    points = read_csv(StudyPaths.of(study).curves("accuracy_acceptance"))
     return draw(style.in_study_order(points, study), study.curves.confidence)

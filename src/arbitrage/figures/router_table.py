@@ -13,6 +13,7 @@ from arbitrage.config.study import Study
 from arbitrage.figures import markdown
 from arbitrage.io.atomic import write_text
 from arbitrage.io.csv_tables import read_csv, write_csv
+from arbitrage.runtime.paths import StudyPaths
 
 METRICS = ("rho", "accuracy_0", "accuracy_1")
 
@@ -50,7 +51,7 @@ def router_table(study: Study, quality: pd.DataFrame, paper: Sequence[PaperRow])
 
 def write_router_table(study: Study, title: str, paper: Sequence[PaperRow], csv: Path, md: Path) -> None:
     """Write the table of a finished study as CSV and as Markdown."""
-    table = router_table(study, read_csv(Path(study.folder) / "router" / "quality.csv"), paper)
+    table = router_table(study, read_csv(StudyPaths.of(study).router_quality), paper)
     write_csv(csv, table)
     head = ["", "rho", "paper", "accuracy on label 0 (%)", "paper", "accuracy on label 1 (%)", "paper"]
     rows = []

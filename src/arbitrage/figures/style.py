@@ -19,41 +19,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from arbitrage.config.policies import POLICIES
 from arbitrage.config.study import Study
 from arbitrage.io.atomic import whole_file
 
-COLOURS = {
-    "oracle": "#009E73",
-    "router": "#0072B2",
-    "rsd": "#D55E00",
-    "confidence": "#CC79A7",
-    "random": "#7F7F7F",
-    "draft_only": "#B8860B",
-    "target_only": "#000000",
-}
-LINES: dict[str, Any] = {
-    "oracle": (0, (5, 1.5)),
-    "router": "solid",
-    "rsd": "solid",
-    "confidence": (0, (3, 1, 1, 1)),
-    "random": (0, (1, 1)),
-    "draft_only": (0, (6, 3)),
-    "target_only": (0, (6, 3)),
-}
-MARKERS = {"router": "o", "rsd": "s", "draft_only": "^", "target_only": "v", "oracle": "D"}
-LABELS = {
-    "oracle": "Arbitrage oracle",
-    "router": "Arbitrage router",
-    "rsd": "RSD",
-    "confidence": "draft confidence",
-    "random": "random control",
-    "draft_only": "draft alone",
-    "target_only": "target alone",
-}
+# How each policy looks is part of its registration (`arbitrage.config.policies`).
+COLOURS = {name: entry.colour for name, entry in POLICIES.items()}
+LINES: dict[str, Any] = {name: entry.line for name, entry in POLICIES.items()}
+MARKERS = {name: entry.marker for name, entry in POLICIES.items()}
+LABELS = {name: entry.label for name, entry in POLICIES.items()}
+ALONE = tuple(name for name, entry in POLICIES.items() if not entry.has_threshold)
 PANEL = (3.5, 2.7)  # inches
 CAPTION_WIDTH = 18  # characters an inch, at the caption's size
 BAND = 0.15  # opacity of interval bands
-BANDED = ("oracle", "router", "rsd")  # more bands than these could not be told apart
+BANDED = tuple(name for name, entry in POLICIES.items() if entry.banded)  # more bands could not be told apart
 
 _RC: Any = {
     "font.family": "DejaVu Sans",
@@ -77,6 +56,12 @@ _RC: Any = {
     "savefig.facecolor": "white",
 }
 Parameters = ParamSpec("Parameters")
+
+
+def drawn(*scopes: str) -> tuple[str, ...]:
+    """The policies with a threshold that figures of these scopes show; the last is drawn on top."""
+    shown = [name for name, entry in POLICIES.items() if entry.has_threshold and entry.scope in scopes]
+    return tuple(sorted(shown, key=lambda name: POLICIES[name].layer))
 
 
 def styled(draw: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:

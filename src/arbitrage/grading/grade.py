@@ -1,10 +1,11 @@
-r"""From a solution's text to right or wrong.
+r"""From a solution's text to right, wrong or ungraded.
 
-The answer is the last `\boxed{...}` (`extraction`); a solution without one has no answer and is wrong. Answers are
-brought to one way of writing (`writing`) and compared by shape and part (`equality`); only single expressions go to
-math-verify (`algebra`), under a time limit that holds in threads and worker processes. Unlike the grader of the
-paper's release, "69,84" is a pair of numbers and not 6984, x is neither 100 x nor x / 100, several answers may come
-in any order, and a benchmark's tolerance and unit are respected.
+The answer is the last `\boxed{...}` that is not empty (`extract`); a solution without one has no answer and is wrong.
+Answers are brought to one way of writing (`normalise`) and compared by shape and part (`compare`): names, units,
+regions and words are compared as texts, single expressions as mathematics by a process of its own (`symbolic`), under a
+limit of processor time that holds in threads and worker processes. Where that process gives up the answer is neither
+right nor wrong. Unlike the grader of the paper's release, "69,84" is a pair of numbers and not 6984, x is neither 100 x
+nor x / 100, several answers may come in any order, and a benchmark's tolerance and unit are respected.
 """
 
 import json
@@ -12,18 +13,21 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from arbitrage.grading.choice import chosen
 from arbitrage.grading.compare import equal, match_all
 from arbitrage.grading.extract import extract_answer, split_list, split_outside
 from arbitrage.grading.normalise import plain
+from arbitrage.grading.symbolic import GaveUp
 
 
-def grade(solution: str, gold: Sequence[str], grading: Mapping[str, Any] | str) -> tuple[str | None, bool]:
-    """The answer of `solution` and whether it equals the gold answers (all of them, in any order).
+def grade(solution: str, gold: Sequence[str], grading: Mapping[str, Any] | str) -> tuple[str | None, bool | None]:
+    """The answer of `solution` and whether it equals the gold answers, in any order (paper: accuracy, section 5).
 
-    The answer is None where none could be extracted: no box, or none that closes.
+    The answer is None where none could be extracted: no box, or none that closes. The verdict is None where comparing
+    took too much processor time or memory: the answer is ungraded, which says nothing about the solution.
     grading: what the benchmark asks for besides, also as JSON (the `questions` table's column). {"tolerance": 0.01}
     accepts numbers that are off by at most 0.01; {"unit": "km"} is the gold answers' unit, so that another is wrong.
-    Other keys (the answer's type) change nothing.
+    {"choices": ["3", "4"]}: gold is the letter of one of them. Other keys (the answer's type) change nothing.
     Raises ValueError where gold is empty.
     """
     if not gold:
@@ -32,7 +36,12 @@ def grade(solution: str, gold: Sequence[str], grading: Mapping[str, Any] | str) 
     if answer is None:
         return None, False
     wishes = json.loads(grading) if isinstance(grading, str) else grading
-    return answer, _is_right(answer, tuple(gold), wishes.get("unit"), float(wishes.get("tolerance") or 0.0))
+    try:
+        if "choices" in wishes:
+            return answer, chosen(answer, wishes["choices"]) in gold
+        return answer, _is_right(answer, tuple(gold), wishes.get("unit"), float(wishes.get("tolerance") or 0.0))
+    except GaveUp:
+        return answer, None
 
 
 @lru_cache(maxsize=200_000)
@@ -50,4 +59,13 @@ def _is_right(answer: str, gold: tuple[str, ...], unit: str | None, tolerance: f
     readings = [split_list(text)]
     if "," in text and ", " in answer:
         readings.append([plain(part) for part in split_outside(answer.strip().strip("$"), ", ")])
-    return any(match_all(pieces, gold, same) for pieces in readings)
+    gave_up = None
+    for pieces in readings:
+        try:
+            if match_all(pieces, gold, same):
+                return True
+        except GaveUp as error:
+            gave_up = error
+    if gave_up is not None:
+        raise gave_up
+    return False

@@ -1,79 +1,115 @@
-r"""The many ways to write one answer in LaTeX, brought to one: spaces, brackets' sizes, kinds of fraction, units."""
+r"""The many ways to write one answer in LaTeX, brought to one: spaces, upright letters, thousands, money, degrees."""
 
 import re
 from fractions import Fraction
 
-_DROPPED = re.compile(
-    r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|limits)(?![a-zA-Z])\.?|\\!|(?<!\\)\$|\\\$|\\phantom\{[^{}]*\}"
-)
-_SPACES = re.compile(r"(?<!\\)\\[,;: ]|~|\\q?quad(?![a-zA-Z])|\s+|\u2009|\u202f|\xa0")
-_SPELLINGS = (
-    (re.compile(r",\\!\s*"), ""),  # thousands: 10,\!080
+from arbitrage.grading.latex import one_spelling, replace_groups
+from arbitrage.grading.notation import TRIGONOMETRIC
+from arbitrage.grading.units import Unit, read_unit
+
+_THOUSANDS = (
+    (re.compile(r"(?<=\d),\\!\s*(?=\d)"), ""),  # 10,\!080
     (re.compile(r"(?<=\d)\{,\}(?=\d{3})"), ","),
-    (re.compile(r"(?<=\d)\\[,!](?=\d{3}(?!\d))"), ""),
-    (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
-    (re.compile(r"\\(?:mbox|textbf|textrm|textit|mathrm|mathbf|textnormal|hbox)(?![a-zA-Z])"), r"\\text"),
-    (re.compile(r"\\geqslant|\\geq(?![a-z])|≥"), r"\\ge"),
-    (re.compile(r"\\leqslant|\\leq(?![a-z])|≤"), r"\\le"),
-    (re.compile(r"\\[lr]brace(?![a-zA-Z])"), lambda m: "\\{" if m.group()[1] == "l" else "\\}"),
-    (re.compile(r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?|\\degree(?![a-z])|°"), r"^\\circ"),
-    (re.compile(r"[−–]"), "-"),
-    (re.compile(r"∪|\\bigcup"), r"\\cup "),
-    (re.compile(r"∞"), r"\\infty"),
-    (re.compile(r"π"), r"\\pi "),
-    (
-        re.compile(r"\\(?:begin|end)\{array\}(?:\{[lcr|]*\})?|\\(?:begin|end)\{[bvV]?matrix\}"),
-        lambda m: _matrix(m.group()),
-    ),
+    (re.compile(r"(?<=\d)\\[,!:;](?=\d{3}(?!\d))"), ""),
+    (re.compile(r"(?<=\d)'(?=\d{3}(?!\d))"), ""),
 )
-_WHOLE = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+|\d{1,200})"
+_STYLED = re.compile(r"\\(mathrm|mathbf|boldsymbol|bm|bold|pmb|mathit|mathsf|mathtt|mathnormal|mathcal)\s*\{")
+_SWITCH = re.compile(r"\{\s*\\(?:rm|bf|it|sf|tt|cal|mathrm|mathbf|boldsymbol|bm)(?![a-zA-Z{])\s*([^{}]*)\}")
+_BARE_SWITCH = re.compile(r"\\(?:rm|bf|it|sf|tt)(?![a-zA-Z])\s*")
+_ALWAYS_MATHS = frozenset(("boldsymbol", "bm", "bold", "pmb", "mathit", "mathnormal", "mathcal"))
+_TEXT = re.compile(r"\\text\s*\{")
+_UNIT_LETTERS = frozenset("msghLlNJWVAKCF")
+_SHORT_UNITS = frozenset(["cm", "km", "mm", "kg", "ft", "in", "lb", "oz", "yd", "hr", "am", "pm", "mL"])
+_BEFORE_UNIT = re.compile(r"[\d})\]]\s*(?:\\?[,;: ]|~)*\s*$")
+_NUMBER_AND_UNIT = re.compile(r"(-?(?:\d[\d,]*)?\.?\d+) ?([A-Za-z%].*)")
+_MONEY = re.compile(
+    r"(?:\\\$|\bUSD|(€|\\euro(?![a-z])|\\texteuro(?![a-z]))|(£|\\pounds(?![a-z]))|(₹|\bRs\.?))\s*"
+    r"(-?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:\\frac\{[^{}]*\}\{[^{}]*\}|\d(?!\d))?(?:\\times 10\^\{\d+\})?)"
+    r"(?:\s*(?:\\text\s*\{\s*)?(?:dollars?|USD)(?:\s*\})?)?"
+)
+_SCALE = re.compile(r"(?<=\d)\s*(?:\\text\s*\{\s*)?\b(thousand|million|billion|trillion)\b\s*(?:([a-z ]*)\})?")
+_SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_DEGREES = re.compile(r"\^\s*\{?\s*\\circ(?![a-zA-Z])\s*\}?|(?<=\d)\s*\\circ(?![a-zA-Z])")
+_EMPTY = re.compile(r"\\\{\s*\\\}")
+_RECURRING = re.compile(r"(\d*)\.(\d*)(?:\\overline\s*\{(\d+)\}|\((\d+)\)|((?:\\dot\s*\{?\d\}?\d*)+))")
+_GOES_ON = re.compile(r"(\d*)\.(\d*?)()()()(\d{1,3}?)\6\6+\s*(?:\\ldots|\.\.\.)")  # 0.1666...
+_DOTTED = re.compile(r"\\dot\s*\{?(\d)\}?")
+_MATRIX = re.compile(
+    r"\\(begin|end)\s*\{(?:array|smallmatrix|[bB]?matrix|pmatrix)\}(?:(?<=array\})\s*\{[lcr|@{} ]*\})?"
+)
+_OR = re.compile(r"\\text\s*\{\s*,?\s*(or|and)\s*\}|(?<![a-zA-Z\\])(or|and)(?![a-zA-Z])|\\(lor|land)(?![a-zA-Z])")
+_ENDING = re.compile(r"(?:[.;,]|\\ldots)\s*$")
+_BLANKS = re.compile(r"\s+")
+_WHOLE = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+|\d{1,2000})"
 _DECIMAL = re.compile(rf"([+-]?)({_WHOLE})?(?:\.(\d{{0,200}}))?")
-_TEX = r"\\frac ?(?:(\d)|\{([+-]?\d{1,200})\}) ?(?:(\d)|\{(\d{1,200})\})"
-_FRACTION = re.compile(rf"([+-]?)(?:([+-]?\d{{1,200}})/(\d{{1,200}})|{_TEX})")
-_MIXED = re.compile(rf"([+-]?)(\d{{1,200}})(?: (\d{{1,200}})/(\d{{1,200}})| ?{_TEX})")
-_UNIT = re.compile(
-    r"(.*?[\w})\]^])\s*(?:\\text\s*\{([^{}]*)\}\.?(?:\^\{?(\d)\}?)?"
-    r"|(?<=[\d} ])([a-z]{1,12}(?:/[a-z]+)?)(?:\^\{?(\d)\}?)?)"
+_SCIENTIFIC = re.compile(
+    rf"([+-]?(?:{_WHOLE})?(?:\.\d{{0,200}})?) ?"
+    r"(?:(?:\\times|\\cdot|\*) ?10\^\{?([+-]?\d{1,3})\}?|[eE]([+-]?\d{1,3}))"
 )
-_UNITS = {
-    "in": "inch inches", "ft": "foot feet", "yd": "yard yards", "mi": "mile miles", "mm": "millimeter millimeters",
-    "cm": "centimeter centimeters centimetres", "m": "meter meters metre metres", "km": "kilometer kilometers",
-    "s": "second seconds sec secs", "min": "minute minutes mins", "h": "hour hours hr hrs", "day": "days",
-    "week": "weeks", "year": "years yr yrs", "g": "gram grams", "kg": "kilogram kilograms", "degree": "degrees deg",
-    "dollar": "dollars usd", "cent": "cents", "km/h": "kph", "mph": "", "radian": "radians rad", "percent": "",
-}  # fmt: skip
-_CANONICAL = {word: unit for unit, words in _UNITS.items() for word in [unit, *words.split()]}
+_TEX = r"\\frac\{([+-]?\d{1,200})\}\{(\d{1,200})\}"
+_FRACTION = re.compile(rf"([+-]?)(?:([+-]?\d{{1,200}})/(\d{{1,200}})|{_TEX})")
+_MIXED = re.compile(rf"([+-]?)(\d{{1,200}})(?: (\d{{1,200}})/(\d{{1,200}})| ?\+?{_TEX})")
+_UNIT = re.compile(
+    r"(.*?[\w})\]^])\s*(?:(\\text\s*\{[^{}]*\}\.?(?:\^\{?-?\d\}?)?(?:[/\\a-z]*\\text\s*\{[^{}]*\}(?:\^\{?-?\d\}?)?)*)"
+    r"|(?<=[\d} ])([A-Za-z]{1,12}(?:/[a-z]+)?(?: [a-z]{2,12}){0,2}(?:\^\{?\d\}?)?))"
+)
 
 
 def plain(text: str) -> str:
     """`text` without what changes only its looks: dollar signs, spaces of all kinds, \\left, \\dfrac, a last full stop.
 
-    One space is left between two digits ("1 3/4" is not "13/4") and after a LaTeX command.
+    One space is left between two digits ("1 3/4" is not "13/4") and after a LaTeX command. Money is written with its
+    unit behind it, a recurring decimal as a fraction, `and` and `or` as \\text{and} and \\text{or}.
     """
-    for pattern, replacement in _SPELLINGS:
+    if text.isalnum() and text.isascii():
+        return text
+    for pattern, replacement in _THOUSANDS:
         text = pattern.sub(replacement, text)
-    text = _SPACES.sub(" ", _DROPPED.sub(" ", text)).strip().rstrip(".;,").strip()
-    text = re.sub(r"([\^_])\{(\w)\}", r"\1\2", text)
+    text = one_spelling(text)
+    if text.count("$") == 1:  # one that opens no mathematics is money
+        text = re.sub(r"^(\s*-?)\$(?=\s*[\d.])", r"\1\\$", text)
+    text = re.sub(r"(?<!\\)\$", " ", text)
+    text = _BARE_SWITCH.sub("", _SWITCH.sub(lambda m: f"\\mathrm{{{m[1]}}}", text))
+    text = replace_groups(text, _STYLED, lambda m, inside: _styled(m[1], inside, m.string[: m.start()]))
+    text = replace_groups(text, _TEXT, lambda m, inside: _words(inside, m.string, m.start()))
+    if "illion" in text or "thousand" in text:
+        text = _SCALE.sub(lambda m: f"\\times 10^{{{_SCALES[m[1]]}}}" + (f"\\text{{{m[2]}}}" if m[2] else ""), text)
+    if "$" in text or "€" in text or "£" in text or "₹" in text or "USD" in text or "Rs" in text or "\\euro" in text:
+        text = _MONEY.sub(_money, text).replace("\\$", r"\text{dollars}")
+    text = _EMPTY.sub(lambda m: r"\emptyset", text.replace("\\langle", "(").replace("\\rangle", ")"))
+    text = _DEGREES.sub(lambda m: r"^\circ", text)
+    if "." in text:
+        text = _RECURRING.sub(_recurring, _GOES_ON.sub(_recurring, text))
+    text = _MATRIX.sub(lambda m: f"\\{m[1]}{{pmatrix}}", text)
+    text = _OR.sub(lambda m: f"\\text{{{ {'lor': 'or', 'land': 'and'}.get(m[3], m[1] or m[2]) }}}", text)
+    text = _BLANKS.sub(" ", text).strip()
+    while ending := _ENDING.search(text):
+        text = text[: ending.start()].strip()
+    text = re.sub(r"([\^_])\{(\w)\}(?!\d)", r"\1\2", text)
     text = re.sub(r"(\\text) *\{ *([^{}]*?) *\}", r"\1{\2}", text)
-    return re.sub(r" ?([^\w\\ {}]) ?| (?=[{}])|(?<=[{}]) ", lambda m: m.group(1) or "", text)
+    text = re.sub(r" ?([^\w\\ {}]) ?| (?=[{}])|(?<=[{}]) ", lambda m: m.group(1) or "", text)
+    return text[1:] if re.match(r"\+[\d\\.]", text) else text
 
 
 def key(text: str) -> str:
     """`text` (plain) with no space but between digits: equal keys, equal answers."""
+    text = re.sub(r"(\\text)\{([^{}]*)\}", lambda m: f"\\text{{{m[2].replace(' ', '_')}}}", text)
     return re.sub(r"(?<!\d) | (?!\d)", "", text)
 
 
 def exact(text: str) -> Fraction | None:
-    """The value of a plain integer, decimal, fraction or mixed number; None for anything else."""
+    """The value of a plain integer, decimal, fraction, mixed number or power of ten; None for anything else."""
     if (match := _DECIMAL.fullmatch(text)) and (match[2] or match[3]):
-        value = Fraction(f"{re.sub('[, ]', '', match[2] or '0')}.{match[3] or '0'}")
-        return -value if match[1] == "-" else value
+        return _decimal(text)
     if match := _FRACTION.fullmatch(text):
         sign, above, below, *tex = match.groups()
-        return _ratio(sign, 0, above or tex[0] or tex[1], below or tex[2] or tex[3])
+        return _ratio(sign, 0, above or tex[0], below or tex[1])
     if match := _MIXED.fullmatch(text):
         sign, whole, above, below, *tex = match.groups()
-        return _ratio(sign, int(whole), above or tex[0] or tex[1], below or tex[2] or tex[3])
+        above, below = above or tex[0], below or tex[1]
+        return _ratio(sign, int(whole), above, below) if 0 < int(above) < int(below) or "+" in text[1:] else None
+    if (match := _SCIENTIFIC.fullmatch(text)) and re.search(r"\d", match[1]):
+        return _decimal(match[1]) * Fraction(10) ** int(match[2] or match[3])
     return None
 
 
@@ -83,37 +119,89 @@ def decimals(text: str) -> int:
     return len(match[3] or "") if match else 0
 
 
-def without_unit(text: str) -> tuple[str, str | None]:
-    r"""(the rest, its unit or None): "5\text{ cm}^2" is 5 and "cm^2", "50\%" is 50 and "percent".
+def significant(text: str) -> int:
+    """How many digits of a plain decimal say something: all but the leading zeros."""
+    return len(re.sub(r"\D", "", text).lstrip("0"))
 
-    A word that is no known unit is taken off where it stands in \text{...}, and its unit is "" (says nothing).
+
+def without_unit(text: str) -> tuple[str, Unit | None, str]:
+    r"""(the rest, its unit or None, words that are no unit): "5\text{ cm}^2" is 5 and cm^2, "50\%" is 50 and per cent.
+
+    Words that are no unit are taken off where they stand in \text{...}; "units" says nothing and goes like these.
     """
-    for ending, unit in ((r"\%", "percent"), ("%", "percent"), (r"^\circ", "degree")):
-        if text.endswith(ending) and len(text) > len(ending):
-            return text[: -len(ending)].strip(), unit
+    for ending in (r"\%", "%", r"^\circ"):
+        if text.endswith(ending) and len(text) > len(ending) and not (ending[0] == "^" and TRIGONOMETRIC.search(text)):
+            return text[: -len(ending)].strip(), read_unit(ending), ""
     match = _UNIT.fullmatch(text)
     if match is None:
-        return text, None
-    rest, wrapped, power, bare, bare_power = match.groups()
+        return text, None, ""
+    rest, wrapped, bare = match.groups()
+    unit = read_unit(wrapped or bare)
+    if unit and all(dimension == "unit" for dimension, _ in unit.powers):
+        return rest.strip(), None, ""
     if wrapped is None:
-        known = canonical_unit(bare + (f"^{bare_power}" if bare_power else ""))
-        # A lone letter after a digit is a variable (3m), and after a closing brace too.
-        return (rest.strip(), known) if known and len(bare) > 1 else (text, None)
-    return rest.strip(), canonical_unit(wrapped + (f"^{power}" if power else "")) or ""
+        # A letter or two after a digit are variables (3m, 2rs), but for a few that nobody multiplies.
+        return (rest.strip(), unit, "") if unit and (len(bare) > 2 or bare in _SHORT_UNITS) else (text, None, "")
+    words = "" if unit else " ".join(re.findall(r"[a-z]+", re.sub(r"\\text", "", wrapped).lower()))
+    if rest.endswith(("^", "_")):
+        return text, None, ""
+    return (rest.removesuffix("^\\circ").strip(), unit, words)
 
 
-def canonical_unit(text: str) -> str | None:
-    """The unit's short name ("square inches" is "in^2"), or None where it is unknown."""
-    text = re.sub(r"\\text|\\mathrm|[{}$\s]", "", text.lower().replace("square", "2*").replace("cubic", "3*"))
-    if text in ("^\\circ", "\\circ"):
-        return "degree"
-    if text in ("%", "\\%"):
-        return "percent"
-    match = re.fullmatch(r"([23])?\*?([a-z/]+)(?:\^?(\d))?", text)
-    if match is None or match[2] not in _CANONICAL:
-        return None
-    power = match[1] or match[3]
-    return _CANONICAL[match[2]] + (f"^{power}" if power else "")
+def _styled(command: str, inside: str, before: str) -> str:
+    r"""What \mathrm{...} and its kin stand for: a unit after a number, a word, else just mathematics."""
+    content = inside.replace("~", " ").strip()
+    if command in _ALWAYS_MATHS or not re.fullmatch(r"[A-Za-z][A-Za-z .]*", content):
+        return content if len(content) == 1 else f" {content} "
+    if len(content) == 1:
+        is_unit = command == "mathrm" and content in _UNIT_LETTERS and _BEFORE_UNIT.search(before)
+        return f"\\text{{{content}}}" if is_unit else content
+    if content in ("sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp", "arcsin", "arccos", "arctan"):
+        return f"\\{content} "
+    return f"\\text{{{content}}}"
+
+
+def _words(inside: str, text: str, start: int) -> str:
+    r"""What \text{...} stands for: mostly itself; a number, or an upright e or i in an expression, is mathematics."""
+    content = inside.replace("~", " ").strip()
+    if re.fullmatch(r"-?[\d.,]*\d|\\\$", content):
+        return content
+    if match := _NUMBER_AND_UNIT.fullmatch(content):
+        return f"{match[1]}\\text{{{match[2]}}}"
+    alone = text.strip() == text[start:].strip() and text.strip().endswith("}") and text.count("{") == 1
+    if content in ("e", "i") and not alone:
+        return content
+    return f"\\text{{{content}}}"
+
+
+def _money(match: re.Match[str]) -> str:
+    unit = "euros" if match[1] else "GBP" if match[2] else "rupees" if match[3] else "dollars"
+    return f"{match[4]}\\text{{{unit}}}"
+
+
+def _recurring(match: re.Match[str]) -> str:
+    whole, fixed, over, in_brackets, dotted, *same = match.groups()
+    if dotted:
+        digits = _DOTTED.findall(dotted)
+        period = _DOTTED.sub(lambda m: m[1], dotted)
+        if len(digits) > 2:
+            return match.group()
+        if len(digits) == 1:  # one dot: it alone recurs, so nothing may follow it
+            period, fixed = digits[0], fixed
+            if _DOTTED.sub("", dotted):
+                return match.group()
+    else:
+        period = over or in_brackets or same[0]
+    scale, nines = 10 ** len(fixed), 10 ** len(period) - 1
+    value = int(whole or "0") + Fraction(int(fixed or "0"), scale) + Fraction(int(period), nines * scale)
+    return f"\\frac{{{value.numerator}}}{{{value.denominator}}}"
+
+
+def _decimal(text: str) -> Fraction:
+    match = _DECIMAL.fullmatch(text)
+    assert match is not None
+    value = Fraction(f"{re.sub('[, ]', '', match[2] or '0')}.{match[3] or '0'}")
+    return -value if match[1] == "-" else value
 
 
 def _ratio(sign: str, whole: int, above: str, below: str) -> Fraction | None:
@@ -121,7 +209,3 @@ def _ratio(sign: str, whole: int, above: str, below: str) -> Fraction | None:
         return None
     value = whole + Fraction(int(above), int(below))
     return -value if sign == "-" else value
-
-
-def _matrix(mark: str) -> str:
-    return "\\begin{pmatrix}" if mark.startswith("\\begin") else "\\end{pmatrix}"

@@ -1,8 +1,10 @@
-r"""math-verify in a process of its own: expressions compared under a limit of time and of memory that always holds.
+r"""Expressions compared in a process of their own, under limits of processor time and of memory that always hold.
 
-math-verify's own limit is a signal, which only the main thread can have and which cannot stop a long operation inside
-the interpreter. Here another process compares, and one that takes too long is killed; the next comparison starts
-another. It works from any thread and any worker process, and sympy is not imported where it is not needed.
+A limit by a signal can only be had in the main thread and cannot stop a long operation inside the interpreter. Here
+another process compares (`symbolic_worker`), and the kernel ends it once a comparison has used its processor time:
+waiting for a busy machine costs nothing, so no verdict depends on the load. A comparison that was given up raises
+`GaveUp`; it is neither right nor wrong. This works from any thread and any worker process, and sympy is not imported
+where it is not needed.
 """
 
 import atexit
@@ -10,18 +12,24 @@ import json
 import logging
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
 
-SECONDS = 10.0  # for one comparison; a usual one takes milliseconds
-START_SECONDS = 120.0  # for the process to import sympy on a busy machine
+SECONDS = 10.0  # of processor time for one comparison; a usual one takes milliseconds
+POLL_S = 1.0  # after which a process that was stopped from outside is told to go on
+PATIENCE_S = 3600.0  # on the clock without any answer: the machine gives the process no time at all
 
 _LOG = logging.getLogger(__name__)
 
 
-class Algebra:
-    """One comparing process, started when it is first asked. Safe to use from several threads and after a fork."""
+class GaveUp(Exception):  # noqa: N818  (an outcome, not an error: the answer stays ungraded)
+    """A comparison that reached its limit of processor time or memory: nobody knows whether the two are equal."""
+
+
+class Symbolic:
+    """One comparing process, started when it is first needed. Safe to use from several threads and after a fork."""
 
     def __init__(self, seconds: float = SECONDS) -> None:
         self.seconds = seconds
@@ -30,19 +38,22 @@ class Algebra:
         self._owner = os.getpid()
 
     def same(self, answer: str, gold: str, tolerance: float = 0.0) -> bool:
-        """Whether two LaTeX expressions are equal, or numbers at most `tolerance` apart; False past the time limit."""
+        """Whether two LaTeX expressions are equal, or numbers at most `tolerance` apart.
+
+        Raises GaveUp past the limits, and RuntimeError where the process does not start or gets no processor time.
+        """
         if self._owner != os.getpid():  # forked: the pipes are the parent's, and so may be the lock
             self._lock, self._process, self._owner = threading.Lock(), None, os.getpid()
         with self._lock:
             process = self._process or self._start()
             self._process = process
-            reply = self._ask(process, json.dumps([answer, gold, tolerance]), self.seconds)
+            reply = self._ask(process, json.dumps([answer, gold, tolerance]))
+            if reply in ("true", "false"):
+                return reply == "true"
             if reply is None:
                 self._stop()
-                _LOG.warning(
-                    "comparing %r with %r took over %g s or failed: counted as different", answer, gold, self.seconds
-                )
-            return reply == "true"
+            _LOG.warning("comparing %r with %r took over %g s or its memory: ungraded", answer, gold, self.seconds)
+            raise GaveUp(f"{answer} = {gold}")
 
     def close(self) -> None:
         """End the process, if there is one; the next comparison starts another."""
@@ -53,31 +64,35 @@ class Algebra:
     def _start(self) -> "subprocess.Popen[bytes]":
         # sys.path as it is here, so that the package is found however it was found by this process.
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "arbitrage.grading.symbolic_worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-        )
-        if self._ask(process, None, START_SECONDS) != '"ready"':
+        command = [sys.executable, "-m", "arbitrage.grading.symbolic_worker", str(self.seconds)]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)  # noqa: S603
+        if self._ask(process, None) != '"ready"':
             process.kill()
             process.wait()
             raise RuntimeError(
-                f"the process that compares answers ({sys.executable} -m arbitrage.grading.symbolic_worker) did not "
-                f"start within {START_SECONDS:g} s; run it by hand to see why"
+                f"the process that compares answers ({' '.join(command)}) did not start; run it by hand to see why"
             )
         return process
 
     @staticmethod
-    def _ask(process: "subprocess.Popen[bytes]", line: str | None, seconds: float) -> str | None:
+    def _ask(process: "subprocess.Popen[bytes]", line: str | None) -> str | None:
+        """The process's next line, after `line` was sent to it; None where it ended."""
         assert process.stdin is not None
         assert process.stdout is not None
         try:
             if line is not None:
                 process.stdin.write(line.encode() + b"\n")
                 process.stdin.flush()
-            readable, _, _ = select.select([process.stdout], [], [], seconds)
-            return process.stdout.readline().decode().strip() or None if readable else None
+            waited = 0.0
+            while not select.select([process.stdout], [], [], POLL_S)[0]:
+                process.send_signal(signal.SIGCONT)
+                waited += POLL_S
+                if waited >= PATIENCE_S:
+                    raise RuntimeError(
+                        f"the process that compares answers (pid {process.pid}) has not answered for {PATIENCE_S:g} s "
+                        "although its processor time is limited; free the machine and run the stage again"
+                    )
+            return process.stdout.readline().decode().strip() or None
         except OSError:  # it died
             return None
 
@@ -91,5 +106,5 @@ class Algebra:
             process.wait()
 
 
-ALGEBRA = Algebra()
-atexit.register(ALGEBRA.close)
+SYMBOLIC = Symbolic()
+atexit.register(SYMBOLIC.close)

@@ -1,48 +1,36 @@
-"""The other end of `algebra`: reads [answer, gold, tolerance] lines, writes true or false."""
+"""The process behind `symbolic`: reads [answer, gold, tolerance] lines and writes true, false, or null for gave up.
+
+Expressions are read by latex2sympy2_extended (math-verify's parser) and compared here (`expressions`). Each line may
+take so much processor time: the kernel ends the process at the limit, whatever the machine is busy with besides.
+"""
 
 import json
-import logging
 import resource
+import signal
 import sys
-from typing import Any
 
-from math_verify import parse, verify
+from arbitrage.grading.expressions import same
 
 MEMORY = 4 * 2**30  # bytes of address space; a power tower is given up and not swapped
 
-logging.getLogger("math_verify").setLevel(logging.CRITICAL)  # it warns whenever its own time limit is off
 
-
-def same(answer: str, gold: str, tolerance: float) -> bool:
-    """Whether math-verify holds the two equal (gold comes first: it is not symmetric), or they are that near."""
-    parsed_gold, parsed = _parse(gold), _parse(answer)
-    if verify(parsed_gold, parsed, timeout_seconds=None):
-        return True
-    return tolerance > 0 and _is_near(parsed_gold, parsed, tolerance)
-
-
-def _parse(text: str) -> list[Any]:
-    return list(parse(f"\\boxed{{{text}}}", parsing_timeout=None))
-
-
-def _is_near(gold: list[Any], answer: list[Any], tolerance: float) -> bool:
-    try:
-        return abs(float(gold[0]) - float(answer[0])) <= tolerance
-    except (TypeError, ValueError, IndexError, OverflowError):
-        return False  # not two numbers
-
-
-def main() -> None:
-    """Answer until the input ends, which it does when the process that asks is gone."""
+def main(seconds: float) -> None:
+    """Answer until the input ends, which it does when the process that asks is gone. seconds: of CPU, a line."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)  # its default ends the process, inside a long operation too
     print('"ready"', flush=True)
     for line in sys.stdin:
+        reply: bool | None
+        signal.setitimer(signal.ITIMER_PROF, seconds)
         try:
             reply = same(*json.loads(line))
-        except (Exception, RecursionError, MemoryError):  # sympy raises anything on a text that is no mathematics
+        except (MemoryError, RecursionError):
+            reply = None
+        except Exception:  # sympy raises anything on what is no mathematics: such a text equals nothing
             reply = False
+        signal.setitimer(signal.ITIMER_PROF, 0)
         print(json.dumps(reply), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(float(sys.argv[1]))

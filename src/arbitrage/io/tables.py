@@ -80,7 +80,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("prompt_tokens", pa.int32()),  # length of the draft's prompt, for the cost model
             ("steps", pa.list_(TRAJECTORY_STEP)),
             ("answer", pa.string()),  # as extracted; null where none was found
-            ("correct", pa.bool_()),
+            ("correct", pa.bool_()),  # null where ungraded: comparing took too much time or memory
         ]
     ),
     "latency": pa.schema(
@@ -171,8 +171,8 @@ def table_writer(path: str | Path, name: str) -> Iterator[Callable[[pa.Table], N
 
 
 def _write(writer: pq.ParquetWriter, path: Path, table: pa.Table) -> None:
-    if fault := not_finite(table):
-        raise TableError(f"{path}: {fault}. A model or its data is damaged; the table is not written")
+    if problem := not_finite(table):
+        raise TableError(f"{path}: {problem}. A model or its data is damaged; the table is not written")
     writer.write_table(table)
 
 

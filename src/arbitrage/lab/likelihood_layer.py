@@ -32,6 +32,7 @@ from scipy.optimize import linprog
 from torch import Tensor
 
 from arbitrage.lab.batches import IGNORED, Batch
+from arbitrage.lab.generation import ZooError
 from arbitrage.lab.models import plain_settings, silence
 
 CODE_SHARE = 0.2
@@ -157,7 +158,7 @@ def classifier_with_likelihood(
 
     line_end, aside: ids of the token that ends the question's line, and of those whose likelihood does not count.
 
-    Up to the set layer the states are those of `base`, divided by the last of their sizes. Raises ValueError where
+    Up to the set layer the states are those of `base`, divided by the last of their sizes. Raises ZooError where
     `rank` exceeds what its attention heads hold but one, or the set layer has too few units.
     """
     from transformers import LlamaConfig, LlamaForSequenceClassification
@@ -167,7 +168,7 @@ def classifier_with_likelihood(
     head = channels.width // heads
     units = 2 * rank + len(measured.tokens) + 2
     if rank > (heads - 1) * head or units > base.config.intermediate_size:
-        raise ValueError(
+        raise ZooError(
             f"rank {rank} needs {rank} channels of all heads but one, and {units} units of the feed-forward layer; the "
             f"base has {(heads - 1) * head} and {base.config.intermediate_size}: lower the rank or widen the base"
         )
@@ -211,7 +212,7 @@ def _axes(base: Any, measured: Measured, rank: int) -> tuple[Tensor, Tensor]:
     _, values, axes = torch.linalg.svd(centred[measured.tokens], full_matrices=False)
     rank_values = values[:rank].clamp(min=1e-6).sqrt()
     if len(rank_values) < rank:
-        raise ValueError(f"rank {rank} exceeds the {len(measured.tokens)} tokens that solutions are made of; lower it")
+        raise ZooError(f"rank {rank} exceeds the {len(measured.tokens)} tokens that solutions are made of; lower it")
     return centred @ axes[:rank].T / rank_values, axes[:rank] * rank_values[:, None]
 
 

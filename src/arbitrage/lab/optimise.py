@@ -4,6 +4,7 @@ Hidden matrices are trained with Muon, everything else with AdamW, in bfloat16 a
 the backward pass of the fused one takes half the step on a CPU.
 """
 
+import glob
 import json
 import math
 import time
@@ -197,6 +198,8 @@ def _resume(
     device: str,
 ) -> Progress:
     """Take up a checkpoint of the same settings; one of other settings, or a damaged one, is passed over."""
+    for half_written in checkpoint.parent.glob(f".{glob.escape(checkpoint.name)}.*.tmp"):
+        half_written.unlink()
     if not checkpoint.is_file():
         return Progress()
     try:

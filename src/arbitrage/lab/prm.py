@@ -68,7 +68,7 @@ def train_judge(
     """Train a judge on the solutions of a table (`verdicts.save_judged`) and write it to `out`, with its quality.
 
     rank, new_layers: see `classifier_with_likelihood`; recipe: what a study's `zoo` says to make it, for its card. An
-    interrupted call goes on where it was. Raises DivergedError, ValueError where the rank does not fit.
+    interrupted call goes on where it was. Raises DivergedError, ZooError where the rank does not fit.
     """
     tokenizer, language_model = load_tokenizer(base), load_language_model(base)
     training, held_out = load_judged(solutions)

@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from arbitrage.lab.batches import IGNORED, Batch, PooledBatches, worked_solutions
-from arbitrage.lab.generation import WEIGHTS, load_language_model, load_tokenizer
+from arbitrage.lab.generation import WEIGHTS, ZooError, load_language_model, load_tokenizer
 from arbitrage.lab.models import deepened, llama_config, new_language_model, write_model
 from arbitrage.lab.optimise import Schedule, checkpoint_of, optimise
 from arbitrage.runtime.provenance import digest
@@ -32,10 +32,10 @@ def language_loss(model: Any, batch: Batch) -> torch.Tensor:
 def spread(old: int, new: int) -> list[int | None]:
     """Where `old` layers go among `new` ones, evenly, in their order: None is a new layer.
 
-    Raises ValueError where there are more old layers than new ones.
+    Raises ZooError where there are more old layers than new ones.
     """
     if old > new:
-        raise ValueError(f"a model of {old} layers cannot start one of {new}; give at least {old}")
+        raise ZooError(f"a model of {old} layers cannot start one of {new}; give at least {old}")
     places = {(index + 1) * new // old - 1: index for index in range(old)}
     return [places.get(place) for place in range(new)]
 
@@ -69,7 +69,7 @@ def deepen_language_model(
 
     The layers of `base` are spread among the new model's; those between them add nothing at first (depth up-scaling).
     Give a seed other than that of `base`, so that the questions are others. An interrupted call goes on where it was.
-    Raises DivergedError, and ValueError where `base` is deeper.
+    Raises DivergedError, and ZooError where `base` is deeper.
     """
     from transformers import LlamaForCausalLM
 

@@ -1,104 +1,161 @@
-"""From what a few questions took to what all of them will: sums, their uncertainty, and seconds at other batch sizes.
-
-Units (tokens, scores) grow with the number of questions. Seconds do not: a chunk of the real stage fills batches that a
-few questions leave half empty, but of more questions the longest is longer. So each call's seconds are taken apart, a
-part for every pass through the model and a part for every unit, and put together again for a chunk of the real size.
-"""
+"""From what the jobs of a pilot took to what those of the study will: scaled by questions, with an interval."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.optimize import nnls
 from scipy.stats import t as student
 
-from arbitrage.planning.recording import Call
+from arbitrage.config.study import Study
+from arbitrage.planning.pilot import Measured
+from arbitrage.runtime import resources
+from arbitrage.speculation.policies import POLICIES
 
 CONFIDENCE = 0.95
+MODELS = ("draft", "target", "prm", "router")
 
 
-@dataclass(frozen=True, slots=True)
-class Amount:
-    """An estimate, and half the width of its 95 % interval."""
+@dataclass(frozen=True)
+class Speeds:
+    """Seconds a unit (a token; a score) where one question is worked on, and where every batch is full, by model.
 
-    value: float = 0.0
-    error: float = 0.0
+    start_s: seconds until a job has started and loaded the pair's models.
+    """
 
-    def __add__(self, other: Amount) -> Amount:
-        """Errors add up as they stand: stages share their questions, so they do not cancel."""
-        return Amount(self.value + other.value, self.error + other.error)
-
-    def times(self, factor: float) -> Amount:
-        """So many of it."""
-        return Amount(self.value * factor, self.error * factor)
-
-    @property
-    def share(self) -> float:
-        """The error as a share of the value."""
-        return self.error / self.value if self.value else 0.0
-
-
-def total(values: Sequence[float], population: int) -> Amount:
-    """The sum over `population` questions, of which `values` are a sample of at least two."""
-    count = len(values)
-    spread = float(np.std(values, ddof=1)) / math.sqrt(count) * math.sqrt(max(1 - count / population, 0.0))
-    quantile = float(student.ppf((1 + CONFIDENCE) / 2, count - 1))
-    return Amount(float(np.mean(values)) * population, quantile * spread * population)
-
-
-def units_by_problem(calls: Sequence[Call], problems: Sequence[str]) -> list[float]:
-    """Units of each of `problems` in all calls together."""
-    found = dict.fromkeys(problems, 0.0)
-    for call in calls:
-        for problem, units in zip(call.problems, call.units, strict=True):
-            found[problem] += units
-    return list(found.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Speed:
-    """Seconds of a model: for each pass over a batch, and for each unit in it."""
-
-    batch_size: int
-    pass_s: float
-    unit_s: float
+    start_s: float
+    alone: Mapping[str, float]
+    full: Mapping[str, float]
 
     @classmethod
-    def fitted(cls, calls: Sequence[Call], batch_size: int) -> Speed:
-        """Least squares over `calls`; both parts are 0 or more."""
-        if not calls:
-            return cls(batch_size, 0.0, 0.0)
-        features = [[_passes(call, batch_size), sum(call.units)] for call in calls]
-        (pass_s, unit_s), _ = nnls(np.array(features, dtype=float), np.array([call.seconds for call in calls]))
-        return cls(batch_size, float(pass_s), float(unit_s))
-
-    def seconds(self, calls: Sequence[Call], times: float) -> float:
-        """Seconds of `calls` had they been for so many times the questions."""
-        longer = _growth(calls) ** math.log2(times)
-        passes = sum(_passes(call, self.batch_size, times, longer) for call in calls)
-        return self.pass_s * passes + self.unit_s * times * sum(sum(call.units) for call in calls)
-
-
-def _passes(call: Call, batch_size: int, times: float = 1.0, longer: float = 1.0) -> float:
-    """Passes over a batch: as many as the longest input has units, more where all do not fit into one batch."""
-    return max(longer * max(call.units), times * sum(call.units) / batch_size)
+    def of(cls, study: Study, pair: str, one: Measured, many: Measured) -> Speeds:
+        """From the first steps of one question and of many: a pass takes a part of its own, and one for each row."""
+        names, sizes = study.pairs[pair], {"prm": study.prm.batch_size}
+        sizes |= {role: study.models[getattr(names, role)].batch_size for role in ("draft", "target")}
+        alone = {model: one.model_s[model] / max(one.units[model], 1) for model in sizes}
+        full = dict(alone)
+        for model, size in sizes.items():
+            rows = min(many.questions, size)
+            if rows > 1:
+                pass_s = rows * many.model_s[model] / max(many.units[model], 1)
+                row_s = max(pass_s - alone[model], 0.0) / (rows - 1)
+                full[model] = min(alone[model], max(alone[model] - row_s, 0.0) / size + row_s)
+        return cls(one.seconds - sum(one.model_s.values()), alone, full)
 
 
-def _growth(calls: Sequence[Call]) -> float:
-    """By what the longest inputs of all calls grow where the questions double: as from half of these to all."""
-    problems = sorted({problem for call in calls for problem in call.problems})
-    if len(problems) < 2:
-        return 1.0
-    halves = [_longest(calls, set(problems[first::2])) for first in (0, 1)]
-    return 2 * _longest(calls, set(problems)) / sum(halves)
+@dataclass(frozen=True)
+class Cost:
+    """What a stage of the study takes.
+
+    jobs: it is cut into; units: tokens by draft and target, inputs scored by PRM and router; low_s, high_s: seconds of
+    all jobs together, with full batches, and with batches as the pilot had them; gpus, cores: of one job; disk: bytes
+    that stay; error: half the 95 % interval that the choice of questions leaves, as a share of the amounts; memory:
+    most bytes a job of the pilot held; questions: of the pilot, 0 for a bound.
+    """
+
+    stage: str
+    jobs: int
+    units: Mapping[str, float] = field(default_factory=dict)
+    low_s: float = 0.0
+    high_s: float = 0.0
+    gpus: int = 0
+    cores: int = 1
+    disk: float = 0.0
+    error: float = 0.0
+    memory: int = 0
+    questions: int = 0
 
 
-def _longest(calls: Sequence[Call], problems: set[str]) -> int:
-    """Units of the longest input of each call that is for one of `problems`, summed."""
-    return sum(
-        max((units for problem, units in zip(call.problems, call.units, strict=True) if problem in problems), default=0)
-        for call in calls
+def rule_of(stage: str) -> str:
+    """The rule of a stage of the pilot (`label`, `sweep <benchmark>` ...)."""
+    return stage.partition(" ")[0]
+
+
+def scaled(study: Study, pair: str, stage: str, job: Measured, speeds: Speeds) -> Cost:
+    """The cost of a stage that took `job` in the pilot."""
+    jobs, questions = _size(study, pair, stage)
+    factor = questions / job.questions
+    units = {name: factor * value for name, value in job.units.items()}
+    high_s = factor * max(job.seconds - job.starts * speeds.start_s, sum(job.model_s.values()))
+    low_s = high_s
+    if rule_of(stage) in ("label", "sweep"):
+        router_s = factor * job.model_s.get("router", 0.0)
+        low_s = min(high_s, router_s + sum(units.get(model, 0.0) * speeds.full[model] for model in speeds.full))
+    return Cost(
+        stage=f"{stage} {pair}",
+        jobs=jobs,
+        units=units,
+        low_s=low_s + jobs * speeds.start_s,
+        high_s=high_s + jobs * speeds.start_s,
+        gpus=resources.gpus(study, rule_of(stage), pair),
+        cores=study.threads,
+        disk=job.disk * (jobs / job.starts if stage == "router" else factor),  # one model, of however many steps
+        error=relative_error(job.lengths, questions),
+        memory=job.memory,
+        questions=job.questions,
+    )
+
+
+def bounds(study: Study, pair: str, speeds: Speeds) -> Iterator[Cost]:
+    """What stages take at most: every solution as long as the study allows, every step of both models and scored.
+
+    An exact sweep has no bound (how many trajectories there are depends on the scores), nor has a router's training.
+    """
+    limits, samples = study.generation, study.steps.target_samples
+    solutions = {"label": study.questions.sample}
+    if study.sweep.thresholds != "exact":
+        listed = len(study.sweep.thresholds)
+        each = sum(listed if POLICIES[name].has_threshold else 1 for name in study.sweep.policies)
+        solutions |= {f"sweep {name}": each * benchmark.size for name, benchmark in study.benchmarks.items()}
+    for stage, count in solutions.items():
+        jobs, _ = _size(study, pair, stage)
+        targets = samples if stage == "label" else 1
+        units = {"draft": count * limits.max_tokens, "target": count * limits.max_tokens * targets}
+        units["prm"] = count * limits.max_steps * (1 + targets)
+        low_s, high_s = (sum(units[model] * each[model] for model in units) for each in (speeds.full, speeds.alone))
+        start_s, gpus = jobs * speeds.start_s, resources.gpus(study, rule_of(stage), pair)
+        yield Cost(f"{stage} {pair}", jobs, units, start_s + low_s, start_s + high_s, gpus, study.threads)
+
+
+def _size(study: Study, pair: str, stage: str) -> tuple[int, int]:
+    """Jobs of a stage, and the questions they work on together."""
+    kind, _, benchmark = stage.partition(" ")
+    if kind == "label":
+        return study.steps_shards, study.questions.sample
+    if kind == "sweep":
+        return study.sweep_shards(benchmark), study.benchmarks[benchmark].size
+    if kind == "latency":
+        return 1, sum(min(study.latency.questions, each.size) for each in study.benchmarks.values())
+    variants = len(study.variants_of(pair))
+    return variants, variants * study.questions.sample
+
+
+def relative_error(lengths: Sequence[float], population: int) -> float:
+    """Half the 95 % interval of a sum over `population` questions, as a share of it; `lengths` are a sample of them.
+
+    0 where all are in the sample; infinite for a single one.
+    """
+    count = len(lengths)
+    if count >= population:
+        return 0.0
+    if count < 2:
+        return math.inf
+    spread = float(np.std(lengths, ddof=1)) / math.sqrt(count) * math.sqrt(1 - count / population)
+    return float(student.ppf((1 + CONFIDENCE) / 2, count - 1)) * spread / float(np.mean(lengths))
+
+
+def sum_of(costs: Sequence[Cost]) -> Cost:
+    """All stages together. Errors of stages that share questions do not cancel: their mean, by seconds."""
+    high_s = sum(cost.high_s for cost in costs)
+    return Cost(
+        stage="all",
+        jobs=sum(cost.jobs for cost in costs),
+        units={name: sum(cost.units.get(name, 0.0) for cost in costs) for name in MODELS},
+        low_s=sum(cost.low_s for cost in costs),
+        high_s=high_s,
+        disk=sum(cost.disk for cost in costs),
+        error=sum(cost.error * cost.high_s for cost in costs) / high_s,
+        questions=min(cost.questions for cost in costs),
     )

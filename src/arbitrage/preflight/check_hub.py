@@ -5,8 +5,9 @@ Nothing large is fetched: of a checkpoint only configuration and tokenizer.
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,14 @@ from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
-    LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
 
-from arbitrage.engines.checkpoints import resolve
+from arbitrage.engines.checkpoints import PICKLED_FILES, SMALL_FILES, resolve
+from arbitrage.engines.weight_files import weight_bytes
 from arbitrage.speculation.protocols import EngineError
-
-SMALL_FILES = ["*.json", "*.jinja", "*.txt", "*.model"]
 
 
 class UnreachableError(Exception):
@@ -32,46 +31,74 @@ class UnreachableError(Exception):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """directory: configuration and tokenizer; weights: bytes of its weights, None where unknown; place: in words."""
+    """directory: configuration and tokenizer; weights: bytes of its weights, None where unknown; location: in words."""
 
     directory: Path
     weights: int | None
-    place: str
+    location: str
 
 
-def checkpoint(path: str, revision: str | None, weights: bool = True) -> Checkpoint:
-    """Find a checkpoint; without `weights` one whose weights are not needed here. Raises UnreachableError."""
+def checkpoint(path: str, revision: str | None, weights: bool = True, pickled: bool = False) -> Checkpoint:
+    """Find a checkpoint; without `weights` one whose weights are not needed here; with `pickled` `.bin` ones will do.
+
+    Raises UnreachableError.
+    """
     if Path(path).is_dir():
         try:
-            return Checkpoint(resolve(path, weights=weights), weight_bytes(Path(path)), "local directory")
+            directory = resolve(path, weights=weights, pickled=pickled).directory
         except EngineError as error:
             raise UnreachableError(str(error)) from error
-    try:
-        cached = Path(snapshot_download(path, revision=revision, local_files_only=True))
-        if weight_bytes(cached) is not None or not weights:
-            return Checkpoint(cached, weight_bytes(cached), "in the hub's cache")
-    except (LocalEntryNotFoundError, OSError, ValueError):
-        pass
+        return Checkpoint(directory, weight_bytes(directory, pickled), "local directory")
+    cached = _cached(path, revision, weights, pickled)
+    if cached is not None:
+        return Checkpoint(cached, weight_bytes(cached, pickled), "in the hub's cache")
     try:
         info = HfApi().model_info(path, revision=revision, files_metadata=True)
         directory = Path(snapshot_download(path, revision=revision, allow_patterns=SMALL_FILES))
     except Exception as error:
         raise UnreachableError(_reason(f"{path}@{revision}", error)) from error
-    sizes = [file.size or 0 for file in info.siblings or [] if file.rfilename.endswith(".safetensors")]
+    files = {file.rfilename: file.size or 0 for file in info.siblings or []}
+    sizes = _sizes(files, "model*.safetensors") or (_sizes(files, PICKLED_FILES) if pickled else [])
     if weights and not sizes:
         raise UnreachableError(
-            f"{path}@{revision} has no *.safetensors, the only weights that are loaded: convert it, and give the "
+            f"{path}@{revision} has no model*.safetensors, the only weights that are loaded: convert it, and give the "
             "directory"
         )
     return Checkpoint(directory, sum(sizes) or None, f"on the hub, {sum(sizes) / 2**30:.1f} GiB of weights to fetch")
 
 
+def _sizes(files: Mapping[str, int], pattern: str) -> list[int]:
+    return [size for name, size in files.items() if fnmatchcase(name, pattern)]
+
+
+def _cached(path: str, revision: str | None, weights: bool, pickled: bool) -> Path | None:
+    """Where a checkpoint is in the hub's cache, with all that a job needs; None where something is missing.
+
+    Only what is needed is asked for: the cache knows which files of a repository it lacks, and minds.
+    """
+    for patterns in ([*SMALL_FILES, "model*.safetensors"], [*SMALL_FILES, PICKLED_FILES] if pickled else None):
+        patterns_needed = SMALL_FILES if not weights else patterns
+        try:
+            directory = patterns_needed and Path(
+                snapshot_download(path, revision=revision, allow_patterns=patterns_needed, local_files_only=True)
+            )
+        except (OSError, ValueError):
+            continue
+        if directory and (not weights or weight_bytes(directory, pickled) is not None):
+            return directory
+    return None
+
+
 def dataset(name: str, revision: str | None) -> str:
     """Where a hub data set is, in words. Raises UnreachableError."""
+    from datasets.config import HF_DATASETS_CACHE
+
+    if revision and any(Path(HF_DATASETS_CACHE).glob(f"*/*/*/{revision}")):
+        return "prepared in the cache"
     try:
         snapshot_download(name, revision=revision, repo_type="dataset", local_files_only=True)
         return "in the hub's cache"
-    except (LocalEntryNotFoundError, OSError, ValueError):
+    except (OSError, ValueError):
         pass
     try:
         HfApi().dataset_info(name, revision=revision)
@@ -80,28 +107,18 @@ def dataset(name: str, revision: str | None) -> str:
     return "on the hub"
 
 
-def weight_bytes(directory: Path) -> int | None:
-    """Bytes of the weight files of a directory; None where it has none, or its index names one that is missing."""
-    index = directory / "model.safetensors.index.json"
-    names: set[str] = set(json.loads(index.read_text())["weight_map"].values()) if index.is_file() else set()
-    files = [directory / name for name in names] or [*directory.glob("*.safetensors")]
-    if not files or not all(file.is_file() for file in files):
-        return None
-    return sum(file.stat().st_size for file in files)
-
-
-def _reason(what: str, fault: Any) -> str:
-    if isinstance(fault, GatedRepoError):
+def _reason(what: str, error: Any) -> str:
+    if isinstance(error, GatedRepoError):
         return f"{what} is gated: accept its licence on the hub and log in (`hf auth login`, or HF_TOKEN)"
-    if isinstance(fault, RevisionNotFoundError):
+    if isinstance(error, RevisionNotFoundError):
         return f"{what}: the hub has no such revision; correct it"
-    if isinstance(fault, RepositoryNotFoundError):
+    if isinstance(error, RepositoryNotFoundError):
         return f"{what}: the hub has no such repository, or it is private: correct the id, or log in"
-    if isinstance(fault, OfflineModeIsEnabled):
+    if isinstance(error, OfflineModeIsEnabled):
         return f"{what} is not in the cache, and HF_HUB_OFFLINE forbids to fetch it: download it once, or unset that"
-    if isinstance(fault, HfHubHTTPError):
-        return f"{what}: the hub answers {fault.response.status_code}; try again later"
+    if isinstance(error, HfHubHTTPError):
+        return f"{what}: the hub answers {error.response.status_code}; try again later"
     return (
-        f"{what} is neither here nor in the cache, and the hub cannot be reached ({type(fault).__name__}: {fault}): "
+        f"{what} is neither here nor in the cache, and the hub cannot be reached ({type(error).__name__}: {error}): "
         "download it where there is a network, or give a local path"
     )

@@ -11,10 +11,14 @@ from typing import Any
 from arbitrage.config.devices import model_devices
 from arbitrage.config.models import Model
 from arbitrage.config.study import Study
-from arbitrage.engines.checkpoints import load_configs, load_tokenizer
+from arbitrage.engines import checkpoints
+from arbitrage.engines.hf.attention import attention_of
+from arbitrage.engines.hf.batching import context_limit
+from arbitrage.engines.vllm.options import PROMPT_ROOM
 from arbitrage.preflight.check_hub import Checkpoint, UnreachableError, checkpoint
 from arbitrage.preflight.check_scorers import prm_findings, router_start_findings
-from arbitrage.preflight.findings import Finding
+from arbitrage.preflight.driver import unusable_gpus
+from arbitrage.preflight.findings import Finding, Verdict
 from arbitrage.speculation.protocols import EngineError
 
 LIVE_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
@@ -39,7 +43,7 @@ def model_findings(study: Study, problems: Sequence[str]) -> Iterator[Finding]:
     for name, model in study.models.items():
         origin = study.models[model.quantise.model] if model.quantise else model
         yield from _generator(study, f"models.{name}", origin, model, problems, loads)
-    prm = _found("prm", study.prm.path, study.prm.revision)
+    prm = _found("prm", study.prm.path, study.prm.revision, pickled=study.prm.kind == "value-head")
     yield prm[0]
     if prm[1]:
         yield from prm_findings(study, prm[1].directory)
@@ -58,61 +62,130 @@ def _generator(
     study: Study, subject: str, origin: Model, model: Model, problems: Sequence[str], loads: list[Load]
 ) -> Iterator[Finding]:
     assert origin.path is not None, "a model is quantised from one with a path (config/validate.py)"
-    finding, found = _found(subject, origin.path, origin.revision, weights=model.server.url is None)
+    finding, files = _found(subject, origin.path, origin.revision, weights=model.server.url is None)
     yield finding
-    if found is None:
+    if files is None:
         return
     try:
-        prompts, eos_missing = _prompts(study, found.directory, model, problems)
+        prompts, reads = _prompts(study, files.directory, model, problems)
     except EngineError as error:
         yield Finding(subject, "fault", str(error))
         return
     yield Finding(subject, "ok", f"separator {study.generation.separator!r}, chat template and one BOS")
-    if eos_missing:
-        yield Finding(subject, "warning", "its tokenizer names no end-of-sequence token; solutions end by length only")
+    usual = type(model.vllm)()  # a resolved study names every option: what is given is what differs
+    given = [name for name in type(usual).model_fields if getattr(model.vllm, name) != getattr(usual, name)]
+    if model.engine == "transformers" and given:
+        yield Finding(
+            subject,
+            "fault",
+            f"engine transformers reads no vllm options, got {', '.join(given)}: set engine: vllm, or drop it",
+        )
     try:
-        config = load_configs(found.directory, weights=False)[0].get_text_config(decoder=True)
+        config = checkpoints.Checkpoint(origin.path, files.directory).configs()[0].get_text_config(decoder=True)
     except EngineError as error:
         yield Finding(subject, "fault", str(error))
         return
+    yield from _turn_end(subject, reads, config)
+    if max(reads.ids, default=0) >= int(config.vocab_size):
+        yield Finding(
+            subject,
+            "fault",
+            f"a prompt has the id {max(reads.ids)}, its embeddings end at {config.vocab_size - 1}: tokenizer and "
+            "weights are not of one model; use the tokenizer it was trained with",
+        )
+    if attention_of(config) == "eager":
+        yield Finding(
+            subject, "ok", "caps its attention scores, which eager attention can: slower than the fused kernel"
+        )
     longest = max(prompts, default=0)
-    yield _context(study, subject, config, longest)
-    loads += _loads(study, subject, model, found, config, longest)
+    yield _context(study, subject, model, config, prompts)
+    loads += _loads(study, subject, model, files, config, longest)
 
 
-def _prompts(study: Study, directory: Path, model: Model, problems: Sequence[str]) -> tuple[list[int], bool]:
-    """Lengths of all prompts in ids, and whether there is no end-of-sequence token. Raises EngineError."""
-    from arbitrage.engines.prompting import Prompter
-    from arbitrage.engines.step_boundary import StopRule
+@dataclass(frozen=True)
+class Reads:
+    """What a model's tokenizer makes of prompts and answers. ids: all those in prompts; ends: those that end a text as
+    its tokenizer or generation_config.json names them; turn: what its chat template ends an answer with, as a token
+    where it is one, and as text."""
 
-    tokenizer = load_tokenizer(directory, chat=True, weights=False)
+    ids: frozenset[int]
+    ends: frozenset[int]
+    turn: tuple[int | None, str]
+    turn_token: str
+
+
+def _prompts(study: Study, directory: Path, model: Model, problems: Sequence[str]) -> tuple[list[int], Reads]:
+    """Lengths of all prompts in ids, and what the tokenizer reads. Raises EngineError."""
+    from arbitrage.engines.prompting import Prompter, turn_end
+    from arbitrage.engines.step_boundary import StopRule, eos_ids
+
+    files = checkpoints.Checkpoint(str(directory), directory)
+    tokenizer = files.tokenizer(chat=True)
     StopRule(tokenizer, study.generation.separator, ())
     prompter = Prompter(str(directory), tokenizer, model)
-    return [len(prompter.prompt_ids(problem)) for problem in problems], tokenizer.eos_token_id is None
+    prompts = [prompter.prompt_ids(problem) for problem in problems]
+    turn = turn_end(tokenizer)
+    token = "" if turn[0] is None else str(tokenizer.convert_ids_to_tokens(turn[0]))
+    named = eos_ids(tokenizer, *files.configs())
+    return [len(ids) for ids in prompts], Reads(frozenset().union(*prompts), frozenset(named), turn, token)
 
 
-def _context(study: Study, subject: str, config: Any, longest: int) -> Finding:
-    limit = int(getattr(config, "max_position_embeddings", None) or 2**31)
-    wanted = longest + study.generation.max_tokens
-    if longest >= limit:
-        return Finding(subject, "fault", f"the longest prompt has {longest:,} ids, its context {limit:,}; leave it out")
-    if wanted > limit:
+def _turn_end(subject: str, reads: Reads, config: Any) -> Iterator[Finding]:
+    """Whether a model can say that its answer is over: by a token that a configuration names, or its template's."""
+    index, text = reads.turn
+    if index is not None and index not in reads.ends:
+        yield Finding(
+            subject,
+            "warning",
+            f"its chat template ends an answer with {reads.turn_token}, which no configuration names as an end; it "
+            "ends solutions all the same. An instruct checkpoint names it: is this a base model?",
+        )
+    elif index is None and text.strip():
+        yield Finding(
+            subject,
+            "warning",
+            f"its chat template ends an answer with {text.strip()[:40]!r}, which is no token of its own: solutions end "
+            "at its end-of-sequence token or by length, and may go on behind their answer",
+        )
+    elif not reads.ends and index is None:
+        yield Finding(subject, "warning", "its tokenizer names no end-of-sequence token; solutions end by length only")
+
+
+def _context(study: Study, subject: str, model: Model, config: Any, prompts: Sequence[int]) -> Finding:
+    """Whether prompts, and solutions behind them, fit into the longest context that the engine reads."""
+    limit, why = context_limit(config), "its context"
+    if model.engine == "vllm" or model.starts_server:
+        longest_run = model.vllm.max_context or study.generation.max_tokens + PROMPT_ROOM
+        if longest_run < limit:
+            limit, why = longest_run, "vllm.max_context" if model.vllm.max_context else "vLLM's context here"
+    longest = max(prompts, default=0)
+    needed = longest + study.generation.max_tokens
+    too_long = sum(length >= limit for length in prompts)
+    if too_long:
+        verdict: Verdict = "fault" if too_long == len(prompts) else "warning"
+        return Finding(
+            subject,
+            verdict,
+            f"{too_long:,} of {len(prompts):,} prompts have as many ids as {why}, {limit:,}, or more (the longest "
+            f"{longest:,}): they are left out and counted; shorten the system message or raise the limit",
+        )
+    if needed > limit:
         return Finding(
             subject,
             "warning",
-            f"prompt and solution may take {wanted:,} ids, its context is {limit:,}: such solutions end by length; "
+            f"prompt and solution may take {needed:,} ids, {why} is {limit:,}: such solutions end by length; "
             f"generation.max_tokens of {limit - longest:,} never does",
         )
-    return Finding(subject, "ok", f"context {limit:,}, at most {wanted:,} needed")
+    return Finding(subject, "ok", f"{why} {limit:,}, at most {needed:,} needed")
 
 
-def _loads(study: Study, subject: str, model: Model, found: Checkpoint, config: Any, longest: int) -> Iterator[Load]:
+def _loads(study: Study, subject: str, model: Model, files: Checkpoint, config: Any, longest: int) -> Iterator[Load]:
     """What a model puts on each of its devices. Servers that run elsewhere load nothing; vLLM's cache takes what is
     left and waits where that is little."""
     if model.engine == "openai" and model.server.url is not None:
         return
     bits = model.quantise.bits if model.quantise and model.quantise.method == "gptq" else None
-    weights = (found.weights or 0) * (bits or 16) // 16
+    weights = (files.weights or 0) * (bits or 16) // 16
     heads = int(config.num_attention_heads)
     kv_heads = int(getattr(config, "num_key_value_heads", None) or heads)
     width = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
@@ -124,13 +197,15 @@ def _loads(study: Study, subject: str, model: Model, found: Checkpoint, config: 
         yield Load(subject, device, weights // len(devices), cache)
 
 
-def _found(subject: str, path: str, revision: str | None, weights: bool = True) -> tuple[Finding, Checkpoint | None]:
+def _found(
+    subject: str, path: str, revision: str | None, weights: bool = True, pickled: bool = False
+) -> tuple[Finding, Checkpoint | None]:
     """Where a checkpoint is, and itself where it is anywhere, with `weights` that can be read."""
     try:
-        found = checkpoint(path, revision, weights)
+        files = checkpoint(path, revision, weights, pickled)
     except UnreachableError as error:
         return Finding(subject, "fault", str(error)), None
-    return Finding(subject, "ok", f"{path}: {found.place}"), found
+    return Finding(subject, "ok", f"{path}: {files.location}"), files
 
 
 def _memory(loads: Sequence[Load]) -> Iterator[Finding]:
@@ -145,7 +220,9 @@ def _memory(loads: Sequence[Load]) -> Iterator[Finding]:
         names = ", ".join(load.subject for load in members)
         needed = f"{names}: {weights:.1f} GiB of weights, up to {cache:.1f} GiB of keys and values at full batches"
         total = device_memory(device)
-        if total is None:
+        if total is None and (reason := unusable_gpus()):
+            yield Finding(f"device {device}", "fault", f"{needed}; {reason}")
+        elif total is None:
             yield Finding(f"device {device}", "warning", f"{needed}; this machine does not have it, so unchecked")
         elif weights > 0.95 * total:
             yield Finding(f"device {device}", "fault", f"{needed}; it has {total:.1f} GiB: use another device or dtype")

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from arbitrage.config.study import Study
-from arbitrage.engines.checkpoints import head_in, load_configs, load_tokenizer
+from arbitrage.engines.checkpoints import Checkpoint, head_in
 from arbitrage.engines.factory import kind_by_head
 from arbitrage.engines.scoring.scorers import CLASSIFIERS, MARKED
 from arbitrage.engines.scoring.skywork import check_head
 from arbitrage.engines.scoring.step_format import encode
 from arbitrage.engines.scoring.templates import TemplateReader
-from arbitrage.preflight.check_hub import weight_bytes
+from arbitrage.engines.weight_files import weight_bytes, weight_files
 from arbitrage.preflight.findings import Finding
 from arbitrage.speculation.protocols import EngineError
 
@@ -50,9 +50,9 @@ def _prm(study: Study, directory: Path) -> str:
     kind = kind_by_head(prm.path, head) if prm.kind == "auto" else prm.kind
     if kind == "value-head":
         _separator(prm.path, tokenizer, study.generation.separator)
-        if weight_bytes(directory) is None:
+        if weight_bytes(directory, pickled=True) is None:
             return "kind value-head; its head is checked when it is converted, before anything is generated"
-        check_head(prm.path, sorted(directory.glob("*.safetensors")), int(config.hidden_size))
+        check_head(prm.path, weight_files(directory, pickled=True), int(config.hidden_size))
         return "kind value-head"
     if not head.endswith(HEADS[kind]):
         raise EngineError(
@@ -98,7 +98,8 @@ def _router_start(study: Study, directory: Path) -> None:
 
 def _read(directory: Path) -> tuple[Any, Any]:
     """Configuration and tokenizer of a checkpoint whose weights need not be here. Raises EngineError."""
-    return load_configs(directory, weights=False)[0], load_tokenizer(directory, weights=False)
+    checkpoint = Checkpoint(str(directory), directory)
+    return checkpoint.configs()[0], checkpoint.tokenizer()
 
 
 def _separator(path: str, tokenizer: Any, separator: str) -> int:

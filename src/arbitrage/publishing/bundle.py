@@ -39,11 +39,11 @@ def export(folder: Path, out: Path) -> list[str]:
     """
     if is_bundle(folder):
         raise ExportError(f"{folder}: an unpacked bundle; expected the results of a study (results/<study>)")
-    faults = [finding for finding in verify(folder) if finding.is_fault]
-    if faults:
+    errors = [finding for finding in verify(folder) if finding.is_fault]
+    if errors:
         raise ExportError(
-            f"{folder}: {len(faults)} faults, the first: {faults[0].subject} is {faults[0].kind} "
-            f"({faults[0].detail}). Only sound results are packed: arbitrage verify {folder} lists them all"
+            f"{folder}: {len(errors)} faults, the first: {errors[0].subject} is {errors[0].kind} "
+            f"({errors[0].detail}). Only sound results are packed: arbitrage verify {folder} lists them all"
         )
     entries = dict(sorted(_entries(folder).items()))
     entries[MANIFEST] = manifest_text({name: _sha256(entry) for name, entry in entries.items()})
@@ -82,20 +82,20 @@ def _entries(folder: Path) -> dict[str, Path | str]:
     """What is packed: file or text by name in the bundle, but for the manifest."""
     records = read_records(folder)
     study = study_of(folder, records)
-    told = {name: _portable(dict(record), folder) for name, record in records.by_result.items()}
+    portable_records = {name: _portable(dict(record), folder) for name, record in records.by_result.items()}
     content = _portable(study.model_dump(mode="json"), folder)
     entries: dict[str, Path | str] = {STUDY: _json(content)}
     packed = [result.path for result in results(study) if result.published]
     for name in packed:
-        entries[record_of(Path(name)).as_posix()] = _json(told[name])
+        entries[record_of(Path(name)).as_posix()] = _json(portable_records[name])
         path = folder / name
         files = files_of(path) if path.is_dir() else [path]
         entries |= {file.relative_to(folder).as_posix(): file for file in files}
     portable = type(study).model_validate(content)
     routers = [name for name in packed if name.startswith("router/") and name.endswith("/model")]
     for name in routers:
-        entries[f"{name}/{CARD}"] = router_card(folder, portable, name, told[name])
-    entries[CARD] = bundle_card(portable, routers, told["summary.md"])
+        entries[f"{name}/{CARD}"] = router_card(folder, portable, name, portable_records[name])
+    entries[CARD] = bundle_card(portable, routers, portable_records["summary.md"])
     return entries
 
 

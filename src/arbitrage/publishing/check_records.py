@@ -16,7 +16,7 @@ from arbitrage.publishing.manifest import MANIFEST, STUDY
 from arbitrage.publishing.mismatches import Finding, VerifyError
 from arbitrage.runtime.provenance import SUFFIX
 
-WORKING = ("logs", "benchmarks", "zoo")  # folders that hold no results; as do hidden ones
+WORKING = ("logs", "timings", "zoo")  # folders that hold no results; as do hidden ones
 NEEDED = ("output", "sha256", "study", "study_hash", "inputs", "settings", "code", "ended")
 
 
@@ -30,7 +30,7 @@ class Records:
 
 def read_records(folder: Path) -> Records:
     """All provenance records below `folder`."""
-    found: dict[str, Mapping[str, Any]] = {}
+    by_result: dict[str, Mapping[str, Any]] = {}
     findings = []
     for path in result_files(folder):
         if not path.name.endswith(SUFFIX):
@@ -45,8 +45,8 @@ def read_records(folder: Path) -> Records:
         if missing:
             findings.append(Finding("broken", result, f"its provenance record lacks {', '.join(missing)}"))
         else:
-            found[result] = record
-    return Records(found, findings)
+            by_result[result] = record
+    return Records(by_result, findings)
 
 
 def result_files(folder: Path) -> Iterator[Path]:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from arbitrage.errors import UserError
 
-Kind = Literal["missing", "foreign", "changed", "stale", "broken", "inconsistent", "code"]
+Kind = Literal["missing", "foreign", "changed", "stale", "broken", "code"]
 
 MEANINGS: dict[Kind, str] = {
     "missing": "not there, though the study should have it",
@@ -15,7 +15,6 @@ MEANINGS: dict[Kind, str] = {
     "changed": "not as it was when it was made",
     "stale": "made from something that has since changed",
     "broken": "cannot be read as what it should be",
-    "inconsistent": "disagrees with another table, or with itself",
     "code": "made by other code than is here; no fault, for much code changes no result",
 }
 

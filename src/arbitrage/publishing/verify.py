@@ -1,4 +1,4 @@
-"""Are the results in a study's folder what they say? Hashes, provenance, schemas, and keys across tables.
+"""Are the results in a study's folder what they say? Hashes, provenance and schemas.
 
     verify(Path("results/lab"))
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from arbitrage.config.study import Study
 from arbitrage.publishing.check_records import Records, is_bundle, named_code, read_records, result_files, study_of
-from arbitrage.publishing.check_tables import key_findings
+from arbitrage.publishing.check_schemas import schema_findings
 from arbitrage.publishing.manifest import manifest_findings
 from arbitrage.publishing.mismatches import Finding
 from arbitrage.runtime.outputs import Result, results
@@ -47,7 +47,7 @@ def verify(folder: Path, study: Study | None = None) -> list[Finding]:
         findings += _left_over(folder, {result.path for result in due}, records)
     faulty = {finding.subject for finding in findings}
     faulty |= {result.path for result in unmade}
-    findings += key_findings(folder, study, [result for result in due if result.path not in faulty])
+    findings += schema_findings(folder, [result for result in due if result.path not in faulty])
     return [*findings, *_of_code(records)]
 
 
@@ -114,14 +114,14 @@ def _left_over(folder: Path, due: set[str], records: Records) -> Iterator[Findin
         owners = _with_parents(name)
         if due & set(owners) or reported & set(owners):
             continue
-        made = next((owner for owner in owners if owner in records.by_result), None)
-        reported.add(made or name)
-        if made is None:
+        owner = next((owner for owner in owners if owner in records.by_result), None)
+        reported.add(owner or name)
+        if owner is None:
             yield Finding("foreign", name, "no provenance record, and the study makes no such file; take it away")
-        elif (folder / made).exists():
-            yield Finding("foreign", made, "left over: the study as it is does not make it; take it away")
+        elif (folder / owner).exists():
+            yield Finding("foreign", owner, "left over: the study as it is does not make it; take it away")
         else:
-            yield Finding("missing", made, "has a provenance record, but is gone; take the record away too")
+            yield Finding("missing", owner, "has a provenance record, but is gone; take the record away too")
 
 
 def _with_parents(name: str) -> list[str]:

@@ -51,7 +51,9 @@ def unpack(file: Path, dst: Path, tokenizer_from: Path | None = None, dtype: str
         source, where = (tokenizer_from, {}) if tokenizer_from else (file.parent, inside)
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **where)
     except ImportError as error:
-        raise EngineError(f"{file}: reading GGUF needs the package gguf (pip install '.[gguf]'): {error}") from error
+        raise EngineError(
+            f"{file}: reading GGUF needs the package gguf (pip install --editable '.[gguf]'): {error}"
+        ) from error
     except (OSError, ValueError, KeyError) as error:
         raise EngineError(f"{file}: transformers cannot read this GGUF file ({error})") from error
     # What transformers made of the file are ordinary weights, but it refuses to save a model it calls quantised.
@@ -67,21 +69,21 @@ def unpack(file: Path, dst: Path, tokenizer_from: Path | None = None, dtype: str
 def require_tools() -> tuple[Path, Path]:
     """llama.cpp's converter and quantiser. Raises EngineError where one of them, or the package gguf, is missing."""
     if find_spec("gguf") is None:
-        raise EngineError("quantise.method gguf needs the package gguf: pip install '.[gguf]'")
+        raise EngineError("quantise.method gguf needs the package gguf: pip install --editable '.[gguf]'")
     return _tool("convert_hf_to_gguf.py"), _tool("llama-quantize")
 
 
 def _tool(name: str) -> Path:
     """A tool of llama.cpp: under $LLAMA_CPP, or on the path."""
     root = os.environ.get(LLAMA_CPP)
-    places = [Path(root) / name, Path(root) / "build" / "bin" / name] if root else []
-    found = next((place for place in places if place.is_file()), None) or shutil.which(name)
-    if found is None:
+    candidates = [Path(root) / name, Path(root) / "build" / "bin" / name] if root else []
+    program = next((candidate for candidate in candidates if candidate.is_file()), None) or shutil.which(name)
+    if program is None:
         raise EngineError(
             f"quantise.method gguf needs llama.cpp's {name}: put it on PATH, or set {LLAMA_CPP} to a checkout with its "
             "tools built (cmake -B build && cmake --build build --target llama-quantize)"
         )
-    return Path(found)
+    return Path(program)
 
 
 def _run(command: list[str]) -> None:

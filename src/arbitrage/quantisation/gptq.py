@@ -1,7 +1,7 @@
 """GPTQ copies of a model (the paper's 4-bit Llama), made by llm-compressor and read by vLLM and transformers alike.
 
 llm-compressor wants an older transformers than the rest of the pipeline: `envs/gptq.yaml`, or an environment of its own
-with `pip install '.[gptq]'`. The copy is packed: it is small and fast where the engine has kernels for it.
+with `pip install --editable '.[gptq]'`. The copy is packed: it is small and fast where the engine has kernels for it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def quantise_gptq(src: Path, dst: Path, bits: int, group_size: int, texts: Seque
     except ImportError as error:
         raise EngineError(
             f"quantise.method gptq needs llm-compressor ({error}); run this rule in envs/gptq.yaml (--sdm conda), or "
-            "once by hand in an environment with `pip install '.[gptq]'`"
+            "once by hand in an environment with `pip install --editable '.[gptq]'`"
         ) from error
     import torch
     from datasets import Dataset

@@ -1,7 +1,8 @@
 """Decontamination: which questions are also in a benchmark, word for word or reworded (paper: silent; our choice).
 
-A question is seen as its words: normal form, then runs of letters, numbers, and the signs `+ - * / ^ = < >`; all other
-punctuation and LaTeX braces go, so that spacing and markup make no difference and other numbers do. It overlaps when
+A question is seen as the words of its one spelling (`spelling`): runs of letters, numbers, and the signs
+`+ - * / ^ = < >`; LaTeX markup and all other punctuation go, so that spacing and spelling make no difference and other
+numbers do. Letters that stand alone next to each other are one word: `m n` is `mn`. It overlaps when
 
 - `whole`: all the words of a benchmark question stand in it, in a row. A benchmark question of fewer than n words is
   found by this rule alone; one of fewer than `SHORTEST` words only where the question has exactly the same words;
@@ -14,19 +15,20 @@ punctuation and LaTeX braces go, so that spacing and markup make no difference a
 import re
 from collections import Counter
 
-from arbitrage.questions.normal_form import normalise
+from arbitrage.questions.spelling import spell
 
 TEMPLATE = 10  # questions a wording may occur in before it is a template
 SHORTEST = 3  # words; what is shorter ("find 7") stands inside other questions by chance
 
 _WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[-+*/^=<>]")
+_LONE_LETTERS = re.compile(r"(?<![^\W\d_])([^\W\d_])[\s,;|()\[\].:'_]+(?=[^\W\d_](?![^\W\d_]))")
 
 Words = tuple[str, ...]
 
 
 def words(text: str) -> Words:
     """The words of a text, in order: what overlap is judged by."""
-    return tuple(_WORD.findall(normalise(text)))
+    return tuple(_WORD.findall(_LONE_LETTERS.sub(r"\1", spell(text))))
 
 
 def find_overlaps(problems: list[str], benchmark: list[str], ngram: int) -> list[str | None]:

@@ -5,27 +5,35 @@ the number of copies they came in.
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from typing import Any
 
 from arbitrage.config.questions import Benchmark, Questions
+from arbitrage.questions.files import Row
 from arbitrage.questions.normal_form import QuestionError, digest, normalise
 from arbitrage.questions.overlap import find_overlaps
-from arbitrage.questions.sources import Row, load
+from arbitrage.questions.sources import load
+from arbitrage.questions.spelling import copy_key
 
 
 def sample_questions(
-    study_name: str, settings: Questions, seed: int, benchmark_rows: list[Row]
+    study_name: str,
+    settings: Questions,
+    seed: int,
+    benchmark_rows: list[Row],
+    suffixes: Collection[str] = (),
 ) -> tuple[list[Row], dict[str, Any]]:
     """The questions to label, as rows of the `questions` table sorted by id, and a report of what was left out.
 
     Blank problems, copies, and questions that overlap with `benchmark_rows` go; of the rest `settings.sample` are drawn
     by largest remainder over `source`. Report: rows read, blank, duplicates, overlap (removed, by rule and by source),
-    available and sampled (by source). Raises QuestionError where fewer are left than asked for.
+    available and sampled (by source). suffixes: lines that benchmarks ask below each question (`prompt_suffix`), which
+    are no part of it. Raises QuestionError where fewer are left than asked for.
     """
     rows = load(study_name, settings, seed)
     filled = [row for row in rows if row["problem"].strip()]
     unique = distinct(filled)
-    problems = [row["problem"] for row in benchmark_rows]
+    problems = [_without(row["problem"], suffixes) for row in benchmark_rows]
     rules = find_overlaps([row["problem"] for row in unique], problems, settings.overlap_ngram)
     clean = [row for row, rule in zip(unique, rules, strict=True) if rule is None]
     removed = [row for row, rule in zip(unique, rules, strict=True) if rule is not None]
@@ -55,7 +63,11 @@ def benchmark_questions(study_name: str, name: str, settings: Benchmark, seed: i
     rows = load(study_name, settings, seed)
     copies = [key for key, count in Counter(row["question_id"] for row in rows).items() if count > 1]
     if copies:
-        raise QuestionError(f"benchmark {name!r}: question_id {copies[0]!r} comes twice; make the ids unique")
+        problem = next(row["problem"] for row in rows if row["question_id"] == copies[0])
+        what = f"{settings.columns.id} {copies[0]!r} names two questions; make the ids unique"
+        if settings.columns.id is None:
+            what = f"the question {problem[:60]!r} comes twice; remove one, or name a column of ids as `columns.id`"
+        raise QuestionError(f"benchmark {name!r}: {what}")
     for row in rows:
         if not row["answers"]:
             raise QuestionError(f"benchmark {name!r}: question {row['question_id']!r} has no answer; add or remove it")
@@ -68,17 +80,17 @@ def benchmark_questions(study_name: str, name: str, settings: Benchmark, seed: i
 
 
 def distinct(rows: list[Row]) -> list[Row]:
-    """One row of each normal form of the problem: the one whose text sorts last, so small letters win over capitals."""
+    """One row of each spelling of the problem: the one whose text sorts last, so small letters win over capitals."""
     best: dict[str, Row] = {}
     for row in rows:
-        form = normalise(row["problem"])
+        form = copy_key(row["problem"])
         if form not in best or _rank(row) > _rank(best[form]):
             best[form] = row
     return list(best.values())
 
 
 def stratified(rows: list[Row], size: int, seed: int) -> list[Row]:
-    """`size` of the `rows` (distinct ids), by largest remainder over `source`, sorted by id.
+    """`size` of the `rows` (distinct ids), by largest remainder over `source` (paper: 30,000), sorted by id.
 
     Raises QuestionError where there are fewer rows than `size`.
     """
@@ -114,6 +126,12 @@ def largest_remainder(counts: dict[str, int], size: int) -> dict[str, int]:
     for source in order[: size - sum(seats.values())]:
         seats[source] += 1
     return seats
+
+
+def _without(problem: str, suffixes: Collection[str]) -> str:
+    return next(
+        (problem.removesuffix(f"\n{suffix}") for suffix in suffixes if problem.endswith(f"\n{suffix}")), problem
+    )
 
 
 def _rank(row: Row) -> tuple[str, str, str]:

@@ -16,19 +16,21 @@ from arbitrage.io.atomic import write_text
 from arbitrage.io.csv_tables import read_csv
 from arbitrage.report import paper
 from arbitrage.report.claims import AGREES, DIFFERS, UNTOLD, claims
+from arbitrage.runtime.paths import StudyPaths
+from arbitrage.runtime.provenance import record_of
 
 FEW = 100  # questions of a benchmark, below which the summary says that they are few
 
 
 def write_summary(study: Study, out: Path) -> None:
     """Write the summary of a finished study from the files in its folder; FileNotFoundError where one is missing."""
-    folder = Path(study.folder)
+    paths = StudyPaths.of(study)
     timed = [pair for pair, settings in study.pairs.items() if settings.latency]
     speedup = _curves(study, "speedup") if timed else pd.DataFrame()
     comparison, outcomes = _curves(study, "comparison"), _curves(study, "outcomes")
     accuracy = _curves(study, "accuracy_acceptance")
-    quality = read_csv(folder / "router" / "quality.csv")
-    models = [read_cost_model(folder / "latency" / f"{pair}.cost.json") for pair in timed]
+    quality = read_csv(paths.router_quality)
+    models = [read_cost_model(paths.cost_model(pair)) for pair in timed]
     parts = [
         _head(study, accuracy),
         _verdicts(study, comparison, outcomes, speedup, quality),
@@ -38,13 +40,13 @@ def write_summary(study: Study, out: Path) -> None:
         _wasted(comparison),
         _latency(study, speedup, models),
         _router(quality),
-        _provenance(folder),
+        _provenance(paths),
     ]
     write_text(out, "\n".join(parts))
 
 
 def _curves(study: Study, name: str) -> pd.DataFrame:
-    return in_study_order(read_csv(Path(study.folder) / "curves" / f"{name}.csv"), study)
+    return in_study_order(read_csv(StudyPaths.of(study).curves(name)), study)
 
 
 def _head(study: Study, accuracy: pd.DataFrame) -> str:
@@ -59,10 +61,15 @@ def _head(study: Study, accuracy: pd.DataFrame) -> str:
 
 
 def _sizes(accuracy: pd.DataFrame) -> str:
-    """How many questions the benchmarks have, and that few of them tell little."""
-    counts = accuracy.groupby("benchmark", sort=False)["questions"].max()
-    few = "; **too few for conclusions**" if counts.min() < FEW else ""
-    return ", ".join(f"{count} of {name}" for name, count in counts.items()) + few
+    """How many questions the benchmarks have, how many nobody could grade, and that few of them tell little."""
+    counts = accuracy.groupby("benchmark", sort=False)[["questions", "ungraded"]].max()
+    few = "; **too few for conclusions**" if counts["questions"].min() < FEW else ""
+    sizes = [
+        f"{row.questions} of {row.Index}"
+        + (f" ({row.ungraded} more are ungraded and left out)" if row.ungraded else "")
+        for row in counts.itertuples()
+    ]
+    return ", ".join(sizes) + few
 
 
 def _verdicts(
@@ -213,9 +220,9 @@ def _router(quality: pd.DataFrame) -> str:
     return f"## Router\n\nOn held-out questions; the paper's figures are in Tables 1 to 3.\n\n{table(head, rows)}"
 
 
-def _provenance(folder: Path) -> str:
-    record = _json(folder / "curves" / "accuracy_acceptance.csv.provenance.json")
-    sampling = _json(folder / "questions" / "labelling.json")
+def _provenance(paths: StudyPaths) -> str:
+    record = _json(record_of(paths.curves("accuracy_acceptance")))
+    sampling = _json(paths.sampling_report)
     text = "## Provenance\n\n"
     for name in ("study_hash", "code", "seed", "hardware", "packages"):
         if name in record:

@@ -1,6 +1,6 @@
 """Where a study's time went: rule by rule, and how much of it was spent inside the models (`arbitrage times`).
 
-A rule's seconds are Snakemake's own (`benchmarks/`), from the start of a job's command to its end. Model seconds are
+A rule's seconds are Snakemake's own (`timings/`), from the start of a job's command to its end. Model seconds are
 what the stages tell in their provenance records (`work`): generating, scoring, training. The rest is starting up,
 loading, and everything the study does around its models.
 """
@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 
 from arbitrage.io.tables import TableError
+from arbitrage.runtime.paths import StudyPaths
 
 
 @dataclass
@@ -37,7 +38,7 @@ class RuleTime:
 def rule_times(folder: Path) -> list[RuleTime]:
     """Every rule of the study in `folder` that has run, the longest first. Raises TableError where none has."""
     rules: dict[str, RuleTime] = {}
-    for rule, seconds in _jobs(folder / "benchmarks"):
+    for rule, seconds in _jobs(StudyPaths(folder).timings):
         each = rules.setdefault(rule, RuleTime(rule))
         each.jobs += 1
         each.seconds += seconds

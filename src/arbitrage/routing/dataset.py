@@ -98,11 +98,11 @@ def validation_questions(question_ids: Iterable[str], share: float, seed: int) -
 
 
 def balanced(examples: pd.DataFrame, classes: Classes, seed: int, max_examples: int | None = None) -> pd.DataFrame:
-    """A random part of `examples` (with `label`s) in which all classes on a side of zero are equal, and both sides too.
+    """A random part of `examples` in which all classes on a side of zero are equal, and both sides too (Table 3).
 
-    With as many classes below zero as above, the default, every class is as large as the smallest; where ties left one
-    side with fewer classes, its classes are larger, so that P(advantage > 0) still starts from one half. `max_examples`
-    caps the result. Sorted by question and step. Every class must occur.
+    examples: with a column `label`, in which every class occurs. With as many classes below zero as above, the default,
+    every class is as large as the smallest; where ties left one side with fewer classes, its classes are larger, so
+    that P(advantage > 0) still starts from one half. `max_examples` caps the result. Sorted by question and step.
     """
     members = dict(list(examples.groupby("label")))
     sides = [range(classes.boundary), range(classes.boundary, classes.count)]
@@ -125,8 +125,8 @@ def _draw(examples: pd.DataFrame, size: int, seed: int) -> pd.DataFrame:
         return examples
     keys = zip(examples["question_id"], examples["step_index"], strict=True)
     # The first 64 bits of each hash order a million rows as all 256 would, in an eighth of the room
-    places = [int(digest(str(seed), "example", question, str(step))[:16], 16) for question, step in keys]
-    return examples.iloc[np.sort(np.argsort(np.array(places, dtype=np.uint64), kind="stable")[:size])]
+    ranks = [int(digest(str(seed), "example", question, str(step))[:16], 16) for question, step in keys]
+    return examples.iloc[np.sort(np.argsort(np.array(ranks, dtype=np.uint64), kind="stable")[:size])]
 
 
 def _encode(steps: Path, out: Path, tokenizer: Any, separator: str, annotate: bool) -> pd.DataFrame:
@@ -135,7 +135,7 @@ def _encode(steps: Path, out: Path, tokenizer: Any, separator: str, annotate: bo
     That is question_id, step_index, advantage, and `tokens`, the length of the input; the row number is the index.
     """
     columns = [*ORDER, "advantage"]
-    found = [pd.DataFrame(columns=[*columns, "tokens"])]
+    frames = [pd.DataFrame(columns=[*columns, "tokens"])]
     with table_writer(out, "examples") as write:
         for batch in _in_order(steps):
             inputs = [np.asarray(ids, dtype=np.int32) for ids in _inputs(batch, tokenizer, separator, annotate)]
@@ -146,8 +146,8 @@ def _encode(steps: Path, out: Path, tokenizer: Any, separator: str, annotate: bo
                 "label": pa.array(np.zeros(len(inputs), dtype=np.int8)),
             }
             write(pa.table([parts[field.name] for field in SCHEMAS["examples"]], schema=SCHEMAS["examples"]))
-            found.append(batch.select(columns).to_pandas().assign(tokens=lengths))
-    return pd.concat(found[1:] or found, ignore_index=True)
+            frames.append(batch.select(columns).to_pandas().assign(tokens=lengths))
+    return pd.concat(frames[1:] or frames, ignore_index=True)
 
 
 def _in_order(steps: Path) -> Iterator[pa.RecordBatch]:
@@ -172,23 +172,28 @@ def _inputs(batch: pa.RecordBatch, tokenizer: Any, separator: str, annotate: boo
     written = [step(model, text) for model, text in zip(models, texts, strict=True)]
     ends = np.cumsum([0, *history.value_lengths().to_pylist()])
     problems, drafts = batch.column("problem").to_pylist(), batch.column("draft_step").to_pylist()
-    learn(tokenizer, problems, [*texts, *drafts], separator)
-    for row, (problem, text) in enumerate(zip(problems, drafts, strict=True)):
+    judged = [AuthoredStep("draft", text) for text in drafts]
+    learn(tokenizer, problems, [*written, *judged], separator, annotate)
+    for row, (problem, draft) in enumerate(zip(problems, judged, strict=True)):
         history_of_row = written[ends[row] : ends[row + 1]]
-        yield step_input_ids(tokenizer, problem, history_of_row, AuthoredStep("draft", text), separator, annotate)
+        yield step_input_ids(tokenizer, problem, history_of_row, draft, separator, annotate)
 
 
 def _pick(everything: Path, members: pd.DataFrame, out: Path) -> None:
     """Write the rows of `everything` whose numbers are `members`' index, with their labels, in order."""
     numbers, labels = members.index.to_numpy(), members["label"].to_numpy(dtype=np.int8)
-    place = SCHEMAS["examples"].get_field_index("label")
+    label_column = SCHEMAS["examples"].get_field_index("label")
     seen = 0
     with table_writer(out, "examples") as write:
         for batch in read_batches(everything, "examples"):
             first, last = np.searchsorted(numbers, [seen, seen + len(batch)])
             if first < last:
                 table = pa.Table.from_batches([batch]).take(pa.array(numbers[first:last] - seen))
-                write(table.set_column(place, SCHEMAS["examples"].field(place), pa.array(labels[first:last])))
+                write(
+                    table.set_column(
+                        label_column, SCHEMAS["examples"].field(label_column), pa.array(labels[first:last])
+                    )
+                )
             seen += len(batch)
 
 

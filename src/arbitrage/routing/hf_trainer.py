@@ -19,6 +19,8 @@ from arbitrage.runtime.provenance import digest
 Example = dict[str, Any]  # input_ids: int array of shape (tokens,); labels: int, the class
 
 LINE_EVERY_S = 5.0
+SAVING_SHARE = 0.05  # of the time of training, at most
+DISK_BYTES_S = 200e6  # of a checkpoint, until the first was written
 POOL_BATCHES = 50  # batches whose examples are sorted by length together
 
 
@@ -135,6 +137,35 @@ class Progress(TrainerCallback):
     @staticmethod
     def _say(text: str) -> None:
         print(f"router: {text}", file=sys.stderr, flush=True)
+
+
+class Saving(TrainerCallback):
+    """When a checkpoint is written: after a tenth of all updates, but saving takes a twentieth of the time at most.
+
+    So a kill loses a tenth of a long training, and a short one of a large model is not spent on writing checkpoints.
+    """
+
+    def __init__(self) -> None:
+        self.last_update, self.last_time, self.cost_s = 0, time.monotonic(), 0.0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Guess what the first checkpoint will cost: weights and AdamW's two moments, in float32."""
+        self.last_update, self.last_time = state.global_step, time.monotonic()
+        self.cost_s = 12 * kwargs["model"].num_parameters() / DISK_BYTES_S
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Have one written where both are due, unless the training is over."""
+        since, elapsed = state.global_step - self.last_update, time.monotonic() - self.last_time
+        due = since >= state.max_steps / 10 and SAVING_SHARE * elapsed >= self.cost_s
+        if due and state.global_step < state.max_steps:
+            self.last_update, self.last_time = state.global_step, time.monotonic()
+            control.should_save = True
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Remember what it cost."""
+        self.cost_s = time.monotonic() - self.last_time
 
 
 class Sealing(TrainerCallback):

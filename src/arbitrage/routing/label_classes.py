@@ -48,7 +48,7 @@ class Classes:
 
 
 def fit_classes(advantages: Sequence[float] | np.ndarray, classes: int) -> Classes:
-    """Edges for `classes` (even) classes: half of them quantiles of the advantages <= 0, half of those > 0.
+    """Edges for `classes` (even) classes (Table 1): half of them quantiles of the advantages <= 0, half of those > 0.
 
     Many advantages are equal (0 above all: both models wrote the same step), so a quantile may fall inside a run of
     ties, which cannot be cut. Each cut then moves to the nearest end of a run, and no class is left empty; where a side

@@ -1,6 +1,6 @@
 """Train a router: a checkpoint with a new classification head, on balanced steps (paper: section 4.2, Table C.1).
 
-    train_router("results/lab/router/small/default/dataset", "zoo/prm", None, Router().training, seed=42, ...)
+    train_router("results/lab/router/small/default/dataset", resolve("zoo/prm"), Router().training, seed=42, ...)
 
 A killed training resumes from its last checkpoint, kept in a work directory beside the output; the output directory
 appears last and whole. It holds model.safetensors, config.json, the tokenizer, router.json (how to read the logits:
@@ -19,7 +19,8 @@ from transformers import AutoModelForSequenceClassification, PrinterCallback, Tr
 from transformers.utils import logging as transformers_logging
 
 from arbitrage.config.router import RouterTraining
-from arbitrage.engines.checkpoints import fingerprint, load_tokenizer, resolve
+from arbitrage.engines.checkpoints import Checkpoint
+from arbitrage.engines.hf.attention import attention_of
 from arbitrage.io.atomic import whole_directory
 from arbitrage.io.tables import read_frame
 from arbitrage.routing.dataset import REPORT, TRAIN
@@ -28,12 +29,14 @@ from arbitrage.routing.hf_trainer import (
     Progress,
     RightPadding,
     RouterTrainer,
+    Saving,
     Sealing,
     class_loss,
     ordinal_loss,
     seal_of,
 )
 from arbitrage.routing.label_classes import RoutingError
+from arbitrage.runtime import gpus
 from arbitrage.runtime.provenance import digest
 from arbitrage.speculation.protocols import EngineError
 
@@ -42,44 +45,43 @@ SETTINGS = "settings.json"
 
 def train_router(
     dataset_dir: str | Path,
-    init: str,
-    revision: str | None,
+    init: Checkpoint,
     training: RouterTraining,
     *,
     seed: int,
     device: str,
-    threads: int,
     out_dir: str | Path,
 ) -> dict[str, Any]:
     """Train on `dataset_dir`/train.parquet, starting from checkpoint `init`; write the router to `out_dir`.
 
     device: cpu or cuda (one GPU; CUDA_VISIBLE_DEVICES picks it). On a CPU one seed and one number of threads give the
     same weights, byte for byte, whether or not the training was interrupted. Returns what training.json holds.
-    Raises EngineError where `init` cannot be loaded or the device is not there, RoutingError where the data or the
-    batch sizes do not fit, TableError where the training part cannot be read.
+    Raises EngineError where no router can start from `init` or the device is not there, RoutingError where the data or
+    the batch sizes do not fit, TableError where the training part cannot be read.
     """
     dataset_dir, out_dir = Path(dataset_dir), Path(out_dir)
+    if device != "cpu":
+        gpus.keep_first()
     accumulation = _accumulation(training)
     report = json.loads((dataset_dir / REPORT).read_text(encoding="utf-8"))
     settings = {
-        "init": init,
-        "revision": revision,
-        "init_fingerprint": fingerprint(init, revision),
+        "init": init.path,
+        "revision": init.revision,
+        "init_fingerprint": init.fingerprint(),
         "data_sha256": hashlib.sha256((dataset_dir / TRAIN).read_bytes()).hexdigest(),
         "classes": report["classes"],
         "ordinal": report["ordinal"],
         "seed": seed,
         "device": device,
-        "threads": threads,
+        "threads": torch.get_num_threads(),
         "optimizer": "AdamW, linear warm-up and decay, gradients clipped at norm 1",
         **training.model_dump(),
     }
     work = out_dir.with_name(f".{out_dir.name}.training")
     checkpoint = _checkpoint_of(work, settings)
-    torch.set_num_threads(threads)
     transformers_logging.disable_progress_bar()  # training tells its own progress
-    tokenizer = load_tokenizer(init, revision)
-    model = _new_model(init, revision, tokenizer, report, seed)
+    tokenizer = init.tokenizer()
+    model = _new_model(init, tokenizer, report, seed)
     examples = _examples(dataset_dir, model.config.get_text_config().pad_token_id)
     trainer = RouterTrainer(
         model=model,
@@ -87,11 +89,11 @@ def train_router(
         train_dataset=examples,
         data_collator=RightPadding(model.config.get_text_config().pad_token_id),
         compute_loss_func=ordinal_loss if report["ordinal"] else class_loss,
-        callbacks=[Progress(), Sealing()],
+        callbacks=[Progress(), Saving(), Sealing()],
     )
     trainer.remove_callback(PrinterCallback)
     result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    told = settings | {
+    report = settings | {
         "examples": len(examples),
         "parameters": model.num_parameters(),
         "updates": trainer.state.global_step,
@@ -107,9 +109,9 @@ def train_router(
         tokenizer.save_pretrained(directory)
         router = {key: report[key] for key in ("classes", "boundary", "ordinal", "annotate", "separator")}
         (directory / "router.json").write_text(json.dumps(router, indent=2) + "\n", encoding="utf-8")
-        (directory / "training.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        (directory / "training.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     shutil.rmtree(work)
-    return told
+    return report
 
 
 def _accumulation(training: RouterTraining) -> int:
@@ -129,7 +131,7 @@ def _arguments(work: Path, training: RouterTraining, accumulation: int, seed: in
         raise EngineError(f"router.device {device!r}: training knows cpu and cuda; pick a GPU by CUDA_VISIBLE_DEVICES")
     if not on_cpu and not torch.cuda.is_available():
         raise EngineError(f"router.device {device!r}: no CUDA device here; use cpu")
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(work),
         num_train_epochs=training.epochs,
         per_device_train_batch_size=training.batch_size // accumulation,
@@ -145,8 +147,7 @@ def _arguments(work: Path, training: RouterTraining, accumulation: int, seed: in
         gradient_checkpointing_kwargs={"use_reentrant": False} if training.recompute else None,
         use_cpu=on_cpu,
         seed=seed,
-        save_strategy="steps",
-        save_steps=0.1,  # of all updates: a kill loses a tenth of the training at most
+        save_strategy="no",  # `Saving` says when
         save_total_limit=2,  # one may be half written when the kill comes
         logging_strategy="steps",
         logging_steps=0.02,
@@ -157,6 +158,12 @@ def _arguments(work: Path, training: RouterTraining, accumulation: int, seed: in
         dataloader_num_workers=0,
         dataloader_pin_memory=not on_cpu,
     )
+    if arguments.n_gpu > 1:  # DataParallel would make every update that many times as large
+        raise EngineError(
+            f"router.device {device!r}: {arguments.n_gpu} GPUs are visible and CUDA has started, so training would use "
+            f"them all, with updates {arguments.n_gpu} times as large; set CUDA_VISIBLE_DEVICES to one of them"
+        )
+    return arguments
 
 
 def _checkpoint_of(work: Path, settings: dict[str, Any]) -> Path | None:
@@ -184,7 +191,7 @@ def _updates(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def _new_model(init: str, revision: str | None, tokenizer: Any, report: dict[str, Any], seed: int) -> Any:
+def _new_model(init: Checkpoint, tokenizer: Any, report: dict[str, Any], seed: int) -> Any:
     """The checkpoint's body in float32 with a new head: a logit a class, or a cut between classes where ordinal.
 
     The head is new even where the checkpoint has one of this shape: a PRM's label 1 means right, the router's escalate.
@@ -195,30 +202,31 @@ def _new_model(init: str, revision: str | None, tokenizer: Any, report: dict[str
     set_seed(seed)
     try:
         model, info = AutoModelForSequenceClassification.from_pretrained(
-            resolve(init, revision),
+            init.directory,
             num_labels=logits,
             ignore_mismatched_sizes=True,
             trust_remote_code=False,
             use_safetensors=True,
             dtype=torch.float32,
+            attn_implementation=attention_of(init.configs()[0]),
             output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise EngineError(
-            f"{init}: no router can start from it ({error}); give a causal or classification model"
+            f"{init.path}: no router can start from it ({error}); give a causal or classification model"
         ) from error
     missing = sorted(key for key in info["missing_keys"] if not key.startswith("score."))
     if missing or not isinstance(getattr(model, "score", None), torch.nn.Linear):
         raise EngineError(
-            f"{init}: {type(model).__name__} lacks {missing or 'a head named score'}; expected a decoder-only model "
-            "(Llama, Qwen2 ...) with all its weights"
+            f"{init.path}: {type(model).__name__} lacks {missing or 'a head named score'}; expected a decoder-only "
+            "model (Llama, Qwen2 ...) with all its weights"
         )
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         model.score.weight.normal_(0.0, model.config.get_text_config().initializer_range, generator=generator)
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token is None:
-            raise EngineError(f"{init}: its tokenizer has neither a padding nor an end-of-sequence token; add one")
+            raise EngineError(f"{init.path}: its tokenizer has neither a padding nor an end-of-sequence token; add one")
         tokenizer.pad_token = tokenizer.eos_token
     model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     return model

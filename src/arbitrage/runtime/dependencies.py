@@ -10,27 +10,29 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from arbitrage.config.revisions import hub_entries
 from arbitrage.config.study import Study
+from arbitrage.runtime.outputs import CURVES, LATENCY_CURVES
+from arbitrage.runtime.paths import StudyPaths
 from arbitrage.runtime.provenance import files_of
 
 PAIR = ("study", "seed", "threads", "generation", "prm", "models.{draft}", "models.{target}")
-QUANTISE = ("models.{model}.quantise", "models.{origin}.path", "models.{origin}.revision")
 ZOO = ("zoo.seed", "zoo.device", "zoo.threads")
 
 READS: dict[str, tuple[str, ...]] = {
-    "check": (),  # it looks at all, once: a job that waits for one about to run is not looked at by Snakemake itself
-    "benchmark": ("study", "seed", "benchmarks.{benchmark}"),
+    "fetch": (),  # each repository at each commit has a note of its own
+    "evaluation_questions": ("study", "seed", "benchmarks.{benchmark}"),
     "questions": ("study", "seed", "questions"),
-    "quantise": QUANTISE,
-    "quantise_gptq": (*QUANTISE, "seed"),
+    "quantise": ("models.{model}.quantise", "models.{origin}.path", "models.{origin}.revision", "seed"),
     "zoo_tokenizer": ("zoo.tokenizer_questions", "zoo.seed"),
     "zoo_model": ("zoo.{role}", "zoo.marked_share", *ZOO),
     "zoo_target": ("zoo.target", *ZOO),
     "zoo_solutions": ("zoo.solutions", *ZOO),
     "zoo_judge": ("zoo.{role}", *ZOO),
-    "zoo": ("zoo.evaluation_questions", "zoo.low_bits", "zoo.low_bit_group_size", "zoo.threads"),
+    "zoo_metrics": ("zoo.evaluation_questions", "zoo.low_bits", "zoo.low_bit_group_size", "zoo.threads"),
     "convert_prm": ("prm.path", "prm.revision", "prm.kind"),
-    "steps": (*PAIR, "steps"),
+    "label": (*PAIR, "scheduler", "steps"),
+    "steps": (),
     "dataset": (
         *("seed", "dataset", "router.variants.{variant}", "router.init", "router.revision"),
         *("prm", "generation.separator"),
@@ -41,8 +43,8 @@ READS: dict[str, tuple[str, ...]] = {
     ),
     "heldout": ("study", "threads", "router.device", "router.dtype", "router.batch_size"),
     "router_quality": ("seed", "curves"),
-    "trajectories": (*PAIR, "sweep", "router.device", "router.dtype", "router.batch_size"),
-    "merge": (),
+    "sweep": (*PAIR, "scheduler", "sweep", "router.device", "router.dtype", "router.batch_size"),
+    "trajectories": (),
     "latency": (
         *(*PAIR, "latency.questions", "latency.acceptances", "latency.warmup", "router.device", "router.dtype"),
     ),
@@ -75,30 +77,61 @@ def settings_read(study: Study, stage: str, **names: str) -> dict[str, Any]:
 
 def sources_read(study: Study, stage: str, **names: str) -> list[str]:
     """Local paths or hub ids of the checkpoints and data files that a job of `stage` reads beside its input tables."""
-    if stage == "benchmark":
-        return _given(study.benchmarks[names["benchmark"]].path)
+    if stage == "evaluation_questions":
+        benchmark = study.benchmarks[names["benchmark"]]
+        return _given(benchmark.path or benchmark.hub)
     if stage == "questions":
-        return _given(study.questions.path)
+        return _given(study.questions.path or study.questions.hub)
     if stage in ("dataset", "router"):
         return [study.router_init[0]]
     if stage == "convert_prm":
         return [study.prm.path]
-    if stage in ("quantise", "quantise_gptq"):
+    if stage == "quantise":
         recipe = study.models[names["model"]].quantise
         return [study.model_path(recipe.model)] if recipe else []
-    if stage in ("steps", "trajectories", "latency"):
+    if stage in ("label", "sweep", "latency"):
         pair = study.pairs[names["pair"]]
         return [study.model_path(pair.draft), study.model_path(pair.target), study.prm_path]
     return []
 
 
-def source_files(study: Study, stage: str, **names: str) -> list[str]:
-    """The local files of `sources_read`, but not those that the study itself makes; a hub id has none.
+def results_read(study: Study, stage: str, name: str = "") -> list[Path]:
+    """The study's results that a job of `stage` finds by itself: those of a figure (`name`), the tables, the report.
 
-    Of a checkpoint's directory they are the files that count (`provenance.files_of`).
+    Stages of which a rule says what they read are not among them.
     """
-    given = [source for source in sources_read(study, stage, **names) if not Path(source).is_relative_to(study.folder)]
-    return [file for source in given for file in _files(source)]
+    paths, timed = StudyPaths.of(study), study.timed_pairs
+    if stage == "accuracy_latency":
+        swept = [paths.trajectories(pair, benchmark) for pair in timed for benchmark in study.benchmarks]
+        return [*swept, *map(paths.latency, timed), *map(paths.cost_model, timed)]
+    if stage == "figure":
+        pair, benchmark = next(iter(study.pairs)), next(iter(study.benchmarks))
+        return {
+            "fig3": [paths.curves("outcomes")],
+            "fig4": [paths.curves("accuracy_acceptance")],
+            "fig5": [paths.curves("accuracy_latency"), paths.curves("speedup")],
+            "fig6": [paths.trajectories(pair, benchmark), paths.questions(benchmark)],
+            "figA1": [paths.curves("outcomes")],
+            "figE1": [paths.curves("accuracy_acceptance")],
+        }[name]
+    if stage == "table":
+        return [paths.router_quality]
+    if stage == "report":
+        kinds = (*CURVES, *LATENCY_CURVES)
+        return [*map(paths.curves, kinds), *map(paths.cost_model, timed), paths.router_quality, paths.sampling_report]
+    return []
+
+
+def source_files(study: Study, stage: str, **names: str) -> list[str]:
+    """The local files of `sources_read`, but not those that the study itself makes; and notes that the others are here.
+
+    Of a checkpoint's directory they are the files that count (`provenance.files_of`); of a repository it is the note
+    that the rule `fetch` writes.
+    """
+    sources = sources_read(study, stage, **names)
+    external = [source for source in sources if not Path(source).is_relative_to(study.folder)]
+    notes = {str(StudyPaths.of(study).fetched(each.file_name)) for each in hub_entries(study) if each.name in sources}
+    return [*(file for source in external for file in _files(source)), *sorted(notes)]
 
 
 @cache

@@ -2,7 +2,8 @@
 
 A `gpu` limit in Snakemake only counts jobs; every job would still find device 0 first. Here each GPU has a lock file,
 held by flock as long as the process lives (the kernel frees it however the process ends), and CUDA_VISIBLE_DEVICES
-names the GPUs taken, so that the job's `cuda:0` is the first of its own. Under Slurm the scheduler has done all this.
+names the GPUs taken, so that the job's `cuda:0` is the first of its own. A Slurm job that was given just what it asked
+for has its own already; in an interactive allocation, with several jobs to its GPUs, they are shared out here too.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ class DeviceError(UserError, RuntimeError):
 def claim(count: int, share: bool = False) -> list[str]:
     """Take `count` free GPUs of this machine for this process, waiting for them if need be; their names.
 
-    To be called before CUDA starts. Does nothing for `count` 0, with `share`, under Slurm, and where the machine has no
-    NVIDIA driver (torch will say so). Only GPUs named by CUDA_VISIBLE_DEVICES are taken, where that is set.
+    To be called before CUDA starts. Does nothing for `count` 0, with `share`, where Slurm gave just so many, and where
+    the machine has no NVIDIA driver (torch will say so). Only GPUs named by CUDA_VISIBLE_DEVICES are taken, where that
+    is set.
 
     Raises DeviceError where this machine, or Slurm's allocation, has fewer than `count`.
     """
@@ -45,7 +47,7 @@ def claim(count: int, share: bool = False) -> list[str]:
             f"this job's models name {count} GPUs and {len(present)} can be seen here ({VISIBLE}="
             f"{os.environ.get(VISIBLE, '')!r}); put the models on fewer devices, or ask for more in `resources`"
         )
-    if share or "SLURM_JOB_ID" in os.environ:
+    if share or ("SLURM_JOB_ID" in os.environ and len(present) == count):
         return []
     waited = False
     while True:
@@ -58,6 +60,14 @@ def claim(count: int, share: bool = False) -> list[str]:
             print(f"waiting until {count} of the {len(present)} GPUs are free", file=sys.stderr, flush=True)
             waited = True
         time.sleep(POLL_S)
+
+
+def keep_first() -> None:
+    """Let this process see the first of its GPUs alone; to be called before CUDA starts. Trainer would use them all."""
+    present = visible()
+    if present:
+        os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # nvidia-smi's order
+        os.environ[VISIBLE] = present[0]
 
 
 def visible() -> list[str] | None:

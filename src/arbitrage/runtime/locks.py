@@ -11,10 +11,8 @@ The Snakefile calls `guard_study` in its `onstart` handler, every stage calls `w
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import os
-import signal
 import socket
 import sys
 import threading
@@ -26,12 +24,12 @@ from typing import TextIO
 import psutil
 
 from arbitrage.errors import UserError
+from arbitrage.runtime.child_processes import die_with_parent, end_descendants
 
 RUN_PID = "ARBITRAGE_RUN_PID"  # "<pid>:<start>:<machine>" of the Snakemake process that runs the study
 RUN_DIR = "ARBITRAGE_RUN_DIR"  # absolute path of the study's results
 POLL_S = 0.5
 ORPHANS_S = 20.0  # how long a new run waits for the stages of a killed one
-PR_SET_PDEATHSIG = 1
 
 _held: list[TextIO] = []  # open files whose locks last as long as this process
 
@@ -90,7 +88,7 @@ def watch_parent() -> None:
     take_lock(jobs, fcntl.LOCK_SH, wait=True)
     _held.append(jobs)
     if run.endswith(_machine()):
-        _die_with_parent()
+        die_with_parent()
         threading.Thread(target=_watch, args=(run,), name="watch-parent", daemon=True).start()
 
 
@@ -162,14 +160,5 @@ def _end(run: str) -> None:
             file=sys.stderr,
             flush=True,
         )
-    for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            child.kill()
+    end_descendants()
     os._exit(1)
-
-
-def _die_with_parent() -> None:
-    """Ask Linux for SIGKILL when the shell that started this stage dies: at once, even while Python is busy in C."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,11 +1,14 @@
-"""What a finished study consists of: every result, with its place in the study's folder."""
+"""What a finished study consists of: every result, with its path in the study's folder."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 from arbitrage.config.study import Study
+from arbitrage.runtime.paths import StudyPaths
 
 FigureName = Literal["fig3", "fig4", "fig5", "fig6", "figA1", "figE1"]
 TableName = Literal["table1", "table2", "table3", "tableC1"]
@@ -13,7 +16,8 @@ CurveKind = Literal["accuracy_acceptance", "outcomes", "comparison"]  # those of
 
 FIGURES: tuple[FigureName, ...] = get_args(FigureName)
 TABLES: tuple[TableName, ...] = get_args(TableName)
-CURVES = (*get_args(CurveKind), "accuracy_latency", "speedup")
+CURVES: tuple[CurveKind, ...] = get_args(CurveKind)
+LATENCY_CURVES = ("accuracy_latency", "speedup")
 
 
 @dataclass(frozen=True)
@@ -27,48 +31,51 @@ class Result:
 
 
 def results(study: Study) -> list[Result]:
-    """Everything the pipeline leaves of `study`, in the order in which it is made."""
-    found = [Result("check.json", published=False)]  # names places of this machine
-    found += [Result(f"questions/{benchmark}.parquet", "questions") for benchmark in study.benchmarks]
-    found += [Result("questions/labelling.parquet", "questions"), Result("questions/labelling.json")]
-    found += [Result(f"models/{name}", published=False) for name in _made_models(study)]
-    for pair in study.pairs:
-        found += _results_of(study, pair)
-    found.append(Result("router/quality.csv"))
-    found += [Result(f"curves/{name}.csv") for name in CURVES]
-    found += [Result(f"figures/{name}.{kind}") for name in FIGURES for kind in ("pdf", "png")]
-    found += [Result(f"tables/{name}.{kind}") for name in TABLES for kind in ("csv", "md")]
-    return [*found, Result("summary.md")]
+    """Everything the pipeline leaves of `study`, in the order in which it is written."""
+    return [Result(path.as_posix(), table, published) for path, table, published in _results(study, StudyPaths(Path()))]
 
 
-def shards(study: Study, table: str) -> list[str]:
-    """Paths of the shards that the merged table at `table` (`steps/<pair>.parquet` ...) is joined from."""
-    kind, *_, last = table.removesuffix(".parquet").split("/")
-    count = study.steps_shards if kind == "steps" else study.sweep_shards(last)
-    return [f"{table.removesuffix('.parquet')}/shard-{shard}.parquet" for shard in range(count)]
-
-
-def _made_models(study: Study) -> list[str]:
-    names = {name for pair in study.pairs.values() for name in (pair.draft, pair.target)}
-    made = sorted(name for name in names if study.models[name].quantise)
-    return made + (["_prm"] if study.prm.kind == "value-head" else [])
-
-
-def _results_of(study: Study, pair: str) -> list[Result]:
-    found = _merged(study, f"steps/{pair}.parquet", "steps")
-    for variant in study.variants_of(pair):
-        router = f"router/{pair}/{variant}"
-        found += [
-            Result(f"{router}/dataset", published=False),
-            Result(f"{router}/model", published=variant == "default"),
-            Result(f"{router}/heldout.parquet", "heldout"),
-        ]
+def _results(study: Study, paths: StudyPaths) -> Iterator[tuple[Path, str | None, bool]]:
     for benchmark in study.benchmarks:
-        found += _merged(study, f"trajectories/{pair}/{benchmark}.parquet", "trajectories")
+        yield paths.questions(benchmark), "questions", True
+    yield paths.labelling_questions, "questions", True
+    yield paths.sampling_report, None, True
+    for name in quantised_models(study, *study.pairs):
+        yield paths.model(name), None, False
+    if study.prm.kind == "value-head":
+        yield paths.model("_prm"), None, False
+    for pair in study.pairs:
+        yield from _results_of(study, pair, paths)
+    yield paths.router_quality, None, True
+    for kind in (*CURVES, *LATENCY_CURVES):
+        yield paths.curves(kind), None, True
+    for figure in FIGURES:
+        yield paths.figure(figure, "pdf"), None, True
+        yield paths.figure(figure, "png"), None, True
+    for table in TABLES:
+        yield paths.table(table, "csv"), None, True
+        yield paths.table(table, "md"), None, True
+    yield paths.summary, None, True
+
+
+def _results_of(study: Study, pair: str, paths: StudyPaths) -> Iterator[tuple[Path, str | None, bool]]:
+    for shard in range(study.steps_shards):
+        yield paths.label(pair, shard), "steps", False
+    yield paths.steps(pair), "steps", True
+    for variant in study.variants_of(pair):
+        yield paths.dataset(pair, variant), None, False
+        yield paths.router(pair, variant), None, variant == "default"
+        yield paths.heldout(pair, variant), "heldout", True
+    for benchmark in study.benchmarks:
+        for shard in range(study.sweep_shards(benchmark)):
+            yield paths.sweep(pair, benchmark, shard), "trajectories", False
+        yield paths.trajectories(pair, benchmark), "trajectories", True
     if study.pairs[pair].latency:
-        found += [Result(f"latency/{pair}.parquet", "latency"), Result(f"latency/{pair}.cost.json")]
-    return found
+        yield paths.latency(pair), "latency", True
+        yield paths.cost_model(pair), None, True
 
 
-def _merged(study: Study, path: str, table: str) -> list[Result]:
-    return [*(Result(shard, table, published=False) for shard in shards(study, path)), Result(path, table)]
+def quantised_models(study: Study, *pairs: str) -> list[str]:
+    """Names of the models of `pairs` that the study makes from others."""
+    names = {name for pair in pairs for name in (study.pairs[pair].draft, study.pairs[pair].target)}
+    return sorted(name for name in names if study.models[name].quantise)

@@ -1,7 +1,7 @@
 """Where a result came from: a record beside each output, `<output>.provenance.json`, never inside it.
 
-The outputs stay equal, byte for byte, from run to run; what differs (times, machine, versions) is told here. Nothing
-heavy is imported: package versions come from their metadata, GPU names from nvidia-smi.
+The outputs stay equal, byte for byte, from run to run; what differs (times, machine, versions) is recorded here.
+Nothing heavy is imported: package versions come from their metadata, GPU names from nvidia-smi.
 """
 
 from __future__ import annotations
@@ -28,13 +28,9 @@ import arbitrage
 from arbitrage.config.load import study_hash
 from arbitrage.config.revisions import hub_entries
 from arbitrage.config.study import Study
-from arbitrage.errors import UserError
 from arbitrage.io.atomic import write_text
-
-
-class ChangedError(UserError, RuntimeError):
-    """A result that is no longer what was written; the message names it and the remedy."""
-
+from arbitrage.io.hashes import sha256_of
+from arbitrage.runtime.memory import peak_gb
 
 SUFFIX = ".provenance.json"
 CARD = "README.md"  # tells of a directory, and is no part of what it is
@@ -87,7 +83,7 @@ def record(
         "seed": study.seed,
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "code": code_version(),
-        "inputs": {_told(path, folder): digest(path) for path in inputs},
+        "inputs": {_relative(path, folder): _input_digest(path) for path in inputs},
         "models": dict(models),
         "hub": {".".join(entry.key[:-1]): str(entry) for entry in hub_entries(study)},
         "settings": dict(settings),
@@ -97,10 +93,11 @@ def record(
         "started": _utc(started),
         "ended": _utc(ended),
         "wall_s": round(ended - started, 3),
+        "peak_memory_gb": round(peak_gb(), 3),
         **(extra or {}),
     }
     for output in outputs:
-        own = {"output": _told(output, folder), "sha256": digest(output)}
+        own = {"output": _relative(output, folder), "sha256": digest(output)}
         write_json(record_of(output), {**own, **common})
 
 
@@ -109,27 +106,16 @@ def record_of(output: Path) -> Path:
     return output.with_name(output.name + SUFFIX)
 
 
-def require_unchanged(path: Path) -> None:
-    """Raise ChangedError where a file or directory is not what its provenance record, if it has one, says was written.
-
-    A flipped bit in a table or a router would otherwise go into every result without a word.
-    """
-    told = record_of(path)
-    if not (told.is_file() and path.exists()):
-        return
-    try:
-        wanted = json.loads(told.read_text(encoding="utf-8"))["sha256"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ChangedError(f"{told}: damaged ({error!r}); delete it and {path}, and run again") from error
-    if digest(path) != wanted:
-        raise ChangedError(
-            f"{path}: damaged or changed since it was written ({told.name} tells when); delete it and run again: the "
-            f"stage makes it anew. If the change is meant, delete {told} instead"
-        )
-
-
-def _told(path: Path, folder: Path) -> str:
+def _relative(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+
+
+def _input_digest(path: Path) -> str:
+    """What its own record says was written, where it has one: `arbitrage verify` compares that with the bytes."""
+    try:
+        return str(json.loads(record_of(path).read_text(encoding="utf-8"))["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return digest(path, reread=False)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -137,11 +123,16 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def digest(path: Path) -> str:
-    """sha256 of a file's bytes; of a directory: of the relative names and digests of its files (`files_of`)."""
+def digest(path: Path, reread: bool = True) -> str:
+    """sha256 of a file's bytes; of a directory: of the relative names and digests of its files (`files_of`).
+
+    reread: whether to look at every byte, as it takes to find damage; else what is known of large files will do.
+    """
     if path.is_dir():
-        listing = "".join(f"{digest(file)}  {file.relative_to(path).as_posix()}\n" for file in files_of(path))
+        listing = "".join(f"{digest(file, reread)}  {file.relative_to(path).as_posix()}\n" for file in files_of(path))
         return hashlib.sha256(listing.encode()).hexdigest()
+    if not reread:
+        return sha256_of(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

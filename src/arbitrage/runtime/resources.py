@@ -1,4 +1,4 @@
-"""What a job needs: GPUs, CPUs, memory, time and partition of each stage, from the study alone.
+"""What a job needs: GPUs, CPUs, memory, time and partition, by the name of its stage, from the study alone.
 
 Rules turn it into Snakemake resources (rules/common.smk), commands claim their GPUs by it (`arbitrage.runtime.gpus`).
 """
@@ -7,32 +7,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Literal
 
 from arbitrage.config.devices import alone, last_ordinal, model_devices
+from arbitrage.config.policies import needing
 from arbitrage.config.resources import Job
 from arbitrage.config.study import Study
+from arbitrage.runtime.memory import models_gb
 
-Stage = Literal["steps", "trajectories", "latency", "router", "dataset", "quantise", "small"]
-HOURS: dict[Stage, float] = {"steps": 12, "trajectories": 12, "router": 12}  # of the first attempt; others 4
+HOURS = {"label": 12.0, "sweep": 12.0, "router": 12.0}  # of the first attempt; others 4
 CPUS_PER_GPU = 4  # enough to load weights and to grade while the GPU works
 MEM_GB, MEM_GB_PER_GPU = 8.0, 64.0  # the second: weights pass through the host's memory on their way
 RESOURCES = ("gpu", "gpu_model", "cpus_per_task", "mem_mb", "runtime", "slurm_partition", "slurm_extra")
 
 
-def gpus(study: Study, stage: Stage, pair: str | None) -> int:
+def gpus(study: Study, stage: str, pair: str | None) -> int:
     """GPUs a job of `stage` needs: as configured, or one more than the highest CUDA ordinal its models name.
 
     pair: the pair whose models run; None in stages that run none. `cuda` counts as `cuda:0`: models that all say `cuda`
     share one GPU.
     """
-    asked = _job(study, stage).gpus
-    if asked is not None:
-        return asked
+    configured = _job(study, stage).gpus
+    if configured is not None:
+        return configured
     return max((last_ordinal(device) + 1 for device in _devices(study, stage, pair)), default=0)
 
 
-def resources(study: Study, stage: Stage, pair: str | None, attempt: int = 1) -> dict[str, int | str | None]:
+def resources(study: Study, stage: str, pair: str | None, attempt: int = 1) -> dict[str, int | str | None]:
     """Snakemake resources of a job, by the names of RESOURCES; None where there is nothing to ask for.
 
     attempt: 1, and one more with each retry: a retry gets that many times the time, and half as much memory again, for
@@ -40,7 +40,7 @@ def resources(study: Study, stage: Stage, pair: str | None, attempt: int = 1) ->
     """
     job, cards = _job(study, stage), gpus(study, stage, pair)
     hours = (job.hours or HOURS.get(stage, 4.0)) * attempt
-    memory = job.mem_gb or max(MEM_GB, MEM_GB_PER_GPU * cards)
+    memory = job.mem_gb or max(MEM_GB, MEM_GB_PER_GPU * cards, models_gb(study, stage, pair))
     partition = study.resources.gpu_partition if cards else study.resources.cpu_partition
     return {
         "gpu": cards,
@@ -53,18 +53,18 @@ def resources(study: Study, stage: Stage, pair: str | None, attempt: int = 1) ->
     }
 
 
-def _job(study: Study, stage: Stage) -> Job:
-    job: Job = getattr(study.resources, stage)
+def _job(study: Study, stage: str) -> Job:
+    job: Job = getattr(study.resources, stage, study.resources.small)
     return job
 
 
-def _devices(study: Study, stage: Stage, pair: str | None) -> Iterable[str]:
+def _devices(study: Study, stage: str, pair: str | None) -> Iterable[str]:
     """The torch devices that a job of `stage` runs models on."""
-    if stage == "router":
+    if stage in ("router", "heldout"):
         return [alone(study.router.device)]
-    if stage not in ("steps", "trajectories", "latency") or pair is None:
+    if stage not in ("label", "sweep", "latency") or pair is None:
         return []
-    routed = stage == "latency" or "router" in study.sweep.policies
+    routed = stage == "latency" or bool(needing("router").intersection(study.sweep.policies))
     models = (study.models[name] for name in (study.pairs[pair].draft, study.pairs[pair].target))
     devices = [device for model in models if model.server.url is None for device in model_devices(model)]
-    return [*devices, study.prm.device, *([study.router.device] if stage != "steps" and routed else [])]
+    return [*devices, study.prm.device, *([study.router.device] if stage != "label" and routed else [])]

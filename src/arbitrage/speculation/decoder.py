@@ -1,6 +1,5 @@
 """The live decoder (paper, Algorithm 1): one question, batch 1, no look-ahead, nothing kept but the models' caches.
 
-Draft step -> score -> accept, or the target writes the step again from the same prefix -> append -> until it ends.
 Draft, target, PRM and router each keep their key-value cache across steps: a call with new ids keeps the common prefix,
 drops the rest (a rejected step) and reads only what is new. So the target catches up on accepted steps only when it is
 asked, in one pass. Latency is measured with it; its text equals the sweep's trajectory at the same threshold.
@@ -9,14 +8,17 @@ asked, in one pass. Latency is measured with it; its text equals the sweep's tra
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, fields
 
 from arbitrage.config.pipeline import Generation
-from arbitrage.speculation.policies import Policy, confidence_score, decide, random_score
+from arbitrage.speculation.algorithm1 import Trajectory, algorithm1
+from arbitrage.speculation.decision import Interval
+from arbitrage.speculation.policies.base import Policy
 from arbitrage.speculation.protocols import (
     Author,
     AuthoredStep,
+    EngineError,
     GeneratedStep,
     IncrementalGenerator,
     IncrementalScorer,
@@ -78,7 +80,7 @@ class LiveSolution:
 
 @dataclass
 class LiveDecoder:
-    """Decodes one question at a time. `prm` and `router` may be None where no policy asked for needs them."""
+    """Decodes one question at a time, by Algorithm 1. `prm` and `router` may be None where no policy needs them."""
 
     draft: IncrementalGenerator
     target: IncrementalGenerator
@@ -99,72 +101,107 @@ class LiveDecoder:
     def stream(self, question: Question, policy: Policy, threshold: float | None) -> Iterator[LiveStep]:
         """The same, one decided step at a time, as soon as it is decided.
 
-        Raises ValueError where the policy needs a threshold and none is given.
+        Raises ValueError where the policy needs a threshold and none is given, or a model that is not there, and
+        EngineError where the prompt fills a model's context.
         """
         if policy.has_threshold and threshold is None:
             raise ValueError(f"policy {policy.name!r} needs a threshold; give one, such as 0.5")
+        for model in sorted(policy.needs):
+            if getattr(self, model) is None:
+                raise ValueError(f"policy {policy.name!r} needs a {model}; load one")
         for engine in (self.draft, self.target, self.prm, self.router):
             if engine is not None:
                 engine.reset()
-        draft_contexts, target_contexts = Contexts(self.draft), Contexts(self.target)
-        bounds = Bounds(self.generation, draft_contexts)
-        node = Node(question)
-        while not bounds.finished(node):
-            limit, costs = bounds.step_limit(node), Costs()
-            draft = self._draft(draft_contexts, node, limit, costs) if policy.asks_draft else None
-            target = None
-            if policy.asks_target_always:
-                target = self._target(target_contexts, node, limit, costs)
-            score = self._score(policy, node, draft, target, costs)
-            escalate = decide(policy, score, threshold if threshold is not None else 0.0)
-            if escalate and target is None:
-                target = self._target(target_contexts, node, limit, costs)
-            step = LiveStep(draft, target, score, "target" if escalate else "draft", costs)
-            yield step
-            node = node.child(AuthoredStep(step.author, step.chosen.text), step.chosen.finish_reason)
-
-    def _draft(self, contexts: Contexts, node: Node, limit: int, costs: Costs) -> GeneratedStep:
-        start = time.perf_counter()
-        step = self.draft.generate_one(contexts.ids(node), limit)
-        costs.draft_s += time.perf_counter() - start
-        costs.draft_tokens += step.tokens
-        return step
-
-    def _target(self, contexts: Contexts, node: Node, limit: int, costs: Costs) -> GeneratedStep:
-        start = time.perf_counter()
-        step = self.target.generate_one(contexts.ids(node), limit)
-        costs.target_s += time.perf_counter() - start - self.target.last_prefill_s
-        costs.catch_up_s += self.target.last_prefill_s
-        costs.catch_up_tokens += self.target.last_prefill_tokens
-        costs.target_tokens += step.tokens
-        return step
-
-    def _score(
-        self, policy: Policy, node: Node, draft: GeneratedStep | None, target: GeneratedStep | None, costs: Costs
-    ) -> float | None:
-        if policy.name == "random":
-            return random_score(self.seed, node)
-        if draft is None or not policy.has_threshold:
-            return None
-        if policy.name == "confidence":
-            return confidence_score(draft)
-        scorer = self.router if policy.name == "router" else self.prm
-        if scorer is None:
-            raise ValueError(
-                f"policy {policy.name!r} needs a {'router' if policy.name == 'router' else 'PRM'}; load one"
+        contexts: dict[Author, Contexts] = {"draft": Contexts(self.draft), "target": Contexts(self.target)}
+        bounds = Bounds(self.generation, contexts["draft"], contexts["target"])
+        if not bounds.fits(question):
+            ids = len(contexts["draft"].ids(Node(question)))
+            raise EngineError(
+                f"question {question.question_id}: its prompt of {ids:,} ids fills a model's context (draft "
+                f"{self.draft.max_context:,}, target {self.target.max_context:,} ids); shorten it"
             )
-        draft_score = self._judge(scorer, node, AuthoredStep("draft", draft.text), costs)
-        if target is None:
-            return draft_score
-        if target.text == draft.text:
-            return 0.0  # the same text has one score; reading it twice could differ in the last bit
-        return self._judge(scorer, node, AuthoredStep("target", target.text), costs) - draft_score
+        reached: list[LiveHere] = []
 
-    @staticmethod
-    def _judge(scorer: IncrementalScorer, node: Node, step: AuthoredStep, costs: Costs) -> float:
+        def at(trajectory: Trajectory) -> LiveHere:
+            reached.append(LiveHere(self, contexts, bounds, trajectory.node))
+            return reached[-1]
+
+        def fork(other: Trajectory) -> None:
+            raise AssertionError("one threshold is never split")
+
+        start = Trajectory(policy, Interval.at(0.0 if threshold is None else threshold), Node(question))
+        for trajectory in _at_once(algorithm1(start, bounds, at, fork)):
+            visit = trajectory.visits[-1]
+            yield LiveStep(visit.draft, visit.target, visit.policy_score, visit.author, reached[-1].costs)
+
+
+class LiveHere:
+    """A node as policies see it in live decoding (`policies.base.Here`): what is awaited is done on the spot, once."""
+
+    def __init__(self, decoder: LiveDecoder, contexts: dict[Author, Contexts], bounds: Bounds, node: Node) -> None:
+        self.node, self.seed, self.costs = node, decoder.seed, Costs()
+        self._decoder, self._contexts, self._limit = decoder, contexts, bounds.step_limit(node)
+        self._steps: dict[Author, GeneratedStep] = {}
+        self._scores: dict[str, float] = {}  # by the text that is read: the same text has one score
+
+    async def draft(self) -> GeneratedStep:
+        """The draft's step here, greedy."""
+        if "draft" not in self._steps:
+            start = time.perf_counter()
+            step = self._decoder.draft.generate_one(self._contexts["draft"].ids(self.node), self._limit)
+            self.costs.draft_s += time.perf_counter() - start
+            self.costs.draft_tokens += step.tokens
+            self._steps["draft"] = step
+        return self._steps["draft"]
+
+    async def target(self) -> GeneratedStep:
+        """The target's step here, greedy."""
+        if "target" not in self._steps:
+            target, costs = self._decoder.target, self.costs
+            start = time.perf_counter()
+            step = target.generate_one(self._contexts["target"].ids(self.node), self._limit)
+            costs.target_s += time.perf_counter() - start - target.last_prefill_s
+            costs.catch_up_s += target.last_prefill_s
+            costs.catch_up_tokens += target.last_prefill_tokens
+            costs.target_tokens += step.tokens
+            self._steps["target"] = step
+        return self._steps["target"]
+
+    async def prm_scores(self, *authors: Author) -> list[float]:
+        """The PRM's score of each author's step here."""
+        steps = [await (self.draft() if author == "draft" else self.target()) for author in authors]
+        return [self._score(author, step.text) for author, step in zip(authors, steps, strict=True)]
+
+    async def router_score(self) -> float:
+        """The router's scalar for the draft's step here."""
+        assert self._decoder.router is not None
+        return self._read(self._decoder.router, AuthoredStep("draft", (await self.draft()).text))
+
+    def _score(self, author: Author, text: str) -> float:
+        # The PRM does not read the separator that closes a step; reading one text twice could differ in the last bit.
+        read = text.removesuffix(self._decoder.generation.separator)
+        if read not in self._scores:
+            assert self._decoder.prm is not None
+            self._scores[read] = self._read(self._decoder.prm, AuthoredStep(author, text))
+        return self._scores[read]
+
+    def _read(self, scorer: IncrementalScorer, step: AuthoredStep) -> float:
         start = time.perf_counter()
-        score = scorer.score_one(scorer.input_ids(node.question.problem, node.steps, step))
-        costs.score_s += time.perf_counter() - start
-        costs.score_calls += 1
-        costs.score_tokens += scorer.last_tokens
+        score = scorer.score_one(scorer.input_ids(self.node.question.problem, self.node.steps, step))
+        self.costs.score_s += time.perf_counter() - start
+        self.costs.score_calls += 1
+        self.costs.score_tokens += scorer.last_tokens
         return score
+
+
+def _at_once(trajectories: AsyncIterator[Trajectory]) -> Iterator[Trajectory]:
+    """What a coroutine yields that never has to wait."""
+    while True:
+        try:
+            anext(trajectories).__await__().__next__()
+        except StopIteration as end:
+            yield end.value
+        except StopAsyncIteration:
+            return
+        else:
+            raise AssertionError("live decoding waits for nothing")

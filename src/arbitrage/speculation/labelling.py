@@ -1,4 +1,4 @@
-"""Paired steps for the router's labels: draft and target continue the same context, the PRM scores both.
+"""Labelling: draft and target continue the same context, the PRM scores both (paper, section 4.2).
 
 The path that continues is the oracle's own at threshold 0 (as in the authors' release): the better-scored step, the
 draft's on ties. Further target samples refine the label only: sample 0 is the greedy one, and the only one that may
@@ -7,74 +7,92 @@ continue.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from statistics import fmean
 from typing import Any
 
-from arbitrage.speculation.pair import Cast
-from arbitrage.speculation.policies import POLICIES, confidence_score, decide
-from arbitrage.speculation.protocols import GREEDY, AuthoredStep, GeneratedStep, Sampling
+from arbitrage.speculation.algorithm1 import Trajectory, algorithm1
+from arbitrage.speculation.decision import Interval
+from arbitrage.speculation.here import ScheduledHere
+from arbitrage.speculation.pair import PairModels
+from arbitrage.speculation.policies import POLICIES
+from arbitrage.speculation.policies.confidence import confidence_score
+from arbitrage.speculation.protocols import Author, GeneratedStep, Sampling
+from arbitrage.speculation.scheduling import Lockstep, MakeScheduler, Progress, Scheduler
 from arbitrage.speculation.tree import Node, Question
 
+Rows = list[dict[str, Any]]
 
-def paired_steps(
-    cast: Cast,
-    questions: Sequence[Question],
-    samples: int,
-    temperature: float,
-    seed: int,
-    on_round: Callable[[int, int], None] = lambda finished, open_: None,
-) -> list[dict[str, Any]]:
-    """Rows of the `steps` table (without study and pair), sorted by (question_id, step_index).
 
-    samples: target steps a context, >= 1; the advantage is mean(st) - sd over them, the label 1 where it is > 0.
-    on_round: told the number of finished and of open questions after every round.
+class Labelling:
+    """The course (`scheduling.Course`) along the oracle's path; its result: rows of the `steps` table.
+
+    samples: target steps a context, >= 1; the advantage is mean(st) - sd over them, the label y = 1 where it is > 0.
     """
-    samplings = [GREEDY] + [Sampling(temperature, seed, sample) for sample in range(1, samples)]
-    nodes = [Node(question) for question in questions]
-    rows: list[dict[str, Any]] = []
-    while nodes:
-        drafts = cast.draft_steps(nodes)
-        targets = [cast.target_steps(nodes, sampling) for sampling in samplings]  # samples x nodes
-        scores = _scores(cast, nodes, [drafts, *targets])
-        following = []
-        for place, node in enumerate(nodes):
-            draft_score, *target_scores = [column[place] for column in scores]
-            rows.append(_row(node, drafts[place], [column[place] for column in targets], draft_score, target_scores))
-            escalate = decide(POLICIES["oracle"], target_scores[0] - draft_score, 0.0)
-            chosen = targets[0][place] if escalate else drafts[place]
-            step = AuthoredStep("target" if escalate else "draft", chosen.text)
-            following.append(node.child(step, chosen.finish_reason))
-        nodes = [node for node in following if not cast.bounds.finished(node)]
-        on_round(len(questions) - len(nodes), len(nodes))
-    return sorted(rows, key=lambda row: (row["question_id"], row["step_index"]))
+
+    def __init__(self, samples: int, temperature: float, seed: int) -> None:
+        self._samplings = [Sampling(temperature, seed, sample) for sample in range(1, samples)]
+        self._seed = seed
+
+    def begin(self, number: int, question: Question, scheduler: Scheduler) -> Iterable[Coroutine[Any, Any, Rows]]:
+        """The oracle's trajectory at threshold 0, a row a step. Raises EngineError for lack of a model."""
+        oracle = POLICIES["oracle"]
+        scheduler.models.require(oracle)
+        yield self._follow(Trajectory(oracle, Interval.at(0.0), Node(question), order=(number,)), scheduler)
+
+    async def _follow(self, trajectory: Trajectory, scheduler: Scheduler) -> Rows:
+        reached: list[SampledHere] = []
+        rows: Rows = []
+
+        def at(trajectory: Trajectory) -> SampledHere:
+            reached.append(SampledHere(trajectory, scheduler, self._seed, self._samplings))
+            return reached[-1]
+
+        def fork(other: Trajectory) -> None:
+            raise AssertionError("one threshold is never split")
+
+        async for _ in algorithm1(trajectory, scheduler.models.bounds, at, fork):
+            rows.append(await _row(reached[-1]))
+        return rows
+
+    async def conclude(self, number: int, question: Question, parts: list[Rows], scheduler: Scheduler) -> Rows:
+        """The rows of a question, in the order of its steps."""
+        return parts[0]
 
 
-def _scores(cast: Cast, nodes: list[Node], columns: list[list[GeneratedStep]]) -> list[list[float]]:
-    """PRM scores, one list a column of steps, asked for in one call."""
-    authors = ["draft"] + ["target"] * (len(columns) - 1)
-    steps = [
-        AuthoredStep("draft" if author == "draft" else "target", step.text)
-        for author, column in zip(authors, columns, strict=True)
-        for step in column
-    ]
-    flat = cast.prm_scores(nodes * len(columns), steps)
-    return [flat[start : start + len(nodes)] for start in range(0, len(flat), len(nodes))]
+class SampledHere(ScheduledHere):
+    """A node where the target writes further samples beside its greedy step, and the PRM scores them too."""
+
+    def __init__(self, trajectory: Trajectory, scheduler: Scheduler, seed: int, samplings: Sequence[Sampling]) -> None:
+        super().__init__(trajectory, scheduler, seed)
+        self._samples = [self._sampled("target", sampling) for sampling in samplings]
+
+    async def samples(self) -> list[GeneratedStep]:
+        """The target's further steps."""
+        return [await step for step in self._samples]
+
+    async def sample_scores(self) -> list[float]:
+        """The PRM's scores of these."""
+        asked = [self._score("target", step.text, number) for number, step in enumerate(await self.samples(), start=1)]
+        return [await score for score in asked]
+
+    async def prm_scores(self, *authors: Author) -> list[float]:
+        """As always; the samples are scored beside."""
+        asked = [self._score(author, (await self._step(author)).text) for author in authors]
+        await self.sample_scores()
+        return [await score for score in asked]
 
 
-def _row(
-    node: Node,
-    draft: GeneratedStep,
-    targets: list[GeneratedStep],
-    draft_score: float,
-    target_scores: list[float],
-) -> dict[str, Any]:
+async def _row(here: SampledHere) -> dict[str, Any]:
+    draft, targets = await here.draft(), [await here.target(), *await here.samples()]
+    draft_score, greedy_score = await here.prm_scores("draft", "target")
+    target_scores = [greedy_score, *await here.sample_scores()]
     advantage = fmean(target_scores) - draft_score
     return {
-        "question_id": node.question.question_id,
-        "problem": node.question.problem,
-        "step_index": len(node.steps),
-        "history": [{"model": step.model, "text": step.text} for step in node.steps],
+        "question_id": here.node.question.question_id,
+        "problem": here.node.question.problem,
+        "step_index": len(here.node.steps),
+        "history": [{"model": step.model, "text": step.text} for step in here.node.steps],
         "draft_step": draft.text,
         "target_steps": [step.text for step in targets],
         "draft_score": draft_score,
@@ -83,3 +101,25 @@ def _row(
         "label": int(advantage > 0),
         "draft_confidence": confidence_score(draft),
     }
+
+
+def label(
+    models: PairModels,
+    questions: Sequence[Question],
+    samples: int,
+    temperature: float,
+    seed: int,
+    scheduler: MakeScheduler = Lockstep,
+    progress: Progress = lambda finished, alive: None,
+) -> Rows:
+    """Rows of the `steps` table (section 4.2; without study and pair), sorted by (question_id, step_index).
+
+    progress: told the number of finished and of open questions. Raises EngineError.
+    """
+    rows: Rows = []
+
+    def finished(question: Question, own: Rows) -> None:
+        rows.extend(own)
+
+    scheduler(models).run(questions, Labelling(samples, temperature, seed), finished, progress)
+    return sorted(rows, key=lambda row: (row["question_id"], row["step_index"]))

@@ -1,58 +1,79 @@
-"""The models one pair needs, and the questions they are asked about a node."""
+"""The models one pair needs, and what they are asked about a node."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from arbitrage.config.pipeline import Generation
-from arbitrage.speculation.protocols import GREEDY, AuthoredStep, GeneratedStep, Generator, Sampling, Scorer
+from arbitrage.config.policies import Need
+from arbitrage.speculation.policies.base import Policy
+from arbitrage.speculation.protocols import (
+    GREEDY,
+    AuthoredStep,
+    EngineError,
+    GeneratedStep,
+    Generator,
+    Sampling,
+    Scorer,
+    ScoreRequest,
+    StepRequest,
+)
 from arbitrage.speculation.tree import Bounds, Contexts, Node
 
 
 @dataclass
-class Cast:
-    """Draft, target, PRM and (where the router policy is asked for) router of a pair."""
+class PairModels:
+    """Draft, target, PRM and (where a policy needs it) router of a pair."""
 
     draft: Generator
     target: Generator
     prm: Scorer
     router: Scorer | None
     generation: Generation
-    draft_contexts: Contexts = field(init=False)
-    target_contexts: Contexts = field(init=False)
+    contexts: dict[Need, Contexts] = field(init=False)
     bounds: Bounds = field(init=False)
 
     def __post_init__(self) -> None:
-        self.forget()
+        self.contexts = {"draft": Contexts(self.draft), "target": Contexts(self.target)}
+        self.bounds = Bounds(self.generation, self.contexts["draft"], self.contexts["target"])
 
-    def forget(self) -> None:
-        """Drop the contexts built so far; between chunks, so that memory stays flat."""
-        self.draft_contexts, self.target_contexts = Contexts(self.draft), Contexts(self.target)
-        self.bounds = Bounds(self.generation, self.draft_contexts)
+    def forget(self, question_id: str | None = None) -> None:
+        """Drop the contexts built so far, of one question or of all, so that memory stays flat."""
+        for contexts in self.contexts.values():
+            contexts.forget(question_id)
 
-    def draft_steps(self, nodes: Sequence[Node]) -> list[GeneratedStep]:
-        """The draft's next step at each node, greedy."""
-        contexts = [self.draft_contexts.ids(node) for node in nodes]
-        return self.draft.generate(contexts, [self.bounds.step_limit(node) for node in nodes])
+    def engine(self, model: Need) -> Generator | Scorer:
+        """The engine of a model. Raises EngineError where it was not loaded."""
+        engine: Generator | Scorer | None = getattr(self, model)
+        if engine is None:
+            raise EngineError(f"this pair was loaded without a {model}; load one, or leave out what needs it")
+        return engine
 
-    def target_steps(self, nodes: Sequence[Node], sampling: Sampling = GREEDY) -> list[GeneratedStep]:
-        """The target's next step at each node."""
-        contexts = [self.target_contexts.ids(node) for node in nodes]
-        return self.target.generate(contexts, [self.bounds.step_limit(node) for node in nodes], sampling)
+    def require(self, policy: Policy) -> None:
+        """Raise EngineError where a model that `policy` needs was not loaded."""
+        for model in policy.needs:
+            self.engine(model)
 
-    def prm_scores(self, nodes: Sequence[Node], steps: Sequence[AuthoredStep]) -> list[float]:
-        """The PRM's score of each step at its node, in (0, 1)."""
-        return self._score(self.prm, nodes, steps)
+    def step_request(self, model: Need, node: Node, sampling: Sampling = GREEDY) -> StepRequest:
+        """The next step of draft or target at a node."""
+        return StepRequest(self.contexts[model].ids(node), self.bounds.step_limit(node), sampling)
 
-    def router_scores(self, nodes: Sequence[Node], steps: Sequence[AuthoredStep]) -> list[float]:
-        """The router's scalar for each draft step at its node, in (0, 1)."""
-        assert self.router is not None, "this cast was loaded without a router"
-        return self._score(self.router, nodes, steps)
+    def score_request(self, model: Need, node: Node, step: AuthoredStep) -> ScoreRequest:
+        """PRM's or router's score of a step at its node."""
+        scorer = cast(Scorer, self.engine(model))
+        return ScoreRequest(scorer.input_ids(node.question.problem, node.steps, step))
 
-    @staticmethod
-    def _score(scorer: Scorer, nodes: Sequence[Node], steps: Sequence[AuthoredStep]) -> list[float]:
-        inputs = [
-            scorer.input_ids(node.question.problem, node.steps, step) for node, step in zip(nodes, steps, strict=True)
-        ]
-        return scorer.score(inputs)
+
+def answers(engine: Generator | Scorer, requests: Sequence[StepRequest | ScoreRequest]) -> list[GeneratedStep | float]:
+    """What a synchronous engine answers to requests, in their order; those of one sampling are one call."""
+    if isinstance(requests[0], ScoreRequest):
+        return list(cast(Scorer, engine).score([request.ids for request in requests]))
+    found: dict[int, GeneratedStep | float] = {}
+    steps = cast(Sequence[StepRequest], requests)
+    for sampling in dict.fromkeys(request.sampling for request in steps):
+        rows = [row for row, request in enumerate(steps) if request.sampling == sampling]
+        contexts, limits = [steps[row].ids for row in rows], [steps[row].limit for row in rows]
+        found |= zip(rows, cast(Generator, engine).generate(contexts, limits, sampling), strict=True)
+    return [found[row] for row in range(len(steps))]

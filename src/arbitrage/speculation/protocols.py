@@ -8,10 +8,13 @@ decoder would disagree (docs/method.md).
 from __future__ import annotations
 
 import hashlib
+import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from functools import reduce
+from operator import add
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from arbitrage.errors import UserError
 
@@ -42,15 +45,51 @@ class GeneratedStep:
     """One step as a model wrote it.
 
     text: up to and including the separator; without the separator where it ended by `eos` or `length`.
-    tokens: how many tokens were generated, the end-of-sequence token included; >= 1.
     finish_reason: anything but "separator" ends the solution.
-    mean_logprob: mean log-probability of the generated tokens under the model (at temperature 1), <= 0.
+    logprobs: natural log-probability of each generated token, the end-of-sequence token included, under the model at
+    temperature 1, in float32; >= 1 of them.
+    entropies: of each token's distribution at temperature 1, in nats, in float32. A lower bound where the engine knows
+    only the most likely tokens (`lumped_entropy`); None where it reports none.
     """
 
     text: str
-    tokens: int
     finish_reason: FinishReason
-    mean_logprob: float
+    logprobs: tuple[float, ...]
+    entropies: tuple[float, ...] | None = None
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens were generated, the end-of-sequence token included; >= 1."""
+        return len(self.logprobs)
+
+    @property
+    def mean_logprob(self) -> float:
+        """Mean log-probability of the tokens, <= 0."""
+        return min(reduce(add, self.logprobs, 0.0) / len(self.logprobs), 0.0)
+
+
+def lumped_entropy(logprobs: Iterable[float]) -> float:
+    """Entropy in nats of a distribution known by the log-probabilities of some of its outcomes.
+
+    The rest counts as one outcome, which makes this a lower bound: 0 <= it <= the distribution's entropy.
+    """
+    shares = [math.exp(logprob) for logprob in logprobs]
+    rest = max(0.0, 1.0 - sum(shares))
+    return max(0.0, -sum(share * math.log(share) for share in (*shares, rest) if share > 0.0))
+
+
+class StepRequest(NamedTuple):
+    """What a generator is asked: continue `ids` by one step of at most `limit` tokens."""
+
+    ids: Ids
+    limit: int
+    sampling: Sampling = GREEDY
+
+
+class ScoreRequest(NamedTuple):
+    """What a scorer is asked."""
+
+    ids: Ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +101,16 @@ class AuthoredStep:
 
 
 class Prompting(Protocol):
-    """How a model reads text."""
+    """How a model reads text. max_context: the longest context it reads, in ids."""
+
+    @property
+    def max_context(self) -> int: ...
 
     def prompt_ids(self, problem: str) -> Ids:
         """Ids of the rendered prompt; exactly one BOS where the tokenizer has one."""
 
     def step_ids(self, text: str) -> Ids:
-        """Ids of one step's text, encoded on its own, without special tokens."""
+        """Ids of one step's text behind prompt and steps, encoded on its own, without special tokens."""
 
 
 class Generator(Prompting, Protocol):
@@ -130,6 +172,62 @@ class IncrementalScorer(Protocol):
 
     def reset(self) -> None:
         """Forget the cache."""
+
+
+class RequestLane(Protocol):
+    """The requests that wait for one engine, under the continuous scheduler. A request's `asked` is what to answer.
+
+    rows: how many the engine may have in flight.
+    """
+
+    rows: int
+
+    async def take(self, most: int) -> list[Any]:
+        """At least one request and at most `most`, once there is one."""
+
+    def take_now(self, most: int) -> list[Any]:
+        """The requests that wait, at most `most`."""
+
+    def answer(self, request: Any, value: Any) -> None:
+        """Hand on what became of a request."""
+
+    def refuse(self, request: Any, error: Exception) -> None:
+        """Hand an error to whoever awaits a request; the others go on."""
+
+    async def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Run a blocking function in the lane's own thread."""
+
+
+@runtime_checkable
+class ContinuousEngine(Protocol):
+    """An engine that takes requests while others are under way."""
+
+    async def work(self, lane: RequestLane) -> None:
+        """Answer the lane's requests until cancelled; what is under way then is aborted. Raises EngineError."""
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """An engine with a memory in front of it (the step store), as schedulers use it."""
+
+    @property
+    def engine(self) -> Any:
+        """The engine itself."""
+
+    def key(self, request: Any) -> Hashable:
+        """What the answer to a request is remembered by."""
+
+    def recall(self, key: Any) -> Any:
+        """The answer, if it is remembered; None where it is not."""
+
+    def remember(self, key: Any, value: Any) -> None:
+        """Remember an answer of the engine."""
+
+    def count_hit(self) -> None:
+        """Count a request that was answered without the engine."""
+
+    def charge(self, calls: int, seconds: float) -> None:
+        """Count calls of the engine and the seconds it was busy."""
 
 
 class EngineError(UserError, RuntimeError):

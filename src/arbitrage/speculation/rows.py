@@ -2,26 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple
 
-from arbitrage.speculation.pair import Cast
-from arbitrage.speculation.protocols import Author, AuthoredStep, GeneratedStep
-from arbitrage.speculation.sweep import Trajectory, Visit
-from arbitrage.speculation.tree import Node
+from arbitrage.speculation.algorithm1 import Trajectory, Visit
+from arbitrage.speculation.pair import PairModels
+from arbitrage.speculation.protocols import Author, AuthoredStep
+from arbitrage.speculation.scheduling import AT_THE_END, PRM, Lockstep, MakeScheduler, Progress, Request, Scheduler
+from arbitrage.speculation.sweep import Sweep
+from arbitrage.speculation.tree import Node, Question
 
-Grade = Callable[[str, str], tuple[str | None, bool]]  # (question_id, solution) -> (answer, correct)
+# (question_id, solution) -> (answer, correct); correct is None where the answer is ungraded
+Grade = Callable[[str, str], tuple[str | None, bool | None]]
+Scores = dict[tuple[Node, Author], float]
 
 
-def trajectory_rows(cast: Cast, trajectories: Sequence[Trajectory], grade: Grade) -> list[dict[str, Any]]:
-    """Rows of the `trajectories` table, without the columns study, pair and benchmark.
+class Scored(NamedTuple):
+    """A question's trajectories, and the PRM's score of every step written in them, by node and author.
 
-    Every draft step gets its sd and every target step its st, whatever the policy looked at: wasted deferrals
-    (Fig. 3) and outcomes of rejections (Fig. A.1) are read off these.
+    prompt_tokens: of the draft's prompt.
     """
-    scores = _analysis_scores(cast, trajectories)
+
+    trajectories: list[Trajectory]
+    scores: Scores
+    prompt_tokens: int
+
+
+class ScoredSweep(Sweep):
+    """The sweep, and then a PRM score for every step it wrote, whatever the policy looked at; its result: `Scored`.
+
+    Wasted deferrals (Fig. 3) and outcomes of rejections (Fig. A.1) are read off these.
+    """
+
+    async def conclude(  # type: ignore[override]  # a course of its own, with another result
+        self, number: int, question: Question, parts: list[Trajectory], scheduler: Scheduler
+    ) -> Scored:
+        """All trajectories of a question, sorted by policy and threshold, with their scores."""
+        trajectories = await super().conclude(number, question, parts, scheduler)
+        written: dict[tuple[Node, Author], str] = {}
+        for trajectory in trajectories:
+            for visit in trajectory.visits:
+                if visit.draft:
+                    written[visit.node, "draft"] = visit.draft.text
+                if visit.target:
+                    written[visit.node, "target"] = visit.target.text
+        asked: dict[tuple[Node, Author], Awaitable[float]] = {}
+        for index, ((node, author), text) in enumerate(written.items()):
+            request = scheduler.models.score_request("prm", node, AuthoredStep(author, text))
+            turn = (AT_THE_END, PRM, 0)
+            asked[node, author] = scheduler.ask(Request("prm", request, question.question_id, turn, 0, (number, index)))
+        prompt = scheduler.models.contexts["draft"].ids(Node(question))
+        return Scored(trajectories, {key: await score for key, score in asked.items()}, len(prompt))
+
+
+def trajectory_rows(scored: Scored, grade: Grade) -> list[dict[str, Any]]:
+    """Rows of the `trajectories` table of one question, without the columns study, pair and benchmark.
+
+    Every draft step has its sd and every target step its st.
+    """
     rows = []
-    for trajectory in trajectories:
+    for trajectory in scored.trajectories:
         question_id = trajectory.node.question.question_id
         solution = "".join(step.text for step in trajectory.node.steps)
         answer, correct = grade(question_id, solution)
@@ -31,8 +71,8 @@ def trajectory_rows(cast: Cast, trajectories: Sequence[Trajectory], grade: Grade
                 "policy": trajectory.policy.name,
                 "threshold_low": trajectory.interval.low,
                 "threshold_high": trajectory.interval.high,
-                "prompt_tokens": len(cast.draft.prompt_ids(trajectory.node.question.problem)),
-                "steps": [_step(visit, scores) for visit in trajectory.visits],
+                "prompt_tokens": scored.prompt_tokens,
+                "steps": [_step(visit, scored.scores) for visit in trajectory.visits],
                 "answer": answer,
                 "correct": correct,
             }
@@ -40,9 +80,27 @@ def trajectory_rows(cast: Cast, trajectories: Sequence[Trajectory], grade: Grade
     return rows
 
 
-def _step(visit: Visit, scores: dict[tuple[Node, Author], float]) -> dict[str, Any]:
+def sweep_rows(
+    models: PairModels,
+    questions: Sequence[Question],
+    course: ScoredSweep,
+    grade: Grade,
+    scheduler: MakeScheduler = Lockstep,
+    progress: Progress = lambda finished, alive: None,
+) -> list[dict[str, Any]]:
+    """`trajectory_rows` of all questions, sorted by (question, policy, threshold). Raises EngineError."""
+    rows: list[dict[str, Any]] = []
+
+    def finished(question: Question, scored: Scored) -> None:
+        rows.extend(trajectory_rows(scored, grade))
+
+    scheduler(models).run(questions, course, finished, progress)
+    return sorted(rows, key=lambda row: str(row["question_id"]))  # stable: policies and thresholds stay in order
+
+
+def _step(visit: Visit, scores: Scores) -> dict[str, Any]:
     return {
-        "model": "target" if visit.escalated else "draft",
+        "model": visit.author,
         "text": visit.chosen.text,
         "draft_step": visit.draft.text if visit.draft else None,
         "draft_score": scores.get((visit.node, "draft")) if visit.draft else None,
@@ -52,17 +110,3 @@ def _step(visit: Visit, scores: dict[tuple[Node, Author], float]) -> dict[str, A
         "target_tokens": visit.target.tokens if visit.target else 0,
         "finish_reason": visit.chosen.finish_reason,
     }
-
-
-def _analysis_scores(cast: Cast, trajectories: Sequence[Trajectory]) -> dict[tuple[Node, Author], float]:
-    """PRM score of every step written in the trajectories, by node and author."""
-    written: dict[tuple[Node, Author], GeneratedStep] = {}
-    for trajectory in trajectories:
-        for visit in trajectory.visits:
-            if visit.draft:
-                written[visit.node, "draft"] = visit.draft
-            if visit.target:
-                written[visit.node, "target"] = visit.target
-    nodes = [node for node, _ in written]
-    steps = [AuthoredStep(author, step.text) for (_, author), step in written.items()]
-    return dict(zip(written, cast.prm_scores(nodes, steps), strict=True))

@@ -43,7 +43,14 @@ class Contexts:
 
     def __init__(self, generator: Prompting) -> None:
         self.generator = generator
-        self._ids: dict[tuple[str, tuple[str, ...]], Ids] = {}
+        self._ids: dict[str, dict[tuple[str, ...], Ids]] = {}  # by question, then by the texts of the steps
+
+    def forget(self, question_id: str | None = None) -> None:
+        """Drop what was built for one question, or for all."""
+        if question_id is None:
+            self._ids.clear()
+        else:
+            self._ids.pop(question_id, None)
 
     def ids(self, node: Node) -> Ids:
         """Prompt and steps of `node`, as the generator reads them."""
@@ -54,29 +61,33 @@ class Contexts:
         return len(self.ids(node)) - len(self._build(node.question, ()))
 
     def _build(self, question: Question, texts: tuple[str, ...]) -> Ids:
-        key = (question.question_id, texts)
-        if key not in self._ids:
+        known = self._ids.setdefault(question.question_id, {})
+        if texts not in known:
             if texts:
-                self._ids[key] = self._build(question, texts[:-1]) + self.generator.step_ids(texts[-1])
+                known[texts] = self._build(question, texts[:-1]) + self.generator.step_ids(texts[-1])
             else:
-                self._ids[key] = self.generator.prompt_ids(question.problem)
-        return self._ids[key]
+                known[texts] = self.generator.prompt_ids(question.problem)
+        return known[texts]
 
 
 class Bounds:
-    """When a solution ends: end of sequence, a step cut off by its limit, or the limits on steps and tokens.
+    """When a solution ends: end of sequence, a step cut off by its limit, the limits on steps and tokens, or the end of
+    a model's context.
 
-    Tokens of a solution are counted in the draft's tokenizer, so that the end does not depend on the policy.
+    Tokens of a solution are counted in the draft's tokenizer, and it has to fit into both models' contexts, so that the
+    end does not depend on the policy.
     """
 
-    def __init__(self, generation: Generation, draft_contexts: Contexts) -> None:
+    def __init__(self, generation: Generation, draft_contexts: Contexts, target_contexts: Contexts) -> None:
         self.generation = generation
         self._contexts = draft_contexts
+        self._both = (draft_contexts, target_contexts)
 
     def step_limit(self, node: Node) -> int:
-        """Tokens the next step may have; 0 or less where the solution is full."""
+        """Tokens the next step may have; 0 or less where the solution, or a model's context, is full."""
         left = self.generation.max_tokens - self._contexts.tokens_so_far(node)
-        return min(self.generation.max_step_tokens, left)
+        room = min(contexts.generator.max_context - len(contexts.ids(node)) for contexts in self._both)
+        return min(self.generation.max_step_tokens, left, room)
 
     def finished(self, node: Node) -> bool:
         """Whether no step may follow."""
@@ -85,3 +96,7 @@ class Bounds:
             or len(node.steps) >= self.generation.max_steps
             or self.step_limit(node) < 1
         )
+
+    def fits(self, question: Question) -> bool:
+        """Whether its prompt leaves both models room for a first token; questions of which it does not are left out."""
+        return not self.finished(Node(question))

@@ -8,21 +8,22 @@ from __future__ import annotations
 import gc
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from arbitrage.config.policies import THRESHOLD_POLICIES, TIMED_POLICIES, Need, needing
 from arbitrage.config.study import Study
 from arbitrage.evaluation.operating_points import OperatingPoint, operating_points
 from arbitrage.io.tables import read_table, write_table
+from arbitrage.runtime.paths import StudyPaths
 from arbitrage.runtime.progress import Progress
 from arbitrage.speculation.decoder import LiveDecoder, LiveSolution
 from arbitrage.speculation.policies import POLICIES
 from arbitrage.speculation.tree import Question
 from arbitrage.stages.solve import open_decoder
 
-TIMED_POLICIES = ("rsd", "router")
 FAR = 0.05  # from a wanted acceptance rate, and worth a word
 
 
@@ -44,23 +45,25 @@ class Run:
 
 
 def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[list[Path], dict[str, Any]]:
-    """Time draft only, target only, and RSD and router at thresholds spread over acceptance; one row a solution.
+    """Time the timed policies, at thresholds spread over acceptance (paper, section 5); one row a solution.
 
-    Settings are interleaved question by question, starting with another one each time, so that drift of the machine
-    hits all alike; the first `latency.warmup` solutions are not counted.
+    Settings are interleaved question by question, starting with another one each time, so that
+    drift of the machine hits all alike; the first `latency.warmup` solutions are not counted.
     Returns the tables it read, and what its provenance record tells besides: `texts_equal_to_sweep`, the share of timed
     solutions whose text equals the sweep's at that threshold, and the models' `work`.
     """
     runs: list[Run] = []
     expected: dict[Run, str] = {}
     read: list[Path] = []
+    paths = StudyPaths.of(study)
     for benchmark in study.benchmarks:
-        questions = Path(study.folder) / "questions" / f"{benchmark}.parquet"
-        trajectories = Path(study.folder) / "trajectories" / pair / f"{benchmark}.parquet"
+        questions, trajectories = paths.questions(benchmark), paths.trajectories(pair, benchmark)
         read += [questions, trajectories]
         swept = read_table(trajectories, "trajectories")
         settings = settings_of(swept, study.latency.acceptances)
-        chosen = _sample(read_table(questions, "questions"), study.latency.questions, study.seed)
+        answered = {row["question_id"] for row in swept}  # a question that fills a context has no trajectory
+        asked = [row for row in read_table(questions, "questions") if row["question_id"] in answered]
+        chosen = _sample(asked, study.latency.questions, study.seed)
         for place, question in enumerate(chosen):
             first = place % len(settings)
             runs += [Run(benchmark, question, setting) for setting in settings[first:] + settings[:first]]
@@ -81,9 +84,9 @@ def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[l
 
 
 def settings_of(swept: Sequence[dict[str, Any]], acceptances: Sequence[float]) -> list[Setting]:
-    """Draft and target alone, and TIMED_POLICIES where they accept so many of the steps in the `swept` rows."""
-    settings = [Setting("draft_only", None), Setting("target_only", None)]
-    for policy in TIMED_POLICIES:
+    """The timed policies: those with a threshold where they accept so many of the steps in the `swept` rows."""
+    settings = [Setting(policy, None) for policy in TIMED_POLICIES if policy not in THRESHOLD_POLICIES]
+    for policy in filter(THRESHOLD_POLICIES.__contains__, TIMED_POLICIES):
         rows = [row for row in swept if row["policy"] == policy]
         points = operating_points(rows, acceptances)
         _tell_of_far_ones(policy, acceptances, points)
@@ -137,16 +140,16 @@ def timed(decoder: LiveDecoder, run: Run) -> LiveSolution:
 def _work(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Seconds of each model over all timed solutions, the tokens it generated or the steps it scored."""
 
-    def total(column: str, policy: str | None = None) -> float:
-        return round(float(sum(row[column] for row in rows if policy in (None, row["policy"]))), 4)
+    def total(column: str, policies: Collection[str] = TIMED_POLICIES) -> float:
+        return round(float(sum(row[column] for row in rows if row["policy"] in policies)), 4)
 
-    scorers = {"prm": "rsd", "router": "router"}
+    scorers: tuple[Need, ...] = ("prm", "router")
     return {
         "draft": {"seconds": total("draft_s"), "tokens": total("draft_tokens")},
         "target": {"seconds": total("target_s") + total("catch_up_s"), "tokens": total("target_tokens")},
     } | {
-        name: {"seconds": total("score_s", policy), "scored": total("score_calls", policy)}
-        for name, policy in scorers.items()
+        name: {"seconds": total("score_s", needing(name)), "scored": total("score_calls", needing(name))}
+        for name in scorers
     }
 
 

@@ -20,7 +20,8 @@ from arbitrage.engines import factory
 from arbitrage.engines.hf.incremental import LiveScorer
 from arbitrage.engines.scoring.scorers import read_router_format
 from arbitrage.speculation.decoder import LiveDecoder, LiveSolution
-from arbitrage.speculation.policies import POLICIES, Policy
+from arbitrage.speculation.policies import POLICIES
+from arbitrage.speculation.policies.base import Policy
 from arbitrage.speculation.tree import Question
 
 

@@ -16,7 +16,7 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
-CONFIG = ["--configfile", "studies/smoke.yaml", "tests/integration/cluster/study.yaml"]
+CONFIG = ["--configfile", "tests/integration/cluster/study.yaml"]
 # One machine, no accounting daemon, and no wish to wait: all else is the profile's.
 SUBMIT = ["--workflow-profile", "profiles/slurm", "--slurm-status-command", "squeue", "--latency-wait", "5"]
 SUBMIT += ["--slurm-init-seconds-before-status-checks", "5", "--seconds-between-status-checks", "1"]

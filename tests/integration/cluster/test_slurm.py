@@ -99,14 +99,14 @@ def test_cancelled_preempted_and_overlong_jobs_are_run_again_with_the_same_resul
         stderr=subprocess.STDOUT,
         text=True,
     ) as running:
-        preempted = wait_for(lambda: slurm.running("steps_shard"))[0]
+        preempted = wait_for(lambda: slurm.running("label"))[0]
         slurm.ask("sbatch", "--partition=gpu", "--gpus=2", "--mem=100", "--output=/dev/null", "--wrap=sleep 1")
-        wait_for(lambda: preempted not in slurm.running("steps_shard"))
+        wait_for(lambda: preempted not in slurm.running("label"))
 
-        cancelled = wait_for(lambda: slurm.running("steps_shard"))[0]
+        cancelled = wait_for(lambda: slurm.running("label"))[0]
         slurm.ask("scancel", cancelled)
 
-        stalled = wait_for(lambda: stage_of(set(slurm.running("steps_shard")) - {cancelled}))
+        stalled = wait_for(lambda: stage_of(set(slurm.running("label")) - {cancelled}))
         overlong = stalled.environ()["SLURM_JOB_ID"]
         stalled.suspend()  # it will not be done within its minute
 

@@ -76,7 +76,7 @@ def test_a_missing_shard_is_made_anew_out_of_the_step_store(undisturbed: Runs, t
 
 def _seconds(undisturbed: Runs, log: Path) -> float:
     """How long the job of a log took."""
-    table = undisturbed.folder / "benchmarks" / log.relative_to("logs").with_suffix(".tsv")
+    table = undisturbed.folder / "timings" / log.relative_to("logs").with_suffix(".tsv")
     return float(table.read_text().splitlines()[1].split()[0])
 
 

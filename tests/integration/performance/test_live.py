@@ -3,24 +3,25 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from performance import casts, live
+from performance import live, pairs
 from performance.live import Pass, Solved
 
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
 from arbitrage.config.prm import Prm
 from arbitrage.config.router import Router
+from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.scoring.scorers import PrmScorer, RouterScorer
 from arbitrage.speculation.decoder import Costs, LiveSolution, LiveStep
-from arbitrage.speculation.pair import Cast
+from arbitrage.speculation.pair import PairModels
 from arbitrage.speculation.protocols import GeneratedStep
 from arbitrage.speculation.tree import Question
 from tests.support.tiny_models import build_causal, build_classifier
 
 
 def solved(seconds: list[float], wall: float, model: float) -> Solved:
-    made = GeneratedStep("a\n\n", 3, "separator", -0.1)
+    made = GeneratedStep("a\n\n", "separator", (-0.1,) * 3)
     steps = [LiveStep(made, None, 0.5, "draft", Costs(draft_s=each / 2, score_s=each / 2)) for each in seconds]
     return Solved(LiveSolution(steps, wall), [Pass("draft", 0, 5, model / 2), Pass("prm", 0, 5, model / 2)])
 
@@ -43,14 +44,14 @@ def test_overhead_and_ratios_are_taken_from_medians_over_runs() -> None:
 def test_both_ways_decode_the_same_and_ours_reads_less(tmp_path: Path) -> None:
     generation = Generation(max_steps=5, max_tokens=200, max_step_tokens=20)
     draft, target = (
-        TransformersGenerator(str(build_causal(tmp_path / str(n), "bpe", seed=n)), Model(path="x"), generation, 1)
+        TransformersGenerator(resolve(build_causal(tmp_path / str(n), "bpe", seed=n)), Model(path="x"), generation)
         for n in (3, 4)
     )
-    prm = PrmScorer(str(build_classifier(tmp_path / "prm", "bpe")), Prm(path="x"), "\n\n", 1)
-    router = RouterScorer(str(casts.router_from_prm(tmp_path / "prm", "\n\n", tmp_path / "router")), Router(), 1)
-    cast = Cast(draft, target, prm, router, generation)
+    prm = PrmScorer(resolve(build_classifier(tmp_path / "prm", "bpe")), Prm(path="x"), "\n\n")
+    router = RouterScorer(resolve(pairs.router_from_prm(tmp_path / "prm", "\n\n", tmp_path / "router")), Router())
+    models = PairModels(draft, target, prm, router, generation)
     questions = [Question(f"q{n}", f"First we add {n} and 4.") for n in range(4)]
-    runs, alone = live.decode(cast, questions, runs=1)
+    runs, alone = live.decode(models, questions, runs=1)
     findings, _ = live.found(runs, alone)
     assert findings[-1].measure.startswith("solutions whose text differs") and findings[-1].met
     assert len(runs) == 2 * len(alone) == 2 * 3 * 4 and all(seconds[0] > 0 for seconds in alone.values())

@@ -12,10 +12,7 @@ SIZES = {
     "sweep": ["--questions", "2", "--timed", "1", "--runs", "1"],
     "engine": ["--questions", "6", "--steps", "2", "--runs", "1"],
     "live": ["--questions", "1", "--runs", "1"],
-    "growth": ["--sizes", "200", "800"],
-    "startup": ["--runs", "1"],
 }
-WRITING = ("sweep", "engine", "live")  # what they compare must be the same text
 
 
 @pytest.mark.extra  # for its time alone
@@ -28,4 +25,4 @@ def test_a_benchmark_runs_on_the_shipped_models_whole(name: str, tmp_path: Path)
     assert run.returncode == 0, run.stderr
     whole = json.loads(out.read_text())
     same = [each for each in whole["findings"] if "text" in each["measure"]]
-    assert whole["findings"] and bool(same) == (name in WRITING) and all(each["met"] for each in same)
+    assert same and all(each["met"] for each in same)  # what they compare must be the same text

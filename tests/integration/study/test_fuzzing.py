@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import yaml
@@ -25,9 +25,10 @@ from arbitrage.config.load import ConfigError, load_study, study_hash, validate_
 from arbitrage.config.schema import ANY_NAME, keys
 from arbitrage.config.study import Study
 from arbitrage.runtime import resources
+from arbitrage.runtime.dependencies import READS
 
 ROOT = Path(__file__).resolve().parents[3]
-STUDIES = [None, *sorted((ROOT / "studies").glob("*.yaml"))]
+STUDIES = [ROOT / "config.yaml", *sorted((ROOT / "studies").glob("*.yaml"))]
 PATHS = [path for path in keys() if path[-1] != ANY_NAME]
 KNOWN = sorted({part for key in keys() for part in key})
 LONG = "a" * 5000
@@ -56,9 +57,8 @@ ODD = st.one_of(
 
 @cache
 def _studies() -> list[dict[str, Any]]:
-    """The studies that come with the project, each merged over the default one."""
-    read = [yaml.safe_load(path.read_text()) for path in (ROOT / "config.yaml", *STUDIES[1:])]
-    return [load._merge(read[0], study) for study in read]
+    """The studies that come with the project."""
+    return [yaml.safe_load(path.read_text()) for path in STUDIES]
 
 
 def sections(config: Any) -> Iterator[dict[Any, Any]]:
@@ -137,9 +137,9 @@ def _in_the_checkout(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def assert_in_words(refused: ConfigError, config: Mapping[Any, Any]) -> None:
     """One line a fault, which begins with a key of the configuration or one it lacks."""
-    assert refused.faults
+    assert refused.problems
     top_keys = {str(key) for key in config} | set(Study.model_fields)
-    for fault in refused.faults:
+    for fault in refused.problems:
         key, separator, text = fault.partition(": ")
         assert separator and text
         assert len(fault.splitlines()) == 1
@@ -149,10 +149,10 @@ def assert_in_words(refused: ConfigError, config: Mapping[Any, Any]) -> None:
 
 def assert_usable(study: Study, results: Path) -> None:
     """All that is read off a study before its first job starts."""
-    resolved = write_resolved(study.model_copy(update={"results": str(results)}), results)
+    resolved = write_resolved(study.model_copy(update={"results": str(results)}))
     assert study_hash(load.read_resolved(resolved)) == resolved.stem
     assert Study.model_validate_json(study.model_dump_json()) == study
-    for stage in get_args(resources.Stage):
+    for stage in READS:
         for pair in (None, *study.pairs):
             for attempt in (1, 3):
                 resources.resources(study, stage, pair, attempt)
@@ -189,7 +189,7 @@ def test_a_mutated_configuration_is_usable_or_refused_in_words(
 @st.composite
 def mutated_text(draw: st.DrawFn) -> bytes:
     """The text of a study with one to three pieces cut out, put in, or moved."""
-    text = draw(st.sampled_from([path for path in STUDIES if path])).read_bytes()
+    text = draw(st.sampled_from(STUDIES)).read_bytes()
     for _ in range(draw(st.integers(1, 3))):
         start, end = sorted(draw(st.integers(0, len(text))) for _ in range(2))
         piece = draw(st.sampled_from(TEXTS) | st.just(text[start : start + 20]) | st.binary(max_size=3))
@@ -229,9 +229,9 @@ def test_a_mutated_file_is_a_study_or_refused_in_words(text: bytes, tmp_path_fac
     try:
         study = load_study([ROOT / "config.yaml", path])
     except ConfigError as refused:
-        assert refused.faults
-        assert all(len(fault.splitlines()) == 1 and len(fault) < 1000 for fault in refused.faults)
-        assert all(re.match(r"\S.*: .", fault) for fault in refused.faults)
+        assert refused.problems
+        assert all(len(fault.splitlines()) == 1 and len(fault) < 1000 for fault in refused.problems)
+        assert all(re.match(r"\S.*: .", fault) for fault in refused.problems)
     else:
         assert_usable(study, tmp_path_factory.getbasetemp() / "resolved")
 
@@ -248,9 +248,9 @@ def test_a_mutated_file_is_a_study_or_refused_in_words(text: bytes, tmp_path_fac
         ("seed: 2025-12-09", 'seed: expected a whole number >= 0 and < 2147483648, got "2025-12-09"'),
         ("prm: {path: !!binary aGVsbG8=}", "prm.path: expected text"),
         ("sweep: {policies: !!set {rsd, router}}", "sweep.policies: expected a list"),
-        ("resources: {steps: {hours: 1.0e+300}}", "resources.steps.hours: expected a number > 0 and <= 10000"),
+        ("resources: {label: {hours: 1.0e+300}}", "resources.label.hours: expected a number > 0 and <= 10000"),
         ("steps: {shards: 1000000}", "steps.shards: expected at most 1,600, a question a job, got 1000000"),
-        ("sweep: {shards: 700}", "sweep.shards: expected at most 674"),
+        ("sweep: {shards: 700}", "sweep.shards: expected at most 300"),
         ("questions: {pool: 90000000, sample: 80000000}\nsteps: {questions_per_job: 1}", "steps.questions_per_job: "),
         ('results: ""', "results: expected a folder"),
         ("results: README.md/here", "results: expected a folder"),
@@ -268,23 +268,23 @@ def test_what_no_type_rules_out_is_refused_in_words(text: str, expected: str, tm
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
         load_study([ROOT / "config.yaml", path])
-    assert any(expected in fault for fault in caught.value.faults)
-    assert all(len(fault.splitlines()) == 1 for fault in caught.value.faults)
+    assert any(expected in fault for fault in caught.value.problems)
+    assert all(len(fault.splitlines()) == 1 for fault in caught.value.problems)
 
 
 @pytest.mark.parametrize(
     "command",
     [
-        ("arbitrage", "config", "--study", "config.yaml", "--study", "{file}"),
-        ("arbitrage", "check", "--study", "config.yaml", "--study", "{file}"),
+        ("arbitrage", "config", "--study", "{file}"),
+        ("arbitrage", "check", "--study", "{file}"),
         ("snakemake", "--cores", "1", "--dry-run", "--configfile", "{file}"),
-        ("snakemake", "--cores", "1", "--dry-run", "--config", "sweep={treshold: [0.5]}", "steps={shards: 2000}"),
+        ("snakemake", "--cores", "1", "--dry-run", "--config", "sweep={treshold: [0.5]}", "results=[README.md]"),
     ],
     ids=" ".join,
 )
 def test_no_front_door_answers_with_a_traceback(command: tuple[str, ...], tmp_path: Path) -> None:
     file = tmp_path / "odd.yaml"
-    file.write_text("sweep: {treshold: [0.5]}\nsteps: {shards: 2000}\nresults: README.md\n")
+    file.write_text((ROOT / "config.yaml").read_text() + "sweep: {treshold: [0.5]}\nresults: [README.md]\n")
     run = [sys.executable, "-m", *command] if command[0] == "snakemake" else [*command]
     done = subprocess.run(
         [part.replace("{file}", str(file)) for part in run], cwd=ROOT, capture_output=True, text=True, timeout=100
@@ -292,5 +292,5 @@ def test_no_front_door_answers_with_a_traceback(command: tuple[str, ...], tmp_pa
     assert done.returncode == 1
     said = done.stdout + done.stderr  # Snakemake's dry run speaks on stdout
     assert "sweep.treshold: unknown key" in said
-    assert "steps.shards: expected at most" in said
+    assert "results: expected text" in said
     assert "Traceback" not in said

@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 
-from arbitrage.config.load import load_study
-from arbitrage.config.pipeline import THRESHOLD_POLICIES
+from arbitrage.config.policies import THRESHOLD_POLICIES
 from arbitrage.config.study import Study
 from arbitrage.io.tables import read_table, write_table
 from arbitrage.lab.register import register_sources
 from arbitrage.questions.sampling import benchmark_questions, sample_questions
-from arbitrage.stages.generate import Work, label_steps, sweep_benchmark
+from arbitrage.stages import label as label_stage
+from arbitrage.stages import sweep as sweep_stage
+from arbitrage.stages.open_models import Work
+from tests.support.lab import lab_study
 from tests.support.tiny_models import router_from
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -43,11 +45,11 @@ def study(results: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Study
             "study": name,
             "results": str(results),
             "questions": {"pool": 40, "sample": 6},
-            "benchmarks": {"lab500": {"limit": 4}, "labolympiad": None},
+            "benchmarks": {"lab500": {"source": "lab500", "limit": 4}},
             "steps": {"shards": 1},
             "sweep": {"shards": 1},
         }
-        return load_study([Path("config.yaml")], small | changes)
+        return lab_study(**small | changes)
 
     return made
 
@@ -69,7 +71,7 @@ def label(study: Study, pair: str = "small") -> tuple[Counts, list[dict[str, Any
     rows, _ = sample_questions(study.study, study.questions, study.seed, [])
     write_table(folder / "questions.parquet", "questions", rows)
     out = folder / "steps.parquet"
-    _, work = label_steps(study, pair, 0, folder / "questions.parquet", out)
+    _, work = label_stage.label(study, pair, 0, folder / "questions.parquet", out)
     return counts_of(work), [row | {"study": "", "pair": ""} for row in read_table(out, "steps")]
 
 
@@ -81,30 +83,29 @@ def evaluate(
     rows = benchmark_questions(study.study, benchmark, study.benchmarks[benchmark], study.seed)
     write_table(folder / f"{benchmark}.parquet", "questions", rows)
     out = folder / "trajectories.parquet"
-    _, work = sweep_benchmark(study, pair, benchmark, 0, folder / f"{benchmark}.parquet", router, out)
+    _, work = sweep_stage.sweep(study, pair, benchmark, 0, folder / f"{benchmark}.parquet", router, out)
     return counts_of(work), [
         row | {"study": "", "pair": "", "benchmark": ""} for row in read_table(out, "trajectories")
     ]
 
 
-OTHER_ROUTER = {"batch_size": 8, "training": {"epochs": 9.0, "learning_rate": 1e-5}, "variants": {"ten-class": None}}
+OTHER_ROUTER = {"batch_size": 8, "training": {"epochs": 9.0, "learning_rate": 1e-5}}
+UNTIMED = {"small": {"draft": "draft", "target": "target", "latency": False}}
 RENAMED = {
     "models": {
         "little": {"path": f"{ZOO}/draft"},
         "big": {"path": f"{ZOO}/target"},
-        **dict.fromkeys(("draft", "target", "target-lowbit")),
     },
-    "pairs": {"mine": {"draft": "little", "target": "big"}, "small": None, "lowbit": None},
+    "pairs": {"mine": {"draft": "little", "target": "big"}},
 }
 
 
 def test_labels_are_reused_by_studies_of_other_names_thresholds_and_routers(study: Callable[..., Study]) -> None:
     counts, labels = label(study("first"))
     assert counts["generated_tokens"] > 0 and counts["scored"] > 0
-    untimed = {"small": {"latency": False}}
     for other, pair in (
         (study("router", router=OTHER_ROUTER, dataset={"validation": 0.5}), "small"),
-        (study("thresholds", sweep={"thresholds": [0.5], "policies": ["rsd"]}, pairs=untimed), "small"),
+        (study("thresholds", sweep={"thresholds": [0.5], "policies": ["rsd"]}, pairs=UNTIMED), "small"),
         (study("names", **RENAMED), "mine"),
     ):
         counts, again = label(other, pair)
@@ -123,7 +124,7 @@ def test_trajectories_are_reused_at_other_thresholds_and_under_other_names(
     assert (counts["generated_tokens"], counts["scored"]) == (0, 0)
     assert {row["policy"] for row in listed} == {row["policy"] for row in exact}
     assert len(listed) < len(exact)
-    renamed = {"benchmarks": {"mine": {"source": "lab500", "limit": 4}, "lab500": None, "labolympiad": None}}
+    renamed = {"benchmarks": {"mine": {"source": "lab500", "limit": 4}}}
     counts, again = evaluate(study("names", **RENAMED, **renamed), router, "mine", "mine")
     assert (counts["generated_tokens"], counts["scored"]) == (0, 0)
     assert again == exact
@@ -135,7 +136,10 @@ def test_another_router_costs_only_its_own_scores_and_the_steps_at_nodes_no_poli
     first, second = (router_from(ROOT / ZOO / "prm", tmp_path / f"router{seed}", seed) for seed in (0, 1))
     evaluate(study("one"), first)
     others = ["draft_only", "target_only", *(policy for policy in THRESHOLD_POLICIES if policy != "router")]
-    counts, _ = evaluate(study("two", sweep={"policies": others}, pairs={"small": {"latency": False}}), second)
+    counts, _ = evaluate(
+        study("two", sweep={"policies": others}, pairs=UNTIMED),
+        second,
+    )
     assert (counts["generated_tokens"], counts["scored"]) == (0, 0)
     counts, rows = evaluate(study("three"), second)
     assert counts["scored"] > 0

@@ -15,6 +15,7 @@ from arbitrage.runtime.provenance import digest
 from tests.integration.study.conftest import ROOT, environment
 
 pytestmark = pytest.mark.study
+ZOO_RULES = ("--snakefile", "rules/zoo.smk")
 LENGTH = {"steps": 2, "tokens_per_batch": 256}
 SIZE = {"width": 16, "layers": 1, "heads": 4, "inner": 96, **LENGTH}
 JUDGE = {"rank": 6, "new_layers": 1, **LENGTH}
@@ -44,7 +45,7 @@ def snakemake(results: Path, *arguments: str, **zoo: object) -> subprocess.Compl
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("zoo") / "results"
-    done = snakemake(folder, "zoo")
+    done = snakemake(folder, *ZOO_RULES)
     assert done.returncode == 0, done.stderr[-6000:]
     return folder
 
@@ -63,23 +64,22 @@ def test_every_model_has_a_card_and_a_record(results: Path) -> None:
     ("changes", "again"),
     [
         ({}, set()),
-        ({"evaluation_questions": 3}, {"zoo"}),
-        ({"router_start": JUDGE | {"steps": 3}}, {"zoo_judge", "zoo"}),
-        ({"target": ZOO["target"] | {"steps": 3}}, {"zoo_target", "zoo_solutions", "zoo_judge", "zoo"}),
-        ({"draft": SIZE | {"steps": 3}}, {"zoo_model", "zoo_solutions", "zoo_judge", "zoo"}),
+        ({"evaluation_questions": 3}, {"zoo_metrics"}),
+        ({"router_start": JUDGE | {"steps": 3}}, {"zoo_judge", "zoo_metrics"}),
+        ({"target": ZOO["target"] | {"steps": 3}}, {"zoo_target", "zoo_solutions", "zoo_judge", "zoo_metrics"}),
+        ({"draft": SIZE | {"steps": 3}}, {"zoo_model", "zoo_solutions", "zoo_judge", "zoo_metrics"}),
     ],
 )
 @pytest.mark.timeout(300)
 def test_a_changed_key_trains_again_what_reads_it(results: Path, changes: dict[str, object], again: set[str]) -> None:
-    planned = snakemake(results, "zoo", "--dry-run", **changes)
+    planned = snakemake(results, *ZOO_RULES, "--dry-run", **changes)
     assert planned.returncode == 0, planned.stderr[-2000:]
     counted = {line.split()[0]: line.split()[-1] for line in planned.stdout.splitlines() if line.startswith("zoo")}
     judges = "2" if "zoo_solutions" in again else "1"
     assert counted == {rule: judges if rule == "zoo_judge" else "1" for rule in again}
 
 
-@pytest.mark.parametrize("targets", [(), ("zoo", "figures")])
-def test_a_study_still_needs_its_models(targets: tuple[str, ...], tmp_path: Path) -> None:
-    done = snakemake(tmp_path, *targets, "--dry-run")
+def test_a_study_still_needs_its_models(tmp_path: Path) -> None:
+    done = snakemake(tmp_path, "--dry-run")
     assert done.returncode != 0
     assert "models.draft.path" in done.stdout and "prm.path" in done.stdout

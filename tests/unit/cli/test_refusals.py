@@ -12,6 +12,7 @@ from arbitrage import cli
 from arbitrage.config.load import write_resolved
 from arbitrage.config.study import Study
 from arbitrage.io.tables import write_table
+from arbitrage.runtime.paths import StudyPaths
 from tests.support import synthetic
 
 PLACE = ["--pair", "small", "--benchmark", "lab500"]
@@ -46,31 +47,30 @@ REFUSED = {
         "router.json: missing; expected a directory that the router stage wrote. Run the study, which trains one (the "
         "lab: make reproduce), or name another directory (--router)",
     ),
-    "steps-shard": (
-        ["steps", *PLACE[:2], "--shard", "2", *QUESTIONS, *OUT],
+    "label-shard": (
+        ["label", *PLACE[:2], "--shard", "2", *QUESTIONS, *OUT],
         "there is no shard 2; the study makes 2: give one of 0 to 1",
     ),
     "sweep-shard": (
-        ["trajectories", *PLACE, "--shard", "3", *QUESTIONS, *OUT, "--router", "r"],
+        ["sweep", *PLACE, "--shard", "3", *QUESTIONS, *OUT, "--router", "r"],
         "there is no shard 3; the study makes 3: give one of 0 to 2",
     ),
     "sweep-benchmark": (
-        ["trajectories", *PLACE[:2], "--benchmark", "lab50", "--shard", "0", *QUESTIONS, *OUT, "--router", "r"],
+        ["sweep", *PLACE[:2], "--benchmark", "lab50", "--shard", "0", *QUESTIONS, *OUT, "--router", "r"],
         "no benchmark 'lab50'; it has lab500",
     ),
     "sweep-router": (
-        ["trajectories", *PLACE, "--shard", "0", *QUESTIONS, *OUT],
+        ["sweep", *PLACE, "--shard", "0", *QUESTIONS, *OUT],
         "--router: missing, but sweep.policies has router; give the directory of a trained one",
     ),
     "variant": (
         ["heldout", "--variant", "defalt", "--router", "r", "--dataset", "d", *OUT],
         "no variant 'defalt'; it has default",
     ),
-    "merge": (["merge", "s.parquet", "--table", "step", *OUT], "'step' is not one of 'steps', 'trajectories'"),
     "figure": (["figure", "fig2", "--pdf", "f.pdf", "--png", "f.png"], "'fig2' is not one of 'fig3', 'fig4', 'fig5'"),
     "table": (["table", "tabel1", "--csv", "t.csv", "--md", "t.md"], "'tabel1' is not one of 'table1', 'table2'"),
     "curves": (["curves", "t.parquet", "--kind", "speedup", *OUT], "'speedup' is not one of 'accuracy_acceptance'"),
-    "revision": (["convert-prm", "--revision", "f00", *OUT], "f00 is of no repository; give its --path too"),
+    "revision": (["convert-prm", "--revision", "f00", *OUT], "f00 needs --path, its repository"),
 }
 
 
@@ -79,6 +79,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A resolved study whose sweep has left the router out, and which has no router."""
     study = Study.model_validate(
         {
+            "study": "lab",
             "results": str(tmp_path_factory.mktemp("results")),
             "models": {"d": {"path": "d"}, "t": {"path": "t"}},
             "pairs": {"small": {"draft": "d", "target": "t"}},
@@ -88,8 +89,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
     )
     rows = synthetic.trajectories("small", "lab500", 2, ("draft_only", "rsd"))
-    write_table(Path(study.folder) / "trajectories" / "small" / "lab500.parquet", "trajectories", rows)
-    return write_resolved(study, Path(study.results))
+    write_table(StudyPaths.of(study).trajectories("small", "lab500"), "trajectories", rows)
+    return write_resolved(study)
 
 
 @pytest.mark.parametrize(("words", "message"), REFUSED.values(), ids=REFUSED)

@@ -1,4 +1,4 @@
-"""Configurations: merging, every fault in one line and all at once, and the resolved study on disk."""
+"""Configurations: merging, every problem in one line, all of a round at once, and the resolved study on disk."""
 
 import math
 import re
@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from docs.generate import configuration_page
 
 from arbitrage.config.load import (
     ConfigError,
     load_study,
     read_resolved,
+    read_study,
+    require_commits,
+    require_sources,
     study_hash,
     validate_config,
     write_resolved,
@@ -46,11 +50,11 @@ def lab(**changes: Any) -> dict[str, Any]:
     return config | changes
 
 
-def faults_of(config: Mapping[str, Any], **options: Any) -> list[str]:
+def problems_of(config: Mapping[str, Any]) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        validate_config(config, **options)
-    assert str(caught.value).splitlines() == caught.value.faults
-    return caught.value.faults
+        require_sources(validate_config(config))
+    assert str(caught.value).splitlines() == caught.value.problems
+    return caught.value.problems
 
 
 def test_a_valid_configuration_is_accepted_and_gets_its_defaults() -> None:
@@ -74,16 +78,21 @@ def test_a_valid_configuration_is_accepted_and_gets_its_defaults() -> None:
         ({"models": {}}, "models: expected sections by name, at least one, got {}"),
         ({"prm": {}}, "prm.path: missing; expected text"),
         ({"prm": {"path": "/no/such"}}, 'prm.path: expected a directory, or a hub id (owner/name); "/no/such"'),
-        ({"prm": {"path": "owner/name"}}, 'prm.revision: "owner/name", the path, is no directory here; as a hub id'),
+        ({"prm": {"path": "owner/name"}}, 'hub\'s "owner/name", which is no directory here, got none; `arbitrage'),
         ({"prm": {"path": HERE, "device": "gpu"}}, 'prm.device: expected a torch device (cpu, cuda, cuda:1)'),
         (
             {"models": {"draft": {"path": HERE, "server": {"url": "h:80"}}, "target": {"path": HERE}}},
             'models.draft.server.url: expected a base URL (http://host:port/v1), got "h:80"',
         ),
         ({"benchmarks": {"m": {"source": "math50"}}}, "did you mean math500?"),
-        ({"benchmarks": {"m": {"source": "math500"}}}, "benchmarks.m.revision: expected the commit of"),
+        ({"benchmarks": {"m": {"source": "college_math"}}}, "m.revision: expected the commit of the hub's"),
+        ({"benchmarks": {"m": {"source": "math500", "dataset": "a/b"}}}, "m.revision: expected the commit of"),
+        ({"benchmarks": {"m": {"kind": "integer"}}}, "m.path: expected a file of questions, or a data set"),
+        ({"benchmarks": {"m": {"path": "README.md", "columns": {"answer": None}}}}, "benchmarks.m.columns.answer: exp"),
+        ({"benchmarks": {"m": {"path": "README.md", "columns": {"choices": "c"}}}}, "m.kind: expected `choice`"),
+        ({"benchmarks": {"m": {"path": "README.md", "columns": {"anwser": "a"}}}}, "did you mean benchmarks.m.col"),
         ({"benchmarks": {"m": {"source": "lab500", "path": "x"}}}, "benchmarks.m.path: expected none, as lab500"),
-        ({"questions": {"source": "numina", "path": "no.jsonl"}}, "questions.path: expected a JSONL or Parquet file"),
+        ({"questions": {"source": "numina", "path": "no.jsonl"}}, "questions.path: expected a file of questions"),
         ({"questions": {"pool": 10, "sample": 11}}, "questions.sample: expected at most questions.pool (10) questions"),
         ({"questions": {"pool": 10}}, "questions.sample: expected at most questions.pool (10) questions, got 2000"),
         ({"latency": {"questions": 1}, "benchmarks": {"m": {"source": "lab500"}}}, "latency.questions: expected two"),
@@ -110,68 +119,76 @@ def test_a_valid_configuration_is_accepted_and_gets_its_defaults() -> None:
     ],
 )  # fmt: skip
 def test_a_fault_is_one_line_with_key_value_and_what_was_expected(changes: Any, expected: str) -> None:
-    assert any(expected in fault for fault in faults_of(lab() | changes))
+    assert any(expected in fault for fault in problems_of(lab() | changes))
 
 
 @pytest.mark.parametrize("origin", ["lowbit", "other", "nowhere"])
 def test_only_a_model_with_weights_of_its_own_can_be_quantised(origin: str) -> None:
     config = lab()
     config["models"]["other"] = {"quantise": {"model": origin, "bits": 4}}
-    assert [fault for fault in faults_of(config) if fault.startswith("models.other.quantise.model: expected")]
+    assert [fault for fault in problems_of(config) if fault.startswith("models.other.quantise.model: expected")]
 
 
-def test_all_faults_come_at_once() -> None:
-    config = lab(seed="x", sweep={"treshold": 1}, prm={"path": "/no/such"}, router={"ablation_pair": "no"})
-    assert {fault.partition(": ")[0] for fault in faults_of(config)} == {
-        "seed",
-        "sweep.treshold",
-        "prm.path",
+def test_all_problems_of_a_round_come_at_once() -> None:
+    config = lab(seed="x", sweep={"treshold": 1}, zoo={"threads": 10**30}, router={"ablation_pair": "no"})
+    assert {problem.partition(": ")[0] for problem in problems_of(config)} == {"seed", "sweep.treshold", "zoo.threads"}
+    between = lab(router={"ablation_pair": "no"}, questions={"pool": 10, "sample": 11})
+    assert {problem.partition(": ")[0] for problem in problems_of(between)} == {
         "router.ablation_pair",
+        "questions.sample",
     }
+    away = lab(prm={"path": "/no/such"}, benchmarks={"m": {"source": "math500", "path": "/none"}})
+    assert {problem.partition(": ")[0] for problem in problems_of(away)} == {"prm.path", "benchmarks.m.path"}
 
 
-def test_local_paths_need_not_exist_where_they_are_about_to_be_made() -> None:
-    assert validate_config(lab(prm={"path": "/no/such"}), check_paths=False).prm.path == "/no/such"
+def test_a_study_has_a_name_of_its_own_or_it_would_write_over_anothers_results() -> None:
+    config = lab()
+    del config["study"]
+    (problem,) = problems_of(config)
+    assert problem.startswith("study: missing; expected a name")
+
+
+def test_where_models_and_data_are_is_no_part_of_a_configurations_form(tmp_path: Path) -> None:
+    assert validate_config(lab(prm={"path": "/no/such"})).prm.path == "/no/such"
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(lab(prm={"path": "/no/such"})))
+    assert read_study([file]).prm.path == "/no/such"
+    with pytest.raises(ConfigError, match=r"prm\.path: expected a directory"):
+        load_study([file])
+
+
+def test_a_branch_can_be_planned_with_but_not_run_without_a_check() -> None:
+    study = validate_config(lab(prm={"path": "owner/name", "revision": "main"}))
+    require_sources(study)
+    with pytest.raises(ConfigError, match=r'prm\.revision: expected a commit, got "main"; `arbitrage check` prints'):
+        require_commits(study)
 
 
 def test_later_files_and_overrides_win_key_by_key(tmp_path: Path) -> None:
     first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
     first.write_text(
-        f"models: {{draft: {{path: {HERE}}}, target: {{path: {HERE}}}}}\n"
+        f"study: a\nmodels: {{draft: {{path: {HERE}}}, target: {{path: {HERE}}}}}\n"
         "pairs: {p: {draft: draft, target: target}}\n"
         f"prm: {{path: {HERE}, batch_size: 8}}\n"
         "benchmarks: {a: {source: lab500}, b: {source: labolympiad}}\n"
     )
-    second.write_text("prm: {dtype: bfloat16}\nbenchmarks: {a: null}\n")
+    second.write_text("prm: {dtype: bfloat16}\nbenchmarks: {a: {limit: 3}}\n")
     study = load_study([first, second], {"prm": {"batch_size": 4}})
     assert (study.prm.dtype, study.prm.batch_size) == ("bfloat16", 4)
-    assert list(study.benchmarks) == ["b"]
+    assert [benchmark.limit for benchmark in study.benchmarks.values()] == [3, None]
 
 
-def test_an_overlay_alone_is_refused_with_the_remedy(tmp_path: Path) -> None:
-    overlay = tmp_path / "overlay.yaml"
-    overlay.write_text("study: small\n")
-    with pytest.raises(ConfigError) as refused:
-        load_study([overlay])
-    assert refused.value.faults[0].startswith("models: missing")
-    assert refused.value.faults[-1] == (
-        f"{overlay}: no models; where this overlays another study, name that first (config.yaml)"
-    )
-
-
-def test_null_removes_an_entry_but_what_still_names_it_is_a_fault() -> None:
+def test_what_a_pair_names_must_be_there() -> None:
     config = lab()
-    config["models"]["lowbit"] = None
-    assert faults_of(config) == ['pairs.low.draft: expected a key of `models` (draft, target), got "lowbit"']
-    config["pairs"]["low"] = None
-    assert list(validate_config(config).models) == ["draft", "target"]
+    del config["models"]["lowbit"]
+    assert problems_of(config) == ['pairs.low.draft: expected a key of `models` (draft, target), got "lowbit"']
 
 
 def test_values_inside_command_line_sections_are_read_as_yaml() -> None:
-    as_snakemake_gives_it = {"sweep": {"thresholds": ["0", "0.25"]}, "pairs": {"low": "null"}, "seed": 3}
+    as_snakemake_gives_it = {"sweep": {"thresholds": ["0", "0.25"]}, "pairs": {"low": {"latency": "true"}}, "seed": 3}
     study = validate_config(lab(seed=3), as_snakemake_gives_it)
     assert study.sweep.thresholds == [0.0, 0.25]
-    assert list(study.pairs) == ["small"]
+    assert study.timed_pairs == ["small", "low"]
 
 
 def test_a_syntax_error_is_one_line_with_file_and_line(tmp_path: Path) -> None:
@@ -187,8 +204,8 @@ def test_a_file_that_is_no_configuration_is_one_line(tmp_path: Path, content: by
     path.write_bytes(content)
     with pytest.raises(ConfigError) as caught:
         load_study([path])
-    assert len(caught.value.faults) == 1
-    assert str(path) in caught.value.faults[0]
+    assert len(caught.value.problems) == 1
+    assert str(path) in caught.value.problems[0]
 
 
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
@@ -197,19 +214,19 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
 
 
 def test_the_resolved_study_is_written_once_and_read_back(tmp_path: Path) -> None:
-    study = validate_config(lab())
-    path = write_resolved(study, tmp_path)
+    study = validate_config(lab(results=str(tmp_path)))
+    path = write_resolved(study)
     assert path == tmp_path / "lab" / ".study" / f"{study_hash(study)}.json"
     written = path.stat().st_mtime_ns
-    assert write_resolved(study, tmp_path).stat().st_mtime_ns == written
+    assert write_resolved(study).stat().st_mtime_ns == written
     assert read_resolved(path) == study
-    assert study_hash(validate_config(lab(seed=8))) != study_hash(study)
+    assert study_hash(validate_config(lab(seed=8, results=str(tmp_path)))) != study_hash(study)
 
 
 @pytest.mark.fault("resolved study cut off or changed")
 @pytest.mark.parametrize("damage", [lambda text: text[: len(text) // 2], lambda text: text.replace("7", "8", 1)])
 def test_a_damaged_resolved_study_is_refused_with_the_remedy(tmp_path: Path, damage: Any) -> None:
-    path = write_resolved(validate_config(lab()), tmp_path)
+    path = write_resolved(validate_config(lab(results=str(tmp_path))))
     path.write_text(damage(path.read_text()))
     with pytest.raises(ConfigError, match="cut off or changed since it was written; delete it and run snakemake again"):
         read_resolved(path)

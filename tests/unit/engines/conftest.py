@@ -11,6 +11,7 @@ import pytest
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
 from arbitrage.config.prm import Prm
+from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.scoring.scorers import PrmScorer
 from tests.support.tiny_models import Architecture, TokenizerKind, build_causal, build_classifier
@@ -57,11 +58,11 @@ def wide(request: pytest.FixtureRequest, wide_root: Path) -> Path:
 
 def load(directory: Path, batch_size: int = 8, system_prompt: str | None = None) -> TransformersGenerator:
     model = Model(path=str(directory), batch_size=batch_size, system_prompt=system_prompt)
-    return TransformersGenerator(str(directory), model, Generation(), threads=1)
+    return TransformersGenerator(resolve(directory), model, Generation())
 
 
 def load_prm(directory: Path, batch_size: int = 8) -> PrmScorer:
-    return PrmScorer(str(directory), Prm(path=str(directory), batch_size=batch_size), "\n\n", threads=1)
+    return PrmScorer(resolve(directory), Prm(path=str(directory), batch_size=batch_size), "\n\n")
 
 
 @pytest.fixture(scope="session", params=list(CAUSAL))

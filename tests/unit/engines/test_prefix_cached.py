@@ -11,6 +11,7 @@ class Echo:
 
     def __init__(self) -> None:
         self.salts: list[str] = []
+        self.max_context = 2**20
 
     def prompt_ids(self, problem: str) -> Ids:
         return tuple(map(ord, problem))
@@ -20,7 +21,7 @@ class Echo:
 
     def write_one(self, context: Ids, limit: int, salt: str) -> tuple[GeneratedStep, float]:
         self.salts.append(salt)
-        return GeneratedStep("ab", 2, "separator", -0.5), 0.25
+        return GeneratedStep("ab", "separator", (-0.5, -0.5)), 0.25
 
 
 def test_a_rejected_step_is_not_read_again_and_only_what_is_new_counts() -> None:

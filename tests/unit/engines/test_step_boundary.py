@@ -14,7 +14,7 @@ def write(kind: TokenizerKind, pieces: list[str], separator: str = "\n\n", limit
     writer = StepWriter(StopRule(tokenizer, separator, eos), limit)
     ids = [index for piece in pieces for index in tokenizer.encode(piece, add_special_tokens=False)]
     for index in ids:
-        if writer.push(index, -0.5):
+        if writer.push(index, -0.5, 0.25):
             return writer
     pytest.fail(f"no step ended within {pieces}")
 
@@ -40,7 +40,7 @@ def test_a_step_ends_at_the_separator_in_the_text_or_at_an_end_of_sequence(
 ) -> None:
     step = write(kind, pieces).step()
     assert (step.text, step.tokens, step.finish_reason) == (text, tokens, reason)
-    assert step.mean_logprob == -0.5
+    assert step.mean_logprob == -0.5 and step.entropies == (0.25,) * tokens
 
 
 def test_the_limit_ends_a_step_without_its_separator() -> None:

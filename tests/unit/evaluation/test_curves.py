@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from arbitrage.config.pipeline import THRESHOLD_POLICIES, Curves
+from arbitrage.config.pipeline import Curves
+from arbitrage.config.policies import THRESHOLD_POLICIES
 from arbitrage.evaluation.curves import PAPER_GRID, make_curve, panels, write_accuracy_acceptance
 from arbitrage.evaluation.trajectory_counts import trajectory_counts
 from arbitrage.io.csv_tables import read_csv

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from arbitrage.evaluation.trajectory_counts import trajectory_counts
+from arbitrage.config.pipeline import Generation
+from arbitrage.evaluation.trajectory_counts import ending_counts, trajectory_counts
 from arbitrage.io.tables import TableError, write_table
 from tests.conftest import World
 from tests.support import synthetic
@@ -85,3 +86,17 @@ def test_draft_alone_accepts_everything_and_target_alone_nothing(world: World) -
     alone = counts[counts["policy"] == "target_only"]
     assert set(alone["acceptance"]) == {0.0}
     assert np.all(alone[["draft_tokens", "catch_up_tokens", "better", "equal", "worse"]] == 0)
+
+
+def test_solutions_are_told_apart_by_what_ended_them(tmp_path: Path) -> None:
+    rows = synthetic.trajectories("small", "lab500", 5, ("draft_only",))
+    limits = Generation(max_steps=3, max_tokens=900, max_step_tokens=64)
+    ends = [("eos", 5, 1), ("length", 64, 2), ("length", 63, 2), ("separator", 5, 3), ("separator", 5, 2)]
+    for row, (reason, tokens, count) in zip(rows, ends, strict=True):
+        row["steps"] = [row["steps"][0] | {"finish_reason": "separator"} for _ in range(count)]
+        row["steps"][-1] |= {"finish_reason": reason, "draft_tokens": tokens}
+        row["answer"] = "1" if reason == "eos" else None
+    write_table(tmp_path / "t.parquet", "trajectories", rows)
+    counts = ending_counts([tmp_path / "t.parquet"], limits).set_index("ending")
+    assert counts["solutions"].to_dict() == {"eos": 1, "max_step_tokens": 1, "max_steps": 1, "max_tokens": 2}
+    assert counts["unanswered"].to_dict() == {"eos": 0, "max_step_tokens": 1, "max_steps": 1, "max_tokens": 2}

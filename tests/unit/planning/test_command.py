@@ -1,5 +1,6 @@
-"""What `arbitrage plan` prints: every stage and the whole, GPU hours apart from core hours, what it rests on."""
+"""What `arbitrage plan` prints: every stage and the whole, GPU hours apart from core hours, and what it rests on."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,36 +9,68 @@ from typer.testing import CliRunner
 from arbitrage.cli import app
 from arbitrage.config.study import Study
 from arbitrage.planning import plan as planning
-from arbitrage.planning.costs import Cost
-from arbitrage.planning.estimates import Amount
+from arbitrage.planning.estimates import Cost
 
 ROOT = Path(__file__).resolve().parents[3]
+BOUND = [Cost("label small", 4, {"draft": 12_300.0, "prm": 900.0}, 4 * 3600.0, 8 * 3600.0, gpus=2)]
+PILOT = [
+    Cost("label small", 4, {"draft": 10_000.0, "prm": 800.0}, 7200.0, 7200.0, gpus=2, error=0.2, questions=12),
+    Cost("dataset small", 1, {}, 1800.0, 1800.0, cores=3, disk=5e6, error=0.1, questions=12, memory=9_500_000_000),
+]
 
 
-def test_the_table_tells_stages_totals_and_what_they_rest_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    hour = Amount(3600.0, 360.0)
-    costs = [
-        Cost("steps small", 4, {"draft": Amount(12_300, 2_460), "prm": Amount(900, 90)}, hour.times(8), 2, 1),
-        Cost("router data small", 1, {}, hour.times(0.5), 0, 3, disk=Amount(5e6)),
-        Cost("router training small", 1, {}, hour.times(0.5), 0, 1, disk=Amount(2e6), scratch=12e6),
-    ]
+class FakePlan:
+    """A plan of two rounds; the second is interrupted where `stop` is set."""
 
-    def planned(study: Study, questions: int, say: object, importing_s: float) -> list[Cost]:
-        assert (study.study, questions) == ("lab", 12) and 0 < importing_s < 10_000
-        return costs
+    stop = False
 
-    monkeypatch.setattr(planning, "plan", planned)
+    def __init__(self, study: Study, questions: int, folder: Path, say: object) -> None:
+        assert (study.study, questions) == ("lab", 12) and folder.is_dir()
+        self.known = BOUND
+
+    def rounds(self) -> Iterator[str]:
+        yield "bound"
+        self.known = PILOT
+        if self.stop:
+            raise KeyboardInterrupt
+        yield "estimate from 12 questions of each set"
+
+    def costs(self) -> list[Cost]:
+        return self.known
+
+
+@pytest.fixture
+def study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    monkeypatch.setattr(planning, "Plan", FakePlan)
+    monkeypatch.setattr("arbitrage.runtime.locks.guard_study", lambda folder: None)
     monkeypatch.chdir(ROOT)
     elsewhere = tmp_path / "study.yaml"
     elsewhere.write_text(f"results: {tmp_path}\n")
-    studies = ["--study", "config.yaml", "--study", str(elsewhere)]
-    done = CliRunner().invoke(app, ["plan", *studies, "--questions", "12"], catch_exceptions=False)
+    return ["--study", "config.yaml", "--study", str(elsewhere), "--questions", "12"]
+
+
+def lines(output: str) -> dict[str, list[str]]:
+    """The last table's rows by their first cell."""
+    return {line.split("  ")[0].strip(): line.split() for line in output.splitlines() if line.strip()}
+
+
+def test_a_bound_comes_first_and_the_last_table_has_stages_totals_and_what_they_rest_on(study: list[str]) -> None:
+    done = CliRunner().invoke(app, ["plan", *study], catch_exceptions=False)
     assert done.exit_code == 0
-    lines = {line.split("  ")[0].strip(): line.split() for line in done.output.splitlines() if line.strip()}
-    # jobs, draft tokens, PRM calls, hours a job, GPU hours (8 h on 2), the largest doubt: the draft's tokens
-    assert lines["steps small"][2:] == ["4", "12.3k", "900", "2", "16", "20%"]
-    assert lines["router data small"][3:] == ["1", "0.5", "1.5", "5", "10%"]  # core hours: 0.5 h on 3 threads; 5 MB
-    assert lines["all"][1:] == ["6", "12.3k", "900", "1.5", "2", "16", "7", "20%"]
-    told = " ".join(done.output.split())
-    assert "From 12 questions" in told and "no trained router yet" in told and "Not counted" in told
-    assert "its checkpoints take 12 MB besides" in told
+    first, last = done.output.split("estimate from")
+    # jobs, draft tokens, PRM calls, hours a job, GPU hours (4 to 8 h on 2), where from
+    assert lines(first)["label small"][2:] == ["4", "12.3k", "900", "1-2", "8-16", "GPU", "bound"]
+    rows = lines(last)
+    assert rows["label small"][2:] == ["4", "10k", "800", "0.5", "4", "GPU", "20%", "12"]
+    assert rows["dataset small"][2:] == ["1", "0.5", "1.5", "core", "5", "10%", "12"]  # 0.5 h on 3 threads; 5 MB
+    assert rows["all"] == ["all", "5", "10k", "800", "0.5", "4", "GPU", "5", "18%", "12"]
+    text = " ".join(last.split())
+    assert "Not counted: questions" in text
+    assert "A job of the pilot held 9.5 GB; the study asks for 8 GB on a cluster: set resources.dataset.mem_gb" in text
+
+
+def test_stopped_it_shows_what_is_known_by_then(study: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakePlan, "stop", True)
+    done = CliRunner().invoke(app, ["plan", *study])
+    assert done.exit_code == 130
+    assert lines(done.output.split("stopped early")[1])["label small"][3] == "10k"

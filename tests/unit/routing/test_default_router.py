@@ -6,13 +6,14 @@ import pytest
 from scipy.stats import spearmanr
 
 from arbitrage.config.load import load_study
+from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.factory import load_router
 from arbitrage.io.tables import write_table
 from arbitrage.questions.sampling import sample_questions
 from arbitrage.routing.dataset import build_dataset
 from arbitrage.routing.heldout import heldout_rows
 from arbitrage.routing.train import train_router
-from arbitrage.stages.generate import label_steps
+from arbitrage.stages.label import label
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -20,7 +21,6 @@ ROOT = Path(__file__).resolve().parents[3]
 @pytest.mark.models
 @pytest.mark.timeout(900)
 def test_the_default_routers_scores_follow_the_advantage_on_held_out_questions(tmp_path, monkeypatch):
-    from arbitrage.engines.checkpoints import load_tokenizer
     from arbitrage.lab.register import register_sources
 
     monkeypatch.chdir(ROOT)
@@ -34,12 +34,12 @@ def test_the_default_routers_scores_follow_the_advantage_on_held_out_questions(t
     register_sources()
     questions, _ = sample_questions(study.study, study.questions, study.seed, [])
     write_table(tmp_path / "questions.parquet", "questions", questions)
-    label_steps(study, "small", 0, tmp_path / "questions.parquet", tmp_path / "steps.parquet")
+    label(study, "small", 0, tmp_path / "questions.parquet", tmp_path / "steps.parquet")
     build_dataset(
         tmp_path / "steps.parquet",
         study.router.variants["default"],
         study.dataset,
-        load_tokenizer(study.prm.path),
+        resolve(study.prm.path).tokenizer(),
         study.generation.separator,
         study.seed,
         tmp_path / "dataset",
@@ -47,12 +47,10 @@ def test_the_default_routers_scores_follow_the_advantage_on_held_out_questions(t
     settings = study.router.training
     train_router(
         tmp_path / "dataset",
-        study.prm.path,
-        None,
+        resolve(study.prm.path),
         settings,
         seed=study.seed,
         device="cpu",
-        threads=1,
         out_dir=tmp_path / "router",
     )
     rows = heldout_rows(tmp_path / "dataset", load_router(study, tmp_path / "router"), "default")

@@ -1,25 +1,42 @@
 """Training a router: same seed same weights, resuming, the directory it leaves, and what it refuses."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import logsigmoid
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import (
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from arbitrage.config.router import Dataset, Router, RouterTraining, Variant
+from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.scoring.scorers import RouterScorer
 from arbitrage.io.tables import write_table
 from arbitrage.routing.dataset import build_dataset
 from arbitrage.routing.heldout import heldout_rows
-from arbitrage.routing.hf_trainer import LengthGrouped, Progress, RightPadding, class_loss, ordinal_loss
+from arbitrage.routing.hf_trainer import (
+    DISK_BYTES_S,
+    LengthGrouped,
+    Progress,
+    RightPadding,
+    Saving,
+    class_loss,
+    ordinal_loss,
+)
 from arbitrage.routing.label_classes import RoutingError
-from arbitrage.routing.train import train_router
+from arbitrage.routing.train import _arguments, train_router
 from arbitrage.speculation.protocols import EngineError
 from tests.support.tiny_models import build_classifier, build_tokenizer
 from tests.unit.routing.conftest import step_row
@@ -43,7 +60,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(dataset: Path, checkpoint: Path, out: Path, training: RouterTraining = FAST, seed: int = 1) -> dict[str, Any]:
-    return train_router(dataset, str(checkpoint), None, training, seed=seed, device="cpu", threads=1, out_dir=out)
+    return train_router(dataset, resolve(checkpoint), training, seed=seed, device="cpu", out_dir=out)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +80,7 @@ def test_the_output_is_a_plain_checkpoint_that_the_router_scorer_reads(router: P
     assert {"model.safetensors", "config.json", "tokenizer.json", "router.json", "training.json"} <= files
     assert not [name for name in files if name.endswith((".bin", ".pt", ".pth", ".pkl"))]
     assert list(router.parent.iterdir()) == [router], "the work directory must be gone"
-    rows = heldout_rows(dataset, RouterScorer(str(router), Router(), 1), "default")
+    rows = heldout_rows(dataset, RouterScorer(resolve(router), Router()), "default")
     assert rows
     assert all(0 < row["router_score"] < 1 for row in rows)
 
@@ -108,6 +125,8 @@ def test_recomputed_activations_give_the_same_router(
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """End the training after an update, as a kill does; checkpoints are written after each tenth of it."""
+    monkeypatch.setattr("arbitrage.routing.hf_trainer.SAVING_SHARE", math.inf)
     said = Progress.on_step_end
 
     def stop(self: Progress, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -144,7 +163,7 @@ def _turn_a_bit(file: Path) -> None:
     file.write_bytes(content)
 
 
-@pytest.mark.fault("training checkpoint cut off, a bit of it turned, or part of it missing")
+@pytest.mark.fault("training checkpoint truncated, one bit flipped, or part of it missing")
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
@@ -191,7 +210,7 @@ def test_checkpoints_of_other_settings_are_not_resumed(
 
 def test_a_router_learns_a_rule_it_can_see(dataset: Path, checkpoint: Path, tmp_path: Path) -> None:
     train(dataset, checkpoint, tmp_path / "router", RouterTraining(epochs=12.0, batch_size=8, learning_rate=3e-3))
-    rows = heldout_rows(dataset, RouterScorer(str(tmp_path / "router"), Router(), 1), "default")
+    rows = heldout_rows(dataset, RouterScorer(resolve(tmp_path / "router"), Router()), "default")
     right = [(row["router_score"] > 0.5) == (row["advantage"] > 0) for row in rows]
     assert sum(right) / len(right) > 0.9
 
@@ -210,7 +229,7 @@ def test_more_classes_have_a_logit_each_or_one_a_cut(
     assert json.loads((tmp_path / "router" / "config.json").read_text())["id2label"].keys() == set(
         map(str, range(logits))
     )
-    scores = heldout_rows(tmp_path / "data", RouterScorer(str(tmp_path / "router"), Router(), 1), "four")
+    scores = heldout_rows(tmp_path / "data", RouterScorer(resolve(tmp_path / "router"), Router()), "four")
     assert all(0 < row["router_score"] < 1 for row in scores)
 
 
@@ -287,7 +306,7 @@ def test_a_batch_size_that_does_not_divide_is_refused(dataset: Path, checkpoint:
 
 def test_an_unknown_device_is_refused(dataset: Path, checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"router\.device 'tpu'"):
-        train_router(dataset, str(checkpoint), None, FAST, seed=1, device="tpu", threads=1, out_dir=tmp_path / "router")
+        train_router(dataset, resolve(checkpoint), FAST, seed=1, device="tpu", out_dir=tmp_path / "router")
 
 
 @pytest.mark.fault("training whose loss is not a number")
@@ -303,3 +322,37 @@ def test_a_training_that_diverges_is_refused_and_leaves_no_router(
         train(dataset, tmp_path / "prm", tmp_path / "router")
     assert not (tmp_path / "router").exists()
     assert not list((tmp_path / ".router.training").glob("checkpoint-*"))
+
+
+def test_more_than_one_visible_gpu_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Trainer would wrap the model in DataParallel, with updates of n times the configured size."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+    class EightGpus:
+        def __init__(self, **settings: Any) -> None:
+            self.n_gpu = 8
+
+    monkeypatch.setattr("arbitrage.routing.train.TrainingArguments", EightGpus)
+    with pytest.raises(EngineError, match=r"8 GPUs are visible.*CUDA_VISIBLE_DEVICES to one"):
+        _arguments(tmp_path, FAST, 1, 0, "cuda")
+
+
+@pytest.mark.parametrize(("cost_s", "saves"), [(0.0, [1, 2, 3, 4]), (1.0, []), (0.09, [2, 4])])
+def test_checkpoints_take_a_twentieth_of_the_time_at_most(
+    monkeypatch: pytest.MonkeyPatch, cost_s: float, saves: list[int]
+) -> None:
+    """Five updates of a second each: a router of 0.5 billion parameters is not written after each of them."""
+    now = 0.0
+    monkeypatch.setattr("arbitrage.routing.hf_trainer.time.monotonic", lambda: now)
+    saving, written, arguments = Saving(), list[int](), TrainingArguments(output_dir="unused", use_cpu=True)
+    model = SimpleNamespace(num_parameters=lambda: int(cost_s * DISK_BYTES_S / 12))
+    state, control = TrainerState(max_steps=5), TrainerControl()
+    saving.on_train_begin(arguments, state, control, model=model)
+    for update in range(1, 6):
+        now, state.global_step, control.should_save = float(update), update, False
+        saving.on_step_end(arguments, state, control)
+        if control.should_save:
+            written.append(update)
+            now += cost_s
+            saving.on_save(arguments, state, control)
+    assert written == saves

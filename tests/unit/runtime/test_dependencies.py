@@ -4,7 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.models import CommandInfo
 
+from arbitrage.cli import app
+from arbitrage.config.resources import Job, Resources
 from arbitrage.config.study import Study
 from arbitrage.runtime.dependencies import READS, keys_read, source_files, sources_read
 
@@ -14,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 def study() -> Study:
     return Study.model_validate(
         {
+            "study": "lab",
             "models": {
                 "llama3.2-1b": {"path": "a/d"},
                 "t": {"path": "t"},
@@ -26,12 +30,27 @@ def study() -> Study:
     )
 
 
-def test_rules_and_commands_name_the_same_stages() -> None:
-    rules = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
-    named = set(re.findall(r'reads=reads_of\("(\w+)"\)', rules))
-    assert named == READS.keys() - {"merge"}  # it reads its inputs alone
-    commands = "".join(path.read_text() for path in (ROOT / "src/arbitrage/cli").glob("*.py"))
-    assert set(re.findall(r'stage\(\s*"(\w+)"', commands)) | {"quantise", "quantise_gptq"} == READS.keys()
+def test_a_stage_has_one_name_as_rule_command_dependency_key_and_class_of_resources() -> None:
+    text = "".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
+    rules = {block.partition(":")[0]: block for block in re.split(r"^rule ", text, flags=re.MULTILINE)[1:]}
+    stages = {name: block for name, block in rules.items() if "params:" in block}
+    assert stages.keys() == READS.keys() and rules.keys() - stages.keys() == {"all", "figures", "pictures"}
+    commands = {command.name or command.callback.__name__ for command in registered()}  # type: ignore[union-attr]
+    for name, block in stages.items():
+        command = name.replace("_", "-")
+        assert name in commands, name
+        assert re.search(rf'"arbitrage {command} ', block), name
+        assert f'reads=reads_of("{name}")' in block and set(re.findall(r'sources_of\("(\w+)"\)', block)) <= {name}
+        assert set(re.findall(r'resources_of\("(\w+)"\)', block)) <= {name}
+        assert set(re.findall(r'PATHS\.(?:log|timing)\("(\w+)"', block)) == {name}
+    assert set(Resources.model_fields) & {"steps", "trajectories", "quantise_gptq"} == set()
+    classes = {name for name, field in Resources.model_fields.items() if field.annotation is Job}
+    assert classes - {"small"} <= READS.keys()
+
+
+def registered() -> list[CommandInfo]:
+    """Every command of `arbitrage`."""
+    return [command for group in app.registered_groups for command in group.typer_instance.registered_commands]  # type: ignore[union-attr]
 
 
 def test_every_key_is_there_whatever_the_stage() -> None:
@@ -57,10 +76,10 @@ def test_weights_are_quantised_again_where_their_recipe_changes_not_where_they_r
 
 
 def test_a_stage_that_runs_a_pair_reads_its_models_and_their_settings() -> None:
-    assert {"models.llama3.2-1b", "models.t", "prm"} <= set(keys_read(study(), "steps", pair="p"))
-    assert sources_read(study(), "steps", pair="p") == ["a/d", "t", "prm"]
+    assert {"models.llama3.2-1b", "models.t", "prm"} <= set(keys_read(study(), "label", pair="p"))
+    assert sources_read(study(), "label", pair="p") == ["a/d", "t", "prm"]
     assert sources_read(study(), "quantise", model="q") == ["t"]
-    assert sources_read(study(), "benchmark", benchmark="b") == ["b.jsonl"]
+    assert sources_read(study(), "evaluation_questions", benchmark="b") == ["b.jsonl"]
 
 
 def test_the_files_of_a_stage_are_those_of_its_local_sources_and_none_that_the_study_makes(
@@ -70,11 +89,12 @@ def test_the_files_of_a_stage_are_those_of_its_local_sources_and_none_that_the_s
     for name in ("a/d/model.safetensors", "a/d/README.md", "a/d/.cache/x", "t/sub/config.json", "b.jsonl"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text("")
-    assert source_files(study(), "steps", pair="p") == ["a/d/model.safetensors", "t/sub/config.json"]  # prm: a hub id
-    assert source_files(study(), "benchmark", benchmark="b") == ["b.jsonl"]
+    note = "results/lab/.study/fetched/model--prm@main.json"  # of a hub id, the rule `fetch` writes that it is here
+    assert source_files(study(), "label", pair="p") == ["a/d/model.safetensors", "t/sub/config.json", note]
+    assert source_files(study(), "evaluation_questions", benchmark="b") == ["b.jsonl"]
     made = study().model_dump(exclude_none=True)
     made["pairs"]["p"]["draft"] = "q"
     low_bit = Study.model_validate(made)
     (Path(low_bit.model_path("q"))).mkdir(parents=True)
     (Path(low_bit.model_path("q")) / "model.safetensors").write_text("")
-    assert source_files(low_bit, "steps", pair="p") == ["t/sub/config.json"]
+    assert source_files(low_bit, "label", pair="p") == ["t/sub/config.json", note]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from arbitrage.runtime.gpus import DeviceError, claim, visible
+from arbitrage.runtime.gpus import DeviceError, claim, keep_first, visible
 
 ROOT = Path(__file__).resolve().parents[3]
 JOB = """
@@ -99,8 +99,9 @@ def test_nothing_is_locked_where_gpus_are_shared_or_given_by_slurm(
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     if reason == "slurm":
         monkeypatch.setenv("SLURM_JOB_ID", "7")
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     assert claim(0 if reason == "no GPU wanted" else 1, share=reason == "shared") == []
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ("0" if reason == "slurm" else "0,1")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -113,3 +114,17 @@ def test_all_gpus_are_visible_without_the_variable(monkeypatch: pytest.MonkeyPat
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     assert visible() == ["0", "1"]
+
+
+def test_the_gpus_of_an_interactive_slurm_allocation_are_shared_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, jobs: list[Job]
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")  # of `salloc --gpus 2`, in which two jobs of one GPU run
+    jobs += [Job(1, tmp_path, "0,1"), Job(1, tmp_path, "0,1")]
+    assert sorted(job.gpus() for job in jobs) == [["0"], ["1"]]
+
+
+def test_training_sees_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1")
+    keep_first()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"

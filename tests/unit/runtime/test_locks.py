@@ -14,7 +14,6 @@ import psutil
 import pytest
 
 from arbitrage.runtime.locks import RUN_DIR, RUN_PID, StudyBusy, guard_study, watch_parent
-from arbitrage.runtime.progress import Progress
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -203,23 +202,3 @@ def test_a_stage_whose_run_is_gone_ends_before_it_writes(tmp_path: Path) -> None
     done = subprocess.run([sys.executable, "-c", stage], env=environment() | variables, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert "this stage stops too" in done.stderr
-
-
-def test_progress_is_plain_lines_now_and_then_and_always_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = Progress(1200, "questions", "steps", every=3600)
-    for _ in range(12):
-        progress.advance(100)
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("steps: 1,200/1,200 questions (100%), ")
-    assert lines[0].endswith(", took 0 s")
-
-
-def test_progress_tells_rate_and_time_left(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0.0, 10.0, 10.0, 11.0, 20.0])
-    monkeypatch.setattr("time.monotonic", lambda: next(clock))
-    progress = Progress(100, "steps", every=5)
-    progress.advance(1)
-    progress.note("too soon after the last line")
-    progress.note("heard")
-    assert capsys.readouterr().err.splitlines() == ["1/100 steps (1%), 0.1 a second, about 16 min 30 s left", "heard"]

@@ -10,6 +10,7 @@ from arbitrage.runtime import resources
 
 def study(**sections: Any) -> Study:
     base: dict[str, Any] = {
+        "study": "lab",
         "models": {"d": {"path": "d", "device": "cuda:0"}, "t": {"path": "t", "device": "cuda:1"}},
         "pairs": {"p": {"draft": "d", "target": "t"}},
         "prm": {"path": "prm", "device": "cuda:2"},
@@ -21,14 +22,14 @@ def study(**sections: Any) -> Study:
 
 @pytest.mark.parametrize(
     ("stage", "gpus"),
-    [("steps", 3), ("trajectories", 4), ("latency", 4), ("router", 1), ("dataset", 0), ("small", 0)],
+    [("label", 3), ("sweep", 4), ("latency", 4), ("router", 1), ("heldout", 1), ("dataset", 0), ("curves", 0)],
 )
-def test_gpus_follow_from_the_devices_of_the_models_a_stage_runs(stage: resources.Stage, gpus: int) -> None:
+def test_gpus_follow_from_the_devices_of_the_models_a_stage_runs(stage: str, gpus: int) -> None:
     assert resources.gpus(study(), stage, "p") == gpus
 
 
 def test_the_router_counts_in_the_sweep_only_where_it_is_swept() -> None:
-    assert resources.gpus(study(sweep={"policies": ["draft_only", "rsd"]}), "trajectories", "p") == 3
+    assert resources.gpus(study(sweep={"policies": ["draft_only", "rsd"]}), "sweep", "p") == 3
 
 
 @pytest.mark.parametrize(("device", "gpus"), [("cpu", 0), ("cuda", 1), ("cuda:0", 1), ("mps", 0)])
@@ -38,7 +39,7 @@ def test_models_on_one_device_share_it(device: str, gpus: int) -> None:
         prm={"path": "prm", "device": device},
         router={"device": device},
     )
-    assert resources.gpus(one, "trajectories", "p") == gpus
+    assert resources.gpus(one, "sweep", "p") == gpus
 
 
 def test_what_is_configured_goes_before_what_follows() -> None:
@@ -47,11 +48,11 @@ def test_what_is_configured_goes_before_what_follows() -> None:
             "gpu_partition": "a100",
             "cpu_partition": "standard",
             "gpu_type": "sxm",
-            "steps": {"gpus": 1, "cpus": 6, "mem_gb": 20, "hours": 1.5},
+            "label": {"gpus": 1, "cpus": 6, "mem_gb": 20, "hours": 1.5},
             "dataset": {"partition": "big"},
         }
     )
-    assert resources.resources(chosen, "steps", "p") == {
+    assert resources.resources(chosen, "label", "p") == {
         "gpu": 1,
         "gpu_model": "sxm",
         "cpus_per_task": 6,
@@ -61,21 +62,21 @@ def test_what_is_configured_goes_before_what_follows() -> None:
         "slurm_extra": None,
     }
     assert resources.resources(chosen, "dataset", "p")["slurm_partition"] == "big"
-    curves = resources.resources(chosen, "small", None)
+    curves = resources.resources(chosen, "curves", None)
     assert (curves["gpu"], curves["gpu_model"], curves["slurm_partition"]) == (0, None, "standard")
 
 
 def test_a_retry_asks_for_more_time_and_memory_up_to_the_partitions_limit() -> None:
-    retried = [resources.resources(study(resources={"max_hours": 30}), "steps", "p", attempt) for attempt in (1, 2, 3)]
+    retried = [resources.resources(study(resources={"max_hours": 30}), "label", "p", attempt) for attempt in (1, 2, 3)]
     assert [job["runtime"] for job in retried] == [720, 1440, 1800]
     assert [job["mem_mb"] for job in retried] == [192_000, 288_000, 384_000]
 
 
 def test_latency_has_its_node_alone_and_no_other_stage_does() -> None:
     extras = {
-        stage: resources.resources(study(), stage, "p")["slurm_extra"] for stage in ("latency", "steps", "router")
+        stage: resources.resources(study(), stage, "p")["slurm_extra"] for stage in ("latency", "label", "router")
     }
-    assert extras == {"latency": "--exclusive", "steps": None, "router": None}
+    assert extras == {"latency": "--exclusive", "label": None, "router": None}
 
 
 @pytest.mark.parametrize(("per_job", "jobs"), [(None, 2), (100, 5), (99, 6), (1000, 1)])

@@ -1,12 +1,12 @@
-from arbitrage.speculation.labelling import paired_steps
+from arbitrage.speculation.labelling import label
 from arbitrage.speculation.sweep import sweep
-from tests.support.fakes import QUESTIONS, fake_cast
+from tests.support.fakes import QUESTIONS, fake_models
 
 
 def test_labels_follow_the_oracles_path_at_zero():
-    rows = paired_steps(fake_cast(), QUESTIONS, samples=1, temperature=0.0, seed=1)
+    rows = label(fake_models(), QUESTIONS, samples=1, temperature=0.0, seed=1)
     oracle = {
-        t.node.question.question_id: t for t in sweep(fake_cast(), QUESTIONS, ["oracle"], seed=1) if 0.0 in t.interval
+        t.node.question.question_id: t for t in sweep(fake_models(), QUESTIONS, ["oracle"], seed=1) if 0.0 in t.interval
     }
     for question in QUESTIONS:
         mine = [row for row in rows if row["question_id"] == question.question_id]
@@ -19,8 +19,8 @@ def test_labels_follow_the_oracles_path_at_zero():
 
 
 def test_more_samples_change_labels_but_never_the_path():
-    greedy = paired_steps(fake_cast(), QUESTIONS, samples=1, temperature=0.0, seed=1)
-    sampled = paired_steps(fake_cast(), QUESTIONS, samples=3, temperature=1.0, seed=1)
+    greedy = label(fake_models(), QUESTIONS, samples=1, temperature=0.0, seed=1)
+    sampled = label(fake_models(), QUESTIONS, samples=3, temperature=1.0, seed=1)
     assert [(r["question_id"], r["history"]) for r in greedy] == [(r["question_id"], r["history"]) for r in sampled]
     for row in sampled:
         assert len(row["target_steps"]) == len(row["target_scores"]) == 3

@@ -14,6 +14,7 @@ from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
 from arbitrage.config.prm import Prm
 from arbitrage.config.router import Router
+from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.hf.incremental import LiveGenerator, LiveScorer
 from arbitrage.engines.hf.kv_cache import BufferCache
@@ -69,11 +70,11 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def watched_decoder(zoo: Path) -> tuple[LiveDecoder, dict[str, Watched]]:
     draft, target = (
-        TransformersGenerator(str(zoo / name), Model(path=str(zoo / name)), GENERATION, 1)
+        TransformersGenerator(resolve(zoo / name), Model(path=str(zoo / name)), GENERATION)
         for name in ("draft", "target")
     )
-    prm = PrmScorer(str(zoo / "prm"), Prm(path=str(zoo / "prm")), GENERATION.separator, 1)
-    router = RouterScorer(str(zoo / "router"), Router(), 1)
+    prm = PrmScorer(resolve(zoo / "prm"), Prm(path=str(zoo / "prm")), GENERATION.separator)
+    router = RouterScorer(resolve(zoo / "router"), Router())
     watched = {}
     for name, engine in (("draft", draft), ("target", target), ("prm", prm), ("router", router)):
         watched[name] = Watched()

@@ -4,24 +4,32 @@ Scores are computed in fp32, in other batches by each of the three, so they agre
 score lies within ROUNDING of a threshold (two different steps with one score at tau = 0, say), either side is right.
 """
 
+import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from performance.plain import scores_of, steps_of
 
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
 from arbitrage.config.prm import Prm
 from arbitrage.config.router import Router
+from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.hf.incremental import LiveGenerator, LiveScorer
 from arbitrage.engines.scoring.scorers import PrmScorer, RouterScorer
-from arbitrage.engines.store.step_store import StepStore, StoredGenerator, StoredScorer
+from arbitrage.engines.store.cached import StoredGenerator, StoredScorer
+from arbitrage.engines.store.step_store import StepStore
+from arbitrage.speculation.algorithm1 import Trajectory
+from arbitrage.speculation.decision import decide
 from arbitrage.speculation.decoder import LiveDecoder
-from arbitrage.speculation.pair import Cast
-from arbitrage.speculation.policies import POLICIES, Policy, confidence_score, decide, random_score
-from arbitrage.speculation.protocols import AuthoredStep
-from arbitrage.speculation.sweep import Trajectory, sweep
+from arbitrage.speculation.pair import PairModels
+from arbitrage.speculation.policies import POLICIES
+from arbitrage.speculation.policies.base import Policy
+from arbitrage.speculation.protocols import AuthoredStep, GeneratedStep
+from arbitrage.speculation.sweep import sweep
 from arbitrage.speculation.tree import Node, Question
 from tests.support.tiny_models import TWO_CLASSES, build_causal, build_classifier, router_from
 
@@ -69,10 +77,10 @@ Models = tuple[TransformersGenerator, TransformersGenerator, PrmScorer, RouterSc
 
 def _load(draft: Path, target: Path, prm: Path, router: Path, generation: Generation) -> Models:
     return (
-        TransformersGenerator(str(draft), Model(path=str(draft)), generation, threads=1),
-        TransformersGenerator(str(target), Model(path=str(target)), generation, threads=1),
-        PrmScorer(str(prm), Prm(path=str(prm)), generation.separator, threads=1),
-        RouterScorer(str(router), Router(), threads=1),
+        TransformersGenerator(resolve(draft), Model(path=str(draft)), generation),
+        TransformersGenerator(resolve(target), Model(path=str(target)), generation),
+        PrmScorer(resolve(prm), Prm(path=str(prm)), generation.separator),
+        RouterScorer(resolve(router), Router()),
     )
 
 
@@ -91,7 +99,7 @@ def _agree(
     live_thresholds: how many thresholds of the grid a question and policy are decoded live at, another start each.
     """
     store = StepStore(folder / "store", "test")
-    stored = Cast(
+    stored = PairModels(
         StoredGenerator(draft, store),
         StoredGenerator(target, store),
         StoredScorer(prm, store),
@@ -99,7 +107,7 @@ def _agree(
         generation,
     )
     swept = sweep(stored, questions, list(POLICIES), SEED)
-    plain = Cast(draft, target, prm, router, generation)
+    plain = PairModels(draft, target, prm, router, generation)
     decoder = LiveDecoder(
         LiveGenerator(draft), LiveGenerator(target), LiveScorer(prm), LiveScorer(router), generation, SEED
     )
@@ -130,12 +138,11 @@ def _at(swept: Sequence[Trajectory], question: Question, policy: Policy, thresho
     return found
 
 
-def _hangs_on_rounding(cast: Cast, policy: Policy, end: Node, threshold: float) -> bool:
+def _hangs_on_rounding(models: PairModels, policy: Policy, end: Node, threshold: float) -> bool:
     """Whether every decision that led to `end` is the sweep's own, or was taken within ROUNDING of the threshold."""
     node = Node(end.question)
     for step in end.steps:
-        (draft,) = cast.draft_steps([node])
-        (score,) = _scores(cast, policy, [node], [AuthoredStep("draft", draft.text)], [confidence_score(draft)])
+        (score,) = _scores(models, policy, [node], steps_of(models, "draft", [node]))
         differs = decide(policy, score, threshold) != (step.model == "target")
         if differs and abs(score - threshold) > ROUNDING:
             return False
@@ -143,34 +150,38 @@ def _hangs_on_rounding(cast: Cast, policy: Policy, end: Node, threshold: float) 
     return True
 
 
-def _plain(cast: Cast, questions: list[Question], policy: Policy, threshold: float) -> list[Node]:
+def _plain(models: PairModels, questions: list[Question], policy: Policy, threshold: float) -> list[Node]:
     """Decode all questions at one threshold, in lock-step and remembering nothing: where each ends."""
     nodes = {question: Node(question) for question in questions}
-    while here := [node for node in nodes.values() if not cast.bounds.finished(node)]:
-        found = cast.draft_steps(here)
-        drafts = [AuthoredStep("draft", step.text) for step in found]
-        ends = {node: (step, made.finish_reason) for node, step, made in zip(here, drafts, found, strict=True)}
-        scores = _scores(cast, policy, here, drafts, [confidence_score(made) for made in found])
+    while here := [node for node in nodes.values() if not models.bounds.finished(node)]:
+        drafts = steps_of(models, "draft", here)
+        ends = {node: ("draft", step) for node, step in zip(here, drafts, strict=True)}
+        scores = _scores(models, policy, here, drafts)
         escalated = [node for node, score in zip(here, scores, strict=True) if decide(policy, score, threshold)]
-        for node, made in zip(escalated, cast.target_steps(escalated), strict=True):
-            ends[node] = (AuthoredStep("target", made.text), made.finish_reason)
-        for node, (step, reason) in ends.items():
-            nodes[node.question] = node.child(step, reason)
+        for node, step in zip(escalated, steps_of(models, "target", escalated), strict=True):
+            ends[node] = ("target", step)
+        for node, (author, step) in ends.items():
+            nodes[node.question] = node.child(AuthoredStep(author, step.text), step.finish_reason)
     return list(nodes.values())
 
 
-def _scores(
-    cast: Cast, policy: Policy, here: list[Node], drafts: list[AuthoredStep], unsure: list[float]
-) -> list[float]:
+def _scores(models: PairModels, policy: Policy, here: list[Node], drafts: list[GeneratedStep]) -> list[float]:
+    """By the table of docs/method.md, without the policies' own code."""
+    steps = [AuthoredStep("draft", step.text) for step in drafts]
     if policy.name == "rsd":
-        return cast.prm_scores(here, drafts)
+        return scores_of(models, "prm", here, steps)
     if policy.name == "router":
-        return cast.router_scores(here, drafts)
+        return scores_of(models, "router", here, steps)
     if policy.name == "random":
-        return [random_score(SEED, node) for node in here]
+        names = [repr((SEED, node.question.question_id, node.path)) for node in here]
+        return [int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big") / 2**56 for name in names]
     if policy.name == "oracle":
-        targets = [AuthoredStep("target", step.text) for step in cast.target_steps(here)]
-        both = cast.prm_scores(here + here, drafts + targets)
-        pairs = enumerate(zip(drafts, targets, strict=True))
-        return [0.0 if a.text == b.text else both[len(here) + place] - both[place] for place, (a, b) in pairs]
-    return unsure
+        targets = [AuthoredStep("target", step.text) for step in steps_of(models, "target", here)]
+        both = scores_of(models, "prm", here + here, steps + targets)
+        pairs = enumerate(zip(steps, targets, strict=True))
+        return [0.0 if a.text == b.text else both[len(here) + row] - both[row] for row, (a, b) in pairs]
+    if policy.name == "first_token_entropy":
+        return [step.entropies[0] if step.entropies else math.nan for step in drafts]
+    if policy.name == "min_logprob":
+        return [1 - math.exp(min(step.logprobs)) for step in drafts]
+    return [1 - math.exp(step.mean_logprob) for step in drafts]

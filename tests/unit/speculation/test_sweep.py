@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbitrage.speculation.policies import POLICIES, Interval, branches, decide
+from arbitrage.speculation.decision import Interval, branches, decide
+from arbitrage.speculation.policies import POLICIES
 from arbitrage.speculation.protocols import ScoreError
-from arbitrage.speculation.rows import trajectory_rows
+from arbitrage.speculation.rows import ScoredSweep, sweep_rows
 from arbitrage.speculation.sweep import sweep
-from tests.support.fakes import QUESTIONS, fake_cast, fake_decoder
+from tests.support.fakes import QUESTIONS, fake_decoder, fake_models
 
 GRID = [round(0.1 * i, 1) for i in range(-10, 11)]
 SCORES = st.floats(-1, 1) | st.sampled_from([0.0, 0.5, -0.5])
@@ -18,7 +19,7 @@ SCORES = st.floats(-1, 1) | st.sampled_from([0.0, 0.5, -0.5])
 
 @pytest.fixture(scope="module")
 def trajectories():
-    return sweep(fake_cast(), QUESTIONS, list(POLICIES), seed=7)
+    return sweep(fake_models(), QUESTIONS, list(POLICIES), seed=7)
 
 
 def by_question_and_policy(trajectories):
@@ -52,7 +53,7 @@ def test_the_sweep_gives_the_trajectory_of_plain_decoding_at_every_threshold(tra
 
 def test_a_list_of_thresholds_keeps_their_trajectories_and_drops_the_others(trajectories):
     thresholds = [0.25, 0.5]
-    pruned = by_question_and_policy(sweep(fake_cast(), QUESTIONS, list(POLICIES), 7, thresholds))
+    pruned = by_question_and_policy(sweep(fake_models(), QUESTIONS, list(POLICIES), 7, thresholds))
     whole = by_question_and_policy(trajectories)
     for key, group in pruned.items():
         assert len(group) <= len(thresholds)
@@ -65,7 +66,7 @@ def test_a_list_of_thresholds_keeps_their_trajectories_and_drops_the_others(traj
 def test_the_target_writes_only_where_a_policy_escalates_or_always_asks_it(trajectories):
     for trajectory in trajectories:
         for visit in trajectory.visits:
-            assert (visit.target is not None) == (visit.escalated or trajectory.policy.asks_target_always)
+            assert (visit.target is not None) == (visit.escalated or "target" in trajectory.policy.needs)
 
 
 def test_identical_steps_have_an_advantage_of_exactly_zero(trajectories):
@@ -79,9 +80,10 @@ def test_identical_steps_have_an_advantage_of_exactly_zero(trajectories):
     assert same and all(visit.policy_score == 0.0 for visit in same)
 
 
-def test_the_oracle_at_zero_wastes_nothing(trajectories):
+def test_the_oracle_at_zero_wastes_nothing():
     """Corollary B.3: with tau = 0 an escalated step is strictly better than the draft's."""
-    rows = trajectory_rows(fake_cast(), trajectories, lambda question_id, solution: (None, False))
+    course = ScoredSweep(["oracle"], seed=7)
+    rows = sweep_rows(fake_models(), QUESTIONS, course, lambda question_id, solution: (None, False))
     (at_zero, escalated) = (0, 0)
     for row in rows:
         if row["policy"] == "oracle" and row["threshold_low"] <= 0.0 < row["threshold_high"]:
@@ -94,7 +96,12 @@ def test_the_oracle_at_zero_wastes_nothing(trajectories):
 
 
 def test_records_score_every_written_step_and_nothing_else(trajectories):
-    for row in trajectory_rows(fake_cast(), trajectories, lambda question_id, solution: (solution[-1], True)):
+    course = ScoredSweep(list(POLICIES), seed=7)
+    rows = sweep_rows(fake_models(), QUESTIONS, course, lambda question_id, solution: (solution[-1], True))
+    assert [(row["question_id"], row["policy"], row["threshold_low"]) for row in rows] == [
+        (each.node.question.question_id, each.policy.name, each.interval.low) for each in trajectories
+    ]
+    for row in rows:
         for step in row["steps"]:
             assert (step["draft_score"] is None) == (step["draft_step"] is None) == (row["policy"] == "target_only")
             assert (step["target_score"] is None) == (step["target_tokens"] == 0)
@@ -118,4 +125,5 @@ def test_a_score_that_is_not_finite_is_refused(score):
 
 def test_strict_comparison_on_a_tie_rejects_for_rsd_and_accepts_for_the_others():
     assert decide(POLICIES["rsd"], 0.5, 0.5) is True
-    assert all(decide(POLICIES[name], 0.5, 0.5) is False for name in ("oracle", "router", "random", "confidence"))
+    others = [policy for policy in POLICIES.values() if policy.has_threshold and not policy.accept_above]
+    assert others and all(decide(policy, 0.5, 0.5) is False for policy in others)

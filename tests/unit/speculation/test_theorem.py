@@ -5,7 +5,8 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbitrage.speculation.policies import POLICIES, decide
+from arbitrage.speculation.decision import decide
+from arbitrage.speculation.policies import POLICIES
 
 SCORE = st.integers(1, 99).map(lambda n: n / 100)
 PAIRS = st.lists(st.tuples(SCORE, SCORE), min_size=1, max_size=8)

@@ -8,7 +8,9 @@ end at the batch's last column.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,7 +19,8 @@ from torch import Tensor
 from arbitrage.engines.hf.kv_cache import BLOCK, BufferCache, PrefixPool, block_keys
 from arbitrage.speculation.protocols import EngineError, Ids
 
-POOL_BYTES = 256 * 2**20  # a pool's most: about 30,000 tokens of the lab's target
+SCRATCH_BYTES = 3 * 2**29  # of what a layer computes on the way: 22,000 ids of a 1.5B model in bfloat16
+log = logging.getLogger(__name__)
 
 # (ids [rows, n], positions [rows, n], mask [rows, 1, n, columns] or None, cache) -> output at the last column [rows, w]
 Forward = Callable[[Tensor, Tensor, Tensor | None, BufferCache], Tensor]
@@ -40,6 +43,33 @@ def context_limit(config: Any) -> int:
     if "sliding_attention" in kinds and window:
         limit = min(limit, int(window))
     return limit
+
+
+def positions_at_once(model: Any) -> int:
+    """How many ids, padding counted, one pass of `model` may read within SCRATCH_BYTES; 1 or more.
+
+    Counted are a layer's widest activations: three of its feed-forward part, six of its hidden states.
+    """
+    config = model.config.get_text_config(decoder=True)
+    hidden = int(config.hidden_size)
+    inner = int(getattr(config, "intermediate_size", None) or 4 * hidden)
+    itemsize: int = model.dtype.itemsize
+    return max(1, SCRATCH_BYTES // (itemsize * (3 * inner + 6 * hidden)))
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Raises OutOfMemoryError where a device, or this machine, has no memory left."""
+    try:
+        yield
+    except RuntimeError as error:  # torch's allocator for CPUs has no class of its own
+        if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error):
+            raise OutOfMemoryError(str(error)) from error
+        raise
+
+
+class OutOfMemoryError(EngineError):
+    """A batch that did not fit into memory."""
 
 
 class Batch:
@@ -79,9 +109,10 @@ class Batch:
         return self._cache.length
 
     def feed(self, tokens: Tensor) -> Tensor:
-        """Append one token a row ([rows]); return the output after it."""
+        """Append one token a row ([rows]); return the output after it. Raises OutOfMemoryError."""
         mask = self._visible[:, None, None, : self._cache.length + 1]
-        self.output = self._runner.forward(tokens[:, None], self._positions, mask, self._cache)
+        with memory_errors():
+            self.output = self._runner.forward(tokens[:, None], self._positions, mask, self._cache)
         self._positions = self._positions + 1
         return self.output
 
@@ -95,8 +126,12 @@ class Batch:
         self._start = [self._start[row] for row in rows]
 
     def refill(self, rows: list[int], contexts: Sequence[Ids]) -> None:
-        """Read `contexts`, none longer than `length`, into `rows` in place of what these held."""
-        fresh = Batch(self._runner, self._runner.spare, contexts, 0)
+        """Read `contexts`, none longer than `length`, into `rows` in place of what these held.
+
+        Raises OutOfMemoryError.
+        """
+        with memory_errors():
+            fresh = Batch(self._runner, self._runner.spare, contexts, 0)
         device, length = self._runner.device, self.length
         sizes = torch.tensor([len(ids) for ids in contexts], device=device)[:, None]
         widest = max(map(len, contexts))
@@ -130,21 +165,38 @@ class Batch:
 class BatchRunner:
     """Cuts a list of contexts into batches: a function of that list, and of what was read since `forget`."""
 
-    def __init__(self, name: str, forward: Forward, layers: int, device: torch.device, batch_size: int) -> None:
-        self.name, self.device, self.batch_size = name, device, batch_size
-        self.pool = PrefixPool(POOL_BYTES)
+    def __init__(
+        self, name: str, forward: Forward, layers: int, device: torch.device, batch_size: int, positions: int
+    ) -> None:
+        """positions: ids, padding counted, that one pass may read (`positions_at_once`); one context always may."""
+        self.name, self.device, self.batch_size, self.positions = name, device, batch_size, positions
+        self.pool = PrefixPool()
         self.cache, self.spare = BufferCache(layers, 0), BufferCache(layers, 0)
         self._forward, self._layers = forward, layers
 
     def forward(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: BufferCache) -> Tensor:
-        """The model's output after `ids` [rows, n]. Raises EngineError where the device has too little memory."""
-        try:
-            return self._forward(ids, positions, mask, cache)
-        except torch.OutOfMemoryError as error:
+        """The model's output after `ids` [rows, n]."""
+        return self._forward(ids, positions, mask, cache)
+
+    def shrink(self, rows: int, error: OutOfMemoryError) -> None:
+        """Half the contexts a batch from here on, after `rows` of them did not fit; what was kept is dropped.
+
+        Raises EngineError where it was one alone, and nothing kept could be dropped to make room for it.
+        """
+        kept = len(self.pool)
+        self.forget()
+        self.pool = PrefixPool(self.pool.budget)  # its memory too
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if rows == 1 and not kept:
             raise EngineError(
-                f"{self.name}: out of memory on {self.device} with a batch of {ids.shape[0]} contexts of up to "
-                f"{mask.shape[-1]} tokens; lower the model's batch_size"
+                f"{self.name}: out of memory on {self.device} with one context ({error}); use another device or dtype, "
+                "or lower generation.max_tokens"
             ) from error
+        self.batch_size = max(1, rows // 2)
+        log.warning(
+            "%s: out of memory on %s; %d contexts a batch from here on", self.name, self.device, self.batch_size
+        )
 
     def forget(self) -> None:
         """Drop all remembered keys and values, so that what follows does not depend on what was read before."""
@@ -165,16 +217,39 @@ class BatchRunner:
         self.pool.begin_call()
         return sorted(range(len(contexts)), key=cost, reverse=True)
 
+    def fitting(self, contexts: Sequence[Ids]) -> int:
+        """How many of `contexts`, from the first on, one pass reads: `batch_size`, or what `positions` leaves."""
+        contexts = contexts[: self.batch_size]
+        if len(contexts) * max(map(len, contexts)) <= self.positions:  # nearly always; keys take time
+            return len(contexts)
+        count, widest = 0, 0
+        for ids in contexts:
+            widest = max(widest, len(ids) - self.pool.known(block_keys(ids[:-1])) * BLOCK)
+            if count and (count + 1) * widest > self.positions:
+                break
+            count += 1
+        return count
+
     def read(self, contexts: Sequence[Ids], room: int) -> Batch:
         """Read at most `batch_size` contexts, with room for `room` more columns; in place of the batch before.
 
-        What a later context may continue is for the caller to `remember`.
+        What a later context may continue is for the caller to `remember`. Raises OutOfMemoryError.
         """
-        return Batch(self, self.cache, contexts, room)
+        with memory_errors():
+            return Batch(self, self.cache, contexts, room)
 
     def batches(self, contexts: Sequence[Ids]) -> Iterator[tuple[list[int], Batch]]:
-        """All contexts, read and not continued, as (places in `contexts`, the batch just read)."""
-        order = self.order(contexts)
-        for first in range(0, len(order), self.batch_size):
-            places = order[first : first + self.batch_size]
-            yield places, self.read([contexts[place] for place in places], 0)
+        """All contexts, read and not continued, as (places in `contexts`, the batch just read).
+
+        Raises EngineError where the device has too little memory for one alone.
+        """
+        waiting = self.order(contexts)
+        while waiting:
+            places = waiting[: self.fitting([contexts[place] for place in waiting[: self.batch_size]])]
+            try:
+                batch = self.read([contexts[place] for place in places], 0)
+            except OutOfMemoryError as error:
+                self.shrink(len(places), error)
+                continue
+            waiting = waiting[len(places) :]
+            yield places, batch

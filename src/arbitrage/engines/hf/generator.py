@@ -11,18 +11,20 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
+from itertools import islice
 
 import torch
 from torch import Tensor
 
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
-from arbitrage.engines import checkpoints
-from arbitrage.engines.hf.batching import Batch, BatchRunner, context_limit
+from arbitrage.engines.checkpoints import Checkpoint
+from arbitrage.engines.hf.attention import engine_name, last_logits
+from arbitrage.engines.hf.batching import Batch, BatchRunner, OutOfMemoryError, context_limit, positions_at_once
 from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.engines.prompting import Prompter
 from arbitrage.engines.step_boundary import StepWriter, StopRule, eos_ids, finished_step, room
+from arbitrage.runtime.progress import Progress
 from arbitrage.speculation.protocols import GREEDY, EngineError, GeneratedStep, Ids, Sampling
 
 FREE_SHARE = 0.25  # ended rows are refilled, or leave the batch, once they are this share of it
@@ -54,17 +56,14 @@ class Job:
 class TransformersGenerator:
     """A causal language model that writes steps (`protocols.Generator`)."""
 
-    def __init__(self, path: str, model: Model, generation: Generation, threads: int) -> None:
-        """Load the checkpoint at `path` (a directory, or a hub id with `model.revision`) as `model` says.
-
-        threads: torch threads of this process. Raises EngineError (`checkpoints`, `stopping`, `batches.context_limit`).
-        """
-        torch.set_num_threads(threads)
-        self.name = path
-        self.tokenizer = checkpoints.load_tokenizer(path, model.revision, chat=True)
-        self._prompter = Prompter(path, self.tokenizer, model)
-        self.model = checkpoints.load_model(path, model.revision, model.dtype, model.device, ("ForCausalLM",))
+    def __init__(self, checkpoint: Checkpoint, model: Model, generation: Generation) -> None:
+        """Load `checkpoint` as `model` says. Raises EngineError (`checkpoints`, `StopRule`, `context_limit`)."""
+        self.name = checkpoint.path
+        self.tokenizer = checkpoint.tokenizer(chat=True)
+        self._prompter = Prompter(self.name, self.tokenizer, model)
+        self.model = checkpoint.load(model.dtype, model.device, ("ForCausalLM",))
         self.device = torch.device(model.device)
+        self.rows = model.batch_size
         self.stop = StopRule(
             self.tokenizer,
             generation.separator,
@@ -72,10 +71,12 @@ class TransformersGenerator:
         )
         self.max_context = context_limit(self.model.config)
         self.layers = int(self.model.config.get_text_config(decoder=True).num_hidden_layers)
-        weights = checkpoints.fingerprint(path, model.revision, model.dtype, f"transformers {version('transformers')}")
-        self._identity = hashlib.sha256(f"{weights}\n{generation.separator!r}".encode()).hexdigest()
+        weights = checkpoint.fingerprint(model.dtype, engine_name(self.model))
+        self._identity = hashlib.sha256(f"{weights}\n{self.stop.description}".encode()).hexdigest()
         self.refilled_columns = REFILLED_COLUMNS.get(self.device.type, REFILLED_COLUMNS["cuda"])
-        self._runner = BatchRunner(path, self.forward, self.layers, self.device, model.batch_size)
+        self._runner = BatchRunner(
+            self.name, self.forward, self.layers, self.device, model.batch_size, positions_at_once(self.model)
+        )
 
     @property
     def identity(self) -> str:
@@ -91,16 +92,7 @@ class TransformersGenerator:
 
     def forward(self, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: BufferCache) -> Tensor:
         """Read `ids` [rows, n] after what `cache` holds; return the logits of what follows [rows, vocabulary]."""
-        output = self.model(
-            input_ids=ids,
-            position_ids=positions,
-            attention_mask=mask,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        logits: Tensor = output.logits[:, -1]
-        return logits
+        return last_logits(self.model, ids, positions, mask, cache)
 
     def room(self, context: Ids, limit: int) -> int:
         """How many tokens a step after `context` may have (`stopping.room`). Raises EngineError."""
@@ -119,14 +111,29 @@ class TransformersGenerator:
         jobs = [
             Job(context, StepWriter(self.stop, room), sampling) for context, room in zip(contexts, rooms, strict=True)
         ]
+        progress = Progress(len(jobs), "steps", f"writing with {self.name}", quiet=True)
         waiting = deque(jobs[place] for place in self._runner.order(contexts))
         while waiting:
-            rows = [waiting.popleft() for _ in range(min(self._runner.batch_size, len(waiting)))]
-            batch = self._runner.read([job.context for job in rows], self.refilled_columns + max(rooms))
-            self._write(batch, rows, waiting)
+            count = self._runner.fitting([job.context for job in islice(waiting, self._runner.batch_size)])
+            rows = [waiting.popleft() for _ in range(count)]
+            try:
+                batch = self._runner.read([job.context for job in rows], self.refilled_columns + max(rooms))
+                self._write(batch, rows, waiting, progress)
+            except OutOfMemoryError as error:
+                still = {id(job) for job in waiting}
+                cut_off = [job for job in jobs if not job.writer.ended and id(job) not in still]
+                try:
+                    self._runner.shrink(count, error)
+                except EngineError:
+                    if not cut_off[0].writer.ids:
+                        raise
+                    cut_off.pop(0).writer.close("length")  # it has filled all memory there is, as others a context
+                for job in cut_off:
+                    job.writer = StepWriter(self.stop, job.writer.limit)
+                waiting.extendleft(reversed(cut_off))
         return [self.finished(job.writer) for job in jobs]
 
-    def _write(self, batch: Batch, rows: list[Job], waiting: deque[Job]) -> None:
+    def _write(self, batch: Batch, rows: list[Job], waiting: deque[Job], progress: Progress) -> None:
         """Write the steps of `rows`, the jobs of `batch`, to their ends; those that end make room for `waiting`."""
         last = batch.length + self.refilled_columns
         while True:
@@ -134,6 +141,7 @@ class TransformersGenerator:
             free = [row for row, job in enumerate(rows) if job.writer.ended]
             if len(free) >= FREE_SHARE * len(rows):
                 batch.remember({row: rows[row].writer.ids[:-1] for row in free})  # the last token was not fed
+                progress.advance(len(free), tokens=sum(len(rows[row].writer.ids) for row in free))
                 if len(free) == len(rows):
                     return
                 taken: list[Job] = []
@@ -160,18 +168,21 @@ class TransformersGenerator:
             raise
 
 
-def choose(logits: Tensor, temperature: float, uniforms: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The next token of each row of `logits` [rows, vocabulary], and its log-probability at temperature 1, in fp32.
+def choose(logits: Tensor, temperature: float, uniforms: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """The next token of each row of `logits` [rows, vocabulary], its log-probability, and the entropy in nats.
 
-    uniforms: one number in [0, 1) a row for sampling by inversion; None for the most likely token.
+    The last two are of the distribution at temperature 1, in fp32. uniforms: one number in [0, 1) a row for sampling by
+    inversion; None for the most likely token.
     """
     logits = logits.float()
+    logprobs = logits.log_softmax(dim=-1)
+    entropies = (logprobs.exp() * -logprobs).nansum(dim=-1)  # 0 * inf counts 0
     if uniforms is None:
-        return logits.argmax(dim=-1), logits.log_softmax(dim=-1).amax(dim=-1)
+        return logits.argmax(dim=-1), logprobs.amax(dim=-1), entropies
     cumulative = (logits.double() / temperature).softmax(dim=-1).cumsum(dim=-1)
-    wanted = uniforms.to(logits.device)[:, None] * cumulative[:, -1:]
-    tokens = torch.searchsorted(cumulative, wanted, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
-    return tokens, logits.log_softmax(dim=-1).gather(1, tokens[:, None])[:, 0]
+    at = uniforms.to(logits.device)[:, None] * cumulative[:, -1:]
+    tokens = torch.searchsorted(cumulative, at, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
+    return tokens, logprobs.gather(1, tokens[:, None])[:, 0], entropies
 
 
 def _next_tokens(output: Tensor, rows: Sequence[Job]) -> Tensor:
@@ -179,10 +190,11 @@ def _next_tokens(output: Tensor, rows: Sequence[Job]) -> Tensor:
     uniforms = None
     if rows[0].sampling.temperature > 0:
         uniforms = torch.tensor([job.uniform for job in rows], dtype=torch.float64)
-    tokens, logprobs = choose(output, rows[0].sampling.temperature, uniforms)
-    for job, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):
+    tokens, *reported = choose(output, rows[0].sampling.temperature, uniforms)
+    logprobs, entropies = torch.stack(reported).tolist()
+    for job, token, logprob, entropy in zip(rows, tokens.tolist(), logprobs, entropies, strict=True):
         if not job.writer.ended:
-            job.writer.push(token, logprob)
+            job.writer.push(token, logprob, entropy)
     return tokens
 
 

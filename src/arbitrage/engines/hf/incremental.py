@@ -17,7 +17,8 @@ from arbitrage.engines.hf.generator import TransformersGenerator, choose
 from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.engines.scoring.scorers import TransformersScorer
 from arbitrage.engines.step_boundary import StepWriter
-from arbitrage.speculation.protocols import AuthoredStep, GeneratedStep, Ids
+from arbitrage.speculation.forwarding import ForwardingPrompter, ForwardingReader
+from arbitrage.speculation.protocols import GeneratedStep, Ids
 
 CAPACITY = 512  # ids a cache first has room for; it doubles where that is short
 
@@ -65,28 +66,20 @@ class LiveContext:
         return output
 
 
-class LiveGenerator:
+class LiveGenerator(ForwardingPrompter[TransformersGenerator]):
     """Writes one greedy step at a time with the model of `generator` (`protocols.IncrementalGenerator`).
 
     last_prefill_tokens: ids read before the first token; last_prefill_s, last_decode_s: seconds of reading, of writing.
     """
 
     def __init__(self, generator: TransformersGenerator) -> None:
-        self.generator = generator
+        super().__init__(generator)
         self._context = LiveContext(generator.forward, generator.layers, generator.device)
         self.last_prefill_tokens, self.last_prefill_s, self.last_decode_s = 0, 0.0, 0.0
 
     def reset(self) -> None:
         """Forget the context: the next call reads everything."""
         self._context.reset()
-
-    def prompt_ids(self, problem: str) -> Ids:
-        """Ids of the rendered prompt."""
-        return self.generator.prompt_ids(problem)
-
-    def step_ids(self, text: str) -> Ids:
-        """Ids of one step's text."""
-        return self.generator.step_ids(text)
 
     @torch.inference_mode()
     def generate_one(self, context: Ids, limit: int) -> GeneratedStep:
@@ -97,33 +90,29 @@ class LiveGenerator:
         logits, self.last_prefill_tokens = self._context.read(context)
         ready = _now(generator.device)
         while True:
-            tokens, logprobs = choose(logits, 0.0, None)
+            tokens, logprobs, entropies = choose(logits, 0.0, None)
             token = int(tokens)
-            if writer.push(token, float(logprobs)):
+            if writer.push(token, float(logprobs), float(entropies)):
                 break
             logits = self._context.feed(tokens[:, None], [token])
         self.last_prefill_s, self.last_decode_s = ready - begin, _now(generator.device) - ready
         return generator.finished(writer)
 
 
-class LiveScorer:
+class LiveScorer(ForwardingReader[TransformersScorer]):
     """Scores one step at a time with the model of `scorer` (`protocols.IncrementalScorer`).
 
     last_tokens: how many ids the last score had to read.
     """
 
     def __init__(self, scorer: TransformersScorer) -> None:
-        self.scorer = scorer
+        super().__init__(scorer)
         self._context = LiveContext(scorer.forward, scorer.layers, scorer.device)
         self.last_tokens = 0
 
     def reset(self) -> None:
         """Forget the context: the next call reads everything."""
         self._context.reset()
-
-    def input_ids(self, problem: str, history: Sequence[AuthoredStep], step: AuthoredStep) -> Ids:
-        """What the model reads."""
-        return self.scorer.input_ids(problem, history, step)
 
     @torch.inference_mode()
     def score_one(self, ids: Ids) -> float:

@@ -20,6 +20,8 @@ from arbitrage.speculation.protocols import Ids
 
 BLOCK = 8  # tokens a block: a context is read again from its last whole block
 GRAIN = 256  # columns by which buffers are sized: room for decoded tokens, and for the next, longer contexts
+POOL_BYTES = 256 * 2**20  # about 30,000 tokens of the lab's target
+GPU_POOL_SHARE = 0.25  # of what is free beside weights, vLLM's share and other pools: the rest is for batches
 PROTECTED = 4  # calls for which a block stays: plain LRU would keep nothing of a round that is a little too large
 
 
@@ -142,6 +144,14 @@ def block_keys(ids: Ids) -> list[bytes]:
     return keys
 
 
+def pool_bytes(device: torch.device) -> int:
+    """What a pool may take: POOL_BYTES, on a GPU at least GPU_POOL_SHARE of the memory that is free there now."""
+    if device.type != "cuda":
+        return POOL_BYTES
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(min(POOL_BYTES, free // 2), int(GPU_POOL_SHARE * free))
+
+
 class PrefixPool:
     """Keys and values of blocks of ids, at most `budget` bytes; blocks not used for some calls make room for new ones.
 
@@ -149,13 +159,17 @@ class PrefixPool:
     read in moves the last bits. `clear` therefore marks the points from which a run can be repeated bit for bit.
     """
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int | None = None) -> None:
+        """budget: in bytes; absent: `pool_bytes` of the device, when the first block is kept."""
         self.budget = budget
         self._slots: dict[bytes, int] = {}  # least recently used first
         self._used: dict[int, int] = {}  # the call in which a slot was last used
         self._call = 0
         self._store: list[tuple[Tensor, Tensor]] = []  # a layer: keys, values [slots, heads, BLOCK, head size]
         self._free: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._slots)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -227,13 +241,15 @@ class PrefixPool:
 
     def _open(self, cache: BufferCache) -> None:
         sizes = [layer.keys[0, :, :1].numel() + layer.values[0, :, :1].numel() for layer in cache.layers]
-        slots = self.budget // (BLOCK * sum(sizes) * cache.layers[0].keys.element_size())
+        keys = cache.layers[0].keys
+        budget = pool_bytes(keys.device) if self.budget is None else self.budget
+        slots = budget // (BLOCK * sum(sizes) * keys.element_size())
         for layer in cache.layers:
             shape = [(slots + 1, tensor.shape[1], BLOCK, tensor.shape[3]) for tensor in (layer.keys, layer.values)]
             # Slot 0 stands for "no block" and is zeros; memory of the others is taken when first written.
-            keys, values = layer.keys.new_empty(shape[0]), layer.values.new_empty(shape[1])
-            keys[0], values[0] = 0, 0
-            self._store.append((keys, values))
+            stored = layer.keys.new_empty(shape[0]), layer.values.new_empty(shape[1])
+            stored[0][0], stored[1][0] = 0, 0
+            self._store.append(stored)
         self._free = list(range(slots, 0, -1))
 
     def _hold(self, key: bytes, slot: int) -> None:

@@ -10,7 +10,6 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,16 +19,18 @@ from torch import Tensor
 
 from arbitrage.config.prm import Prm
 from arbitrage.config.router import Router
-from arbitrage.engines import checkpoints
-from arbitrage.engines.hf.batching import BatchRunner, context_limit
+from arbitrage.engines.checkpoints import Checkpoint, Head
+from arbitrage.engines.hf.attention import engine_name, mask_for
+from arbitrage.engines.hf.batching import BatchRunner, context_limit, positions_at_once
 from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.engines.scoring.step_format import StepReader
 from arbitrage.engines.scoring.templates import TemplateReader
+from arbitrage.runtime.progress import Progress
 from arbitrage.speculation.protocols import AuthoredStep, EngineError, Ids, ScoreError
 
 ROUTER_FILE = "router.json"
-CLASSIFIERS: tuple[checkpoints.Head, ...] = ("ForSequenceClassification", "ForTokenClassification")
-MARKED: tuple[checkpoints.Head, ...] = ("ForProcessRewardModel", "ForTokenClassification")
+CLASSIFIERS: tuple[Head, ...] = ("ForSequenceClassification", "ForTokenClassification")
+MARKED: tuple[Head, ...] = ("ForProcessRewardModel", "ForTokenClassification")
 log = logging.getLogger(__name__)
 
 
@@ -69,39 +70,44 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a scorer's weights come from, and how they run; `threads`: torch threads of this process."""
+    """A scorer's weights, and how they run."""
 
-    path: str
-    revision: str | None
+    checkpoint: Checkpoint
     dtype: str
     device: str
     batch_size: int
-    threads: int
 
 
 class TransformersScorer(ABC):
     """What PRMs and router share: a model read to the last id of each input, in batches (`protocols.Scorer`)."""
 
     def __init__(
-        self, place: Placement, heads: tuple[checkpoints.Head, ...], reader: Callable[[Any], Reader], reads: str = ""
+        self, place: Placement, heads: tuple[Head, ...], reader: Callable[[Any], Reader], reads: str = ""
     ) -> None:
         """Load a checkpoint that has one of `heads`; `reader` makes of its tokenizer how it reads.
 
         reads: what else changes the scores; part of the identity. Raises EngineError.
         """
-        torch.set_num_threads(place.threads)
-        self.name = place.path
-        self.tokenizer = checkpoints.load_tokenizer(place.path, place.revision)
+        self.name = place.checkpoint.path
+        self.tokenizer = place.checkpoint.tokenizer()
         self.reader = reader(self.tokenizer)
-        self.model = checkpoints.load_model(place.path, place.revision, place.dtype, place.device, heads)
+        self.model = place.checkpoint.load(place.dtype, place.device, heads)
         self.device = torch.device(place.device)
         self.max_context = context_limit(self.model.config)
         self.layers = int(self.model.config.get_text_config(decoder=True).num_hidden_layers)
-        engine = f"transformers {version('transformers')}"
-        weights = checkpoints.fingerprint(place.path, place.revision, place.dtype, engine)
+        weights = place.checkpoint.fingerprint(place.dtype, engine_name(self.model))
+        reads += "\nfloat32 head" * self.narrow
         self._identity = hashlib.sha256(f"{weights}\n{self.reader.description}{reads}".encode()).hexdigest()
-        self._runner = BatchRunner(place.path, self.forward, self.layers, self.device, place.batch_size)
+        self.rows = place.batch_size
+        self._runner = BatchRunner(
+            self.name, self.forward, self.layers, self.device, place.batch_size, positions_at_once(self.model)
+        )
         self._warned = False
+
+    @property
+    def narrow(self) -> bool:
+        """Whether the weights have fewer bits than float32: heads are float32 then, or different steps would tie."""
+        return bool(self.model.dtype.itemsize < torch.float32.itemsize)
 
     @property
     def separator(self) -> str:
@@ -132,10 +138,12 @@ class TransformersScorer(ABC):
     def score(self, inputs: Sequence[Ids]) -> list[float]:
         """One number an input. Raises ScoreError where one is not finite."""
         scores = [0.0] * len(inputs)
+        progress = Progress(len(inputs), "steps", f"scoring with {self.name}", quiet=True)
         for places, batch in self._runner.batches(inputs):
             batch.remember(dict.fromkeys(range(len(places)), ()))
             for place, score in zip(places, self.scalars(batch.output.double()).tolist(), strict=True):
                 scores[place] = self.checked(score, place, inputs[place])
+            progress.advance(len(places), tokens=sum(len(inputs[place]) for place in places))
         return scores
 
     def checked(self, score: float, place: int, ids: Ids) -> float:
@@ -158,65 +166,71 @@ class HeadScorer(TransformersScorer):
     """A scorer whose checkpoint has a classification head named `score`. `labels`: how many."""
 
     def __init__(
-        self, place: Placement, heads: tuple[checkpoints.Head, ...], reader: Callable[[Any], Reader], reads: str = ""
+        self, place: Placement, heads: tuple[Head, ...], reader: Callable[[Any], Reader], reads: str = ""
     ) -> None:
         super().__init__(place, heads, reader, reads)
         self._backbone = self.model.base_model
-        head = getattr(self.model, "score", None)
+        head: Any = getattr(self.model, "score", None)
         last = head[-1] if isinstance(head, torch.nn.Sequential) else head
-        if not isinstance(last, torch.nn.Linear):
+        if head is None or not isinstance(last, torch.nn.Linear):
             raise EngineError(
                 f"{self.name}: {type(self.model).__name__} has no linear head named `score`; expected Llama's or "
                 "Qwen's kind"
             )
-        self._head: Any = head
+        self._head: Any = head.float() if self.narrow else head
+        self._head_dtype = last.weight.dtype
         self.labels = last.out_features
 
     def forward(self, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: BufferCache) -> Tensor:
         """Read `ids` [rows, n] after what `cache` holds; return the head's logits at the last one [rows, labels]."""
         states = self._backbone(
-            input_ids=ids, position_ids=positions, attention_mask=mask, past_key_values=cache, use_cache=True
+            input_ids=ids,
+            position_ids=positions,
+            attention_mask=mask_for(self.model, mask),
+            past_key_values=cache,
+            use_cache=True,
         ).last_hidden_state
-        logits: Tensor = self._head(states[:, -1])
+        logits: Tensor = self._head(states[:, -1].to(self._head_dtype))
         return logits
 
 
 class PrmScorer(HeadScorer):
-    """A PRM with a head: P(the step is right). One label: its sigmoid; two: softmax of `prm.right_label`.
+    """A PRM with a head: h(x, z) = P(the step is right) (paper, section 3).
 
-    It reads the score at the separator's last token, or with kind `marks` at the mark that closes the step.
+    One label: its sigmoid; two: softmax of `prm.right_label`. It reads the score at the separator's last token, or with
+    kind `marks` at the mark that closes the step.
     """
 
-    def __init__(self, path: str, prm: Prm, separator: str, threads: int) -> None:
+    def __init__(self, checkpoint: Checkpoint, prm: Prm, separator: str) -> None:
         def reader(tokenizer: Any) -> Reader:
             if prm.kind != "marks":
                 return StepReader(tokenizer, separator, False)
-            return TemplateReader(path, tokenizer, prm.resolved_template("marks"), separator)
+            return TemplateReader(checkpoint.path, tokenizer, prm.resolved_template("marks"), separator)
 
         heads = MARKED if prm.kind == "marks" else CLASSIFIERS
         self.right_label = prm.right_label
-        super().__init__(prm_placement(path, prm, threads), heads, reader, f"\nright {prm.right_label}")
+        super().__init__(prm_placement(checkpoint, prm), heads, reader, f"\nright {prm.right_label}")
         if self.labels not in (1, 2):
             raise EngineError(
-                f"{path}: its head has {self.labels} labels; a PRM has 1 (sigmoid) or 2 (prm.right_label: right)"
+                f"{self.name}: its head has {self.labels} labels; a PRM has 1 (sigmoid) or 2 (prm.right_label: right)"
             )
 
     def scalars(self, logits: Tensor) -> Tensor:
         return logits[:, 0].sigmoid() if self.labels == 1 else logits.softmax(dim=-1)[:, self.right_label]
 
 
-def prm_placement(path: str, prm: Prm, threads: int) -> Placement:
-    """The PRM's weights at `path`, run as `prm` says."""
-    return Placement(path, prm.revision, prm.dtype, prm.device, prm.batch_size, threads)
+def prm_placement(checkpoint: Checkpoint, prm: Prm) -> Placement:
+    """The PRM's weights, run as `prm` says."""
+    return Placement(checkpoint, prm.dtype, prm.device, prm.batch_size)
 
 
 class RouterScorer(HeadScorer):
-    """The router: P(advantage > 0) as its label classes have it (`RouterFormat`)."""
+    """The router (paper, section 4.2): P(advantage > 0) as its label classes have it (`RouterFormat`)."""
 
-    def __init__(self, path: str, router: Router, threads: int) -> None:
-        self.format = form = read_router_format(path)
+    def __init__(self, checkpoint: Checkpoint, router: Router) -> None:
+        self.format = form = read_router_format(checkpoint.directory)
         self.annotate = form.annotate
-        place = Placement(path, None, router.dtype, router.device, router.batch_size, threads)
+        place = Placement(checkpoint, router.dtype, router.device, router.batch_size)
         super().__init__(
             place,
             CLASSIFIERS,
@@ -226,7 +240,7 @@ class RouterScorer(HeadScorer):
         expected = form.classes - 1 if form.ordinal else form.classes
         if self.labels != expected:
             raise EngineError(
-                f"{path}: its head has {self.labels} labels, but {ROUTER_FILE} asks for {expected}; train it again"
+                f"{self.name}: its head has {self.labels} labels, but {ROUTER_FILE} asks for {expected}; train it again"
             )
 
     def scalars(self, logits: Tensor) -> Tensor:

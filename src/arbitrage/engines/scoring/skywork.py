@@ -9,6 +9,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +20,27 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from arbitrage.engines.checkpoints import TOKENIZER_FILES, resolve, weight_files
+from arbitrage.engines.checkpoints import TOKENIZER_FILES, Checkpoint
+from arbitrage.engines.weight_files import weight_files
 from arbitrage.io.atomic import whole_directory
 from arbitrage.speculation.protocols import EngineError
 
 HEAD = "v_head.summary."
+PICKLED = ".bin"
 WRAPPER = re.compile(r"^pretrained_model\.")  # as TRL's value-head wrapper may have saved it
 DROPPED = re.compile(r"^lm_head\.")
 NO_CONFIG = ("auto_map", "num_labels")  # `id2label` says how many labels
 
 
-def convert_value_head(path: str, revision: str | None, out_dir: str | Path) -> None:
-    """Write the PRM at `path` (directory, or hub id at `revision`) to `out_dir` as *ForTokenClassification, one label.
+def convert_value_head(checkpoint: Checkpoint, out_dir: str | Path) -> None:
+    """Write the PRM `checkpoint` (the paper's: Skywork) to `out_dir` as *ForTokenClassification with one label.
 
-    A weight file is converted at a time, in the stored types. Raises EngineError where there is no such head, or it
-    has another shape than [1, hidden].
+    A weight file is converted at a time, in the stored types; `.bin` files as tensors alone. Raises EngineError where
+    there is no such head, it has another shape than [1, hidden], or a file holds more than tensors.
     """
-    source = resolve(path, revision)
+    path, source = checkpoint.path, checkpoint.directory
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    files = weight_files(source)
+    files = weight_files(source, pickled=True)
     has_bias = check_head(path, files, int(config.get("hidden_size") or 0))
     configuration = _configuration(path, config)
     with whole_directory(Path(out_dir)) as directory:
@@ -60,24 +66,52 @@ def convert_value_head(path: str, revision: str | None, out_dir: str | Path) -> 
 def _converted(file: Path) -> dict[str, torch.Tensor]:
     """The tensors of a weight file by their new names, without the language model's head."""
     tensors: dict[str, torch.Tensor] = {}
-    with safe_open(file, framework="pt") as stored:
-        for key in stored.keys():  # noqa: SIM118 - safe_open is no mapping
+    with _stored(file) as stored:
+        for key, tensor in stored:
             name = WRAPPER.sub("", key)
             if name.startswith(HEAD):
-                tensors[name.replace(HEAD, "score.")] = stored.get_tensor(key)
+                tensors[name.replace(HEAD, "score.")] = tensor()
             elif not DROPPED.match(name):
-                tensors[name] = stored.get_tensor(key)
+                tensors[name] = tensor()
     return tensors
+
+
+@contextmanager
+def _stored(file: Path) -> Iterator[Iterator[tuple[str, Callable[[], torch.Tensor]]]]:
+    """Names of a weight file's tensors, and what reads each. Raises EngineError where a `.bin` holds more."""
+    if file.suffix == PICKLED:
+        tensors = _unpickled(file)
+        yield ((key, tensor.contiguous) for key, tensor in tensors.items())
+        return
+    with safe_open(file, framework="pt") as stored:
+        names = list(stored.keys())
+        yield ((name, partial(stored.get_tensor, name)) for name in names)
+
+
+def _unpickled(file: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a `.bin` file, mapped and not read; no code in it is run."""
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+    except Exception as error:  # pickle's, zip's and torch's own
+        reason = str(error).partition("\n")[0]
+        raise EngineError(
+            f"{file}: cannot be read as tensors alone ({type(error).__name__}: {reason}), and nothing else is "
+            "read from such a file, for safety; get it again, or a checkpoint with safetensors"
+        ) from error
+    content = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(content, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in content.values()):
+        raise EngineError(
+            f"{file}: holds a {type(content).__name__}, expected tensors by name; get the checkpoint again"
+        )
+    return content
 
 
 def check_head(path: str, files: list[Path], hidden: int) -> bool:
     """Whether the head has a bias. Raises EngineError where there is no head, or it is of another shape."""
     shapes: dict[str, list[int]] = {}
     for file in files:
-        with safe_open(file, framework="pt") as stored:
-            for key in stored.keys():  # noqa: SIM118 - safe_open is no mapping
-                if HEAD in key:
-                    shapes[WRAPPER.sub("", key)] = stored.get_slice(key).get_shape()
+        with _stored(file) as stored:
+            shapes |= {WRAPPER.sub("", key): list(tensor().shape) for key, tensor in stored if HEAD in key}
     weight = shapes.get(f"{HEAD}weight")
     if weight is None:
         raise EngineError(

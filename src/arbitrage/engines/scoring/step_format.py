@@ -1,7 +1,8 @@
 """What a scorer reads: problem, steps so far, the step to be judged, as the paper's release writes it.
 
 `bos + problem + "\\n"`, then each step closed by the last token of the separator; with annotation each step opens with
-who wrote it. Pieces are encoded one by one: a BPE tokenizer merges across them, and ids would depend on what follows.
+who wrote it. Problem, steps and separators are encoded one by one: a BPE tokenizer merges across them, and ids would
+depend on what follows. A tag is encoded with its step, as the release does.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
+from arbitrage.engines.text_codec import codec_of
 from arbitrage.speculation.protocols import AuthoredStep, Ids
 
 PARALLELISM = "TOKENIZERS_PARALLELISM"  # the tokenizers' library looks at it with every batch
@@ -35,31 +37,29 @@ def _history_ids(
         before = _history_ids(tokenizer, problem, history[:-1], separator, annotate)
         return before + _step_ids(tokenizer, history[-1], separator, annotate)
     bos = () if tokenizer.bos_token_id is None else (tokenizer.bos_token_id,)
-    return bos + encode(tokenizer, problem + "\n")
+    return bos + _pieces(tokenizer, True)[problem + "\n"]
 
 
 def _step_ids(tokenizer: Any, step: AuthoredStep, separator: str, annotate: bool) -> Ids:
-    tag = encode(tokenizer, AUTHOR_TAGS[step.model]) if annotate else ()
-    return tag + encode(tokenizer, step.text.removesuffix(separator)) + encode(tokenizer, separator)[-1:]
+    return encode(tokenizer, _written(step, separator, annotate)) + encode(tokenizer, separator)[-1:]
+
+
+def _written(step: AuthoredStep, separator: str, annotate: bool) -> str:
+    return (AUTHOR_TAGS[step.model] if annotate else "") + step.text.removesuffix(separator)
 
 
 def encode(tokenizer: Any, text: str) -> Ids:
-    """Ids of a piece of text on its own, without special tokens. The last pieces asked for are remembered."""
-    return _pieces(tokenizer)[text]
+    """Ids of a piece of text behind others (`TextCodec.ids`). The last pieces asked for are remembered."""
+    return _pieces(tokenizer, False)[text]
 
 
-def learn(tokenizer: Any, problems: Iterable[str], steps: Iterable[str], separator: str) -> None:
+def learn(
+    tokenizer: Any, problems: Iterable[str], steps: Iterable[AuthoredStep], separator: str, annotate: bool
+) -> None:
     """Encode the texts of many inputs in one go, for `step_input_ids` to find: in half the time of one by one."""
-    known, backend = _pieces(tokenizer), getattr(tokenizer, "backend_tokenizer", None)
-    texts = dict.fromkeys([problem + "\n" for problem in problems] + [text.removesuffix(separator) for text in steps])
-    new = [text for text in texts if text not in known]
-    if backend is None or not new:
-        return
-    known.make_room(len(new))
-    tokenizer.encode("")  # has transformers undo what truncation and padding the checkpoint asks for
     with _all_cores():
-        encoded = backend.encode_batch_fast(new, add_special_tokens=False)
-    known.update(zip(new, (tuple(each.ids) for each in encoded), strict=True))
+        _pieces(tokenizer, True).learn([problem + "\n" for problem in problems])
+        _pieces(tokenizer, False).learn([_written(step, separator, annotate) for step in steps])
 
 
 @contextmanager
@@ -77,24 +77,30 @@ def _all_cores() -> Iterator[None]:
 
 
 class _Pieces(dict[str, Ids]):
-    """What `encode` remembers of one tokenizer."""
+    """What is remembered of one tokenizer: pieces that open a text, or pieces behind others."""
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, opening: bool) -> None:
         super().__init__()
-        self._tokenizer = tokenizer
+        self._codec, self._opening = codec_of(tokenizer), opening
 
     def __missing__(self, text: str) -> Ids:
-        self.make_room(1)
-        ids = self[text] = tuple(self._tokenizer.encode(text, add_special_tokens=False))
+        self._make_room(1)
+        ids = self[text] = self._codec.opening_ids(text) if self._opening else self._codec.ids(text)
         return ids
 
-    def make_room(self, count: int) -> None:
+    def learn(self, texts: Iterable[str]) -> None:
+        """Encode those that are new, all at once."""
+        new = [text for text in dict.fromkeys(texts) if text not in self]
+        self._make_room(len(new))
+        self.update(zip(new, self._codec.batch(new, opening=self._opening), strict=True))
+
+    def _make_room(self, count: int) -> None:
         """Forget everything where `count` pieces more were too many."""
         if len(self) + count > PIECES:
             self.clear()
 
 
-_pieces = lru_cache(maxsize=8)(_Pieces)  # by tokenizer
+_pieces = lru_cache(maxsize=16)(_Pieces)  # by tokenizer
 
 
 class StepReader:
@@ -107,7 +113,8 @@ class StepReader:
     @property
     def description(self) -> str:
         """All that changes what is read, for the scorer's identity."""
-        return f"{self.separator!r}\n{self._annotate}"
+        edited = "\nbehind other text" if codec_of(self._tokenizer).edited else ""
+        return f"{self.separator!r}\n{self._annotate}{edited}"
 
     def input_ids(self, problem: str, history: Sequence[AuthoredStep], step: AuthoredStep) -> Ids:
         """Ids of a judged step, whose last one is the separator's."""

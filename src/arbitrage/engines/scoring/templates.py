@@ -11,6 +11,7 @@ from typing import Any
 
 from arbitrage.config.prm import Template
 from arbitrage.engines.prompting import PROMPT_DATE
+from arbitrage.engines.text_codec import codec_of
 from arbitrage.speculation.protocols import AuthoredStep, EngineError, Ids
 
 SAMPLE = ("What is 1 + 1?", [AuthoredStep("draft", "We add.")], AuthoredStep("draft", "So 1 + 1 = 2."))
@@ -22,6 +23,7 @@ class TemplateReader:
     def __init__(self, name: str, tokenizer: Any, template: Template, separator: str) -> None:
         """name: what errors call the model. Raises EngineError where its tokenizer cannot do what `template` says."""
         self.name, self.tokenizer, self.template, self.separator = name, tokenizer, template, separator
+        self._codec = codec_of(tokenizer)
         if template.chat != "none" and not tokenizer.chat_template:
             raise EngineError(
                 f"{name}: its tokenizer has no chat template; put a chat_template.jinja beside the weights, or use a "
@@ -71,11 +73,14 @@ class TemplateReader:
     def render(self, problem: str, history: Sequence[AuthoredStep], step: AuthoredStep) -> str:
         """The text up to where the score is read. Raises EngineError where the chat template refuses it."""
         template, mark, join = self.template, self.template.mark or "", self.template.join or ""
+        guarded = self._codec.guarded
         texts = [
-            (template.step or "").format(step=each.text.removesuffix(self.separator), number=number)
+            (template.step or "").format(step=guarded(each.text.removesuffix(self.separator)), number=number)
             for number, each in enumerate((*history, step), start=1)
         ]
-        opening = (template.question or "").format(problem=problem, history=join.join(texts[:-1]), step=texts[-1])
+        opening = (template.question or "").format(
+            problem=guarded(problem), history=join.join(texts[:-1]), step=texts[-1]
+        )
         if template.chat == "question":
             return self._chat([("user", opening)])
         if template.chat == "turns":
@@ -108,6 +113,6 @@ class TemplateReader:
             ) from error
 
     def _encode(self, text: str) -> Ids:
-        ids = list(self.tokenizer.encode(text, add_special_tokens=False))
+        ids = list(self._codec.rendered_ids(text))
         bos = self.tokenizer.bos_token_id
         return tuple(ids if bos is None or ids[:1] == [bos] else [bos, *ids])

@@ -11,18 +11,20 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import httpx2
 
 from arbitrage.config.backends import Server
 from arbitrage.engines.server.launch import LocalServer
+from arbitrage.engines.server.proxy import is_loopback, proxy_for
 from arbitrage.speculation.protocols import EngineError
 
 Result = TypeVar("Result")
 Json = dict[str, Any]
-Token = tuple[int, float]  # id, log-probability at temperature 1
+Token = tuple[int, float, list[float]]  # id, log-probability at temperature 1, those of the most likely tokens
 
 RETRIED = {408, 425, 429, 500, 502, 503, 504}
 PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0  # of the first retry, doubled with each; drawn between nothing and that
@@ -54,13 +56,35 @@ class CompletionsClient:
                     "export it, or remove server.api_key_variable"
                 )
             headers["Authorization"] = f"Bearer {key}"
+        self._headers = headers
         self._runner = asyncio.Runner()
-        self._http = httpx2.AsyncClient(
-            headers=headers,
-            timeout=httpx2.Timeout(None, connect=CONNECT_S),  # the whole request is timed in `_retried`
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=server.concurrency),
-            transport=httpx2.AsyncHTTPTransport(uds=str(local.socket)) if local else None,
+        self._http = self._connections()
+        proxy = None if local else proxy_for(self.url)
+        self._by_proxy = (
+            f". It was asked through the proxy {proxy}, as the environment says: if the server is not to be reached by "
+            f"that, export no_proxy={httpx2.URL(self.url).host}"
+            if proxy
+            else ""
         )
+
+    def _connections(self) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(
+            headers=self._headers,
+            timeout=httpx2.Timeout(None, connect=CONNECT_S),  # the whole request is timed in `_retried`
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=self._server.concurrency),
+            transport=httpx2.AsyncHTTPTransport(uds=str(self._local.socket)) if self._local else None,
+            trust_env=not (self._local or is_loopback(self.url)),  # no proxy leads to this machine
+        )
+
+    @asynccontextmanager
+    async def on_this_loop(self) -> AsyncIterator[None]:
+        """Talk to the server from the running event loop, by connections of its own, as long as the context lasts."""
+        own, self._http = self._http, self._connections()
+        try:
+            yield
+        finally:
+            theirs, self._http = self._http, own
+            await theirs.aclose()
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Run `work` to its end; interrupted, it is cancelled, and with it every request under way."""
@@ -89,7 +113,7 @@ class CompletionsClient:
                     remedy = self._local.last_words() if self._local else "start it, or correct server.url"
                     raise EngineError(
                         f"{self.subject}: no server answers at {self.url} after {self._server.ready_s:g} s "
-                        f"({_named(error)}); raise server.ready_s, or {remedy}"
+                        f"({_named(error)}); raise server.ready_s, or {remedy}{self._by_proxy}"
                     ) from error
             if not told:
                 print(f"{self.subject}: waiting for the server at {self.url}", file=sys.stderr, flush=True)
@@ -152,7 +176,7 @@ class CompletionsClient:
                     raise EngineError(
                         f"{self.subject}: the server at {self.url} failed {tries} times, at last with "
                         f"{_named(error)}; see its log, or raise server.retries or server.timeout_s "
-                        f"({self._server.timeout_s:g} s)"
+                        f"({self._server.timeout_s:g} s){self._by_proxy}"
                     ) from error
             await asyncio.sleep(random.uniform(0, min(PAUSE_S * 2 ** (tries - 1), LONGEST_PAUSE_S)))
 
@@ -177,22 +201,32 @@ class CompletionsClient:
             403: "give the key's variable as server.api_key_variable",
             404: "correct server.url (it ends in /v1) and server.model",
         }.get(reply.status_code, "expected a server that takes prompts as token ids, and contexts as long as these")
-        raise EngineError(f"{self.subject}: the server at {self.url} refuses the request with {said}; {remedy}")
+        raise EngineError(
+            f"{self.subject}: the server at {self.url} refuses the request with {said}; {remedy}{self._by_proxy}"
+        )
 
 
 def written_tokens(choice: Json) -> list[Token] | None:
     """The tokens that a choice, or an event's share of it, says were written; None where it tells no ids.
 
-    vLLM and SGLang: `token_ids` beside `logprobs.token_logprobs`. llama.cpp: `logprobs.content`.
-    Raises ValueError where they contradict each other.
+    vLLM and SGLang: `token_ids` beside `logprobs.token_logprobs` and `logprobs.top_logprobs`. llama.cpp:
+    `logprobs.content`. Raises ValueError where they contradict each other.
     """
     logprobs = choice.get("logprobs") or {}
     if "content" in logprobs:
-        return [(int(each["id"]), float(each["logprob"])) for each in logprobs["content"]]
+        return [
+            (int(each["id"]), float(each["logprob"]), [float(top["logprob"]) for top in each.get("top_logprobs") or ()])
+            for each in logprobs["content"]
+        ]
     ids = choice.get("token_ids")
     if ids is None:
         return None
-    return [(int(token), float(number)) for token, number in zip(ids, logprobs.get("token_logprobs", []), strict=True)]
+    numbers = logprobs.get("token_logprobs", [])
+    tops = logprobs.get("top_logprobs") or [None] * len(numbers)
+    return [
+        (int(token), float(number), [float(each) for each in (top or {}).values()])
+        for token, number, top in zip(ids, numbers, tops, strict=True)
+    ]
 
 
 def _named(fault: BaseException) -> str:

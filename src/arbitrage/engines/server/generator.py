@@ -16,12 +16,20 @@ from typing import Any
 
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
-from arbitrage.engines import checkpoints
+from arbitrage.engines.checkpoints import Checkpoint
 from arbitrage.engines.prompting import Prompter
 from arbitrage.engines.server.client import CompletionsClient, Json, written_tokens
 from arbitrage.engines.server.launch import LocalServer
 from arbitrage.engines.step_boundary import StepWriter, StopRule, eos_ids, finished_step, room
-from arbitrage.speculation.protocols import GREEDY, EngineError, GeneratedStep, Ids, Sampling
+from arbitrage.speculation.protocols import (
+    GREEDY,
+    EngineError,
+    GeneratedStep,
+    Ids,
+    RequestLane,
+    Sampling,
+    lumped_entropy,
+)
 
 # Whatever a server or a checkpoint has as its default, tokens are drawn from the model's own distribution.
 PLAIN_SAMPLING = {
@@ -34,24 +42,26 @@ PLAIN_SAMPLING = {
     "repeat_penalty": 1.0,  # llama.cpp's name
 }
 # The end of a step is found in the ids; servers are told of it so that they stop there, and not to cut it off.
-UNCUT = {"include_stop_str_in_output": True, "no_stop_trim": True, "return_token_ids": True, "logprobs": 1}
+UNCUT = {"include_stop_str_in_output": True, "no_stop_trim": True, "return_token_ids": True}
 
 
 class OpenAiGenerator:
     """A causal language model on a server, which writes steps (`protocols.Generator`)."""
 
-    def __init__(self, name: str, path: str, model: Model, generation: Generation, local: LocalServer | None) -> None:
-        """Wait for the server of `models.<name>`: `local`, which the job has started, or the one at `server.url`.
+    def __init__(
+        self, checkpoint: Checkpoint, model: Model, generation: Generation, local: LocalServer | None = None
+    ) -> None:
+        """Wait for the server of `model`: `local`, which the job has started, or the one at `server.url`.
 
-        path: where its tokenizer and configuration are. Raises EngineError.
+        checkpoint: its tokenizer and configuration; its weights where they are here. Raises EngineError.
         """
-        self.name = f"models.{name}"
+        self.name = checkpoint.key
         server = model.server
-        self.tokenizer = checkpoints.load_tokenizer(path, model.revision, chat=True, weights=False)
-        config, generation_config = checkpoints.load_configs(path, model.revision, weights=False)
-        self._prompter = Prompter(path, self.tokenizer, model)
+        self.tokenizer = checkpoint.tokenizer(chat=True)
+        config, generation_config = checkpoint.configs()
+        self._prompter = Prompter(checkpoint.path, self.tokenizer, model)
         self.stop = StopRule(self.tokenizer, generation.separator, eos_ids(self.tokenizer, config, generation_config))
-        self._concurrency = server.concurrency
+        self.rows, self._top = server.concurrency, model.top_logprobs
         self._client = CompletionsClient(self.name, server, local)
         try:
             listed = self._listed(self._client.wait_ready(), server.model)
@@ -63,10 +73,11 @@ class OpenAiGenerator:
         except BaseException:
             self.close()
             raise
-        engine, here = f"openai {listed.get('owned_by')} {version}", any(Path(path).glob("*.safetensors"))
-        weights = checkpoints.fingerprint(path, model.revision, model.dtype, engine, weights=here)
-        served = [self.model, None if here else model.revision, model.vllm.quantisation, self.max_context]
-        self._identity = hashlib.sha256(f"{weights}\n{served}\n{generation.separator!r}".encode()).hexdigest()
+        engine, here = f"openai {listed.get('owned_by')} {version}", any(Path(checkpoint.path).glob("*.safetensors"))
+        weights = checkpoint.fingerprint(model.dtype, engine, weights=here)
+        served = [self.model, None if here else checkpoint.revision, model.vllm.quantisation, self.max_context]
+        served += [self._top] if self._top else []  # its steps carry entropies
+        self._identity = hashlib.sha256(f"{weights}\n{served}\n{self.stop.description}".encode()).hexdigest()
 
     @property
     def identity(self) -> str:
@@ -104,11 +115,11 @@ class OpenAiGenerator:
 
     async def _all(self, bodies: Sequence[Json]) -> list[GeneratedStep]:
         """A step for each request, `server.concurrency` of them under way; the first that fails ends the others."""
-        free = asyncio.Semaphore(self._concurrency)
+        free = asyncio.Semaphore(self.rows)
 
         async def one(body: Json) -> GeneratedStep:
             async with free:
-                return await (self._streamed(body) if self._streams else self._whole(body))
+                return await self._one(body)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -116,6 +127,32 @@ class OpenAiGenerator:
         except BaseExceptionGroup as faults:
             raise faults.exceptions[0] from None
         return [task.result() for task in tasks]
+
+    async def work(self, lane: RequestLane) -> None:
+        """Answer requests as they come (`protocols.ContinuousEngine`). Raises EngineError where the server fails."""
+        free = asyncio.Semaphore(lane.rows)
+
+        async def answer(request: Any) -> None:
+            try:
+                body = self._body(*request.asked)
+            except EngineError as error:  # its context is too long: only its question is told
+                lane.refuse(request, error)
+            else:
+                lane.answer(request, await self._one(body))
+            finally:
+                free.release()
+
+        try:
+            async with self._client.on_this_loop(), asyncio.TaskGroup() as group:
+                while True:
+                    await free.acquire()
+                    (request,) = await lane.take(1)
+                    group.create_task(answer(request))
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+
+    async def _one(self, body: Json) -> GeneratedStep:
+        return await (self._streamed(body) if self._streams else self._whole(body))
 
     async def _whole(self, body: Json) -> GeneratedStep:
         reply = await self._client.complete(body)
@@ -149,8 +186,9 @@ class OpenAiGenerator:
                 tokens = written_tokens(choice)
             except (KeyError, TypeError, ValueError) as error:
                 raise EngineError(f"{self.name}: ids and log-probabilities disagree in the reply {choice}") from error
-            for token, logprob in tokens or ():
-                if writer.push(token, logprob):
+            for token, logprob, top in tokens or ():
+                entropy = lumped_entropy(top) if self._top and top else None
+                if writer.push(token, logprob, entropy):
                     return
             if reason := choice.get("finish_reason"):
                 self._ended_there(writer, reason, choice.get("stop_reason", choice.get("matched_stop")))
@@ -179,6 +217,7 @@ class OpenAiGenerator:
             **PLAIN_SAMPLING,
             **UNCUT,
             **drawn,
+            "logprobs": max(1, self._top),
         }
 
     def _listed(self, models: Sequence[Json], wanted: str | None) -> Json:
@@ -205,9 +244,15 @@ class OpenAiGenerator:
                 f"{self.name}: the server at {self._client.url} read a prompt of {len(context)} token ids as {read}; "
                 "expected one that takes prompts as token ids (vLLM, SGLang, llama.cpp)"
             )
-        if not written_tokens(choice):
+        tokens = written_tokens(choice)
+        if not tokens:
             raise EngineError(
                 f"{self.name}: the server at {self._client.url} does not tell the ids of the tokens it writes; "
                 "expected `token_ids` (vLLM, SGLang) or `logprobs.content` (llama.cpp) in its reply: update the server"
+            )
+        if self._top and not all(top for _, _, top in tokens):
+            raise EngineError(
+                f"{self.name}.top_logprobs: {self._top}, but the server at {self._client.url} reports no "
+                "log-probabilities of the most likely tokens; set it to 0, or update the server"
             )
         return "token_ids" not in choice

@@ -27,15 +27,16 @@ from arbitrage.speculation.protocols import EngineError
 log = logging.getLogger(__name__)
 
 # To be raised with every change by which a model's steps or scores, or their records, come out otherwise for a key.
-FORMAT = 2
+FORMAT = 3
 FORMAT_KEY = b"arbitrage.store"
 SCHEMA = pa.schema(
     [
         ("key", pa.binary(16)),
-        ("text", pa.string()),  # null for a score
-        ("tokens", pa.int32()),  # 0 for a score
-        ("finish", pa.int8()),  # why a step ended: place in store.FINISH_REASONS; store.NOT_A_STEP for a score
-        ("value", pa.float64()),  # mean log-probability of a step, or the score
+        ("text", pa.string()),  # null for a score, as are the other columns of a step
+        ("finish", pa.int8()),  # why a step ended: index in step_store.FINISH_REASONS
+        ("logprobs", pa.list_(pa.float32())),  # of the step's tokens
+        ("entropies", pa.list_(pa.float32())),  # of the step's tokens, in nats; null where the engine reports none
+        ("score", pa.float64()),  # null for a step
     ],
     metadata={FORMAT_KEY: str(FORMAT)},
 )

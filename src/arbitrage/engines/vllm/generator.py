@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -20,12 +21,21 @@ import torch
 
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
-from arbitrage.engines import checkpoints
+from arbitrage.engines.checkpoints import Checkpoint
 from arbitrage.engines.prompting import Prompter
 from arbitrage.engines.step_boundary import StepWriter, StopRule, eos_ids, finished_step, room
+from arbitrage.engines.vllm.lane import LaneWork
 from arbitrage.engines.vllm.options import engine_arguments
-from arbitrage.runtime.child_guard import guarded, wake_when_dead
-from arbitrage.speculation.protocols import GREEDY, EngineError, GeneratedStep, Ids, Sampling
+from arbitrage.runtime.child_processes import guard_children
+from arbitrage.speculation.protocols import (
+    GREEDY,
+    EngineError,
+    GeneratedStep,
+    Ids,
+    RequestLane,
+    Sampling,
+    lumped_entropy,
+)
 
 # What vLLM reads when it is imported or starts; what the user has set stays.
 ENVIRONMENT = {
@@ -34,6 +44,7 @@ ENVIRONMENT = {
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # CUDA does not survive a fork
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # jobs side by side would all be bound to the first core
 }
+POLL_S = 0.5
 IN_PROCESS = "VLLM_ENABLE_V1_MULTIPROCESSING"
 
 # Engines inside this process share vLLM's distributed state, which the first to shut down would take from the others:
@@ -45,40 +56,38 @@ _closed_here: list[Any] = []
 class VllmGenerator:
     """A causal language model that writes steps (`protocols.Generator`); to be closed when no longer needed."""
 
-    def __init__(
-        self, name: str, path: str, model: Model, generation: Generation, threads: int, share: float = 0.9
-    ) -> None:
-        """Start vLLM on the checkpoint at `path` (a directory, or a hub id with `model.revision`) as `model` says.
+    def __init__(self, checkpoint: Checkpoint, model: Model, generation: Generation, share: float = 0.9) -> None:
+        """Start vLLM on `checkpoint` as `model` says.
 
-        name: a key of `models`; threads: torch threads of this process, on a CPU; share: of the memory of its
-        GPUs that it may take (`vllm_options`). Raises EngineError.
+        share: of the memory of its GPUs that it may take (`engine_arguments`). Raises EngineError.
         """
-        self.name = name = f"models.{name}"
+        self.name = name = checkpoint.key
         vllm = _import(name)
-        self.tokenizer = checkpoints.load_tokenizer(path, model.revision, chat=True)
+        self.tokenizer = checkpoint.tokenizer(chat=True)
         self._prompter = Prompter(name, self.tokenizer, model)
-        configs = checkpoints.load_configs(path, model.revision)
-        self.stop = StopRule(self.tokenizer, generation.separator, eos_ids(self.tokenizer, *configs))
-        arguments = engine_arguments(name, path, model, generation, share, model.batch_size)
+        self.stop = StopRule(self.tokenizer, generation.separator, eos_ids(self.tokenizer, *checkpoint.configs()))
+        self._top, self.rows = model.top_logprobs, model.batch_size
+        arguments = engine_arguments(checkpoint, model, generation, share, model.batch_size)
         self._here = runs_here(model)
         self._eager = self._here and arguments["enforce_eager"]
-        torch.set_num_threads(threads)
         with ExitStack() as stack:
             if not self._here:
-                stack.enter_context(guarded())
-            self._vllm, self._engine = vllm, _start(name, vllm, model.device, arguments, self._here)
+                guard_children()
+            self._vllm, self.engine = vllm, _start(name, vllm, model.device, arguments, self._here)
             if self._here:
-                _open_here.append(self._engine)
+                _open_here.append(self.engine)
             else:
-                wake_when_dead(self._engine.engine_core)
+                _wake_when_dead(self.engine.engine_core)
             stack.callback(self._shut_down)
-            self.max_context = int(self._engine.model_config.max_model_len)
+            self.max_context = int(self.engine.model_config.max_model_len)
             # Some shapes of models are refused by vLLM's kernels only, when they are asked for the first time.
             self.generate([self.step_ids(generation.separator)], [1])
             self._opened = stack.pop_all()
-        weights = checkpoints.fingerprint(path, model.revision, model.dtype, f"vllm {vllm.__version__}")
-        cut = (model.vllm.quantisation, model.vllm.tensor_parallel, self.max_context)
-        self._identity = hashlib.sha256(f"{weights}\n{cut}\n{generation.separator!r}".encode()).hexdigest()
+        weights = checkpoint.fingerprint(model.dtype, f"vllm {vllm.__version__}")
+        cut: tuple[Any, ...] = (model.vllm.quantisation, model.vllm.tensor_parallel, self.max_context)
+        if model.top_logprobs:  # its steps carry entropies
+            cut = (*cut, model.top_logprobs)
+        self._identity = hashlib.sha256(f"{weights}\n{cut}\n{self.stop.description}".encode()).hexdigest()
 
     @property
     def identity(self) -> str:
@@ -90,10 +99,10 @@ class VllmGenerator:
 
     def _shut_down(self) -> None:
         if not self._here:
-            self._engine.engine_core.shutdown()
+            self.engine.engine_core.shutdown()
         else:
-            _open_here.remove(self._engine)
-            _closed_here.append(self._engine)
+            _open_here.remove(self.engine)
+            _closed_here.append(self.engine)
             while _closed_here and not _open_here:
                 _closed_here.pop().engine_core.shutdown()
 
@@ -107,7 +116,7 @@ class VllmGenerator:
 
     def forget(self) -> None:
         """Drop keys and values of earlier contexts. Raises EngineError."""
-        if not self._engine.reset_prefix_cache():
+        if not self.engine.reset_prefix_cache():
             raise EngineError(f"{self.name}: vLLM keeps its prefix cache while requests are under way")
 
     def generate(
@@ -120,25 +129,27 @@ class VllmGenerator:
         ]
         waiting = list(range(len(contexts)))
         while waiting:  # a second time only where vLLM has stopped at a separator that the whole text does not have
-            requests = {at: self._request(contexts[at], writers[at], sampling) for at in waiting}
+            requests = {at: self.request(contexts[at], writers[at], sampling) for at in waiting}
             for at, completion in self._outputs(requests):
-                self._take(writers[at], completion)
+                self.take(writers[at], completion)
             waiting = [at for at in waiting if not writers[at].ended]
         return [finished_step(self.name, writer) for writer in writers]
+
+    async def work(self, lane: RequestLane) -> None:
+        """Answer requests as they come (`protocols.ContinuousEngine`). Raises EngineError where vLLM fails."""
+        await LaneWork(self, lane).work()
 
     def write_one(self, context: Ids, limit: int, salt: str) -> tuple[GeneratedStep, float]:
         """The greedy next step, and the seconds to its first token (`prefix_cached.PrefixCaching`)."""
         start, first = time.perf_counter(), 0.0
         writer = StepWriter(self.stop, room(self.name, context, limit, self.max_context))
         while not writer.ended:
-            for _, completion in self._outputs({0: self._request(context, writer, GREEDY, salt)}):
+            for _, completion in self._outputs({0: self.request(context, writer, GREEDY, salt)}):
                 first = first or time.perf_counter() - start
-                self._take(writer, completion)
+                self.take(writer, completion)
         return finished_step(self.name, writer), first
 
-    def _request(
-        self, context: Ids, writer: StepWriter, sampling: Sampling, salt: str | None = None
-    ) -> tuple[Any, Any]:
+    def request(self, context: Ids, writer: StepWriter, sampling: Sampling, salt: str | None = None) -> tuple[Any, Any]:
         """Prompt and parameters of a request that goes on where `writer` is; with a salt, told token by token."""
         kinds = self._vllm.sampling_params.RequestOutputKind
         parameters = self._vllm.SamplingParams(
@@ -149,7 +160,7 @@ class VllmGenerator:
             include_stop_str_in_output=True,
             ignore_eos=True,  # vLLM knows one; these are all
             stop_token_ids=sorted(self.stop.eos_ids),
-            logprobs=0,  # of the token itself, at temperature 1
+            logprobs=self._top,  # beside that of the token itself; all at temperature 1
             output_kind=kinds.FINAL_ONLY if salt is None else kinds.DELTA,
         )
         return self._vllm.inputs.tokens_input([*context, *writer.ids], cache_salt=salt), parameters
@@ -159,32 +170,37 @@ class VllmGenerator:
         under_way: list[str] = []
         try:
             for key, (prompt, parameters) in requests.items():
-                under_way.append(self._engine.add_request(str(key), prompt, parameters))
-            while self._engine.has_unfinished_requests():
-                with self._without_compiling():
-                    outputs = self._engine.step()
+                under_way.append(self.engine.add_request(str(key), prompt, parameters))
+            while self.engine.has_unfinished_requests():
+                with self.without_compiling():
+                    outputs = self.engine.step()
                 yield from ((int(output.request_id), output.outputs[0]) for output in outputs)
             under_way.clear()
         except Exception as error:  # vLLM's own, torch's, and what its processes died of
-            raise EngineError(
-                f"{self.name}: vLLM failed ({type(error).__name__}: {error}); what it printed above tells more. "
-                "Out of memory: lower batch_size, vllm.memory_share or vllm.cache_gib"
-            ) from error
+            raise self.broken(error) from error
         finally:
             if under_way:  # interrupted, or failed
-                self._engine.abort_request(under_way, internal=True)
+                self.engine.abort_request(under_way, internal=True)
 
-    def _without_compiling(self) -> AbstractContextManager[object]:
+    def broken(self, error: Exception) -> EngineError:
+        """What a failure of vLLM is called."""
+        return EngineError(
+            f"{self.name}: vLLM failed ({type(error).__name__}: {error}); what it printed above tells more. "
+            "Out of memory: lower batch_size, vllm.memory_share or vllm.cache_gib"
+        )
+
+    def without_compiling(self) -> AbstractContextManager[object]:
         """Eager is eager: vLLM would still compile a kernel of its sampler, which takes longer than all of a test."""
         return torch.compiler.set_stance("force_eager") if self._eager else nullcontext()
 
-    def _take(self, writer: StepWriter, completion: Any) -> None:
+    def take(self, writer: StepWriter, completion: Any) -> None:
         """Hand the tokens of `completion` to the writer, up to its end."""
         if not completion.token_ids and completion.finish_reason not in (None, "stop", "length"):
             raise EngineError(f"{self.name}: vLLM ended a request without writing ({completion.finish_reason})")
         for token, logprobs in zip(completion.token_ids, completion.logprobs, strict=True):
             if not writer.ended:
-                writer.push(token, logprobs[token].logprob)
+                entropy = lumped_entropy(each.logprob for each in logprobs.values()) if self._top else None
+                writer.push(token, logprobs[token].logprob, entropy)
 
 
 def runs_here(model: Model) -> bool:
@@ -203,7 +219,7 @@ def _import(name: str) -> Any:
     except ImportError as error:
         raise EngineError(
             f"{name}: engine vllm needs the package vllm, which cannot be imported ({error}); "
-            "pip install '.[vllm]' in the repository on a machine with CUDA, or see docs/engines.md for its CPU build"
+            "pip install --editable '.[vllm]' in the repository on a machine with CUDA; its CPU build: docs/engines.md"
         ) from error
     return vllm
 
@@ -230,3 +246,17 @@ def _start(name: str, vllm: Any, device: str, arguments: dict[str, Any], here: b
         ) from error
     finally:
         torch.set_num_threads = set_num_threads  # on a CPU vLLM puts a function in its place that does nothing
+
+
+def _wake_when_dead(client: Any) -> None:
+    """Have whoever waits for the engine process of `client` (vLLM 0.32's `SyncMPClient`) learn that it has died.
+
+    vLLM notices within moments, yet its synchronous client goes on waiting for outputs that will never come.
+    """
+
+    def watch() -> None:
+        while not client.resources.engine_dead:  # also after an ordinary shutdown, when nobody waits
+            time.sleep(POLL_S)
+        client.outputs_queue.put(ChildProcessError("vLLM's engine process has died"))
+
+    threading.Thread(target=watch, name="wake-when-dead", daemon=True).start()

@@ -9,7 +9,7 @@ from typing import Any
 from arbitrage.config.devices import last_ordinal
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
-from arbitrage.engines import checkpoints
+from arbitrage.engines.checkpoints import Checkpoint
 from arbitrage.engines.hf.batching import context_limit
 from arbitrage.speculation.protocols import EngineError
 
@@ -21,28 +21,28 @@ GGUF_PLUGIN = "vllm_gguf_plugin"  # vLLM reads no GGUF without it; it wants a GP
 
 
 def engine_arguments(
-    name: str, path: str, model: Model, generation: Generation, share: float, concurrency: int
+    checkpoint: Checkpoint, model: Model, generation: Generation, share: float, concurrency: int
 ) -> dict[str, Any]:
-    """Arguments of the engine that runs the checkpoint at `path` as `model` says.
+    """Arguments of the engine that runs `checkpoint` as `model` says.
 
-    name: what errors call the model. share: of the memory of its GPUs that it may take, unless `vllm.cache_gib` says
+    share: of the memory of its GPUs that it may take, unless `vllm.cache_gib` says
     how much its keys and values take. concurrency: contexts at once. Raises EngineError where the checkpoint has no
     causal head, or lacks the GGUF file that is asked for, or the device is none that vLLM knows.
     """
-    checkpoints.check_head(path, model.revision, ("ForCausalLM",))
-    directory, settings, first = checkpoints.resolve(path, model.revision), model.vllm, last_ordinal(model.device)
+    checkpoint.require_head(("ForCausalLM",))
+    name, settings, first = checkpoint.key, model.vllm, last_ordinal(model.device)
     if first < 0 and model.device != "cpu":
         raise EngineError(
             f"{name}: vLLM runs on cpu and cuda, got device {model.device!r}; use the transformers engine"
         )
     chosen: dict[str, Any] = {
-        "model": str(_weights(name, directory, settings.quantisation)),
-        "tokenizer": str(directory),
+        "model": str(_weights(name, checkpoint.directory, settings.quantisation)),
+        "tokenizer": str(checkpoint.directory),
         "trust_remote_code": False,
         "load_format": "auto" if settings.quantisation == "gguf" else "safetensors",
         "quantization": settings.quantisation,
         "dtype": model.dtype,
-        "max_model_len": _longest(directory, settings.max_context, generation),
+        "max_model_len": _longest(checkpoint, settings.max_context, generation),
         "max_num_seqs": concurrency,
         "tensor_parallel_size": settings.tensor_parallel,
         "enable_prefix_caching": True,
@@ -78,7 +78,7 @@ def _weights(name: str, directory: Path, quantisation: str | None) -> Path:
     return file
 
 
-def _longest(directory: Path, asked: int | None, generation: Generation) -> int:
+def _longest(checkpoint: Checkpoint, asked: int | None, generation: Generation) -> int:
     """The longest context to make room for: all a solution can need, or as asked; at most the model's own."""
-    config, _ = checkpoints.load_configs(directory)
+    config, _ = checkpoint.configs()
     return min(asked or generation.max_tokens + PROMPT_ROOM, context_limit(config))

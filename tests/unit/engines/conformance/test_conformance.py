@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
@@ -11,8 +12,18 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from arbitrage.speculation.protocols import EngineError, Generator, Ids
-from tests.unit.engines.conformance.conftest import PROBLEMS, Open
+from arbitrage.engines.hf.generator import TransformersGenerator
+from arbitrage.speculation.continuous import Lane
+from arbitrage.speculation.protocols import (
+    ContinuousEngine,
+    EngineError,
+    GeneratedStep,
+    Generator,
+    Ids,
+    StepRequest,
+)
+from arbitrage.speculation.scheduling import Request
+from tests.unit.engines.conformance.conftest import PROBLEMS, Open, Plain
 from tests.unit.engines.conformance.scripted import context_of
 
 pytestmark = pytest.mark.timeout(400)
@@ -41,7 +52,8 @@ def test_a_step_ends_where_and_why_it_should(
     generator = engine("scripted")
     (step,) = generator.generate([_context(generator, script)], [limit])
     assert (step.text, step.tokens, step.finish_reason) == (text, tokens, reason)
-    assert -0.5 < step.mean_logprob <= 0.0  # the script's tokens are nearly certain
+    assert len(step.logprobs) == tokens and -0.5 < min(step.logprobs) <= step.mean_logprob <= 0.0  # nearly certain
+    assert step.entropies is not None and len(step.entropies) == tokens and min(step.entropies) >= 0.0
 
 
 def test_a_context_at_the_length_limit_gets_what_room_is_left_and_beyond_it_is_refused(engine: Open) -> None:
@@ -58,7 +70,8 @@ def test_a_context_at_the_length_limit_gets_what_room_is_left_and_beyond_it_is_r
 def test_a_prompt_has_exactly_one_bos_and_the_same_ids_whatever_the_engine(
     engine: Open, directories: dict[str, Path]
 ) -> None:
-    for name, path in directories.items():
+    for name in ("scripted", "draft"):  # others: test_tokenizer_kinds
+        path = directories[name]
         tokenizer = AutoTokenizer.from_pretrained(path)
         rendered = tokenizer.apply_chat_template(
             [{"role": "user", "content": "What is 3 + 4?"}], tokenize=False, add_generation_prompt=True
@@ -71,17 +84,21 @@ def test_a_prompt_has_exactly_one_bos_and_the_same_ids_whatever_the_engine(
 
 @pytest.mark.models
 def test_solutions_are_those_of_plain_greedy_decoding_alone_and_in_a_batch(
-    engine: Open, reference: dict[str, list[tuple[str, int, str, float]]]
+    engine: Open, reference: dict[str, list[Plain]]
 ) -> None:
+    """The same texts; log-probabilities, and entropies: exact, or of the most likely tokens where no more is known."""
     generator = engine("draft")
     contexts = {problem: generator.prompt_ids(problem) for problem in PROBLEMS}
     for number in range(3):
         together = generator.generate(list(contexts.values()), [40] * len(contexts))
         alone = [generator.generate([ids], [40])[0] for ids in list(contexts.values())[:4]]
         for step, (problem, ids) in zip(together, list(contexts.items()), strict=True):
-            text, tokens, reason, logprob = reference[problem][number]
-            assert (step.text, step.tokens, step.finish_reason) == (text, tokens, reason)
-            assert step.mean_logprob == pytest.approx(logprob, abs=1e-4)
+            plain = reference[problem][number]
+            assert (step.text, step.finish_reason) == (plain.text, plain.reason)
+            assert step.logprobs == pytest.approx(plain.logprobs, abs=1e-4)
+            exact = isinstance(generator, TransformersGenerator)
+            assert step.entropies == pytest.approx(plain.entropies if exact else plain.bounds, abs=1e-3)
+            assert all(one <= other + 1e-3 for one, other in zip(step.entropies, plain.entropies, strict=True))
             contexts[problem] = ids + generator.step_ids(step.text)
         assert [(step.text, step.tokens, step.finish_reason) for step in alone] == [
             (step.text, step.tokens, step.finish_reason) for step in together[:4]
@@ -96,6 +113,42 @@ def test_the_order_of_the_answers_is_that_of_the_questions(engine: Open) -> None
     steps = generator.generate(contexts, [8] * len(contexts))
     assert [step.text for step in steps] == [expected[script] for script in scripts]
     assert generator.generate([], []) == []
+
+
+def test_requests_that_come_while_others_are_under_way_are_answered_alike(engine: Open) -> None:
+    """Under the continuous scheduler; where single requests are taken, one that is too long is refused alone."""
+    generator, draw = engine("scripted"), random.Random(6)
+    expected = {"inside": "b.\n\n", "across": "g\n\n", "eos": "h", "endless": "opopopop"}
+    scripts = draw.choices(list(expected), k=50)
+    asked = [StepRequest(_context(generator, script, draw.randrange(2, 90)), 8) for script in scripts]
+
+    async def answers() -> tuple[list[GeneratedStep], list[BaseException]]:
+        lane = Lane(generator, "test")
+        worker = asyncio.create_task(lane.work())
+        try:
+            waiting = []
+            for number, request in enumerate(asked):
+                waiting.append(lane.ask(Request("draft", request, f"q{number}", (0, 0, 0), 0, (number,))))
+                if number % 10 == 0:
+                    await waiting[0]
+            steps = list(await asyncio.gather(*waiting))
+            refused = []
+            if isinstance(generator, ContinuousEngine):
+                long = StepRequest(_context(generator, "endless", 1024), 8)
+                refusal = lane.ask(Request("draft", long, "long", (0, 0, 0), 0, (99,)))
+                refused = await asyncio.gather(refusal, return_exceptions=True)
+                steps.append(await lane.ask(Request("draft", asked[0]._replace(limit=9), "q", (0, 0, 0), 0, (100,))))
+            return steps, refused
+        finally:
+            worker.cancel()
+            await asyncio.gather(worker, return_exceptions=True)
+            lane.close()
+
+    steps, refused = asyncio.run(answers())
+    assert [step.text for step in steps[:50]] == [expected[script] for script in scripts]
+    assert all("a context of 1024 tokens" in str(error) for error in refused)
+    (again,) = generator.generate([asked[1].ids], [8])  # and by calls as ever
+    assert again.text == expected[scripts[1]]
 
 
 @pytest.mark.usefixtures("interruptible")

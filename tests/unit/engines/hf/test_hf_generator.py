@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.generator import TransformersGenerator, choose
+from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.speculation.protocols import EngineError, GeneratedStep, Ids, Sampling
 from tests.support.tiny_models import CHARACTERS, build_causal
 from tests.unit.engines.conftest import load, never_stop
@@ -104,7 +106,7 @@ def test_sampled_steps_depend_on_seed_sample_and_context_but_not_on_the_batch(ca
 def test_sampling_draws_tokens_as_often_as_the_softmax_says() -> None:
     logits = torch.tensor([[0.0, 1.0, -float("inf"), 2.0]])
     uniforms = (torch.arange(4000, dtype=torch.float64) + 0.5) / 4000
-    tokens, logprobs = choose(logits.expand(4000, 4), 0.5, uniforms)
+    tokens, logprobs, _ = choose(logits.expand(4000, 4), 0.5, uniforms)
     shares = torch.bincount(tokens, minlength=4) / 4000
     assert torch.allclose(shares, (logits[0] / 0.5).softmax(-1), atol=1e-3)
     assert torch.allclose(logprobs, logits[0].log_softmax(-1)[tokens])  # at temperature 1, whatever the sampling
@@ -128,21 +130,64 @@ def test_a_template_without_bos_gets_one_and_a_second_bos_is_refused(causal: Pat
     with pytest.raises(EngineError, match="2 BOS tokens"):
         generator.prompt_ids("a")
     generator.tokenizer.chat_template = template
-    with pytest.raises(EngineError, match="Take it out of the problem"):
-        generator.prompt_ids("what is <s> ?")
+    ids = generator.prompt_ids("what is <s> ?")  # in a question it is three characters
+    assert ids.count(generator.tokenizer.bos_token_id) == 1 and "what is <s> ?" in generator.tokenizer.decode(ids)
 
 
-def test_too_little_memory_on_the_device_names_the_remedy(causal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def little_memory(generator: TransformersGenerator, monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
+    """Have passes fail that hold more than `most` columns in all rows; their sizes as they come."""
+    forward, sizes = generator._runner._forward, list[int]()
+
+    def limited(ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, cache: BufferCache) -> torch.Tensor:
+        sizes.append(ids.shape[0] * mask.shape[-1])
+        if sizes[-1] > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(ids, positions, mask, cache)
+
+    monkeypatch.setattr(generator._runner, "_forward", limited)
+    return sizes
+
+
+@pytest.mark.parametrize("refilled", [0, 100])
+def test_a_batch_that_does_not_fit_is_halved_and_the_steps_stay_the_same(
+    causal: Path, monkeypatch: pytest.MonkeyPatch, refilled: int
+) -> None:
+    plain, generator = load(causal), load(causal)
+    contexts = contexts_of(plain, 13)
+    expected = plain.generate(contexts, [30] * 13)
+    generator.refilled_columns = refilled
+    widest = max(map(len, contexts)) + 40  # with what is decoded behind it
+    sizes = little_memory(generator, monkeypatch, 3 * widest)
+    steps = generator.generate(contexts, [30] * 13)
+    assert all(same(step, other) for step, other in zip(steps, expected, strict=True))
+    assert max(sizes) > 3 * widest and generator._runner.batch_size < 8
+
+
+def test_one_context_that_fills_all_memory_ends_by_length_and_one_that_never_fits_names_the_remedy(
+    causal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     generator = load(causal)
+    never_stop(generator)
+    contexts = contexts_of(generator, 4)
+    little_memory(generator, monkeypatch, max(map(len, contexts)) + 10)
+    steps = generator.generate(contexts, [200] * 4)
+    assert {step.finish_reason for step in steps} == {"length"} and all(10 <= step.tokens < 200 for step in steps)
+    little_memory(generator, monkeypatch, 3)
+    with pytest.raises(EngineError, match=r"out of memory on cpu with one context.*lower generation.max_tokens"):
+        generator.generate(contexts, [5] * 4)
 
-    def full(*arguments: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(generator._runner, "_forward", full)
-    with pytest.raises(
-        EngineError, match=r"out of memory on cpu with a batch of 8 contexts.*lower the model's batch_size"
-    ):
-        generator.generate(contexts_of(generator, 10), [5] * 10)
+def test_a_pass_reads_no_more_positions_than_its_layers_have_room_for(
+    causal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = load(causal)
+    contexts = contexts_of(generator, 13)
+    expected = generator.generate(contexts, [9] * 13)
+    generator.forget()
+    generator._runner.positions = 3 * max(map(len, contexts))
+    sizes = little_memory(generator, monkeypatch, 2**30)
+    assert all(same(step, other) for step, other in zip(generator.generate(contexts, [9] * 13), expected, strict=True))
+    assert max(sizes) <= generator._runner.positions + 3 * 9
 
 
 def test_a_prompt_does_not_change_overnight(causal: Path) -> None:
@@ -175,7 +220,7 @@ def test_identity_tells_weights_separator_and_dtype_apart_but_not_places(causal:
 
     def identity(path: Path, separator: str = "\n\n", dtype: str = "float32") -> str:
         model = Model.model_validate({"path": str(path), "dtype": dtype})
-        return TransformersGenerator(str(path), model, Generation(separator=separator), 1).identity
+        return TransformersGenerator(resolve(path), model, Generation(separator=separator)).identity
 
     original = identity(causal)
     assert identity(copy) == original

@@ -8,9 +8,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from arbitrage.config.prm import FORMATS, Prm
+from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.incremental import LiveScorer
 from arbitrage.engines.scoring.answer_prm import AnswerScorer
-from arbitrage.speculation.protocols import EngineError, ScoreError
+from arbitrage.speculation.protocols import AuthoredStep, EngineError, ScoreError
 from tests.support.tiny_models import Architecture
 from tests.support.tiny_prms import PROBLEM, STEPS, TEXTS, build_answering, prm_tokenizer
 
@@ -18,7 +19,7 @@ SHEPHERD = ("ки", " +", " -")
 
 
 def load(directory: Path, kind: Any, **keys: Any) -> AnswerScorer:
-    return AnswerScorer(str(directory), Prm(path=str(directory), kind=kind, batch_size=4, **keys), "\n\n", threads=1)
+    return AnswerScorer(resolve(directory), Prm(path=str(directory), kind=kind, batch_size=4, **keys), "\n\n")
 
 
 def choice(directory: Path, text: str, words: tuple[str, str], bos: bool = False) -> float:
@@ -117,3 +118,24 @@ def test_a_score_that_is_not_finite_is_told(tmp_path: Path) -> None:
     prm.model.lm_head.weight.fill_(float("nan"))
     with pytest.raises(ScoreError, match=r"the score of input 0 .* is nan"):
         prm.score([prm.input_ids(PROBLEM, [], STEPS[0])])
+
+
+def test_two_rows_in_float32_tell_steps_apart_that_bfloat16_ties(tmp_path: Path) -> None:
+    """A judge in bfloat16 scores on a grid of 0.03 where its logits are large: a third of different steps tied."""
+    build_answering(tmp_path, prm_tokenizer("Yes", "No"))
+    model = AutoModelForCausalLM.from_pretrained(tmp_path)
+    with torch.no_grad():
+        model.lm_head.weight *= 8  # logits of a size at which bfloat16 has steps of 1/8 and more
+    model.save_pretrained(tmp_path)
+    prm = load(tmp_path, "judge", dtype="bfloat16")
+    inputs = [prm.input_ids(PROBLEM, STEPS[:1], AuthoredStep("draft", f"So x = {number}.")) for number in range(40)]
+    scores = prm.score(inputs)
+    half = model.to(torch.bfloat16)
+    with torch.inference_mode():
+        rows = [half(torch.tensor([ids])).logits[0, -1, list(prm.candidates)].double() for ids in inputs]
+    rounded = [float(row.softmax(-1)[1]) for row in rows]
+    assert len(inputs) - len(set(rounded)) > 2 * (len(inputs) - len(set(scores)))
+    exact = load(tmp_path, "judge").score(inputs)
+    assert sum(abs(score - true) for score, true in zip(scores, exact, strict=True)) <= sum(
+        abs(score - true) for score, true in zip(rounded, exact, strict=True)
+    )

@@ -8,7 +8,9 @@ from typing import Any, Literal
 import pytest
 import torch
 
+from arbitrage.config.prm import Prm
 from arbitrage.config.router import Router
+from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.incremental import LiveScorer
 from arbitrage.engines.scoring.scorers import PrmScorer, RouterScorer
 from arbitrage.speculation.protocols import AuthoredStep, EngineError, Ids, ScoreError
@@ -75,7 +77,7 @@ def test_a_router_gives_the_probability_of_the_classes_from_the_boundary_on(
 ) -> None:
     form = FORMAT | changes
     directory = build_classifier(tmp_path / "router", labels=labels, router=form)
-    router = RouterScorer(str(directory), Router(), threads=1)
+    router = RouterScorer(resolve(directory), Router())
     ids = inputs_of(router, 3)[2]
     logits = logits_of(directory, ids, "sequence")
     if form["ordinal"]:
@@ -89,9 +91,8 @@ def test_a_router_gives_the_probability_of_the_classes_from_the_boundary_on(
 def test_a_router_reads_tags_where_its_format_says_so(tmp_path: Path) -> None:
     plain, tagged = (
         RouterScorer(
-            str(build_classifier(tmp_path / str(annotate), labels=4, router=FORMAT | {"annotate": annotate})),
+            resolve(build_classifier(tmp_path / str(annotate), labels=4, router=FORMAT | {"annotate": annotate})),
             Router(),
-            1,
         )
         for annotate in (False, True)
     )
@@ -121,7 +122,7 @@ def test_a_head_with_a_wrong_number_of_labels_is_refused(tmp_path: Path) -> None
     with pytest.raises(EngineError, match="3 labels; a PRM has 1"):
         load_prm(build_classifier(tmp_path / "prm", labels=3))
     with pytest.raises(EngineError, match=r"3 labels, but router\.json asks for 4"):
-        RouterScorer(str(build_classifier(tmp_path / "router", labels=3, router=FORMAT)), Router(), 1)
+        RouterScorer(resolve(build_classifier(tmp_path / "router", labels=3, router=FORMAT)), Router())
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,7 @@ def test_a_router_without_a_right_format_file_is_refused(
     if content is not None:
         (directory / "router.json").write_text(json.dumps(content))
     with pytest.raises(EngineError, match=message):
-        RouterScorer(str(directory), Router(), 1)
+        RouterScorer(resolve(directory), Router())
 
 
 def test_inputs_beyond_the_models_positions_are_scored_with_one_warning(
@@ -150,3 +151,17 @@ def test_inputs_beyond_the_models_positions_are_scored_with_one_warning(
     assert [record.message for record in caplog.records if "extrapolated" in record.message] == [
         f"{tmp_path / 'prm'}: inputs exceed its 1024 positions; their scores are extrapolated"
     ]
+
+
+@pytest.mark.parametrize("labels", [1, 2])
+def test_heads_of_half_precision_models_are_float32(tmp_path: Path, labels: int) -> None:
+    path = build_classifier(tmp_path / "prm", labels=labels)
+    wide = PrmScorer(resolve(path), Prm(path=str(path)), "\n\n")
+    half = PrmScorer(resolve(path), Prm(path=str(path), dtype="bfloat16"), "\n\n")
+    assert wide._head.weight.dtype == half._head.weight.dtype == torch.float32
+    assert half.model.base_model.dtype == torch.bfloat16
+    state = torch.randn(1, 200, 32, generator=torch.Generator().manual_seed(1)).bfloat16() * 0.01 + 1
+    logits = half._head(state.to(half._head_dtype))[0]
+    narrow = torch.nn.functional.linear(state, half._head.weight.bfloat16())[0]
+    told_apart, tied = len(logits.unique(dim=0)), len(narrow.unique(dim=0))
+    assert told_apart >= 199 and tied < 150  # the states differ, all 200 of them

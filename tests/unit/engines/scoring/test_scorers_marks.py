@@ -8,6 +8,7 @@ import torch
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForTokenClassification, Qwen2Model
 
 from arbitrage.config.prm import Prm
+from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.incremental import LiveScorer
 from arbitrage.engines.scoring.scorers import PrmScorer
 from arbitrage.speculation.protocols import EngineError
@@ -23,7 +24,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load(directory: Path, **keys: Any) -> PrmScorer:
-    return PrmScorer(str(directory), Prm(path=str(directory), kind="marks", batch_size=4, **keys), "\n\n", threads=1)
+    return PrmScorer(resolve(directory), Prm(path=str(directory), kind="marks", batch_size=4, **keys), "\n\n")
 
 
 def card_scores(directory: Path) -> list[float]:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from arbitrage.cli import app
 from arbitrage.config.prm import Prm
-from arbitrage.engines.checkpoints import TOKENIZER_FILES
+from arbitrage.engines.checkpoints import TOKENIZER_FILES, resolve
 from arbitrage.engines.hf.incremental import LiveScorer
 from arbitrage.engines.scoring.scorers import PrmScorer
 from arbitrage.engines.scoring.skywork import convert_value_head
@@ -68,8 +68,8 @@ def test_the_converted_classifier_scores_as_the_original_head(
 ) -> None:
     tokenizer = prm_tokenizer(chat_template=None)
     original = build_value_head(tmp_path / "prm", tokenizer, bias=bias, sharded=sharded, prefix=prefix)
-    convert_value_head(str(original), None, tmp_path / "out")
-    prm = PrmScorer(str(tmp_path / "out"), Prm(path="prm", kind="value-head", batch_size=2), "\n\n", threads=1)
+    convert_value_head(resolve(original), tmp_path / "out")
+    prm = PrmScorer(resolve(tmp_path / "out"), Prm(path="prm", kind="value-head", batch_size=2), "\n\n")
     inputs = [prm.input_ids(PROBLEM, STEPS[:number], STEPS[number]) for number in range(3)]
     expected = original_scores(original, prefix)
     assert len(set(expected)) == 3
@@ -80,7 +80,7 @@ def test_the_converted_classifier_scores_as_the_original_head(
 
 def test_the_output_is_a_standard_directory_that_needs_no_code_of_the_checkpoint(tmp_path: Path) -> None:
     original = build_value_head(tmp_path / "prm", prm_tokenizer(chat_template=None))
-    convert_value_head(str(original), None, tmp_path / "out")
+    convert_value_head(resolve(original), tmp_path / "out")
     config = json.loads((tmp_path / "out/config.json").read_text())
     assert config["architectures"] == ["Qwen2ForTokenClassification"] and "auto_map" not in config
     names = set(load_file(tmp_path / "out/model.safetensors"))
@@ -92,12 +92,12 @@ def test_the_output_is_a_standard_directory_that_needs_no_code_of_the_checkpoint
 def test_a_checkpoint_without_the_head_or_with_a_wider_one_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     causal = build_answering(tmp_path / "causal", prm_tokenizer(), "qwen2")
     with pytest.raises(EngineError, match=r"no v_head\.summary\.weight.*set it to what the model is"):
-        convert_value_head(str(causal), None, tmp_path / "out")
+        convert_value_head(resolve(causal), tmp_path / "out")
     wide = build_value_head(tmp_path / "wide", prm_tokenizer())
     tensors = load_file(wide / "model.safetensors") | {"v_head.summary.weight": torch.zeros(2, 32)}
     save_file(tensors, wide / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(EngineError, match=r"shape \[2, 32\]; expected \[1, 32\]"):
-        convert_value_head(str(wide), None, tmp_path / "out")
+        convert_value_head(resolve(wide), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -106,7 +106,7 @@ def test_another_architecture_is_refused(tmp_path: Path) -> None:
     config = json.loads((odd / "config.json").read_text()) | {"model_type": "gpt_neox"}
     (odd / "config.json").write_text(json.dumps(config))
     with pytest.raises(EngineError, match="a value head is converted for qwen2, llama"):
-        convert_value_head(str(odd), None, tmp_path / "out")
+        convert_value_head(resolve(odd), tmp_path / "out")
 
 
 def test_the_command_converts_what_it_is_given(tmp_path: Path) -> None:
@@ -116,3 +116,55 @@ def test_the_command_converts_what_it_is_given(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert (out / "model.safetensors").is_file() and out.with_name("out.provenance.json").is_file()
+
+
+def pickled(directory: Path, sharded: bool = False, wrap: bool = False) -> Path:
+    """The same checkpoint with `.bin` weights, as most of its kind are published."""
+    listed: dict[str, str] = {}
+    files = sorted(directory.glob("*.safetensors"))
+    for number, file in enumerate(files, start=1):
+        name = f"pytorch_model-{number:05}-of-{len(files):05}.bin" if sharded else "pytorch_model.bin"
+        tensors = load_file(file)
+        torch.save({"state_dict": tensors} if wrap else tensors, directory / name)
+        listed |= dict.fromkeys(tensors, name)
+        file.unlink()
+    if sharded:
+        (directory / "model.safetensors.index.json").unlink()
+        (directory / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": listed}))
+    return directory
+
+
+@pytest.mark.parametrize(("sharded", "wrap"), [(False, False), (True, False), (False, True)])
+def test_bin_weights_are_converted_to_the_same(sharded: bool, wrap: bool, tmp_path: Path) -> None:
+    tokenizer = prm_tokenizer(chat_template=None)
+    for name in ("safe", "bin"):
+        build_value_head(tmp_path / name, tokenizer, bias=True, sharded=sharded, prefix="pretrained_model.")
+    convert_value_head(resolve(tmp_path / "safe"), tmp_path / "out-safe")
+    convert_value_head(resolve(pickled(tmp_path / "bin", sharded, wrap), pickled=True), tmp_path / "out-bin")
+    files = [sorted((tmp_path / out).glob("*.safetensors")) for out in ("out-safe", "out-bin")]
+    for one, other in zip(*files, strict=True):
+        expected, tensors = load_file(one), load_file(other)
+        assert expected.keys() == tensors.keys() and all(torch.equal(expected[key], tensors[key]) for key in expected)
+
+
+class Payload:
+    """What runs when it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.marker,)
+
+
+def test_code_in_a_bin_file_is_refused_and_not_run(tmp_path: Path) -> None:
+    original = pickled(build_value_head(tmp_path / "prm", prm_tokenizer()))
+    torch.save(
+        {"v_head.summary.weight": torch.zeros(1, 32), "x": Payload(tmp_path / "ran")}, original / "pytorch_model.bin"
+    )
+    with pytest.raises(EngineError, match="cannot be read as tensors alone"):
+        convert_value_head(resolve(original, pickled=True), tmp_path / "out")
+    assert not (tmp_path / "ran").exists() and not (tmp_path / "out").exists()
+    torch.save({"a": 1}, original / "pytorch_model.bin")
+    with pytest.raises(EngineError, match="expected tensors by name"):
+        convert_value_head(resolve(original, pickled=True), tmp_path / "out")

@@ -17,6 +17,7 @@ import pytest
 
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
+from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.server.generator import OpenAiGenerator
 from arbitrage.speculation.protocols import EngineError, Sampling
 from tests.support.fake_server import Dialect, FakeServer
@@ -48,7 +49,7 @@ def fake(shared: FakeServer, monkeypatch: pytest.MonkeyPatch) -> FakeServer:
 def connect(directory: Path, url: str, separator: str = "\n\n", dtype: str = "float32", **server: Any) -> Any:
     settings = {"path": str(directory), "engine": "openai", "dtype": dtype, "server": {"url": url, **server}}
     model = Model.model_validate(settings)
-    return closing(OpenAiGenerator("target", str(directory), model, Generation(separator=separator), None))
+    return closing(OpenAiGenerator(resolve(directory, key="models.target"), model, Generation(separator=separator)))
 
 
 @pytest.mark.parametrize("faults", [[429, 500, 503], ["drop", 502], ["hang"]])

@@ -25,7 +25,7 @@ from arbitrage.lab.register import register_sources
 from arbitrage.quantisation.rounding import quantise_directory
 from arbitrage.questions.sampling import benchmark_questions
 from arbitrage.speculation.protocols import EngineError
-from arbitrage.stages.generate import label_steps
+from arbitrage.stages.label import label
 from arbitrage.stages.solve import open_decoder, solve
 
 pytestmark = [pytest.mark.extra, pytest.mark.models, pytest.mark.timeout(900)]
@@ -76,6 +76,7 @@ def study(results: Path, engine: str) -> Study:
     return Study.model_validate(
         {
             "results": str(results / engine),
+            "study": "lab",
             "models": {"draft": model(rounded), "target": model(ZOO / "draft")},
             "pairs": {"small": {"draft": "draft", "target": "target"}},
             "prm": {"path": str(ZOO / "prm")},
@@ -93,7 +94,7 @@ def test_a_stage_through_servers_writes_the_table_that_it_writes_in_process(tmp_
         here = study(tmp_path, engine)
         questions, out = tmp_path / f"{engine}-questions.parquet", tmp_path / f"{engine}.parquet"
         write_table(questions, "questions", benchmark_questions(here.study, "lab500", here.benchmarks["lab500"], 42))
-        label_steps(here, "small", 0, questions, out)
+        label(here, "small", 0, questions, out)
         tables[engine] = read_table(out, "steps")
         with open_decoder(here, "small", router=None) as decoder:
             solutions[engine] = solve(decoder, tables[engine][0]["problem"], policy="rsd", threshold=0.9)
@@ -110,7 +111,7 @@ def test_a_stage_through_servers_writes_the_table_that_it_writes_in_process(tmp_
 
 
 def test_a_killed_job_leaves_no_server(tmp_path: Path, leftover: Leftover) -> None:
-    resolved = write_resolved(study(tmp_path, "openai"), tmp_path)
+    resolved = write_resolved(study(tmp_path, "openai"))
     job = subprocess.Popen([sys.executable, "-c", JOB, str(resolved)], stdout=subprocess.PIPE, text=True)
     assert job.stdout is not None and job.stdout.readline() == "open\n"
     family = psutil.Process(job.pid).children(recursive=True)

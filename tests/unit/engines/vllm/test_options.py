@@ -12,6 +12,7 @@ import pytest
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
 from arbitrage.config.study import Study
+from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.factory import memory_share
 from arbitrage.engines.vllm.generator import VllmGenerator
 from arbitrage.engines.vllm.options import GGUF, engine_arguments
@@ -21,7 +22,7 @@ from tests.unit.engines.conftest import CAUSAL
 
 def arguments(directory: Path, max_tokens: int = 4096, **settings: Any) -> dict[str, Any]:
     model = Model.model_validate({"path": str(directory), **settings})
-    return engine_arguments("models.m", str(directory), model, Generation(max_tokens=max_tokens), 0.3, 7)
+    return engine_arguments(resolve(directory, key="models.m"), model, Generation(max_tokens=max_tokens), 0.3, 7)
 
 
 def test_a_model_is_on_the_gpus_it_names_and_takes_its_share(causal: Path) -> None:
@@ -88,7 +89,7 @@ def test_without_vllm_the_remedy_is_named(causal: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(EngineError, match=r"models\.m: engine vllm needs the package vllm.*pip install"):
-        VllmGenerator("m", str(causal), Model(path=str(causal)), Generation(), threads=1)
+        VllmGenerator(resolve(causal, key="models.m"), Model(path=str(causal)), Generation())
 
 
 @pytest.mark.parametrize(
@@ -105,6 +106,7 @@ def test_models_on_one_gpu_share_its_memory(
 ) -> None:
     study = Study.model_validate(
         {
+            "study": "lab",
             "models": {"d": {"path": "d", "engine": "vllm"} | draft, "t": {"path": "t", "engine": "vllm"} | target},
             "pairs": {"p": {"draft": "d", "target": "t"}},
             "prm": {"path": "prm", "device": prm},

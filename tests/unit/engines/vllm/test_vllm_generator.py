@@ -10,6 +10,7 @@ import pytest
 
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
+from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.prefix_cached import PrefixCachedGenerator
 from arbitrage.engines.vllm.generator import VllmGenerator
@@ -29,7 +30,7 @@ def start(directory: Path, **settings: object) -> VllmGenerator:
     pytest.importorskip("vllm", reason="needs vLLM's CPU build (make test-all)")
     options = {"cache_gib": 0.0625} | dict(settings.pop("vllm", {}))  # type: ignore[call-overload]
     model = Model.model_validate({"path": str(directory), "batch_size": 64, "vllm": options} | settings)
-    return VllmGenerator("test", str(directory), model, GENERATION, threads=1)
+    return VllmGenerator(resolve(directory, key="models.test"), model, GENERATION)
 
 
 @pytest.fixture(scope="module")
@@ -108,21 +109,21 @@ def test_only_a_question_of_its_own_salt_is_read_from_the_cache(engines: Callabl
     vllm = engines(ZOO / "draft")
     context = vllm.prompt_ids(benchmark_questions("lab500", 1)[0]["problem"]) * 8
     read, seen = [], []
-    step = vllm._engine.step
+    step = vllm.engine.step
 
     def watched() -> list[object]:
         outputs = step()
         seen.extend(output.num_cached_tokens for output in outputs)
         return outputs
 
-    vllm._engine.step = watched
+    vllm.engine.step = watched
     try:
         for salt in ("a", "a", "b"):
             seen.clear()
             vllm.write_one(context, 4, salt)
             read.append(seen[0])
     finally:
-        vllm._engine.step = step
+        vllm.engine.step = step
     assert read[0] == read[2] == 0 < read[1]
 
 
@@ -202,5 +203,5 @@ def test_interrupted_requests_are_taken_back(
         patched.setattr(vllm, "_take", interrupted)
         with pytest.raises(KeyboardInterrupt):
             vllm.generate([context] * 3, [30] * 3)
-    assert not vllm._engine.has_unfinished_requests()
+    assert not vllm.engine.has_unfinished_requests()
     assert vllm.generate([context], [30]) == expected

@@ -1,0 +1,46 @@
+# Paired draft and target steps from the same context, scored by the PRM (paper, section 4.1): `label` by the shard,
+# `steps` joins the shards.
+
+
+rule label:
+    input:
+        questions=rules.questions.output.table,
+        models=lambda w: derived_models(w.pair),
+        sources=sources_of("label"),
+    output:
+        PATHS.label("{pair}", "{shard}"),
+    log:
+        PATHS.log("label", "{pair}-{shard}"),
+    benchmark:
+        PATHS.timing("label", "{pair}-{shard}")
+    conda:
+        MODELS_ENV
+    resources:
+        **resources_of("label"),
+    params:
+        reads=reads_of("label"),
+    message:
+        "Label steps of {wildcards.pair}, shard {wildcards.shard}"
+    shell:
+        "arbitrage label --pair {wildcards.pair} --shard {wildcards.shard}"
+        " --questions {input.questions:q} --out {output:q} 2>&1 | tee {log:q}"
+
+
+rule steps:
+    input:
+        lambda w: [PATHS.label(w.pair, shard) for shard in range(STUDY.steps_shards)],
+    output:
+        PATHS.steps("{pair}"),
+    log:
+        PATHS.log("steps", "{pair}"),
+    benchmark:
+        PATHS.timing("steps", "{pair}")
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        reads=reads_of("steps"),
+    message:
+        "Labelled steps of {wildcards.pair}"
+    shell:
+        "arbitrage steps --out {output:q} {input:q} 2>&1 | tee {log:q}"

@@ -1,0 +1,94 @@
+"""What the Snakefile calls: open a study, and what comes before the first of its jobs and after the last.
+
+An error that a user can mend reaches Snakemake as a WorkflowError, which it shows as one line.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+from arbitrage.config import load
+from arbitrage.config.study import Study
+from arbitrage.errors import UserError
+from arbitrage.runtime import locks
+from arbitrage.runtime.paths import StudyPaths
+
+AFTER_ERROR = (
+    "Ended early; what is finished is kept. If a job failed, its log, named above, says why. The same command goes on "
+    "from here."
+)
+
+
+class NotReady(UserError, RuntimeError):  # noqa: N818 - named for what it says, as StudyBusy is
+    """A study with an error that would stop it; the output of the check says which."""
+
+
+def open_study(config: Mapping[str, Any], workflow: Any, models_exist: bool = True) -> Study:
+    """The study in Snakemake's `config`, checked, and announced to the commands of its jobs.
+
+    models_exist: False where the workflow makes the very models that the study names.
+    """
+    with _as_workflow_errors():
+        load.require_strict_yaml(workflow.configfiles)  # Snakemake has read them itself, and less strictly
+        study = load.validate_config(config, workflow.config_settings.config)
+        if models_exist:
+            load.require_sources(study)
+        load.announce(study)
+        return study
+
+
+def lock(study: Study) -> None:
+    """Make this process the study's only run."""
+    with _as_workflow_errors():
+        locks.guard_study(StudyPaths.of(study).folder)
+
+
+def start(study: Study) -> None:
+    """Make this process the study's only run, and look for what would stop it before its first job does.
+
+    A study is checked once, and again when it has changed, in a process of its own: the libraries of models stay out of
+    Snakemake's. Where they are not installed beside it (`--sdm conda` gives each job its own) nothing is checked.
+    """
+    lock(study)
+    checked = load.resolved_path(study).with_suffix(".checked")
+    if checked.exists():
+        return
+    if find_spec("transformers") is None:
+        with _as_workflow_errors():
+            load.require_commits(study)
+        print("Not checked: transformers is not installed beside Snakemake (docs/studies.md)", file=sys.stderr)
+        return
+    command = ["arbitrage", "check", "--study", str(load.resolved_path(study))]
+    with _as_workflow_errors():
+        if subprocess.run(command, check=False).returncode:  # noqa: S603
+            raise NotReady(
+                f"the study {study.study} is not ready to run: see the errors above. Nothing was started, and what is "
+                "finished is kept"
+            )
+    checked.touch()
+
+
+def after_success(study: Study) -> str:
+    """Where to look first."""
+    paths = StudyPaths.of(study)
+    if not paths.summary.exists():
+        return f"Finished; the results are in {paths.folder}."
+    return (
+        f"Start with {paths.summary}; figures are in {paths.figure('fig4', 'pdf').parent}. To check them: arbitrage "
+        f"verify {paths.folder}"
+    )
+
+
+@contextmanager
+def _as_workflow_errors() -> Iterator[None]:
+    from snakemake.exceptions import WorkflowError
+
+    try:
+        yield
+    except UserError as error:
+        raise WorkflowError(str(error)) from None

@@ -1,0 +1,98 @@
+"""The policies there are, one entry each: what configuration, evaluation, figures and the method itself know of them.
+
+A policy is a score on a node of the step tree and a side of the threshold (docs/method.md). How it computes its score
+is the class in the module of its name in `arbitrage.speculation.policies`; a new policy is that file and an entry here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+Need = Literal["draft", "target", "prm", "router"]
+Report = Literal["logprobs", "entropies"]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyEntry:
+    """One policy.
+
+    label: its name in legends. needs: the models it asks at every node; the target is asked besides wherever it
+    escalates. always: who writes every step, of a policy without a threshold. accept_above: a score above the threshold
+    accepts the draft's step (RSD) instead of escalating. reports: what it reads of the draft's step beyond its text.
+    by_default: swept where a study names no policies. timed: its latency is measured. scope: "main" in Fig. 3, 4 and
+    E.1, "appendix" in Fig. E.1 alone. layer: curves of a higher one are drawn on top. banded: with its interval.
+    colour, line, marker: matplotlib's.
+    """
+
+    label: str
+    needs: frozenset[Need]
+    colour: str
+    line: Any = "solid"
+    layer: int = 0
+    marker: str = "o"
+    scope: Literal["main", "appendix"] = "appendix"
+    banded: bool = False
+    always: Literal["draft", "target"] | None = None
+    accept_above: bool = False
+    reports: frozenset[Report] = frozenset()
+    by_default: bool = True
+    timed: bool = False
+
+    @property
+    def has_threshold(self) -> bool:
+        """Whether a threshold decides."""
+        return self.always is None
+
+
+def _of(*needs: Need) -> frozenset[Need]:
+    return frozenset(needs)
+
+
+# The order is that of tables. Colours are Okabe and Ito's.
+POLICIES: dict[str, PolicyEntry] = {
+    "draft_only": PolicyEntry(
+        "draft alone", _of("draft"), "#B8860B", (0, (6, 3)), marker="^", always="draft", timed=True
+    ),
+    "target_only": PolicyEntry(
+        "target alone", _of("target"), "#000000", (0, (6, 3)), marker="v", always="target", timed=True
+    ),
+    "rsd": PolicyEntry(
+        *("RSD", _of("draft", "prm"), "#D55E00", "solid", 4, "s", "main"), banded=True, accept_above=True, timed=True
+    ),
+    "oracle": PolicyEntry(
+        "Arbitrage oracle", _of("draft", "target", "prm"), "#009E73", (0, (5, 1.5)), 6, "D", "main", banded=True
+    ),
+    "router": PolicyEntry(
+        "Arbitrage router", _of("draft", "router"), "#0072B2", "solid", 5, "o", "main", banded=True, timed=True
+    ),
+    "random": PolicyEntry("random control", _of("draft"), "#7F7F7F", (0, (1, 1)), 0, scope="main"),
+    "confidence": PolicyEntry(
+        "draft confidence", _of("draft"), "#CC79A7", (0, (3, 1, 1, 1)), 1, reports=frozenset({"logprobs"})
+    ),
+    "first_token_entropy": PolicyEntry(
+        *("first-token entropy", _of("draft"), "#56B4E9", (0, (4, 1, 1, 1, 1, 1)), 2),
+        reports=frozenset({"entropies"}),
+        by_default=False,
+    ),
+    "min_logprob": PolicyEntry(
+        *("lowest token probability", _of("draft"), "#8C510A", (0, (2, 1)), 3),
+        reports=frozenset({"logprobs"}),
+        by_default=False,
+    ),
+}
+THRESHOLD_POLICIES: tuple[str, ...] = tuple(name for name, entry in POLICIES.items() if entry.has_threshold)
+DEFAULT_POLICIES: tuple[str, ...] = tuple(name for name, entry in POLICIES.items() if entry.by_default)
+TIMED_POLICIES: tuple[str, ...] = tuple(name for name, entry in POLICIES.items() if entry.timed)
+
+if TYPE_CHECKING:
+    PolicyName = str
+    ThresholdPolicy = str
+else:  # checked where they are read: by pydantic in a study, by typer on the command line
+    PolicyName = Literal[tuple(POLICIES)]
+    ThresholdPolicy = Literal[THRESHOLD_POLICIES]
+
+
+def needing(model: Need) -> frozenset[str]:
+    """Names of the policies that ask `model` at every node."""
+    return frozenset(name for name, entry in POLICIES.items() if model in entry.needs)

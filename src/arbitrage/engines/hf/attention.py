@@ -1,0 +1,48 @@
+"""Which attention a model runs with, and what it reads: the causal forward pass all engines here share."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from arbitrage.engines.hf.kv_cache import BufferCache
+
+
+def attention_of(config: Any) -> str:
+    """`eager` where a model caps its attention scores (Gemma 2), which torch's fused kernel cannot; else `sdpa`."""
+    text = config.get_text_config(decoder=True)
+    return "eager" if getattr(text, "attn_logit_softcapping", None) else "sdpa"
+
+
+def engine_name(model: Any) -> str:
+    """What computes with `model`, for identities."""
+    suffix = " eager" if model.config._attn_implementation == "eager" else ""
+    return f"transformers {version('transformers')}{suffix}"
+
+
+def mask_for(model: Any, mask: Tensor | None) -> Tensor | None:
+    """`mask` (True: visible) as the attention of `model` takes it: eager attention adds its mask to the scores."""
+    if mask is None or model.config._attn_implementation != "eager":
+        return mask
+    hidden = torch.finfo(model.dtype).min
+    return torch.where(mask, 0.0, hidden).to(model.dtype)
+
+
+def last_logits(model: Any, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: BufferCache) -> Tensor:
+    """Read `ids` [rows, n] after what `cache` holds; return a causal model's logits after the last [rows, vocabulary].
+
+    positions: [rows, n]; mask: [rows, 1, n, columns], True where visible, or None for plain causal attention.
+    """
+    output = model(
+        input_ids=ids,
+        position_ids=positions,
+        attention_mask=mask_for(model, mask),
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    logits: Tensor = output.logits[:, -1]
+    return logits

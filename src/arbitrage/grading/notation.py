@@ -1,0 +1,56 @@
+r"""An expression as the parser reads it best: braces, degrees as angles, decimals as fractions, `2(3)` as a product."""
+
+import math
+import re
+
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_DECIMAL = re.compile(r"(?<![\d_])(\d*)\.(\d+)")
+_DEGREES = re.compile(
+    r"(\d+(?:\.\d+)?|\\frac\{[^{}]*\}\{[^{}]*\}|\((?:[^()]|\([^()]*\))*\)|\{[^{}]*\}|\\[a-zA-Z]+|[a-zA-Z])\^\\circ ?"
+)
+_PRIMES = re.compile(r"(\\[a-zA-Z]+|[a-zA-Z])(_(?:\w|\{[^{}]*\}))?('{1,2})")
+_GCD = re.compile(r"\\(gcd|lcm)(?=\([^()]*[a-zA-Z])")
+_DOUBLE_FACTORIAL = re.compile(r"(\d+)!!|([a-zA-Z]|\([^()]*\))!!")
+_RATIO = re.compile(r"(?<![\w}^])(\d+)/(\d+)(?![\w{!^])")
+_MIXED = re.compile(r"(?<![\d.^_}])(\d+) ?\\frac\{(\d+)\}\{(\d+)\}")
+_LONE_IN_BRACKETS = re.compile(r"\(([a-zA-Z])\)")
+_TIMES_BRACKET = re.compile(r"(?<![_\d.])([\d.]+)(?=\()")
+_TIMES_LETTER = re.compile(r"(?<=\d)(?<![\^_]\d) ?(?=[a-zA-Z](?![a-z]{2}))")
+_GAMMA = re.compile(r"\\([gG])amma(?![a-zA-Z(])")
+_LOG_TEN = re.compile(r"\\lg(?![a-zA-Z])")
+_PLAIN_NUMBERS_FUNCTION = {"gcd": "G_{gcd}", "lcm": "L_{lcm}"}
+
+TRIGONOMETRIC = re.compile(r"\\(?:arc)?(?:sin|cos|tan|cot|sec|csc)")
+
+
+def for_parser(text: str) -> str:
+    """`text` (plain) as `expressions.same` reads it. Texts that mean the same still may differ."""
+    text = _THOUSANDS.sub("", text)
+    text = _DEGREES.sub(lambda m: rf"({_inner(m[1])}\cdot\frac{{\pi}}{{180}})", text)
+    text = _DECIMAL.sub(lambda m: rf"\frac{{{int(m[1] + m[2])}}}{{{10 ** len(m[2])}}}", text)
+    text = _PRIMES.sub(lambda m: ("\\hat" if len(m[3]) == 1 else "\\tilde") + f"{{{m[1]}}}{m[2] or ''}", text)
+    text = _GAMMA.sub(lambda m: f"\\tilde{{{'small' if m[1] == 'g' else 'large'}gamma}}", text)
+    text = _GCD.sub(lambda m: _PLAIN_NUMBERS_FUNCTION[m[1]], text)
+    text = _DOUBLE_FACTORIAL.sub(_double_factorial, text)
+    text = _RATIO.sub(r"\\frac{\1}{\2}", text)
+    text = _MIXED.sub(
+        lambda m: m.group() if 0 < int(m[2]) < int(m[3]) else rf"{m[1]}\cdot\frac{{{m[2]}}}{{{m[3]}}}", text
+    )
+    text = _LONE_IN_BRACKETS.sub(r"\1", text) if _LONE_IN_BRACKETS.fullmatch(text) else text
+    text = _TIMES_BRACKET.sub(r"\1\\cdot ", text)
+    return _LOG_TEN.sub(r"\\log_{10}", _TIMES_LETTER.sub(r"\\cdot ", text))
+
+
+def without_degrees(text: str) -> str:
+    r"""`text` with its degree signs gone: 180^\circ-2\alpha where an answer in degrees leaves the sign out."""
+    return text.replace("^\\circ", " ")
+
+
+def _inner(operand: str) -> str:
+    return operand[1:-1] if operand[0] == "{" else operand
+
+
+def _double_factorial(match: re.Match[str]) -> str:
+    if match[1] and int(match[1]) <= 300:
+        return str(math.prod(range(int(match[1]), 0, -2)))
+    return f"D_{{fact}}({match[1] or match[2].strip('()')})"

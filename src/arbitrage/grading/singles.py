@@ -1,0 +1,133 @@
+"""Whether two single answers are equal: words, numbers in a base, values with units, expressions."""
+
+import re
+from fractions import Fraction
+
+from arbitrage.grading.normalise import decimals, exact, key, significant, without_unit
+from arbitrage.grading.notation import TRIGONOMETRIC, for_parser, without_degrees
+from arbitrage.grading.symbolic import SYMBOLIC
+from arbitrage.grading.units import Unit, read_unit
+
+LONGEST_ANSWER = 400  # characters; a text that is longer, and longer than 4 gold answers, is no answer
+ENOUGH_DIGITS = 5  # an answer rounded to so many decimals and digits stands for the value that it is rounded from
+
+_TOWER = re.compile(r"[2-9]\^\{?\d+\^\{?\d+\^|\d{2001}|!!!")
+_WRAPPED = re.compile(r"\(?\\text\{\(?([^{}\d]*?)\)?\}\)?")
+_CHOICE = re.compile(r"(?:\\text\{)?\(([A-Z])\)\}?")  # (B), whatever follows it
+_BARE_WORD = re.compile(r"\(?([A-F]|[A-Za-z]{3,}(?: [a-z]+)*)\)?")
+_WORDS = frozenset(
+    re.findall(
+        r"\S+",
+        "yes no true false none never always even odd both neither east west north south left right up down infinite "
+        "monday tuesday wednesday thursday friday saturday sunday",
+    )
+)
+_BASE = re.compile(r"(\w+?)_\{?(\d+)\}?")
+_RUN_TOGETHER = re.compile(r"\\frac\{[^{}]*\}\{[^{}]*\} ?\d")  # \frac431: nobody knows what is meant
+_RELATIVE_TO_PI = "\\frac{{({})\\pi}}{{180}}"
+
+
+def same_single(answer: str, gold: str, unit: str | None, tolerance: float) -> bool:
+    """Whether two single expressions (plain) are equal, words and units included. Raises GaveUp."""
+    if (choice_letter := _CHOICE.fullmatch(gold)) and (ours_letter := _CHOICE.match(answer)):
+        return ours_letter[1] == choice_letter[1]
+    word, gold_word = _word(answer), _word(gold)
+    if gold_word is not None:
+        choice = len(gold_word) == 1 and re.fullmatch(r"\(?([a-z])\)?", answer)  # a choice's letter in lower case
+        return _same_word(choice[1] if choice else word, gold_word, "\\text" in answer + gold)
+    if (base := _BASE.fullmatch(key(gold))) and base[1][0].isalnum() and re.search(r"\d", base[1]):
+        digits = re.fullmatch(r"(\w+?)(?:_\{?(\d+)\}?)?", key(answer).replace("\\text", ""))
+        if digits:
+            return digits[1] == base[1] and digits[2] in (None, base[2])  # the question says the base
+    (value, ours, words), (gold_value, theirs, gold_words) = without_unit(answer), without_unit(gold)
+    theirs = theirs or (read_unit(unit) if unit else None)
+    if (words and gold_words and not _share_a_word(words, gold_words)) or (words and theirs) or (gold_words and ours):
+        return False
+    if ours != theirs and (ours or theirs):
+        return _in_units(value, ours, gold_value, theirs, tolerance)
+    return _same_value(value, gold_value, tolerance)
+
+
+def _in_units(value: str, ours: Unit | None, gold: str, theirs: Unit | None, tolerance: float) -> bool:
+    """Two values whose units differ, or of which one has none."""
+    if ours and theirs:
+        if ours.powers == theirs.powers:
+            ratio = ours.factor / theirs.factor
+            return _same_value(_times(value, ratio), gold, tolerance)
+        if ours.is_plain("degrees") and theirs.is_plain("angle"):
+            return _same_value(_RELATIVE_TO_PI.format(value), gold, tolerance)
+        if ours.is_plain("angle") and theirs.is_plain("degrees"):
+            return _same_value(value, _RELATIVE_TO_PI.format(gold), tolerance)
+        return False
+    if _same_value(value, gold, tolerance):
+        return True  # the question names the unit
+    if ours and ours.is_plain("percent"):
+        return _same_value(_times(value, Fraction(1, 100)), gold, 0.0)
+    if theirs and theirs.is_plain("percent"):
+        return _same_value(value, _times(gold, Fraction(1, 100)), 0.0)
+    if ours and ours.is_plain("degrees") and exact(gold) is None:
+        return _same_value(_RELATIVE_TO_PI.format(value), gold, tolerance)
+    if theirs and theirs.is_plain("degrees") and exact(value) is None:
+        return _same_value(value, _RELATIVE_TO_PI.format(gold), tolerance)
+    return False
+
+
+def _times(value: str, ratio: Fraction) -> str:
+    number = exact(value)
+    if number is not None:
+        product = number * ratio
+        return f"{product.numerator}/{product.denominator}" if product.denominator > 1 else str(product.numerator)
+    return f"({value})\\cdot\\frac{{{ratio.numerator}}}{{{ratio.denominator}}}"
+
+
+def _same_value(answer: str, gold: str, tolerance: float) -> bool:
+    number, gold_number = exact(answer), exact(gold)
+    if number is not None and gold_number is not None:
+        return near(number, gold_number, answer, tolerance)
+    if key(answer) == key(gold):
+        return True
+    if len(answer) > max(LONGEST_ANSWER, 4 * len(gold)) or (_TOWER.search(answer) and not _TOWER.search(gold)):
+        return False  # nothing of this size is a gold answer, and evaluating it could take for ever
+    if _RUN_TOGETHER.search(answer):
+        return False
+    if number is not None and decimals(answer):  # a rounded value: as near as its own last digit says
+        rounded = 0.5 * 10.0 ** -decimals(answer) if _is_rounded(answer) else 0.0
+        if max(rounded, tolerance) > 0:
+            return SYMBOLIC.same(for_parser(answer), for_parser(gold), max(tolerance, rounded))
+    allowed = tolerance if gold_number is not None else 0.0
+    if SYMBOLIC.same(for_parser(answer), for_parser(gold), allowed):
+        return True
+    if ("^\\circ" in answer) != ("^\\circ" in gold) and not TRIGONOMETRIC.search(answer + gold):
+        bare = without_degrees(answer), without_degrees(gold)
+        return SYMBOLIC.same(for_parser(bare[0]), for_parser(bare[1]), allowed)
+    return False
+
+
+def near(answer: Fraction, gold: Fraction, text: str, tolerance: float) -> bool:
+    """Exact, but for the tolerance and for a long decimal that is gold rounded to its last digit."""
+    allowed = Fraction(str(tolerance))
+    if _is_rounded(text) and 10**12 % gold.denominator:  # a fraction that no decimal of use can write
+        allowed = max(allowed, Fraction(1, 2 * 10 ** decimals(text)))
+    return abs(answer - gold) <= allowed
+
+
+def _is_rounded(text: str) -> bool:
+    return decimals(text) >= ENOUGH_DIGITS and significant(text) >= ENOUGH_DIGITS
+
+
+def _word(text: str) -> str | None:
+    """A word, a name or a choice letter, without \\text and brackets; None for mathematics."""
+    match = _WRAPPED.fullmatch(text) or _BARE_WORD.fullmatch(text)
+    return (match[1].strip().rstrip(".") or None) if match else None
+
+
+def _same_word(word: str | None, gold: str, is_text: bool) -> bool:
+    """Text may be written in capitals or not; letters that stand bare may be symbols, whose case says which."""
+    if word is None or word.lower() != gold.lower():
+        return False
+    return word == gold or is_text or len(gold) == 1 or gold.lower() in _WORDS
+
+
+def _share_a_word(words: str, others: str) -> bool:
+    stems = [{word.rstrip("s") for word in text.split()} for text in (words, others)]
+    return bool(stems[0] & stems[1])

@@ -1,0 +1,230 @@
+"""The stages of a pair on a few questions, by their own commands, as a study of its own in a folder of its own.
+
+Nothing the study has computed is read but its low-bit models and its trained router: its step store above all is left
+alone, or the work would look smaller than it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from arbitrage.config.load import write_resolved
+from arbitrage.config.study import Study
+from arbitrage.errors import UserError
+from arbitrage.io.tables import read_table, write_table
+from arbitrage.runtime.paths import StudyPaths
+from arbitrage.runtime.provenance import record_of
+
+Rows = list[dict[str, Any]]
+ARBITRAGE = (sys.executable, "-c", "from arbitrage.cli import main; main()")
+KIB = 1024 if sys.platform == "linux" else 1  # the unit in which getrusage counts memory
+DEFAULT = {"variant": "default"}  # the only one the pilot trains
+STEP_TOKENS = 64  # length of the one step whose passes are timed
+
+
+class PlanError(UserError, RuntimeError):
+    """A pilot that cannot be run; the message is that of the command that failed."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One job of a stage in the pilot, or several together.
+
+    questions: it worked on; seconds: of the whole process; units: tokens by draft and target, inputs scored by PRM and
+    router; model_s: seconds in each of them; lengths: of what it wrote for each question, in any unit; disk: bytes it
+    left; memory: most bytes its process held; starts: how many processes it was.
+    """
+
+    questions: int
+    seconds: float
+    units: Mapping[str, float] = field(default_factory=dict)
+    model_s: Mapping[str, float] = field(default_factory=dict)
+    lengths: Sequence[float] = ()
+    disk: int = 0
+    memory: int = 0
+    starts: int = 1
+
+    def __add__(self, other: Measured) -> Measured:
+        return Measured(
+            self.questions + other.questions,
+            self.seconds + other.seconds,
+            Counter(self.units) + Counter(other.units),
+            Counter(self.model_s) + Counter(other.model_s),
+            [*self.lengths, *other.lengths],
+            self.disk + other.disk,
+            max(self.memory, other.memory),
+            self.starts + other.starts,
+        )
+
+
+class Pilot:
+    """Runs the jobs of one pair below `folder`, on questions that are given round by round."""
+
+    def __init__(self, study: Study, pair: str, folder: Path) -> None:
+        """Makes the low-bit models of the pair that are not there yet. Raises PlanError."""
+        self.pair, self.folder = pair, folder
+        one_job = {"shards": 1, "questions_per_job": None}
+        changes: dict[str, Any] = {name: getattr(study, name).model_copy(update=one_job) for name in ("steps", "sweep")}
+        trained = StudyPaths.of(study).router(pair)
+        self._router = self._trained = trained if trained.is_dir() else None
+        models = dict(study.models)
+        for name in (study.pairs[pair].draft, study.pairs[pair].target):
+            path = Path(study.model_path(name))
+            if models[name].quantise and not path.is_dir():
+                path = folder / "models" / name
+                self._run(study, "quantise", path, model=name)
+            models[name] = models[name].model_copy(update={"path": str(path), "quantise": None})
+        if study.prm_path != study.prm.path:
+            path = Path(study.prm_path)
+            if not path.is_dir():
+                path = folder / "models" / "_prm"
+                self._run(study, "convert-prm", path)
+            plain = {"path": str(path), "revision": None, "kind": "classifier"}
+            changes["prm"] = study.prm.model_copy(update=plain)
+        self.study = study.model_copy(update={"models": models, "pairs": {pair: study.pairs[pair]}, **changes})
+
+    def passes(self, questions: Rows) -> Measured:
+        """Label no more than the first step of these questions. Raises PlanError."""
+        limits = {"max_steps": 1, "max_step_tokens": min(STEP_TOKENS, self.study.generation.max_step_tokens)}
+        study = self._study(f"passes-{len(questions)}", generation=self.study.generation.model_copy(update=limits))
+        _, job = self._label(study, questions)
+        return job
+
+    def round(self, name: str, labelling: Rows, benchmarks: Mapping[str, Rows]) -> Iterator[tuple[str, Measured]]:
+        """Label, train a router, sweep and time; the stage and its job as each ends. Raises PlanError.
+
+        benchmarks: rows of questions by name. Until there is a router (it needs steps of both labels), what needs one
+        is left to the next round.
+        """
+        study = self._study(name, benchmarks={each: self.study.benchmarks[each] for each in benchmarks})
+        if labelling:
+            steps, job = self._label(study, labelling)
+            yield "label", job
+            yield from self._train(study, steps, len(labelling), job.lengths)
+        if not self._router and "router" in study.sweep.policies:
+            return
+        for benchmark, rows in benchmarks.items():
+            yield f"sweep {benchmark}", self._sweep(study, benchmark, rows)
+        if self._router and benchmarks and study.pairs[self.pair].latency:
+            yield "latency", self._latency(study)
+
+    def _study(self, name: str, **changes: Any) -> Study:
+        return self.study.model_copy(update={"results": str(self.folder / name), **changes})
+
+    def _label(self, study: Study, questions: Rows) -> tuple[Path, Measured]:
+        out = StudyPaths.of(study).steps(self.pair)
+        job = self._run(
+            study,
+            "label",
+            out,
+            pair=self.pair,
+            shard=0,
+            questions=_written(StudyPaths.of(study).labelling_questions, questions),
+        )
+        texts = [(row["question_id"], [row["draft_step"], *row["target_steps"]]) for row in read_table(out, "steps")]
+        return out, Measured(len(questions), lengths=_lengths(texts), **job)
+
+    def _train(self, study: Study, steps: Path, count: int, lengths: Sequence[float]) -> Iterator[tuple[str, Measured]]:
+        paths, name = StudyPaths.of(study), (self.pair, DEFAULT["variant"])
+        dataset, model, heldout = paths.dataset(*name), paths.router(*name), paths.heldout(*name)
+        try:
+            job = self._run(study, "dataset", dataset, steps=steps, **DEFAULT)
+        except PlanError:  # too few steps, or all of one label
+            return
+        yield "dataset", Measured(count, lengths=lengths, **job)
+        job = self._run(study, "router", model, dataset=dataset, **DEFAULT)
+        yield "router", Measured(count, lengths=lengths, **job)
+        job = self._run(study, "heldout", heldout, router=model, dataset=dataset, **DEFAULT)
+        yield "heldout", Measured(count, lengths=lengths, **job)
+        self._router = self._trained or model
+
+    def _sweep(self, study: Study, benchmark: str, questions: Rows) -> Measured:
+        out = StudyPaths.of(study).trajectories(self.pair, benchmark)
+        options = {
+            "benchmark": benchmark,
+            "questions": _written(StudyPaths.of(study).questions(benchmark), questions),
+            "shard": 0,
+        }
+        job = self._run(study, "sweep", out, pair=self.pair, **options, **self._routed())
+        steps = {  # the different ones: one context has one next step of a model
+            (row["question_id"], "".join(step["text"] for step in row["steps"][:index]), step["model"]): step["text"]
+            for row in read_table(out, "trajectories")
+            for index, step in enumerate(row["steps"])
+        }
+        return Measured(len(questions), lengths=_lengths((key[0], [text]) for key, text in steps.items()), **job)
+
+    def _latency(self, study: Study) -> Measured:
+        out = StudyPaths.of(study).latency(self.pair)
+        job = self._run(study, "latency", out, pair=self.pair, **self._routed())
+        seconds = Counter[tuple[str, str]]()
+        for row in read_table(out, "latency"):
+            seconds[row["benchmark"], row["question_id"]] += row["wall_s"]
+        return Measured(len(seconds), lengths=list(seconds.values()), **job)
+
+    def _routed(self) -> dict[str, Path]:
+        return {"router": self._router} if self._router else {}
+
+    def _run(self, study: Study, command: str, out: Path, **options: Any) -> dict[str, Any]:
+        """Run a stage's command; what it took, as `Measured` has it. Raises PlanError."""
+        out.parent.mkdir(parents=True, exist_ok=True)
+        resolved = write_resolved(study)
+        words = [f"--{name}={value}" for name, value in options.items()]
+        begin = time.perf_counter()
+        memory = _finished([*ARBITRAGE, command, f"--study={resolved}", *words, f"--out={out}"], out)
+        seconds = time.perf_counter() - begin
+        work = json.loads(record_of(out).read_text(encoding="utf-8")).get("work", {})
+        files = out.rglob("*") if out.is_dir() else [out]
+        return {
+            "seconds": seconds,
+            "units": {model: did.get("tokens", did.get("scored", 0)) for model, did in work.items()},
+            "model_s": {model: did["seconds"] for model, did in work.items()},
+            "disk": sum(file.stat().st_size for file in files if file.is_file()),
+            "memory": memory,
+        }
+
+
+def _written(table: Path, questions: Rows) -> Path:
+    write_table(table, "questions", questions)
+    return table
+
+
+def _lengths(texts: Iterable[tuple[str, Sequence[str]]]) -> list[float]:
+    """Characters by question, of pairs of a question's id and what was written for it."""
+    counts = Counter[str]()
+    for question, written in texts:
+        counts[question] += sum(map(len, written))
+    return [float(count) for count in counts.values()]
+
+
+def _finished(command: list[str], out: Path) -> int:
+    """Most bytes a command held until its end; none of its processes is left, however this function ends.
+
+    What it says is beside `out`, in a .log. Raises PlanError where it fails.
+    """
+    log = out.with_name(f"{out.name}.log")
+    with log.open("w") as output:
+        process = psutil.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            for each in (*process.children(recursive=True), process):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.kill()
+            process.wait()
+            raise
+    if status:
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no message"]
+        raise PlanError(f"the pilot failed: {lines[-1].removeprefix('arbitrage: ')}")
+    return int(usage.ru_maxrss) * KIB

@@ -1,0 +1,30 @@
+"""Can every table of a study be read, and has it the columns its stage promises?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from arbitrage.io.tables import TableError, read_batches
+from arbitrage.publishing.mismatches import Finding
+from arbitrage.runtime.outputs import Result
+
+EXAMPLES = ("train.parquet", "validation.parquet")  # the tables in a router's data set
+
+
+def schema_findings(folder: Path, results: Iterable[Result]) -> Iterator[Finding]:
+    """Findings on the Parquet tables among `results`; every page of them is read, so that its checksum is compared."""
+    for result in results:
+        for path, table in _tables(folder, result):
+            try:
+                for _ in read_batches(path, table):
+                    pass
+            except TableError as error:
+                yield Finding("broken", result.path, str(error).removeprefix(f"{folder / result.path}: "))
+
+
+def _tables(folder: Path, result: Result) -> list[tuple[Path, str]]:
+    path = folder / result.path
+    if result.path.endswith("/dataset"):
+        return [(path / name, "examples") for name in EXAMPLES]
+    return [(path, result.table)] if result.table else []

@@ -1,0 +1,101 @@
+"""Main memory: what a job has used, and what the models that it runs on CPUs will need, from their files alone."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from arbitrage.config.study import Study
+
+GB = 1e9
+BASE_GB = 3.0  # Python, torch, the tables of a stage and what its step store remembers
+MODEL_GB = 2.0  # beside weights and caches: prefixes that are kept, and what layers compute on the way
+LARGE = 1e8  # parameters; of a smaller model all that is beside them is small too
+PROMPT = 512  # ids that a prompt is taken to have
+BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+UNKNOWN = {"parameters": 0, "cached": 0, "positions": 0}
+TRAINED_BYTES = 16  # of a trained weight: itself, its gradient and AdamW's two moments, in float32
+
+
+def peak_gb() -> float:
+    """The most main memory this process, and the largest of its finished children, have had at once, in GB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return max(usage.ru_maxrss * unit / GB for usage in usages)
+
+
+def models_gb(study: Study, stage: str, pair: str | None) -> float:
+    """GB of main memory for a job of `stage` on `pair`: an upper bound for the models whose files are on this machine.
+
+    Those on GPUs, on servers, and those still to be fetched count nothing. 0 where no model runs on the CPU.
+    """
+    total = 0.0
+    if stage == "router" and study.router.device == "cpu":
+        total += TRAINED_BYTES * _shape(*study.router_init)["parameters"] / GB
+    elif stage == "heldout" and study.router.device == "cpu":
+        total += _model_gb(*study.router_init, study.router.dtype, 1, study.dataset.max_length)
+    elif stage in ("label", "sweep", "latency") and pair is not None:
+        for name in (study.pairs[pair].draft, study.pairs[pair].target):
+            model = study.models[name]
+            origin = study.models[model.quantise.model] if model.quantise else model
+            if model.device == "cpu" and model.server.url is None and origin.path:
+                rows = 1 if stage == "latency" else model.batch_size
+                total += _model_gb(origin.path, origin.revision, model.dtype, rows, study.generation.max_tokens)
+        scorers = [(study.prm, (study.prm.path, study.prm.revision))]
+        scorers += [(study.router, study.router_init)] if stage != "label" else []  # type: ignore[list-item]
+        for settings, (path, revision) in scorers:
+            if settings.device == "cpu":  # long inputs are read a few at a time
+                total += _model_gb(path, revision, settings.dtype, 1, study.generation.max_tokens)
+    return total + BASE_GB if total else 0.0
+
+
+def _model_gb(path: str, revision: str | None, dtype: str, rows: int, tokens: int) -> float:
+    """Weights, and keys and values of `rows` contexts with solutions of `tokens` tokens."""
+    shape = _shape(path, revision)
+    if not shape["parameters"]:
+        return 0.0
+    columns = min(tokens + PROMPT, shape["positions"])
+    beside = MODEL_GB if shape["parameters"] > LARGE else 0.0
+    return (shape["parameters"] + rows * columns * shape["cached"]) * BYTES[dtype] / GB + beside
+
+
+@lru_cache(maxsize=64)
+def _shape(path: str, revision: str | None) -> dict[str, int]:
+    """Of a checkpoint: parameters, numbers a position takes in its cache, positions; zeros where it is not here."""
+    directory = _directory(path, revision)
+    if directory is None:
+        return UNKNOWN
+    try:
+        config: dict[str, Any] = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        config |= config.get("text_config") or {}
+        stored = BYTES.get(str(config.get("dtype") or config.get("torch_dtype") or "float32"), 4)
+        heads, width = int(config["num_attention_heads"]), int(config["hidden_size"])
+        size = int(config.get("head_dim") or width // heads)
+        kept = int(config.get("num_key_value_heads") or heads)
+        weights = sum(file.stat().st_size for file in directory.glob("*.safetensors"))
+    except (OSError, ValueError, KeyError, TypeError):  # `check` says what is wrong with it
+        return UNKNOWN
+    return {
+        "parameters": weights // stored,
+        "cached": 2 * int(config["num_hidden_layers"]) * kept * size,
+        "positions": int(config.get("max_position_embeddings") or 2**31),
+    }
+
+
+def _directory(path: str, revision: str | None) -> Path | None:
+    """Where a checkpoint is on this machine; None where it is not."""
+    if Path(path).is_dir():
+        return Path(path)
+    if path.count("/") != 1 or revision is None:
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        config = try_to_load_from_cache(path, "config.json", revision=revision)
+    except ValueError:  # no hub id
+        return None
+    return Path(config).parent if isinstance(config, str) else None

@@ -1,0 +1,80 @@
+"""A node as policies see it where a scheduler answers: what is awaited here becomes requests."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any
+
+from arbitrage.config.policies import Need
+from arbitrage.speculation.algorithm1 import Trajectory
+from arbitrage.speculation.protocols import (
+    GREEDY,
+    Author,
+    AuthoredStep,
+    GeneratedStep,
+    Sampling,
+    ScoreRequest,
+    StepRequest,
+)
+from arbitrage.speculation.scheduling import DRAFT, PRM, PRM_OF_TARGET, ROUTER, TARGET, Request, Scheduler
+
+
+class ScheduledHere:
+    """The node that `trajectory` has reached (`policies.base.Here`).
+
+    What its policy needs at every node is asked for at once, so that draft and target write side by side.
+    """
+
+    def __init__(self, trajectory: Trajectory, scheduler: Scheduler, seed: int) -> None:
+        self.node, self.seed = trajectory.node, seed
+        self._order, self._scheduler = trajectory.order, scheduler
+        self._prm_turn = PRM_OF_TARGET if "target" in trajectory.policy.needs else PRM
+        self._steps: dict[Author, Awaitable[GeneratedStep]] = {}
+        self._scores: dict[ScoreRequest, Awaitable[float]] = {}  # equal texts are one request
+        for author in ("draft", "target"):
+            if author in trajectory.policy.needs:
+                self._step(author)
+
+    async def draft(self) -> GeneratedStep:
+        """The draft's step here, greedy."""
+        return await self._step("draft")
+
+    async def target(self) -> GeneratedStep:
+        """The target's step here, greedy."""
+        return await self._step("target")
+
+    async def prm_scores(self, *authors: Author) -> list[float]:
+        """The PRM's score of each author's step here; each is asked for as soon as its step is there."""
+        asked = [self._score(author, (await self._step(author)).text) for author in authors]
+        return [await score for score in asked]
+
+    async def router_score(self) -> float:
+        """The router's scalar for the draft's step here."""
+        step = AuthoredStep("draft", (await self._step("draft")).text)
+        score: float = await self._ask("router", self._request("router", step), ROUTER)
+        return score
+
+    def _step(self, author: Author) -> Awaitable[GeneratedStep]:
+        if author not in self._steps:
+            self._steps[author] = self._sampled(author, GREEDY)
+        return self._steps[author]
+
+    def _sampled(self, author: Author, sampling: Sampling) -> Awaitable[GeneratedStep]:
+        asked = self._scheduler.models.step_request(author, self.node, sampling)
+        return self._ask(author, asked, DRAFT if author == "draft" else TARGET, sampling.sample)
+
+    def _score(self, author: Author, text: str, sample: int = 0) -> Awaitable[float]:
+        asked = self._request("prm", AuthoredStep(author, text))
+        if asked not in self._scores:
+            rank = 0 if author == "draft" else 1 + sample
+            self._scores[asked] = self._ask("prm", asked, self._prm_turn, rank=rank)
+        return self._scores[asked]
+
+    def _request(self, model: Need, step: AuthoredStep) -> ScoreRequest:
+        return self._scheduler.models.score_request(model, self.node, step)
+
+    def _ask(
+        self, model: Need, asked: StepRequest | ScoreRequest, place: int, sample: int = 0, rank: int = 0
+    ) -> Awaitable[Any]:
+        turn = (len(self.node.steps), place, sample)
+        return self._scheduler.ask(Request(model, asked, self.node.question.question_id, turn, rank, self._order))

@@ -1,0 +1,100 @@
+"""A pair's models behind one step store, for the stages that label and sweep."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from arbitrage.config.study import Study
+from arbitrage.engines import factory
+from arbitrage.engines.store.cached import StoredGenerator, StoredScorer
+from arbitrage.engines.store.chunk_files import claimed
+from arbitrage.engines.store.step_store import StepStore
+from arbitrage.runtime.paths import StudyPaths
+from arbitrage.speculation.pair import PairModels
+
+Work = dict[str, dict[str, float]]  # by model: seconds and calls, and tokens it generated or inputs it scored
+
+
+@dataclass(frozen=True)
+class CachedPair:
+    """A pair's models behind one step store."""
+
+    models: PairModels
+    store: StepStore
+    generators: dict[str, StoredGenerator]
+    scorers: dict[str, StoredScorer]
+    left_out: list[str] = field(default_factory=list)  # ids of questions whose prompt fills a model's context
+
+    @property
+    def engines(self) -> tuple[StoredGenerator | StoredScorer, ...]:
+        """All models."""
+        return (*self.generators.values(), *self.scorers.values())
+
+    @property
+    def identities(self) -> dict[str, str]:
+        """Identity of each model."""
+        return {name: model.identity for name, model in (self.generators | self.scorers).items()}
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """What the provenance record tells besides: what each model did so far, and which questions were left out."""
+        return {"work": self.work, **({"left_out": self.left_out} if self.left_out else {})}
+
+    @property
+    def work(self) -> Work:
+        """What each model did so far."""
+        wrote = {
+            name: {"seconds": round(model.seconds, 4), "calls": model.calls, "tokens": model.tokens}
+            for name, model in self.generators.items()
+        }
+        scored = {
+            name: {"seconds": round(model.seconds, 4), "calls": model.calls, "scored": model.scored}
+            for name, model in self.scorers.items()
+        }
+        return wrote | scored
+
+    def forget(self) -> None:
+        """Have contexts, keys and values dropped: what follows is then the same bit for bit, restarted here or not."""
+        self.models.forget()
+        for model in self.engines:
+            if (forget := getattr(model.engine, "forget", None)) is not None:
+                forget()
+
+
+@contextmanager
+def open_pair_cached(study: Study, pair: str, questions: str, part: str, router: Path | None) -> Iterator[CachedPair]:
+    """The models of `pair`, and what the store remembers of them on `questions`: those of a source, or `labelling`.
+
+    Raises StoreError where another process works on this `part` of them for the study.
+    """
+    with factory.open_pair(study, pair) as (draft, target):
+        prm = factory.load_prm(study)
+        identities = (draft.identity, target.identity, prm.identity)
+        namespace = hashlib.sha256("|".join(identities).encode()).hexdigest()[:16]
+        store = StepStore(StudyPaths.of(study).store, f"{namespace}/{questions}")
+        _report_others(store, questions)
+        generators = {"draft": StoredGenerator(draft, store), "target": StoredGenerator(target, store)}
+        scorers = {"prm": StoredScorer(prm, store)}
+        if router is not None:
+            scorers["router"] = StoredScorer(factory.load_router(study, router), store)
+        models = PairModels(**generators, prm=scorers["prm"], router=scorers.get("router"), generation=study.generation)
+        with claimed(store.directory, f"{study.study}-{pair}-{part}"):  # other studies share the folder
+            yield CachedPair(models, store, generators, scorers)
+
+
+def _report_others(store: StepStore, questions: str) -> None:
+    """Say so where a store that is still empty stands beside others: a model may have changed by accident."""
+    namespaces = store.directory.parent.parent
+    others = [folder for folder in namespaces.glob(f"*/{questions}") if folder != store.directory]
+    if others and not len(store):
+        print(
+            f"{store.directory}: a new step store, for {questions}; those of other models, tokenizers, types or "
+            f"versions ({len(others)}) stay as they are",
+            file=sys.stderr,
+        )

@@ -1,0 +1,140 @@
+"""Following a course on a shard's questions, with progress, and commits from which a killed job goes on.
+
+In lockstep, questions are worked off in chunks of a sorted list. A chunk's new steps and scores are committed to the
+step store when it is finished, so that a killed stage goes on with the first unfinished chunk, in the same batches. In
+continuous mode all questions of the shard are one run, some of them under way at a time, and what they added is
+committed whenever as many as a chunk have finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from arbitrage.config.study import Study
+from arbitrage.runtime.memory import peak_gb
+from arbitrage.runtime.progress import Progress
+from arbitrage.speculation.continuous import Continuous, rows_of
+from arbitrage.speculation.scheduling import Course, Lockstep
+from arbitrage.speculation.tree import Question
+from arbitrage.stages.open_models import CachedPair
+
+Row = dict[str, Any]
+OPEN_PER_ROW = 3  # questions under way in continuous mode, for each row of the widest engine: no engine waits for work
+
+
+def shard_of(rows: list[Row], shard: int, shards: int) -> list[Row]:
+    """Every `shards`-th question of the list sorted by id, from `shard` on."""
+    return sorted(rows, key=lambda row: str(row["question_id"]))[shard::shards]
+
+
+@dataclass
+class ShardWork:
+    """A shard's questions under way: who is told what. unit: what progress says are finished and open."""
+
+    stored: CachedPair
+    course: Course
+    finished: Callable[[Question, Any], None]
+    progress: Progress
+    unit: str
+
+    def work_off(self, study: Study, pair: str, questions: list[Question], size: int) -> None:
+        """Follow the course on all questions, committing every `size` of them. Raises EngineError, StoreError."""
+        if study.scheduler_of(pair) == "lockstep":
+            self._in_chunks(questions, size)
+        else:
+            self._continuously(questions, size)
+
+    def _in_chunks(self, questions: list[Question], size: int) -> None:
+        chunks = range(0, len(questions), size)
+        for number, start in enumerate(chunks, start=1):
+            chunk = questions[start : start + size]
+            note = partial(self._note, f"chunk {number} of {len(chunks)}: ", len(chunk))
+            Lockstep(self.stored.models).run(self._fitting(chunk), self.course, self.finished, note)
+            self.stored.store.commit(_name(chunk))
+            self.stored.forget()
+            self.progress.advance(len(chunk))
+            if number == 1:
+                self._note_memory()
+
+    def _continuously(self, questions: list[Question], size: int) -> None:
+        uncommitted: list[Question] = []
+
+        def finished(question: Question, result: Any) -> None:
+            self.finished(question, result)
+            uncommitted.append(question)
+            self.progress.advance()
+            if len(uncommitted) >= size:
+                self._commit(uncommitted)
+
+        fitting = self._fitting(questions)
+        self.progress.advance(len(questions) - len(fitting))
+        widest = max(rows_of(model.engine) for model in self.stored.engines)
+        scheduler = Continuous(self.stored.models, max(size, OPEN_PER_ROW * widest))
+        try:
+            scheduler.run(fitting, self.course, finished, partial(self._note, "", 0))
+        finally:
+            self._commit(uncommitted)  # of a run that ends early too: what engines did is not done again
+        self._note_memory()
+
+    def _commit(self, finished: list[Question]) -> None:
+        self.stored.store.commit(_name(finished))
+        finished.clear()
+
+    def _fitting(self, questions: list[Question]) -> list[Question]:
+        """The questions whose prompt leaves both models room; the others are noted as left out."""
+        fitting = [question for question in questions if self.stored.models.bounds.fits(question)]
+        known = {question.question_id for question in fitting}
+        self.stored.left_out.extend(each.question_id for each in questions if each.question_id not in known)
+        return fitting
+
+    def _note(self, before: str, questions: int, finished: int, alive: int) -> None:
+        """Say how far the run is; questions: of a chunk, that count as done by the share of what is finished."""
+        store, progress = self.stored.store, self.progress
+        share = finished / max(finished + alive, 1)  # an upper bound: those open take longer, and may become more
+        rates = progress.rates(steps=store.generated_steps, tokens=store.generated_tokens)
+        parts = [f"{before}{finished:,} {self.unit} finished, {alive:,} open", rates, progress.left(share * questions)]
+        progress.note(", ".join(filter(None, parts)))
+
+    def _note_memory(self) -> None:
+        print(f"{self.progress.title}: {peak_gb():.1f} GB of memory at most so far", file=sys.stderr, flush=True)
+
+
+def work_off(
+    stored: CachedPair,
+    study: Study,
+    pair: str,
+    rows: Sequence[Row],
+    size: int,
+    course: Course,
+    finished: Callable[[Question, Any], None],
+    title: str,
+    unit: str,
+) -> None:
+    """Follow `course` on the questions in `rows`; `finished` is given each one's result.
+
+    size: questions of a chunk; unit: what progress says are finished and open. Raises EngineError, StoreError.
+    """
+    progress = Progress(len(rows), "questions", title)
+    questions = [Question(row["question_id"], row["problem"]) for row in rows]
+    ShardWork(stored, course, finished, progress, unit).work_off(study, pair, questions, size)
+    counts = stored.store
+    progress.note(
+        f"generated {counts.generated_tokens:,} tokens in {counts.generated_steps:,} steps, scored {counts.scored:,}, "
+        f"remembered {counts.hits:,}"
+    )
+    if stored.left_out:
+        print(
+            f"{title}: {len(stored.left_out)} of {len(rows)} questions left out, whose prompt fills the draft's or the "
+            f"target's context, {stored.left_out[0]} among them",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _name(questions: Sequence[Question]) -> str:
+    return hashlib.sha256("\n".join(question.question_id for question in questions).encode()).hexdigest()[:12]

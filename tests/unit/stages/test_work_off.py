@@ -1,0 +1,220 @@
+"""The stages that need models: each is loaded once a job, and what it did is told."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arbitrage.cli import app
+from arbitrage.config.load import write_resolved
+from arbitrage.config.study import Study
+from arbitrage.engines.checkpoints import Checkpoint
+from arbitrage.engines.store.chunk_files import StoreError
+from arbitrage.engines.store.step_store import StepStore
+from arbitrage.io.tables import TableError, read_table, write_table
+from arbitrage.report.times import elapsed, rule_times, sum_of
+from arbitrage.speculation.protocols import AuthoredStep
+from arbitrage.speculation.tree import Node, Question
+from arbitrage.stages.label import label
+from arbitrage.stages.open_models import open_pair_cached
+from arbitrage.stages.sweep import sweep
+from tests.support.tiny_models import build_causal, build_classifier
+
+ROUTER = {"classes": 2, "boundary": 1, "ordinal": False, "annotate": True, "separator": "\n\n"}
+COLUMNS = {"study": "tiny", "source": "x", "solution": "", "answers": ["1"], "grading": "{}"}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    folder = tmp_path_factory.mktemp("tiny")
+    build_causal(folder / "draft", seed=3)
+    build_causal(folder / "target", seed=4)
+    build_classifier(folder / "prm")
+    build_classifier(folder / "router", labels=2, router=ROUTER)
+    return Study.model_validate(
+        {
+            "study": "tiny",
+            "results": str(folder / "results"),
+            "models": {name: {"path": str(folder / name)} for name in ("draft", "target")},
+            "pairs": {"p": {"draft": "draft", "target": "target"}},
+            "prm": {"path": str(folder / "prm")},
+            "benchmarks": {"lab500": {"source": "lab500"}},
+            "generation": {"max_steps": 4, "max_tokens": 60, "max_step_tokens": 12},
+            "steps": {"shards": 1},
+            "sweep": {"shards": 1},
+            "latency": {"questions": 2, "acceptances": [0.5]},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def results(study: Study) -> Path:
+    """The questions, where the pipeline has them."""
+    folder = Path(study.folder)
+    for name in ("labelling", "lab500"):
+        rows = [
+            {**COLUMNS, "question_id": f"q{n}", "problem": f"First add {n} and 4.\n\nWhat is it?"} for n in range(5)
+        ]
+        write_table(folder / "questions" / f"{name}.parquet", "questions", rows)
+    return folder
+
+
+def test_each_job_loads_each_of_its_models_once_and_tells_their_work(
+    study: Study, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: Counter[str] = Counter()
+    load = Checkpoint.load
+
+    def counted(checkpoint: Checkpoint, *arguments: Any) -> Any:
+        loads[checkpoint.directory.name] += 1
+        return load(checkpoint, *arguments)
+
+    monkeypatch.setattr(Checkpoint, "load", counted)
+    routed = ["--router", str(Path(study.prm.path).parent / "router")]
+    swept = results / "trajectories" / "p" / "lab500.parquet"
+    questions = {name: str(results / "questions" / f"{name}.parquet") for name in ("labelling", "lab500")}
+    asked = {
+        "label": ["--shard", "0", "--questions", questions["labelling"]],
+        "sweep": [*routed, "--benchmark", "lab500", "--shard", "0", "--questions", questions["lab500"]],
+        "latency": routed,
+    }
+    outputs = {"label": results / "steps.parquet", "sweep": swept, "latency": results / "latency.parquet"}
+    option = ["--study", str(write_resolved(study)), "--pair", "p"]
+    for command, more in asked.items():
+        loads.clear()
+        app([command, *option, *more, "--out", str(outputs[command])], standalone_mode=False)
+        routers = [] if command == "label" else ["router"]
+        assert loads == Counter(["draft", "target", "prm", *routers])
+        assert set(work(outputs[command])) == {"draft", "target", "prm", *routers}
+    rows = read_table(outputs["label"], "steps")
+    assert work(outputs["label"])["prm"]["scored"] <= 2 * len(rows)
+    assert all(told["seconds"] > 0 for told in work(outputs["label"]).values())
+    timed = read_table(outputs["latency"], "latency")
+    assert work(outputs["latency"])["draft"]["tokens"] == sum(row["draft_tokens"] for row in timed)
+
+
+def work(output: Path) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(output.with_name(f"{output.name}.provenance.json").read_text())
+    found: dict[str, Any] = told["work"]
+    return found
+
+
+def test_times_are_summed_by_rule_with_what_was_inside_the_models(tmp_path: Path) -> None:
+    def job(rule: str, name: str, seconds: float, **told: Any) -> None:
+        benchmark = tmp_path / "timings" / rule / f"{name}.tsv"
+        benchmark.parent.mkdir(parents=True, exist_ok=True)
+        benchmark.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:09\t-\n")
+        record = {"stage": rule, "started": "2026-01-01T10:00:00+00:00", "ended": f"2026-01-01T10:0{name}:00+00:00"}
+        (tmp_path / f"{rule}-{name}.parquet.provenance.json").write_text(json.dumps(record | told))
+
+    with pytest.raises(TableError, match="no job of this study has run"):
+        rule_times(tmp_path)
+    job("label", "1", 10.0, work={"draft": {"seconds": 4.0, "tokens": 100}, "prm": {"seconds": 2.0, "scored": 7}})
+    job("label", "2", 20.0, work={"draft": {"seconds": 6.0, "tokens": 50}})
+    job("figure", "5", 3.0)
+    steps, figure = rule_times(tmp_path)
+    assert (steps.rule, steps.jobs, steps.seconds, steps.model_s) == ("label", 2, 30.0, 12.0)
+    assert steps.units == {"draft": 150, "prm": 7}
+    assert (figure.rule, figure.jobs, figure.model_s) == ("figure", 1, 0.0)
+    assert sum_of([steps, figure]).seconds == 33.0 and elapsed(tmp_path) == 300.0
+
+
+def test_two_jobs_of_one_shard_are_kept_apart_and_two_studies_are_not(study: Study, results: Path) -> None:
+    other = study.model_copy(update={"study": "other"})
+    questions, second = results / "questions" / "labelling.parquet", results / "second.parquet"
+    refused = pytest.raises(StoreError, match="tiny-p-shard-0 is being worked on by process")
+    with (
+        open_pair_cached(study, "p", "labelling", "shard-0", None),
+        open_pair_cached(other, "p", "labelling", "shard-0", None),
+        refused,
+    ):
+        label(study, "p", 0, questions, second)
+    assert not second.exists()
+
+
+def test_a_question_whose_prompt_fills_a_context_is_left_out_and_told(
+    study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has no room for a step; before, it ended the shard, at every retry."""
+    problems = {"q0": "What is 3 + 4?", "q1": "a" * 1100, "q2": "What is 5 + 4?"}
+    rows = [{**COLUMNS, "question_id": key, "problem": problem} for key, problem in problems.items()]
+    write_table(tmp_path / "questions.parquet", "questions", rows)
+    other = study.model_copy(update={"results": str(tmp_path)})
+    _, report = label(other, "p", 0, tmp_path / "questions.parquet", tmp_path / "steps.parquet")
+    assert report["left_out"] == ["q1"] and report["work"]["draft"]["tokens"] > 0
+    assert {row["question_id"] for row in read_table(tmp_path / "steps.parquet", "steps")} == {"q0", "q2"}
+    assert "1 of 3 questions left out" in capsys.readouterr().err
+    _, report = sweep(
+        other, "p", "lab500", 0, tmp_path / "questions.parquet", Path(study.prm.path).parent / "router", tmp_path / "t"
+    )
+    assert report["left_out"] == ["q1"]
+    assert {row["question_id"] for row in read_table(tmp_path / "t", "trajectories")} == {"q0", "q2"}
+
+
+def test_a_solution_ends_where_either_models_context_does(study: Study) -> None:
+    """At whatever length of the prompt: a context that is full at a separator ended the shard before."""
+    with open_pair_cached(study, "p", "labelling", "bounds", None) as stored:
+        bounds, models = stored.models.bounds, stored.models
+        room = 1024 - len(models.draft.prompt_ids(""))
+        node = Node(Question("q", "a" * (room - 5)))
+        assert bounds.step_limit(node) == 5 and not bounds.finished(node)
+        full = node.child(AuthoredStep("draft", "b" * 5), "separator")
+        assert bounds.finished(full)
+        assert not bounds.fits(Question("longer", "a" * room))
+        models.target.generator.max_context = 1021  # type: ignore[attr-defined]
+        assert bounds.step_limit(node) == 2
+
+
+Swept = list[tuple[Any, ...]]
+
+
+def swept_with(study: Study, results: Path, folder: Path, **keys: Any) -> tuple[Swept, dict[str, Any]]:
+    """Trajectories of the benchmark with other `keys` and a store in `folder`, and what was done for them."""
+    own = study.model_copy(update={"results": str(folder), **keys})
+    router, out = Path(study.prm.path).parent / "router", folder / "trajectories.parquet"
+    _, report = sweep(own, "p", "lab500", 0, results / "questions" / "lab500.parquet", router, out)
+    return [_texts(row) for row in read_table(out, "trajectories")], report
+
+
+def test_both_schedulers_write_the_same_trajectories_and_labels(study: Study, results: Path, tmp_path: Path) -> None:
+    """The same texts: scores may differ in their last bits, for batches differ."""
+    one, _ = swept_with(study, results, tmp_path / "lockstep", scheduler="lockstep")
+    other, _ = swept_with(study, results, tmp_path / "continuous", scheduler="continuous")
+    assert one == other and one
+    labelled = []
+    for scheduler in ("lockstep", "continuous"):
+        own = study.model_copy(update={"results": str(tmp_path / scheduler), "scheduler": scheduler})
+        out = tmp_path / f"{scheduler}.parquet"
+        label(own, "p", 0, results / "questions" / "labelling.parquet", out)
+        labelled.append([(row["draft_step"], row["target_steps"]) for row in read_table(out, "steps")])
+    assert labelled[0] == labelled[1] and labelled[0]
+
+
+@pytest.mark.parametrize("scheduler", ["lockstep", "continuous"])
+def test_a_run_that_is_killed_at_a_commit_goes_on_from_there(
+    study: Study, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheduler: str
+) -> None:
+    keys = {"scheduler": scheduler, "sweep": study.sweep.model_copy(update={"chunk": 2})}
+    whole, done = swept_with(study, results, tmp_path / "whole", **keys)
+    commit = StepStore.commit
+
+    def kill(store: StepStore, name: str) -> None:
+        commit(store, name)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(StepStore, "commit", kill)
+        swept_with(study, results, tmp_path / "killed", **keys)
+    assert not (tmp_path / "killed" / "trajectories.parquet").exists()
+    rest, report = swept_with(study, results, tmp_path / "killed", **keys)
+    assert rest == whole
+    assert report["work"]["draft"]["tokens"] < done["work"]["draft"]["tokens"]
+
+
+def _texts(row: dict[str, Any]) -> tuple[Any, ...]:
+    steps = [(step["model"], step["text"], step["draft_tokens"]) for step in row["steps"]]
+    return row["question_id"], row["policy"], steps, row["answer"]

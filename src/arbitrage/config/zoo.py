@@ -41,7 +41,7 @@ class TargetSize(TrainingLength):
 class SolutionsSize(Section):
     """How many questions draft and target solve, in six manners each, for the PRM to learn from."""
 
-    questions: int = Field(default=2500, ge=1, description="Questions whose solutions are learned from")
+    questions: int = Field(default=1200, ge=1, description="Questions whose solutions are learned from")
     held_out: int = Field(default=500, ge=1, description="Questions whose solutions the PRM is measured on")
 
 
@@ -77,7 +77,7 @@ class Zoo(Section):
     target: TargetSize = Field(default=TargetSize(layers=16, steps=800, learning_rate=1e-3), description="The target")
     solutions: SolutionsSize = Field(default=SolutionsSize(), description="What the judges learn from")
     prm: JudgeSize = Field(
-        default=JudgeSize(rank=40, new_layers=2, steps=300, learning_rate=2e-3),
+        default=JudgeSize(rank=40, new_layers=2, steps=250, learning_rate=2e-3),
         description="The process reward model, which goes on from the base",
     )
     router_base: LanguageModelSize = Field(
@@ -85,7 +85,7 @@ class Zoo(Section):
         description="The language model that the router start begins from",
     )
     router_start: JudgeSize = Field(
-        default=JudgeSize(rank=30, new_layers=1, steps=300, learning_rate=2e-3),
+        default=JudgeSize(rank=30, new_layers=1, steps=250, learning_rate=2e-3),
         description="The shallow judge that routers start from",
     )
 

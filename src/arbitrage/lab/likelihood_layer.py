@@ -93,7 +93,7 @@ class Channels:
     @property
     def agreement(self) -> int:
         """The channel of the present token's likelihood."""
-        return self.expected.stop
+        return self.width + 3 + 2 * self.rank
 
     @property
     def within(self) -> int:

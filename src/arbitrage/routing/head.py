@@ -45,10 +45,10 @@ def fit_head(model: Any, examples: Sequence[Example], ordinal: bool) -> float:
     def closure() -> Tensor:
         solver.zero_grad()
         whole = loss() + PENALTY * weight.square().sum()
-        whole.backward()  # type: ignore[no-untyped-call]
+        whole.backward()
         return whole
 
-    solver.step(closure)  # type: ignore[arg-type]
+    solver.step(closure)
     with torch.no_grad():
         model.score.weight.copy_((weight / sizes).to(model.score.weight))
         return float(loss())

@@ -1,6 +1,7 @@
 """Labels, corruptions and quality of the PRM, and a tiny one through its whole recipe."""
 
 import json
+import math
 from pathlib import Path
 from random import Random
 
@@ -117,7 +118,9 @@ def test_scores_in_batches_are_those_of_the_ids_that_the_pipeline_reads(tokenize
     for one, scores in zip(judged, score_judged(model, tokenizer, judged), strict=True):
         for count, score in enumerate(scores, start=1):
             ids, _ = encode_judged(tokenizer, judge(PROBLEM, one.steps[:count], [0] * count))
-            assert float(torch.sigmoid(model(torch.tensor([ids])).logits)) == pytest.approx(score, abs=1e-5)
+            with torch.no_grad():
+                logit = float(model(torch.tensor([ids])).logits)
+            assert 1 / (1 + math.exp(-logit)) == pytest.approx(score, abs=1e-5)
 
 
 def test_pools_of_judged_solutions_mix_corruptions_and_marks(tokenizer_folder: Path) -> None:

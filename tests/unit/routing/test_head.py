@@ -31,7 +31,7 @@ def classifier(outputs: int) -> Any:
         intermediate_size=16,
         num_hidden_layers=1,
         num_attention_heads=2,
-        num_labels=outputs,
+        num_labels=outputs,  # type: ignore[call-arg]
         pad_token_id=PAD,
     )
     return LlamaForSequenceClassification(config).eval()

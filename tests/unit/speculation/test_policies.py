@@ -1,0 +1,107 @@
+"""Each policy's score, from what its node has; and that a policy is one file and one entry."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from arbitrage.config import policies as registered
+from arbitrage.config.load import ConfigError, validate_config
+from arbitrage.config.models import Model
+from arbitrage.config.pipeline import Sweep
+from arbitrage.figures import style
+from arbitrage.speculation.policies import POLICIES
+from arbitrage.speculation.protocols import Author, EngineError, GeneratedStep, lumped_entropy
+from arbitrage.speculation.tree import Node, Question
+
+NODE = Node(Question("q", "What is 3 + 4?"))
+DRAFT = GeneratedStep("We add.\n\n", "separator", (-0.5, -2.0, -0.25), (1.5, 0.5, 0.25))
+
+
+@dataclass
+class Fixed:
+    """A node where all is known; what is asked is noted."""
+
+    step: GeneratedStep = DRAFT
+    node: Node = NODE
+    seed: int = 7
+
+    async def draft(self) -> GeneratedStep:
+        return self.step
+
+    async def target(self) -> GeneratedStep:
+        return DRAFT
+
+    async def prm_scores(self, *authors: Author) -> list[float]:
+        return [{"draft": 0.25, "target": 0.875}[author] for author in authors]
+
+    async def router_score(self) -> float:
+        return 0.625
+
+
+@pytest.mark.parametrize(
+    ("policy", "score"),
+    [
+        ("draft_only", None),
+        ("target_only", None),
+        ("rsd", 0.25),
+        ("oracle", 0.625),
+        ("router", 0.625),
+        ("confidence", 1 - math.exp(-2.75 / 3)),
+        ("first_token_entropy", 1.5),  # nats
+        ("min_logprob", 1 - math.exp(-2.0)),
+    ],
+)
+def test_each_policy_scores_a_node_in_its_own_units(policy: str, score: float | None) -> None:
+    assert asyncio.run(POLICIES[policy].score(Fixed())) == score
+
+
+def test_random_is_a_number_of_seed_and_node() -> None:
+    one = asyncio.run(POLICIES["random"].score(Fixed()))
+    assert one is not None and 0 <= one < 1 and one == asyncio.run(POLICIES["random"].score(Fixed()))
+    assert one != asyncio.run(POLICIES["random"].score(Fixed(seed=8)))
+
+
+def test_an_engine_without_entropies_is_refused_with_the_key_and_the_remedy() -> None:
+    bare = GeneratedStep("We add.\n\n", "separator", (-0.5,), None)
+    with pytest.raises(EngineError, match=r"first_token_entropy.*set top_logprobs of the draft"):
+        asyncio.run(POLICIES["first_token_entropy"].score(Fixed(bare)))
+    study = {
+        "models": {
+            "d": {"path": "a/b", "revision": "0" * 40, "engine": "vllm"},
+            "t": {"path": "a/c", "revision": "0" * 40},
+        },
+        "pairs": {"p": {"draft": "d", "target": "t", "latency": False}},
+        "prm": {"path": "a/d", "revision": "0" * 40},
+        "benchmarks": {"lab500": {"source": "lab500"}},
+        "sweep": {"policies": ["rsd", "first_token_entropy"]},
+    }
+    with pytest.raises(ConfigError, match=r"models\.d\.top_logprobs: expected 1 to 20.*first_token_entropy"):
+        validate_config(study)
+    study["models"]["d"]["top_logprobs"] = 20  # type: ignore[index]
+    assert validate_config(study).sweep.policies == ["rsd", "first_token_entropy"]
+    assert Model(path="x").reports == {"logprobs", "entropies"}
+    assert Model(path="x", engine="openai").reports == {"logprobs"}
+
+
+def test_entropy_of_the_most_likely_tokens_is_a_lower_bound() -> None:
+    shares = [0.5, 0.2, 0.1, 0.1, 0.05, 0.05]
+    exact = -sum(share * math.log(share) for share in shares)
+    bounds = [lumped_entropy(map(math.log, shares[:count])) for count in range(1, len(shares) + 1)]
+    assert bounds == pytest.approx(sorted(bounds)) and bounds[-1] == pytest.approx(exact)
+    assert bounds[0] == pytest.approx(math.log(2)) and lumped_entropy([0.0]) == 0.0
+
+
+def test_a_policy_is_one_file_and_one_entry() -> None:
+    folder = Path(registered.__file__).parents[1] / "speculation" / "policies"
+    files = {file.stem for file in folder.glob("*.py")} - {"__init__", "base"}
+    assert files == set(registered.POLICIES) == set(POLICIES)
+    assert set(style.COLOURS) == set(registered.POLICIES) and len(set(style.COLOURS.values())) == len(style.COLOURS)
+    assert {"first_token_entropy", "min_logprob"} <= set(style.drawn("main", "appendix"))
+    assert not {"first_token_entropy", "min_logprob"} & set(Sweep().policies)  # tables of studies stay as they were
+    for name, policy in POLICIES.items():
+        assert policy.name == name and (policy.entry.always is None) == policy.has_threshold

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from arbitrage.routing.hf_trainer import Example, RightPadding, class_loss, ordinal_loss
+from arbitrage.routing.label_classes import RoutingError
 
 BATCH = 64
 ROUNDS = 200
@@ -30,8 +31,14 @@ def fit_head(model: Any, examples: Sequence[Example], ordinal: bool) -> float:
     """Fit `model.score` to the examples, all else frozen, in place; returns the mean loss it ends with.
 
     The same examples in the same order give the same weights on a CPU, up to the number of threads.
+    Raises RoutingError where the frozen checkpoint's states are not finite.
     """
     states = last_states(model, examples)
+    if not states.isfinite().all():
+        raise RoutingError(
+            "the checkpoint that the router starts from gives states that are not finite; expected numbers: its "
+            "weights are damaged, or too large for their type. Check router.init"
+        )
     labels = torch.tensor([example["labels"] for example in examples])
     sizes = states.pow(2).mean(0).sqrt().clamp(min=1e-6)
     features = states / sizes

@@ -69,9 +69,9 @@ def label(study: Study, folder: Path) -> Labelled:
     rows, _ = sample_questions(study.study, study.questions, study.seed, [])
     write_table(folder / "questions.parquet", "questions", rows)
     began = time.monotonic()
-    _, work = label_stage.label(study, "small", 0, folder / "questions.parquet", folder / "steps.parquet")
+    _, report = label_stage.label(study, "small", 0, folder / "questions.parquet", folder / "steps.parquet")
     seconds = time.monotonic() - began
-    tokens = sum(int(work[name]["tokens"]) for name in ("draft", "target"))
+    tokens = sum(int(report["work"][name]["tokens"]) for name in ("draft", "target"))
     return tokens, read_table(folder / "steps.parquet", "steps"), seconds
 
 

@@ -309,8 +309,8 @@ def test_an_unknown_device_is_refused(dataset: Path, checkpoint: Path, tmp_path:
         train_router(dataset, resolve(checkpoint), FAST, seed=1, device="tpu", out_dir=tmp_path / "router")
 
 
-@pytest.mark.fault("training whose loss is not a number")
-def test_a_training_that_diverges_is_refused_and_leaves_no_router(
+@pytest.mark.fault("a checkpoint that gives no numbers")
+def test_a_start_whose_states_are_not_finite_is_refused_and_leaves_no_router(
     dataset: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(checkpoint, tmp_path / "prm")
@@ -318,10 +318,21 @@ def test_a_training_that_diverges_is_refused_and_leaves_no_router(
     tensors = load_file(weights_file)
     tensors["model.norm.weight"][0] = float("nan")
     save_file(tensors, weights_file, {"format": "pt"})
-    with pytest.raises(RoutingError, match=r"the loss is nan at update 1; .* Lower router\.training\.learning_rate"):
+    with pytest.raises(RoutingError, match=r"starts from gives states that are not finite.*router\.init"):
         train(dataset, tmp_path / "prm", tmp_path / "router")
     assert not (tmp_path / "router").exists()
-    assert not list((tmp_path / ".router.training").glob("checkpoint-*"))
+
+
+@pytest.mark.fault("training whose loss is not a number")
+def test_a_training_that_diverges_is_refused_and_leaves_no_router(
+    dataset: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    wild = FAST.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(
+        RoutingError, match=r"the loss is (nan|inf) at update \d+; .* Lower router\.training\.learning_rate"
+    ):
+        train(dataset, checkpoint, tmp_path / "router", wild)
+    assert not (tmp_path / "router").exists()
 
 
 def test_more_than_one_visible_gpu_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

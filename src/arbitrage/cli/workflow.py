@@ -1,6 +1,6 @@
 """What the Snakefile calls: open a study, and what comes before the first of its jobs and after the last.
 
-An error that a user can mend reaches Snakemake as a WorkflowError, which it shows as one line.
+An error that a user can mend ends Snakemake with its message alone: a WorkflowError would come with a traceback.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def open_study(config: Mapping[str, Any], workflow: Any, models_exist: bool = Tr
 
     models_exist: False where the workflow makes the very models that the study names.
     """
-    with _as_workflow_errors():
+    with _in_one_line():
         load.require_strict_yaml(workflow.configfiles)  # Snakemake has read them itself, and less strictly
         study = load.validate_config(config, workflow.config_settings.config)
         if models_exist:
@@ -44,7 +44,7 @@ def open_study(config: Mapping[str, Any], workflow: Any, models_exist: bool = Tr
 
 def lock(study: Study) -> None:
     """Make this process the study's only run."""
-    with _as_workflow_errors():
+    with _in_one_line():
         locks.guard_study(StudyPaths.of(study).folder)
 
 
@@ -59,12 +59,12 @@ def start(study: Study) -> None:
     if checked.exists():
         return
     if find_spec("transformers") is None:
-        with _as_workflow_errors():
+        with _in_one_line():
             load.require_commits(study)
         print("Not checked: transformers is not installed beside Snakemake (docs/studies.md)", file=sys.stderr)
         return
     command = ["arbitrage", "check", "--study", str(load.resolved_path(study))]
-    with _as_workflow_errors():
+    with _in_one_line():
         if subprocess.run(command, check=False).returncode:  # noqa: S603
             raise NotReady(
                 f"the study {study.study} is not ready to run: see the errors above. Nothing was started, and what is "
@@ -85,10 +85,8 @@ def after_success(study: Study) -> str:
 
 
 @contextmanager
-def _as_workflow_errors() -> Iterator[None]:
-    from snakemake.exceptions import WorkflowError
-
+def _in_one_line() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise WorkflowError(str(error)) from None
+        raise SystemExit(str(error)) from None

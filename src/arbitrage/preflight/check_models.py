@@ -72,13 +72,13 @@ def _generator(
         yield Finding(subject, "fault", str(error))
         return
     yield Finding(subject, "ok", f"separator {study.generation.separator!r}, chat template and one BOS")
-    usual = type(model.vllm)()  # a resolved study names every option: what is given is what differs
-    given = [name for name in type(usual).model_fields if getattr(model.vllm, name) != getattr(usual, name)]
-    if model.engine == "transformers" and given:
+    changed = model.vllm.model_dump(exclude_defaults=True)  # what is set: a resolved study gives every key
+    if model.engine == "transformers" and changed:
         yield Finding(
             subject,
             "fault",
-            f"engine transformers reads no vllm options, got {', '.join(given)}: set engine: vllm, or drop it",
+            f"engine transformers reads no vllm options, got {', '.join(sorted(changed))}: "
+            "set engine: vllm, or drop them",
         )
     try:
         config = checkpoints.Checkpoint(origin.path, files.directory).configs()[0].get_text_config(decoder=True)

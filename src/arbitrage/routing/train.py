@@ -93,7 +93,7 @@ def train_router(
     )
     trainer.remove_callback(PrinterCallback)
     result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    report = settings | {
+    training_report = settings | {
         "examples": len(examples),
         "parameters": model.num_parameters(),
         "updates": trainer.state.global_step,
@@ -109,9 +109,9 @@ def train_router(
         tokenizer.save_pretrained(directory)
         router = {key: report[key] for key in ("classes", "boundary", "ordinal", "annotate", "separator")}
         (directory / "router.json").write_text(json.dumps(router, indent=2) + "\n", encoding="utf-8")
-        (directory / "training.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        (directory / "training.json").write_text(json.dumps(training_report, indent=2) + "\n", encoding="utf-8")
     shutil.rmtree(work)
-    return report
+    return training_report
 
 
 def _accumulation(training: RouterTraining) -> int:

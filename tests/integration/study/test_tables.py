@@ -1,6 +1,5 @@
 """The tables of a finished study agree with themselves and with each other."""
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,7 +12,8 @@ from arbitrage.config.pipeline import Sweep
 from arbitrage.config.study import Study
 from arbitrage.io.csv_tables import read_csv
 from arbitrage.io.tables import SCHEMAS, read_arrow
-from arbitrage.runtime.outputs import results, shards
+from arbitrage.runtime.outputs import results
+from arbitrage.runtime.paths import StudyPaths
 from tests.integration.study.conftest import ROOT, SmokeStudy
 from tests.support.table_properties import STEP_KEY, assert_same_steps, assert_steps, assert_trajectories
 
@@ -71,16 +71,26 @@ def test_trajectories_cover_every_threshold_and_were_decided_by_their_scores(smo
 
 
 def test_a_merged_table_is_its_shards_one_slice_of_the_questions_each(smoke: SmokeStudy, study: Study) -> None:
-    merged = [f"steps/{pair}.parquet" for pair in study.pairs]
-    merged += [f"trajectories/{pair}/{benchmark}.parquet" for pair in study.pairs for benchmark in study.benchmarks]
-    for path in merged:
-        kind = path.split("/")[0]
-        questions = "labelling" if kind == "steps" else Path(path).stem
-        asked = sorted(ids(read_arrow(smoke.folder / f"questions/{questions}.parquet", "questions")))
-        parts = [read_arrow(smoke.folder / shard, kind) for shard in shards(study, path)]
+    paths = StudyPaths(smoke.folder)
+    merged = [
+        (
+            "steps",
+            paths.labelling_questions,
+            paths.steps(pair),
+            [paths.label(pair, n) for n in range(study.steps_shards)],
+        )
+        for pair in study.pairs
+    ]
+    for pair in study.pairs:
+        for name in study.benchmarks:
+            shards = [paths.sweep(pair, name, n) for n in range(study.sweep_shards(name))]
+            merged.append(("trajectories", paths.questions(name), paths.trajectories(pair, name), shards))
+    for kind, questions, path, shards in merged:
+        asked = sorted(ids(read_arrow(questions, "questions")))
+        parts = [read_arrow(shard, kind) for shard in shards]
         for number, part in enumerate(parts):
             assert ids(part) == set(asked[number :: len(parts)])
-        whole = read_arrow(smoke.folder / path, kind)
+        whole = read_arrow(path, kind)
         assert sum(len(part) for part in parts) == len(whole)
         for part in parts:
             mine = whole.filter(pa.compute.is_in(whole.column("question_id"), part.column("question_id").unique()))
@@ -95,7 +105,7 @@ def test_a_router_is_held_out_from_the_steps_it_did_not_train_on(smoke: SmokeStu
             train, validation = (
                 read_arrow(folder / f"dataset/{name}.parquet", "examples") for name in ("train", "validation")
             )
-            heldout = read_arrow(folder / "heldout.parquet", "heldout")
+            heldout = read_arrow(folder / "seed-1" / "heldout.parquet", "heldout")
             assert not ids(train) & ids(validation)
             assert heldout.select(STEP_KEY).equals(validation.select(STEP_KEY))
             assert heldout.column("label").to_pylist() == [a > 0 for a in heldout.column("advantage").to_pylist()]

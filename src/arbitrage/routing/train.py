@@ -24,6 +24,7 @@ from arbitrage.engines.hf.attention import attention_of
 from arbitrage.io.atomic import whole_directory
 from arbitrage.io.tables import read_frame
 from arbitrage.routing.dataset import REPORT, TRAIN
+from arbitrage.routing.head import fit_head
 from arbitrage.routing.hf_trainer import (
     Example,
     Progress,
@@ -83,6 +84,8 @@ def train_router(
     tokenizer = init.tokenizer()
     model = _new_model(init, tokenizer, report, seed)
     examples = _examples(dataset_dir, model.config.get_text_config().pad_token_id)
+    if training.head_first and checkpoint is None:
+        fit_head(model, examples, report["ordinal"])
     trainer = RouterTrainer(
         model=model,
         args=_arguments(work, training, accumulation, seed, device),

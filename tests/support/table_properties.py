@@ -40,7 +40,7 @@ def assert_steps(table: pa.Table, samples: int) -> None:
 def assert_trajectories(table: pa.Table, sweep: Sweep) -> None:
     """Every policy has, for each question, one trajectory at every threshold it was swept at, decided by its scores."""
     rows = table.to_pandas()
-    assert not (rows["correct"] & rows["answer"].isna()).any(), "correct without an answer"
+    assert not (rows["correct"].eq(True) & rows["answer"].isna()).any(), "correct without an answer"
     for question, policies in rows.groupby("question_id")["policy"]:
         assert set(policies) == set(sweep.policies), f"{question}: policies {sorted(set(policies))}"
     for (_, name, _), group in rows.fillna({"router_seed": 0}).groupby(["question_id", "policy", "router_seed"]):

@@ -35,7 +35,7 @@ COLUMNS = [
 
 
 def accuracy_acceptance(panel: Panel, confidence: float, seed: int) -> pd.DataFrame:
-    """The panel's rows (COLUMNS).
+    """The panel's rows of Fig. 4 (COLUMNS).
 
     answered: share of the solutions. steps: of all of them together. questions: those graded; ungraded: those left out.
     trainings: of the router behind the row, 0 for the other policies.

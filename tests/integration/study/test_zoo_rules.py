@@ -82,4 +82,5 @@ def test_a_changed_key_trains_again_what_reads_it(results: Path, changes: dict[s
 def test_a_study_still_needs_its_models(tmp_path: Path) -> None:
     done = snakemake(tmp_path, "--dry-run")
     assert done.returncode != 0
-    assert "models.draft.path" in done.stdout and "prm.path" in done.stdout
+    printed = done.stdout + done.stderr
+    assert "models.draft.path" in printed and "prm.path" in printed

@@ -34,7 +34,7 @@ from arbitrage.speculation.tree import Question
 GENERATION = Generation(max_steps=100, max_tokens=10**9, max_step_tokens=4096)
 BOUND_ROWS = 256
 POLICIES = ("draft_only", "target_only", "rsd", "oracle", "router")  # the paper's
-THRESHOLDS = dict.fromkeys(POLICIES, [tenth / 10 for tenth in range(11)])  # the paper's
+THRESHOLDS = {key: [tenth / 10 for tenth in range(11)] for key in POLICIES}  # the paper's
 
 
 @dataclass(frozen=True)

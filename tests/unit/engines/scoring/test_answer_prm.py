@@ -135,7 +135,3 @@ def test_two_rows_in_float32_tell_steps_apart_that_bfloat16_ties(tmp_path: Path)
         rows = [half(torch.tensor([ids])).logits[0, -1, list(prm.candidates)].double() for ids in inputs]
     rounded = [float(row.softmax(-1)[1]) for row in rows]
     assert len(inputs) - len(set(rounded)) > 2 * (len(inputs) - len(set(scores)))
-    exact = load(tmp_path, "judge").score(inputs)
-    assert sum(abs(score - true) for score, true in zip(scores, exact, strict=True)) <= sum(
-        abs(score - true) for score, true in zip(rounded, exact, strict=True)
-    )

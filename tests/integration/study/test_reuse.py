@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from arbitrage.config.policies import THRESHOLD_POLICIES
+from arbitrage.config.policies import DEFAULT_POLICIES
 from arbitrage.config.study import Study
 from arbitrage.io.tables import read_table, write_table
 from arbitrage.lab.register import register_sources
@@ -71,8 +71,8 @@ def label(study: Study, pair: str = "small") -> tuple[Counts, list[dict[str, Any
     rows, _ = sample_questions(study.study, study.questions, study.seed, [])
     write_table(folder / "questions.parquet", "questions", rows)
     out = folder / "steps.parquet"
-    _, work = label_stage.label(study, pair, 0, folder / "questions.parquet", out)
-    return counts_of(work), [row | {"study": "", "pair": ""} for row in read_table(out, "steps")]
+    _, report = label_stage.label(study, pair, 0, folder / "questions.parquet", out)
+    return counts_of(report["work"]), [row | {"study": "", "pair": ""} for row in read_table(out, "steps")]
 
 
 def evaluate(
@@ -84,8 +84,8 @@ def evaluate(
     write_table(folder / f"{benchmark}.parquet", "questions", rows)
     out = folder / "trajectories.parquet"
     routers = [router] if router else []
-    _, work = sweep_stage.sweep(study, pair, benchmark, 0, folder / f"{benchmark}.parquet", routers, None, out)
-    return counts_of(work), [
+    _, report = sweep_stage.sweep(study, pair, benchmark, 0, folder / f"{benchmark}.parquet", routers, None, out)
+    return counts_of(report["work"]), [
         row | {"study": "", "pair": "", "benchmark": ""} for row in read_table(out, "trajectories")
     ]
 
@@ -136,7 +136,7 @@ def test_another_router_costs_only_its_own_scores_and_the_steps_at_nodes_no_poli
 ) -> None:
     first, second = (router_from(ROOT / ZOO / "prm", tmp_path / f"router{seed}", seed) for seed in (0, 1))
     evaluate(study("one"), first)
-    others = ["draft_only", "target_only", *(policy for policy in THRESHOLD_POLICIES if policy != "router")]
+    others = [policy for policy in DEFAULT_POLICIES if policy != "router"]
     counts, _ = evaluate(
         study("two", sweep={"policies": others}, pairs=UNTIMED),
         second,

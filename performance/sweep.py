@@ -42,7 +42,9 @@ def evaluate(models: PairModels, way: str, questions: Sequence[Question], seed: 
     if way == "release":
         return run_grid(models, questions, POLICIES)
     models.forget()
-    return ends_of(sweep(models, questions, POLICIES, seed, None if way == "exact" else GRID), questions)
+    return ends_of(
+        sweep(models, questions, POLICIES, seed, None if way == "exact" else dict.fromkeys(POLICIES, GRID)), questions
+    )
 
 
 def ends_of(trajectories: Sequence[Trajectory], questions: Sequence[Question]) -> Ends:

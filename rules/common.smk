@@ -21,6 +21,7 @@ wildcard_constraints:
     benchmark="|".join(BENCHMARKS),
     variant="|".join(STUDY.router.variants),
     shard=r"\d+",
+    seed=r"\d+",
     role="draft|target",
 
 
@@ -56,5 +57,5 @@ def is_calibrated(wildcards):
 
 def evaluation(*names):
     """The modules that compute a table: these, and what all of them count and resample with."""
-    shared = ("trajectory_counts", "curves", "bootstrap", "curve_matching")
+    shared = ("trajectory_counts", "curves", "bootstrap", "curve_matching", "estimates", "paper_claims")
     return [f"{SOURCE}/evaluation/{name}.py" for name in (*names, *shared)]

@@ -1,5 +1,5 @@
 # From graded trajectories and timed solutions to numbers: curves, outcomes of deferrals, latency, speed-up.
-CURVE_MODULES = {"accuracy_acceptance": "curves", "outcomes": "deferrals", "comparison": "comparison"}
+CURVE_MODULES = {"accuracy_acceptance": "accuracy_acceptance", "outcomes": "deferrals", "comparison": "comparison"}
 
 
 rule curves:
@@ -29,7 +29,7 @@ rule curves:
 rule accuracy_latency:
     input:
         results=results_read(STUDY, "accuracy_latency"),
-        modules=evaluation("latency_curves", "speedup", "cost_model", "comparison"),
+        modules=evaluation("latency_curves", "speedup", "cost_model", "decoder_work", "comparison"),
     output:
         curves=PATHS.curves("accuracy_latency"),
         speedup=PATHS.curves("speedup"),

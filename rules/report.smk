@@ -7,7 +7,7 @@ report: "../report/workflow.rst"
 rule report:
     input:
         results=results_read(STUDY, "report"),
-        modules=[f"{SOURCE}/report/{name}.py" for name in ("summary", "claims", "paper")],
+        modules=[f"{SOURCE}/report/{name}.py" for name in ("summary", "claims", "verdicts", "latency", "paper")],
     output:
         report(PATHS.summary, caption="../report/summary.rst", category="Summary"),
     log:

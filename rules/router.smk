@@ -28,11 +28,11 @@ rule router:
         dataset=rules.dataset.output,
         sources=sources_of("router"),
     output:
-        directory(PATHS.router("{pair}", "{variant}")),
+        directory(PATHS.router("{pair}", "{variant}", "{seed}")),
     log:
-        PATHS.log("router", "{pair}-{variant}"),
+        PATHS.log("router", "{pair}-{variant}-{seed}"),
     benchmark:
-        PATHS.timing("router", "{pair}-{variant}")
+        PATHS.timing("router", "{pair}-{variant}-{seed}")
     conda:
         "../envs/training.yaml"
     resources:
@@ -40,9 +40,10 @@ rule router:
     params:
         reads=reads_of("router"),
     message:
-        "Train the router {wildcards.variant} of {wildcards.pair}"
+        "Train the router {wildcards.variant} of {wildcards.pair}, seed {wildcards.seed}"
     shell:
-        "arbitrage router --variant {wildcards.variant} --dataset {input.dataset:q} --out {output:q} 2>&1 | tee {log:q}"
+        "arbitrage router --variant {wildcards.variant} --seed {wildcards.seed}"
+        " --dataset {input.dataset:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule heldout:
@@ -50,11 +51,11 @@ rule heldout:
         model=rules.router.output,
         dataset=rules.dataset.output,
     output:
-        PATHS.heldout("{pair}", "{variant}"),
+        PATHS.heldout("{pair}", "{variant}", "{seed}"),
     log:
-        PATHS.log("heldout", "{pair}-{variant}"),
+        PATHS.log("heldout", "{pair}-{variant}-{seed}"),
     benchmark:
-        PATHS.timing("heldout", "{pair}-{variant}")
+        PATHS.timing("heldout", "{pair}-{variant}-{seed}")
     conda:
         "../envs/training.yaml"
     resources:
@@ -62,15 +63,20 @@ rule heldout:
     params:
         reads=reads_of("heldout"),
     message:
-        "Held-out scores of the router {wildcards.variant} of {wildcards.pair}"
+        "Held-out scores of the router {wildcards.variant} of {wildcards.pair}, seed {wildcards.seed}"
     shell:
-        "arbitrage heldout --variant {wildcards.variant}"
+        "arbitrage heldout --variant {wildcards.variant} --seed {wildcards.seed}"
         " --router {input.model:q} --dataset {input.dataset:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule router_quality:
     input:
-        heldout=[PATHS.heldout(pair, variant) for pair in PAIRS for variant in STUDY.variants_of(pair)],
+        heldout=[
+            PATHS.heldout(pair, variant, seed)
+            for pair in PAIRS
+            for variant in STUDY.variants_of(pair)
+            for seed in range(STUDY.router.seeds)
+        ],
         modules=evaluation("router_quality"),
     output:
         PATHS.router_quality,
@@ -87,3 +93,25 @@ rule router_quality:
         "Quality of every router on held-out questions"
     shell:
         "arbitrage router-quality --out {output:q} {input.heldout:q} 2>&1 | tee {log:q}"
+
+
+rule quantiles:
+    input:
+        steps=rules.steps.output,
+        heldout=[PATHS.heldout("{pair}", "default", seed) for seed in range(STUDY.router.seeds)] if NEEDS_ROUTER else [],
+    output:
+        PATHS.quantiles("{pair}"),
+    log:
+        PATHS.log("quantiles", "{pair}"),
+    benchmark:
+        PATHS.timing("quantiles", "{pair}")
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        reads=reads_of("quantiles"),
+    message:
+        "Thresholds of {wildcards.pair}, even in acceptance"
+    shell:
+        "arbitrage quantiles --pair {wildcards.pair} --steps {input.steps:q} --out {output:q} {input.heldout:q}"
+        " 2>&1 | tee {log:q}"

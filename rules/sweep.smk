@@ -4,7 +4,8 @@
 rule sweep:
     input:
         questions=rules.evaluation_questions.output,
-        router=PATHS.router("{pair}") if NEEDS_ROUTER else [],
+        router=[PATHS.router("{pair}", seed=seed) for seed in range(STUDY.router.seeds)] if NEEDS_ROUTER else [],
+        thresholds=PATHS.quantiles("{pair}") if STUDY.sweep.thresholds == "quantiles" else [],
         models=lambda w: derived_models(w.pair),
         sources=sources_of("sweep"),
     output:
@@ -19,12 +20,13 @@ rule sweep:
         **resources_of("sweep"),
     params:
         reads=reads_of("sweep"),
-        router=lambda w, input: f"--router {quote(input.router)}" if NEEDS_ROUTER else "",
+        router=lambda w, input: " ".join(f"--router {quote(path)}" for path in input.get("router", [])),
+        thresholds=lambda w, input: f"--thresholds {quote(input.thresholds)}" if input.get("thresholds") else "",
     message:
         "Sweep of {wildcards.pair} on {wildcards.benchmark}, shard {wildcards.shard}"
     shell:
         "arbitrage sweep --pair {wildcards.pair} --benchmark {wildcards.benchmark} --shard {wildcards.shard}"
-        " --questions {input.questions:q} {params.router} --out {output:q} 2>&1 | tee {log:q}"
+        " --questions {input.questions:q} {params.router} {params.thresholds} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule trajectories:

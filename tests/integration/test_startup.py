@@ -55,8 +55,10 @@ def study(world: World) -> list[str]:
 def test_figures_tables_curves_and_the_summary_do_without_torch(world: World, study: list[str], tmp_path: Path) -> None:
     swept, heldout = ([str(path) for path in world.tables[name]] for name in ("trajectories", "heldout"))
     out = {
-        name: str(tmp_path / name) for name in ("a", "b", "merged", "cost", "quality", "latency", "speedup", "summary")
+        name: str(tmp_path / name)
+        for name in ("a", "b", "merged", "cost", "quality", "latency", "speedup", "summary", "calibrated")
     }
+    place = ["--pair", "small", "--benchmark", "lab500"]
     timed = [*study, "--latency", str(world.tables["latency"][0])]
     commands = [
         *(["figure", name, *study, "--pdf", out["a"] + ".pdf", "--png", out["b"] + ".png"] for name in FIGURES),
@@ -66,7 +68,7 @@ def test_figures_tables_curves_and_the_summary_do_without_torch(world: World, st
         ["accuracy-latency", *study, "--out", out["latency"], "--speedup", out["speedup"]],
         ["router-quality", *study, "--out", out["quality"], *heldout],
         ["trajectories", *study, "--out", out["merged"], swept[0]],
-        ["thresholds", *study, "--pair", "small", "--benchmark", "lab500", "--acceptance", "0.8"],
+        ["calibrate", *study, *place, "--acceptance", "0.8", "--out", out["calibrated"]],
         ["report", *study, "--out", out["summary"]],
     ]
     run_without(MODELS, commands)

@@ -76,7 +76,7 @@ class Runs:
         patterns = ("curves/*.csv", "tables/*.csv", "router/*.csv", "steps/*.parquet", "trajectories/*/*.parquet")
         return {
             str(path.relative_to(self.folder)): path.read_bytes()
-            for pattern in (*patterns, "router/*/*/model/model.safetensors")
+            for pattern in (*patterns, "router/*/*/*/model/model.safetensors")
             for path in sorted(self.folder.glob(pattern))
             if not any(word in path.name for word in TIMED)
         }

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -35,8 +36,10 @@ def _uniform(*key: object) -> float:
 
 
 @functools.cache
-def node(pair: str, benchmark: str, question: str, history: Node, right_so_far: bool) -> dict[str, Any]:
-    """What both models write after `history`, their scores, and the policies' numbers."""
+def node(
+    pair: str, benchmark: str, question: str, history: Node, right_so_far: bool, training: int = 0
+) -> dict[str, Any]:
+    """What both models write after `history`, their scores, and the policies' numbers; training: of the router."""
     where = (pair, benchmark, question, history)
     steps: dict[str, Any] = {}
     for model, skill in (("draft", PAIRS[pair]), ("target", 0.975)):
@@ -48,7 +51,7 @@ def node(pair: str, benchmark: str, question: str, history: Node, right_so_far: 
     if steps["draft"]["right"] and steps["target"]["right"] and _uniform(*where, "same") < 0.6:
         steps["target"] = dict(steps["draft"])  # the very same text has the very same score
     advantage = steps["target"]["score"] - steps["draft"]["score"]
-    blur = _uniform(*where, "router") - 0.5
+    blur = _uniform(*where, "router") - 0.5 + 0.3 * training * (_uniform(*where, "training", training) - 0.5)
     steps["policies"] = {
         "rsd": steps["draft"]["score"],
         "oracle": advantage,
@@ -62,7 +65,12 @@ def node(pair: str, benchmark: str, question: str, history: Node, right_so_far: 
 
 
 def solve(
-    pair: str, benchmark: str, question: str, policy: str, decide: Callable[[float], bool] | None = None
+    pair: str,
+    benchmark: str,
+    question: str,
+    policy: str,
+    decide: Callable[[float], bool] | None = None,
+    training: int = 0,
 ) -> list[dict[str, Any]]:
     """All trajectories of a policy on a question: `steps`, `right`, and the interval [low, high) of thresholds.
 
@@ -77,7 +85,7 @@ def solve(
         if len(history) == length:
             done.append({"steps": steps, "right": right, "low": low, "high": high})
             continue
-        here = node(pair, benchmark, question, history, right)
+        here = node(pair, benchmark, question, history, right, training)
         score = here["policies"].get(policy)
         if decide is not None:
             parts = [(decide(score), low, high)]
@@ -116,8 +124,9 @@ def trajectories(
     benchmark: str,
     questions: int,
     policies: tuple[str, ...] = DEFAULT_POLICIES,
+    trainings: int = 1,
 ) -> list[dict[str, Any]]:
-    """Rows of the table `trajectories`."""
+    """Rows of the table `trajectories`, those of the router for each of its trainings."""
     return [
         {
             "study": "synthetic",
@@ -125,6 +134,7 @@ def trajectories(
             "benchmark": benchmark,
             "question_id": question,
             "policy": policy,
+            "router_seed": training if policy == "router" else None,
             "threshold_low": found["low"],
             "threshold_high": found["high"],
             "prompt_tokens": PROMPT_TOKENS,
@@ -134,7 +144,8 @@ def trajectories(
         }
         for question in questions_of(benchmark, questions)
         for policy in policies
-        for found in solve(pair, benchmark, question, policy)
+        for training in range(trainings if policy == "router" else 1)
+        for found in solve(pair, benchmark, question, policy, training=training)
     ]
 
 
@@ -151,6 +162,8 @@ def latency(pair: str, benchmark: str, questions: int, noise: float = 0.03) -> l
                 if tau is None or found["low"] <= tau < found["high"]
             )
             rows.append(_timed(pair, benchmark, question, policy, tau, steps, noise))
+            if tau is None:  # in one generation, which saves a tenth
+                rows.append(rows[-1] | {"uninterrupted": True, "wall_s": 0.9 * rows[-1]["wall_s"]})
     return rows
 
 
@@ -176,11 +189,13 @@ def _timed(
         "question_id": question,
         "policy": policy,
         "threshold": tau,
+        "uninterrupted": False,
         "wall_s": factor * (SECONDS["fixed"] + draft + target + score + SECONDS["catch_up"] * catch_up),
         "draft_s": draft * factor,
         "score_s": score * factor,
         "target_s": target * factor,
         "catch_up_s": SECONDS["catch_up"] * catch_up * factor,
+        "other_s": SECONDS["fixed"] * factor,
         "draft_tokens": sum(step["draft_tokens"] for step in steps),
         "target_tokens": sum(step["target_tokens"] for step in steps),
         "catch_up_tokens": catch_up,
@@ -191,10 +206,12 @@ def _timed(
     }
 
 
-def heldout(variants: dict[str, float], questions: int, pair: str = "small") -> list[dict[str, Any]]:
+def heldout(
+    variants: dict[str, float], questions: int, pair: str = "small", trainings: int = 1
+) -> list[dict[str, Any]]:
     """Rows of the table `heldout`: a router score sees the advantage as clearly as its variant says (0: not at all)."""
     rows = []
-    for variant, clarity in variants.items():
+    for (variant, clarity), training in itertools.product(variants.items(), range(trainings)):
         for question in questions_of("lab500", questions):
             for index, step in enumerate(
                 solve(pair, "lab500", question, "oracle", lambda advantage: advantage > 0)[0]["steps"]
@@ -202,12 +219,13 @@ def heldout(variants: dict[str, float], questions: int, pair: str = "small") -> 
                 advantage = (
                     step["target_score"] - step["draft_score"] if step["model"] == "target" else step["policy_score"]
                 )
-                noise = 2 * _uniform(variant, question, index) - 1
+                noise = 2 * _uniform(variant, question, index, *([training] if training else [])) - 1
                 rows.append(
                     {
                         "study": "synthetic",
                         "pair": pair,
                         "variant": variant,
+                        "router_seed": training,
                         "question_id": question,
                         "step_index": index,
                         "advantage": advantage,
@@ -221,7 +239,7 @@ def heldout(variants: dict[str, float], questions: int, pair: str = "small") -> 
 
 
 def write_world(
-    folder: Path, questions: int = 40, timed: int = 12, pairs: tuple[str, ...] = tuple(PAIRS)
+    folder: Path, questions: int = 40, timed: int = 12, pairs: tuple[str, ...] = tuple(PAIRS), trainings: int = 3
 ) -> dict[str, list[Path]]:
     """Write the tables of a whole study below `folder`; their paths by table. Latency: pair `small` only."""
     paths: dict[str, list[Path]] = {
@@ -233,7 +251,7 @@ def write_world(
     for pair in pairs:
         for benchmark in BENCHMARKS:
             path = folder / "trajectories" / pair / f"{benchmark}.parquet"
-            write_table(path, "trajectories", trajectories(pair, benchmark, questions))
+            write_table(path, "trajectories", trajectories(pair, benchmark, questions, trainings=trainings))
             paths["trajectories"].append(path)
             if pair == "small":
                 timed_rows += latency(pair, benchmark, timed)
@@ -242,6 +260,6 @@ def write_world(
     variants |= {"no-annotation": 1.0, "no-balance": 2.6}
     for variant, clarity in variants.items():
         path = folder / "router" / f"{variant}.parquet"
-        write_table(path, "heldout", heldout({variant: clarity}, questions))
+        write_table(path, "heldout", heldout({variant: clarity}, questions, trainings=trainings))
         paths["heldout"].append(path)
     return paths

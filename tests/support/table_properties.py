@@ -43,7 +43,7 @@ def assert_trajectories(table: pa.Table, sweep: Sweep) -> None:
     assert not (rows["correct"] & rows["answer"].isna()).any(), "correct without an answer"
     for question, policies in rows.groupby("question_id")["policy"]:
         assert set(policies) == set(sweep.policies), f"{question}: policies {sorted(set(policies))}"
-    for (_, name), group in rows.groupby(["question_id", "policy"]):
+    for (_, name, _), group in rows.fillna({"router_seed": 0}).groupby(["question_id", "policy", "router_seed"]):
         thresholds = sweep.thresholds if POLICIES[name].has_threshold else "exact"
         _assert_thresholds(group.sort_values("threshold_low"), thresholds)
     for row in rows.to_dict("records"):

@@ -1,15 +1,19 @@
-"""Commands for people: look at a study, find a threshold, solve a question live."""
+"""Commands for people: look at a study, calibrate a threshold, solve a question live."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from arbitrage.cli.common import PairName, StudyPath, load, refuse_unknown, use_threads
 from arbitrage.config.policies import PolicyName, ThresholdPolicy
 from arbitrage.runtime.paths import StudyPaths
+
+if TYPE_CHECKING:
+    from arbitrage.evaluation.calibrate import Target
 
 app = typer.Typer()
 
@@ -25,8 +29,12 @@ def solve(
     question: Annotated[str, typer.Option(help="The question to solve")],
     study: StudyPath = [Path("config.yaml")],  # noqa: B006 - typer's way to default a list
     pair: Annotated[str | None, typer.Option(help="A key of `pairs`; the first if absent")] = None,
-    policy: Annotated[PolicyName, typer.Option(help="Who decides at each step")] = "router",
-    threshold: Annotated[float, typer.Option(help="Where the policy decides; `arbitrage thresholds` finds one")] = 0.5,
+    policy: Annotated[
+        PolicyName | None, typer.Option(help="Who decides at each step; the router, or who the threshold was for")
+    ] = None,
+    threshold: Annotated[
+        str, typer.Option(help="Where the policy decides: a number, or the file that `arbitrage calibrate` wrote")
+    ] = "0.5",
     router: Annotated[
         Path | None, typer.Option(help="Directory of a trained router; the study's own if absent")
     ] = None,
@@ -43,47 +51,97 @@ def solve(
     from arbitrage.stages.solve import open_decoder
 
     loaded = load(study)
-    pair = pair or next(iter(loaded.pairs))
+    number, calibrated = _threshold(threshold)
+    pair = pair or calibrated.get("pair") or next(iter(loaded.pairs))
+    policy = policy or calibrated.get("policy") or "router"
+    for name, here in (("policy", policy), ("pair", pair)):
+        if (chosen_for := calibrated.get(name)) not in (None, here):
+            message = f"{threshold} was chosen for {name} {chosen_for}, not {here}; calibrate again for {here}"
+            raise typer.BadParameter(message, param_hint="--threshold")
     refuse_unknown(loaded, pair=pair)
+    if policy not in POLICIES:
+        raise typer.BadParameter(f"{threshold} names the policy {policy!r}, which does not exist")
     chosen = POLICIES[policy]
     routed = "router" in chosen.needs
     if routed and router is None:
         router = StudyPaths.of(loaded).router(pair)
     use_threads(loaded.threads)
-    at = threshold if chosen.has_threshold else None
+    at = number if chosen.has_threshold else None
     with open_decoder(loaded, pair, router if routed else None) as decoder:
         show(Console(), decoder.stream(Question("live", question), chosen, at), policy, at)
 
 
-def _shares(values: list[float]) -> list[float]:
-    for value in values:
-        if not 0 <= value <= 1:
-            raise typer.BadParameter(f"{value:g} is no share of steps; expected 0 to 1, such as 0.8 for 80 %")
-    return values
-
-
 @app.command()
-def thresholds(
+def calibrate(
     study: StudyPath,
     pair: PairName,
     benchmark: Annotated[str, typer.Option(help="A key of `benchmarks` whose trajectories are there")],
-    acceptance: Annotated[
-        list[float], typer.Option(callback=_shares, help="Wanted acceptance rate, 0 to 1; may be repeated")
-    ],
-    policy: Annotated[ThresholdPolicy, typer.Option(help="Whose threshold")] = "router",
+    acceptance: Annotated[str | None, typer.Option(help="Share of steps to accept, such as 0.8")] = None,
+    accuracy: Annotated[
+        str | None, typer.Option(help="Accuracy to keep: 0.6, or 0.95x of what the target alone has")
+    ] = None,
+    latency: Annotated[str | None, typer.Option(help="How many times as fast as the target alone: 1.5x")] = None,
+    policy: Annotated[ThresholdPolicy, typer.Option(help="Policy the threshold belongs to")] = "router",
+    out: Annotated[Path, typer.Option(help="What `arbitrage solve --threshold` reads")] = Path("threshold.json"),
 ) -> None:
-    """Find the threshold at which a policy accepts a wanted share of steps ("escalate 20 %": --acceptance 0.8)."""
-    from arbitrage.evaluation.operating_points import operating_points
-    from arbitrage.io.tables import read_table
+    """Choose a threshold on half of a benchmark's questions, and report what it reaches on the other half.
 
+    Example: `arbitrage calibrate --study config.yaml --pair small --benchmark lab500 --acceptance 0.8`
+    """
+    from arbitrage.evaluation.calibrate import calibrate as calibrated
+    from arbitrage.runtime.provenance import write_json
+
+    target = _target(acceptance, accuracy, latency)
     loaded = load(study)
     refuse_unknown(loaded, pair=pair, benchmark=benchmark)
-    path = StudyPaths.of(loaded).trajectories(pair, benchmark)
-    swept = read_table(path, "trajectories")
-    rows = [row for row in swept if row["policy"] == policy]
-    if not rows:
-        there = ", ".join(sorted({row["policy"] for row in swept}))
-        message = f"{path} has no {policy}, only {there}; add {policy} to sweep.policies and run the study again"
-        raise typer.BadParameter(message, param_hint="--policy")
-    for target, point in zip(acceptance, operating_points(rows, acceptance), strict=True):
-        print(f"target {target:.0%}: {policy} threshold {point.threshold:.6g} accepts {point.acceptance:.1%}")
+    folder = Path(loaded.folder)
+    trajectories, timed = (
+        folder / "trajectories" / pair / f"{benchmark}.parquet",
+        folder / "latency" / f"{pair}.parquet",
+    )
+    result = calibrated(trajectories, timed, policy, target, loaded.curves, loaded.seed)
+    print(f"{policy}, threshold {result.threshold:.6g}, chosen for {target.words} on {result.chosen_on} questions.")
+    print(f"On {result.measured_on} other questions of {benchmark} it reaches:")
+    for name, (value, low, high) in result.reached.items():
+        ends = f" [{low:.3f}, {high:.3f}]" if low == low else ""
+        print(f"  {name.replace('_', ' ')}: {value:.3f}{ends}")
+    head = {"study": loaded.study, "pair": pair, "benchmark": benchmark, "policy": policy, "asked": target.words}
+    write_json(out, head | result.as_json())
+    print(f"Written to {out}; use it: arbitrage solve --threshold {out} --question ...")
+
+
+def _target(acceptance: str | None, accuracy: str | None, latency: str | None) -> Target:
+    """The one aim that is given. Raises BadParameter."""
+    from arbitrage.evaluation.calibrate import Target
+
+    given = {"acceptance": acceptance, "accuracy": accuracy, "latency": latency}
+    aims = [(aim, text) for aim, text in given.items() if text is not None]
+    if len(aims) != 1:
+        raise typer.BadParameter(f"got {len(aims)} aims; give one of --acceptance, --accuracy and --latency")
+    ((aim, text),) = aims
+    hint, relative = f"--{aim}", text.endswith("x")
+    try:
+        value = float(text.removesuffix("x"))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no number", param_hint=hint) from None
+    if aim == "latency":
+        if not (relative and 0 < value < 1000):
+            raise typer.BadParameter(f"{text}: expected a multiple of the target's speed: 1.5x", param_hint=hint)
+    elif not 0 <= value <= 1 or (relative and aim == "acceptance"):
+        raise typer.BadParameter(f"{text}: expected a share, 0 to 1, such as 0.8", param_hint=hint)
+    return Target(aim, value, relative)  # type: ignore[arg-type]
+
+
+def _threshold(text: str) -> tuple[float, dict[str, Any]]:
+    """A threshold, and what the file it stands in says besides. Raises BadParameter."""
+    try:
+        return float(text), {}
+    except ValueError:
+        pass
+    hint = "--threshold"
+    try:
+        found = json.loads(Path(text).read_text(encoding="utf-8"))
+        return float(found["threshold"]), dict(found)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        message = f"{text!r} is neither a number nor a file of `arbitrage calibrate` ({error})"
+        raise typer.BadParameter(message, param_hint=hint) from error

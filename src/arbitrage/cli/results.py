@@ -39,8 +39,8 @@ def curves(
     out: Out,
 ) -> None:
     """Curves over thresholds, with bootstrap intervals over questions."""
+    from arbitrage.evaluation.accuracy_acceptance import write_accuracy_acceptance
     from arbitrage.evaluation.comparison import write_comparison
-    from arbitrage.evaluation.curves import write_accuracy_acceptance
     from arbitrage.evaluation.deferrals import write_outcomes
 
     writers = {
@@ -64,9 +64,9 @@ def accuracy_latency(
         settings, seed, pairs = run.study.curves, run.study.seed, run.study.timed_pairs
         paths = StudyPaths.of(run.study)
         trajectories = [paths.trajectories(pair, benchmark) for pair in pairs for benchmark in run.study.benchmarks]
-        latency, models = [*map(paths.latency, pairs)], [*map(paths.cost_model, pairs)]
-        write_accuracy_latency(trajectories, latency, models, settings, seed, out)
-        write_speedup(trajectories, models, settings, seed, speedup)
+        latency = [*map(paths.latency, pairs)]
+        write_accuracy_latency(trajectories, latency, settings, seed, out)
+        write_speedup(trajectories, latency, settings, seed, speedup)
 
 
 @app.command()
@@ -108,7 +108,7 @@ def table(
 
 @app.command()
 def report(study: StudyPath, out: Out) -> None:
-    """Headline numbers beside the paper's: what agrees, what does not, what cannot be told."""
+    """Headline numbers beside the paper's: what agrees, what differs, what is inconclusive."""
     from arbitrage.report.summary import write_summary
 
     with stage("report", study, [], [out]) as run:

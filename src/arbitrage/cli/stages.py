@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from arbitrage.cli.common import Out, PairName, QuestionsPath, RouterPath, Shard, StudyPath, VariantName, load, stage
+from arbitrage.cli.common import (
+    Out,
+    PairName,
+    QuestionsPath,
+    RouterPath,
+    Shard,
+    StudyPath,
+    Training,
+    VariantName,
+    load,
+    stage,
+)
 from arbitrage.config import devices
 from arbitrage.config.policies import needing
 
@@ -108,6 +119,7 @@ def router(
     dataset: Annotated[Path, typer.Option(help="From `arbitrage dataset`")],
     out: Out,
     variant: VariantName = "default",
+    seed: Training = 0,
 ) -> None:
     """Fine-tune a router from its starting checkpoint; goes on where a killed training stopped."""
     with stage("router", study, [dataset], [out], models=True, variant=variant) as run:
@@ -119,7 +131,7 @@ def router(
             dataset,
             router_start(run.study),
             settings.training,
-            seed=run.study.seed,
+            seed=run.study.seed + seed,
             device=devices.alone(settings.device),
             out_dir=out,
         )
@@ -133,6 +145,7 @@ def heldout(
     router: RouterPath,
     dataset: Annotated[Path, typer.Option(help="From `arbitrage dataset`")],
     out: Out,
+    seed: Training = 0,
 ) -> None:
     """Score the held-out steps with a trained router."""
     with stage("heldout", study, [router, dataset], [out], models=True, variant=variant) as run:
@@ -145,9 +158,27 @@ def heldout(
         here = settings.model_copy(update={"device": devices.alone(settings.device)})
         scorer = RouterScorer(resolve(router, key="router"), here)
         begin = time.perf_counter()
-        rows = heldout_rows(dataset, scorer, variant)
+        rows = heldout_rows(dataset, scorer, variant, seed)
         run.extra["work"] = {"router": {"seconds": round(time.perf_counter() - begin, 2), "scored": len(rows)}}
         write_table(out, "heldout", rows)
+
+
+@app.command()
+def quantiles(
+    study: StudyPath,
+    pair: PairName,
+    steps: Annotated[Path, typer.Option(help="The pair's `steps` table")],
+    out: Out,
+    heldout: Annotated[
+        list[Path] | None, typer.Argument(help="`heldout` tables of the default router, one a training")
+    ] = None,
+) -> None:
+    """Thresholds to sweep: at quantiles of each policy's own scores on the labelling questions."""
+    from arbitrage.evaluation.quantiles import write_quantiles
+
+    tables = heldout or []
+    with stage("quantiles", study, [steps, *tables], [out], pair=pair) as run:
+        write_quantiles(steps, tables, run.study.sweep.policies, run.study.sweep.quantiles, out)
 
 
 @app.command()
@@ -158,18 +189,28 @@ def sweep(
     shard: Shard,
     questions: QuestionsPath,
     out: Out,
-    router: Annotated[Path | None, typer.Option(help="Directory of a trained router, if that policy is swept")] = None,
+    router: Annotated[
+        list[Path] | None,
+        typer.Option(help="Directory of a trained router, if that policy is swept; again for each further training"),
+    ] = None,
+    thresholds: Annotated[
+        Path | None, typer.Option(help="From `arbitrage quantiles`, where sweep.thresholds is `quantiles`")
+    ] = None,
 ) -> None:
     """Sweep all policies over one shard of a benchmark, and grade the answers."""
-    routed = needing("router").intersection(load(study).sweep.policies)
-    if router is None and routed:
+    settings, routers = load(study).sweep, router or []
+    if thresholds is None and settings.thresholds == "quantiles":
+        message = "missing, but sweep.thresholds is `quantiles`; give the file that `arbitrage quantiles` writes"
+        raise typer.BadParameter(message, param_hint="--thresholds")
+    routed = needing("router").intersection(settings.policies)
+    if not routers and routed:
         message = f"missing, but sweep.policies has {', '.join(sorted(routed))}; give the directory of a trained one"
         raise typer.BadParameter(message, param_hint="--router")
-    inputs = [questions, *([router] if router else [])]
+    inputs = [questions, *routers, *([thresholds] if thresholds else [])]
     with stage("sweep", study, inputs, [out], models=True, shard=shard, pair=pair, benchmark=benchmark) as run:
         from arbitrage.stages.sweep import sweep
 
-        run.models, report = sweep(run.study, pair, benchmark, shard, questions, router, out)
+        run.models, report = sweep(run.study, pair, benchmark, shard, questions, routers, thresholds, out)
         run.extra |= report
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from arbitrage.config.backends import Server, Vllm
 from arbitrage.config.policies import Report
-from arbitrage.config.prompts import PROMPTS, PromptName
+from arbitrage.config.prompts import PROMPTS, WHOLE_PROMPTS, PromptName
 from arbitrage.config.section import Count, Name, Section
 
 
@@ -60,7 +60,7 @@ class Model(Section):
     prompt: PromptName = Field(
         "plain",
         description="System message of the chat template: `qwen`, `llama3` (`## Step k:`, then a boxed sentence), or "
-        "`plain`, none",
+        "`plain`, none; `arbitrage-llama3`: the whole prompt as the paper's release writes it for Llama 3",
     )
     system_prompt: str | None = Field(None, description="System message in your own words, instead of `prompt`")
 
@@ -80,6 +80,11 @@ class Model(Section):
         if (self.path is None) == (self.quantise is None):
             raise ValueError("give exactly one of `path` and `quantise`")
         return self
+
+    @property
+    def whole_prompt(self) -> str | None:
+        """A prompt with `{problem}` in it, read as it is in place of the chat template; None where there is none."""
+        return WHOLE_PROMPTS.get(self.prompt) if self.system_prompt is None else None
 
     @property
     def system(self) -> str | None:

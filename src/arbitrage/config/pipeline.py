@@ -53,9 +53,13 @@ class Sweep(Sharded):
     """Evaluation trajectories."""
 
     policies: list[PolicyName] = Field(list(DEFAULT_POLICIES), min_length=1, description="Policies to evaluate")
-    thresholds: Literal["exact"] | list[float] = Field(
-        "exact", description="`exact`: every distinct trajectory; a list: only those a listed threshold yields"
+    thresholds: Literal["exact", "quantiles"] | list[float] = Field(
+        "exact",
+        description="`exact`: every distinct trajectory; `quantiles`: those at thresholds even in acceptance, of each "
+        "policy's own scores on the labelling questions, besides 0, 0.1 ... 1; a list: only those a listed threshold "
+        "yields",
     )
+    quantiles: Count = Field(40, ge=25, description="Thresholds a policy, where they are `quantiles`")
     chunk: Count = Field(50, description="Questions finished whole, or redone whole, within a shard")
 
 
@@ -66,7 +70,7 @@ class Latency(Section):
     acceptances: list[Share] = Field(
         [0.1, 0.3, 0.5, 0.7, 0.9], min_length=1, description="Where timed policies with a threshold are timed"
     )
-    warmup: int = Field(2, ge=0, description="Solutions decoded before the clock counts")
+    warmup: int = Field(1, ge=0, description="Solutions of every policy decoded before the clock counts")
     heldout: float = Field(0.25, gt=0.0, lt=1.0, description="Share of timed questions kept from the cost model's fit")
 
 

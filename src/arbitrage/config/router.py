@@ -60,6 +60,11 @@ class Router(Section):
     )
     batch_size: Count = Field(64, description="Steps scored together")
     training: RouterTraining = RouterTraining()
+    seeds: Count = Field(
+        3,
+        le=100,
+        description="Trainings of every variant, from seeds of their own; with 1 no verdict is given on a router",
+    )
     variants: dict[Name, Variant] = Field({"default": Variant()}, description="By name; `default` routes")
     ablation_pair: Name | None = Field(None, description="Pair on which all variants are trained; the first if absent")
 

@@ -109,9 +109,9 @@ def _unknown(path: KeyPath, name: str, known: Collection[str], section: str) -> 
 
 def _sweep(study: Study) -> Iterator[Problem]:
     thresholds, policies = study.sweep.thresholds, study.sweep.policies
-    if thresholds != "exact":
+    if isinstance(thresholds, list):
         if not thresholds:
-            yield ("sweep", "thresholds"), "expected `exact` or at least one threshold, got []"
+            yield ("sweep", "thresholds"), "expected `exact`, `quantiles` or at least one threshold, got []"
         elif any(low >= high for low, high in itertools.pairwise(thresholds)):
             yield ("sweep", "thresholds"), f"expected rising thresholds, none twice, got {shown(thresholds)}"
     twice = sorted({shown(policy) for policy in policies if policies.count(policy) > 1})

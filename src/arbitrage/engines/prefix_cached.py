@@ -18,10 +18,11 @@ from arbitrage.speculation.protocols import GeneratedStep, Ids, Prompting
 class PrefixCaching(Prompting, Protocol):
     """A generator that writes one step at a time, from where an earlier context with the same beginning ended."""
 
-    def write_one(self, context: Ids, limit: int, salt: str) -> tuple[GeneratedStep, float]:
+    def write_one(self, context: Ids, limit: int, salt: str, whole: bool = False) -> tuple[GeneratedStep, float]:
         """The greedy next step, of at most `limit` tokens, and the seconds to its first token.
 
-        Only contexts with the same `salt` share what was read. Raises EngineError.
+        Only contexts with the same `salt` share what was read. whole: up to the solution's end instead, in one go.
+        Raises EngineError.
         """
 
 
@@ -44,7 +45,14 @@ class PrefixCachedGenerator(ForwardingPrompter[PrefixCaching]):
 
     def generate_one(self, context: Ids, limit: int) -> GeneratedStep:
         """Continue `context` by one step of at most `limit` tokens. Raises EngineError."""
-        step, self.last_prefill_s = self.generator.write_one(context, limit, self._salt)
+        return self._write(context, limit, whole=False)
+
+    def generate_whole(self, context: Ids, limit: int) -> GeneratedStep:
+        """Continue `context` to its end in one go, separators and all. Raises EngineError."""
+        return self._write(context, limit, whole=True)
+
+    def _write(self, context: Ids, limit: int, whole: bool) -> GeneratedStep:
+        step, self.last_prefill_s = self.generator.write_one(context, limit, self._salt, whole)
         # The last id is always read: what follows it was not kept.
         self.last_prefill_tokens = len(context) - common_length(self._held, context[:-1])
         # Nor has the last token of a step been read by the model that wrote it.

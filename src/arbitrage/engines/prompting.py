@@ -5,6 +5,7 @@ Every engine gets its ids here, so that a model reads the very same ids whatever
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from arbitrage.config.models import Model
@@ -14,6 +15,7 @@ from arbitrage.speculation.protocols import EngineError, Ids
 
 # Llama 3's chat template writes today's date into the prompt unless it is given one: results would change overnight.
 PROMPT_DATE = "26 Jul 2024"
+SPECIAL = re.compile(r"<\|[a-z_]+\|>")
 ANSWER = "So 7."  # one to be rendered, to see what a template puts behind it
 
 
@@ -23,12 +25,20 @@ class Prompter:
     def __init__(self, name: str, tokenizer: Any, model: Model) -> None:
         """name: what errors call the model. Raises EngineError where the chat template cannot be rendered, or the
         tokenizer does not give texts back as they are."""
-        self.name, self.tokenizer, self.system = name, tokenizer, model.system
+        self.name, self.tokenizer, self.system, self.whole = name, tokenizer, model.system, model.whole_prompt
+        strange = sorted(set(SPECIAL.findall(self.whole or "")) - set(tokenizer.get_added_vocab()))
+        if strange:
+            raise EngineError(
+                f"{name}: prompt {model.prompt} needs {', '.join(strange)}, which its tokenizer lacks "
+                "as special tokens; choose another prompt (docs/configuration.md)"
+            )
         self._codec = codec_of(tokenizer)
         self._codec.check(name)
         self._template_bos = self._render("").count(tokenizer.bos_token_id)
 
     def _render(self, problem: str) -> list[int]:
+        if self.whole is not None:
+            return list(self._codec.rendered_ids(self.whole.replace("{problem}", self._codec.guarded(problem))))
         messages = [{"role": "user", "content": self._codec.guarded(problem)}]
         if self.system is not None:
             messages.insert(0, {"role": "system", "content": self.system})

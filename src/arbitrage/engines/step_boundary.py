@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterable
+from copy import copy
 from typing import Any
 
 from arbitrage.engines.prompting import turn_end
@@ -42,6 +43,17 @@ class StopRule:
         pieces = codec.decode_each(range(len(tokenizer)))
         completing = {index for index, piece in enumerate(pieces) if any(mark in piece for mark in marks)}
         self.checked = self.eos_ids | completing
+
+    @property
+    def stop_texts(self) -> list[str]:
+        """Texts that end what is written, for engines that look for them."""
+        return [] if self.checked == self.eos_ids else [self.separator]
+
+    def whole(self) -> StopRule:
+        """The rule for a whole solution in one go: only an end-of-sequence token ends it, or the limit."""
+        rule = copy(self)
+        rule.checked = self.eos_ids
+        return rule
 
 
 class StepWriter:

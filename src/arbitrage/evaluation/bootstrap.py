@@ -1,43 +1,182 @@
-"""Percentile bootstrap over questions, vectorised.
+"""Bootstrap over questions, vectorised, and over the trainings of a router.
 
-One matrix of resample weights serves all points and all policies of a panel, so that differences between two
-policies are paired: both are seen on the same resampled questions.
+One matrix of resample weights serves all points and all policies of a benchmark, so that differences between two
+policies are paired: both are seen on the same resampled questions. Samples are arrays whose row 0 is the data's own
+value and whose other rows are one resample each: one computation serves value and interval. Where a router takes part
+there is a leading axis over its trainings (seeds), which `over_seeds` folds. docs/statistics.md has the reasons and the
+measured coverage.
 """
 
 from __future__ import annotations
 
-import warnings
+import zlib
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+MOST_MISSING = 0.05  # no interval where more than this share of the resamples has no value
+NO_WIDTH = 1e-12
 
-def resample_weights(items: int, resamples: int, seed: int) -> Floats:
+
+def resample_weights(items: int, resamples: int, seed: int, name: str = "") -> Floats:
     """How often each item occurs in each resample: (resamples, items), each row sums to `items`.
 
+    name: of what is resampled, so that two benchmarks of one size are resampled independently.
     Raises ValueError where there is nothing to resample.
     """
     if items < 1:
         raise ValueError("a bootstrap needs at least one question, got none")
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
     return generator.multinomial(items, np.full(items, 1 / items), size=resamples).astype(np.float64)
 
 
+def with_data(weights: Floats) -> Floats:
+    """(1 + resamples, items): the data itself as row 0, then its resamples."""
+    return np.vstack([np.ones(weights.shape[1]), weights])
+
+
 def resampled_means(weights: Floats, values: Floats) -> Floats:
-    """Means over the items of each resample: weights (resamples, items), values (..., items) → (resamples, ...)."""
-    means: Floats = np.moveaxis(values @ weights.T, -1, 0) / values.shape[-1]
-    return means
+    """Means over the items of each resample: weights (resamples, items), values (..., items) → (resamples, ...).
+
+    A NaN (an answer nobody graded) is left out; NaN where a resample holds nothing else.
+    """
+    flat = np.ascontiguousarray(values, dtype=np.float64).reshape(-1, values.shape[-1])
+    known = ~np.isnan(flat)
+    if known.all():
+        means = weights @ flat.T / values.shape[-1]
+    else:
+        totals = weights @ np.where(known, flat, 0.0).T
+        counts = weights @ known.astype(np.float64).T
+        means = np.divide(totals, counts, out=np.full(totals.shape, np.nan), where=counts > 0)
+    shaped: Floats = means.reshape(len(weights), *values.shape[:-1])
+    return shaped
 
 
 def interval(samples: Floats, confidence: float) -> tuple[Floats, Floats]:
-    """The central interval that holds `confidence` of the samples along axis 0; NaN samples are left out.
+    """The central interval that holds `confidence` of the resamples along axis 0; an infinite sample counts as it is.
 
-    Where no sample is a number, both ends are NaN.
+    Both ends are NaN where more than MOST_MISSING of the samples are NaN, and where all are one and the same number: no
+    variance in the data is no certainty.
     """
+    samples = np.asarray(samples, dtype=np.float64)
+    if not len(samples):
+        return np.full(samples.shape[1:], np.nan), np.full(samples.shape[1:], np.nan)
+    missing = np.isnan(samples)
+    ordered = np.sort(samples, axis=0)  # NaN last
+    known = (~missing).sum(axis=0)
     tail = (1 - confidence) / 2
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # an all-NaN column is a NaN interval, and no fault
-        low, high = np.nanquantile(samples, [tail, 1 - tail], axis=0)
-    return low, high
+    low, high = (_quantile(ordered, known, level) for level in (tail, 1 - tail))
+    with np.errstate(invalid="ignore"):
+        width = high - low
+    empty = (missing.mean(axis=0) > MOST_MISSING) | ~(width > NO_WIDTH)
+    return np.where(empty, np.nan, low), np.where(empty, np.nan, high)
+
+
+def _quantile(ordered: Floats, known: np.ndarray, level: float) -> Floats:
+    """The `level` quantile of the first `known` rows (unbiased in small numbers), linear between finite neighbours."""
+    place = np.clip(level * (known + 1) - 1, 0, np.maximum(known - 1, 0))
+    below = np.floor(place).astype(int)
+    above = np.minimum(below + 1, np.maximum(known - 1, 0))
+    first, second = (np.take_along_axis(ordered, index[None], axis=0)[0] for index in (below, above))
+    with np.errstate(invalid="ignore"):
+        between = first + (place - below) * (second - first)
+    nearest = np.where(place - below < 0.5, first, second)
+    quantile: Floats = np.where(np.isfinite(between), between, nearest)
+    return quantile
+
+
+def over_seeds(samples: Floats, seed: int) -> Floats:
+    """Samples of the mean over a router's trainings, (1 + resamples, ...), from those of each, (K, 1 + resamples, ...).
+
+    To the resamples of the questions the variation of the training is added, as a t variable of K - 1 degrees of
+    freedom scaled by the standard error between trainings (a Behrens-Fisher sum), the same one over all further axes,
+    so that bands stay bands. Trainings also differ by chance, on the questions that happen to be there: that part is in
+    both, and is taken out of the resamples. One training: its own samples, which tell nothing of another one.
+    """
+    trainings = len(samples)
+    mean: Floats = samples.mean(axis=0)
+    if trainings == 1:
+        return mean
+    generator = np.random.default_rng([seed, trainings])
+    value, resampled = mean[0], mean[1:]
+    apart = samples[:, 0] - value  # (K, ...)
+    with np.errstate(invalid="ignore"):
+        chance = _variance(samples[:, 1:] - resampled, axis=1).mean(axis=0) / (trainings - 1)  # in the mean's own
+        whole = _variance(resampled, axis=0)
+        shared = np.sqrt(np.clip(whole - chance, 0, None) / np.where(whole > 0, whole, 1.0))
+        shrunk = np.where(np.isfinite(resampled), value + shared * (resampled - value), resampled)
+    draws = generator.standard_normal((len(resampled), trainings))
+    draws /= np.sqrt(generator.chisquare(trainings - 1, size=(len(draws), 1)) / (trainings - 1))
+    noise = np.tensordot(draws, apart, axes=1) / np.sqrt(trainings * (trainings - 1))
+    result = mean.copy()
+    result[1:] = shrunk + noise
+    return result
+
+
+def _variance(samples: Floats, axis: int) -> Floats:
+    """Variance of what is finite; 0 where nothing is."""
+    known = np.isfinite(samples)
+    count = np.maximum(known.sum(axis=axis, keepdims=True), 1)
+    filled = np.where(known, samples, 0.0)
+    centred = np.where(known, filled - filled.sum(axis=axis, keepdims=True) / count, 0.0)
+    variance: Floats = (centred**2).sum(axis=axis) / count.squeeze(axis)
+    return variance
+
+
+def p_values(samples: Floats, region: tuple[float, float]) -> tuple[float, float]:
+    """One-sided p values of "the value is inside the open region" and of "it is outside", from samples (1 + B,).
+
+    (NaN, NaN) where there is no interval.
+    """
+    resampled = samples[1:]
+    if np.isnan(samples[0]) or np.isnan(interval(resampled, 0.95)[0]):
+        return float("nan"), float("nan")
+
+    def share(event: np.ndarray) -> float:
+        return float((1 + event.sum()) / (1 + len(resampled)))
+
+    low, high = region
+    inside = max(share(~(resampled > low)), share(~(resampled < high)))
+    outside = min(share(~(resampled < low)), share(~(resampled > high)))
+    return inside, outside
+
+
+def band(samples: Floats, confidence: float, margin: float) -> tuple[Floats, Floats, float, float]:
+    """A band that holds a whole curve with `confidence` (max-t bootstrap), from its samples (1 + B, L).
+
+    Result: low and high (L,), and one-sided p values of "above -margin everywhere" and of "below 0 somewhere". Points
+    without a value or without variance are left out; all NaN where none is left.
+    """
+    value, resampled = samples[0], samples[1:]
+    low, high = (np.full(len(value), np.nan) for _ in range(2))
+    ends = interval(resampled, 0.6827) if len(resampled) else (low, high)  # robust: trainings have heavy tails
+    used = np.flatnonzero(~np.isnan(value) & ~np.isnan(ends[0]))
+    if not len(used):
+        return low, high, float("nan"), float("nan")
+    error = (ends[1] - ends[0])[used] / 2
+    apart = (resampled[:, used] - value[used]) / error
+    apart = np.where(np.isnan(apart), 0.0, apart)
+    widest = np.quantile(np.abs(apart).max(axis=1), confidence)
+    low[used], high[used] = value[used] - widest * error, value[used] + widest * error
+    farthest = apart.max(axis=1)  # how far above the truth a curve strays by chance, anywhere
+
+    def share(distance: float) -> float:
+        return float((1 + (farthest >= distance).sum()) / (1 + len(farthest)))
+
+    above = share(float(((value[used] + margin) / error).min()))
+    deepest = (-apart).max(axis=1)
+    below = float((1 + (deepest >= float((-value[used] / error).max())).sum()) / (1 + len(deepest)))
+    return low, high, above, below
+
+
+def without_bias(samples: Floats) -> Floats:
+    """Samples of something picked as the largest, each less twice the bootstrap's estimate of what picking adds.
+
+    Row 0 loses it once. For positive numbers take logarithms first. samples: (1 + B,).
+    """
+    picked = float(np.nanmean(samples[1:]) - samples[0]) if len(samples) > 1 else 0.0
+    corrected = samples - 2 * picked
+    corrected[0] = samples[0] - picked
+    return corrected

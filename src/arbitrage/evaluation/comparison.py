@@ -4,15 +4,21 @@
 
 - `accuracy`: of `policy` at acceptance `level`
 - `accuracy_gain`: of `policy` over `against` at acceptance `level`
-- `mean_gain`: of `policy` over `against`, mean over the whole range of acceptance both cover (area between the curves)
-- `share_not_below`: share of that range on which `policy` is not below `against`
+- `mean_gain`: of `policy` over `against`, mean over the acceptance at which both have operating points
+- `lowest_gain`: the smallest such gain at any acceptance; `low` and `high` are the lowest ends of a band that holds
+  the whole curve of gains
 - `acceptance`: the highest at which `policy` is still as accurate as the draft plus `level` of the draft-to-target gap
 - `wasted`: wasted deferrals of `policy` as a share of all steps, at deferral rate `level`
+- `better`: the share of RSD's rejections on which the target is better, median over the thresholds 0.1 ... 0.9
+
+Rows with pair and benchmark `all` pool a claim's panels. Ranges and levels that depend on the data are taken from each
+resample; a policy has no value where it has no operating point within `curve_matching.GAP` of acceptance.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +27,15 @@ import pandas as pd
 
 from arbitrage.config.pipeline import Curves
 from arbitrage.config.policies import THRESHOLD_POLICIES
-from arbitrage.evaluation.bootstrap import Floats, interval, resampled_means
-from arbitrage.evaluation.curve_matching import at_acceptance, cheapest
-from arbitrage.evaluation.curves import Panel, panels
+from arbitrage.evaluation.bootstrap import Floats, band, over_seeds, resampled_means, with_data
+from arbitrage.evaluation.curve_matching import GAP, at_acceptance, cheapest, evenly
+from arbitrage.evaluation.curves import PAPER_GRID, Curve, Panel, panels
+from arbitrage.evaluation.estimates import ALL, COLUMNS, NOWHERE, Statistic, distinct_questions, pooled
+from arbitrage.evaluation.paper_claims import DEFERRAL, MARGIN
 from arbitrage.io.csv_tables import write_csv
 
 ACCEPTANCES = np.array([0.6, 0.7, 0.8, 0.9])
-DEFERRALS = np.array([0.7])
-RECOVERED = np.array([0.25, 0.5, 0.75, 0.9, 1.0])  # of the accuracy gap between draft and target
+RECOVERED = np.array([0.25, 0.5, 0.75, 0.9])  # of the accuracy gap between draft and target
 VERSUS = (
     ("router", "rsd"),
     ("oracle", "router"),
@@ -37,82 +44,205 @@ VERSUS = (
     ("rsd", "random"),
     ("router", "confidence"),
 )
+LOWEST = "lowest_gain"
 STEPS_OF_RANGE = 101
-COLUMNS = ["pair", "benchmark", "metric", "policy", "against", "level", "value", "low", "high"]
+NO_POINT = f"no operating point within {100 * GAP:g} points of acceptance"
 
 
-def compare(panel: Panel, confidence: float) -> pd.DataFrame:
-    """The panel's rows of `comparison.csv` (COLUMNS); none where no policy with a threshold was run."""
-    resampled: dict[str, tuple[Floats, Floats]] = {}
-    wasted: dict[str, Floats] = {}
-    for policy in sorted(set(panel.curves) & set(THRESHOLD_POLICIES)):
-        # Row 0 is the data itself, the others its resamples: one computation serves value and interval.
-        weights = np.vstack([np.ones(panel.weights.shape[1]), panel.weights])
-        curve = panel.curves[policy]
-        resampled[policy] = (
-            resampled_means(weights, curve.values("acceptance")),
-            resampled_means(weights, curve.values("correct")),
-        )
-        in_vain = (curve.values("equal") + curve.values("worse")) / curve.values("steps")
-        wasted[policy] = resampled_means(weights, in_vain)
-    rows: list[dict[str, Any]] = []
+@dataclass(frozen=True)
+class Resampled:
+    """A curve's means in the data (row 0) and in each resample: acceptance, accuracy and wasted, (1 + B, T) each."""
 
-    def add(metric: str, policy: str, against: str | None, levels: Floats, samples: Floats) -> None:
-        low, high = interval(samples[1:], confidence)
-        for number, level in enumerate(levels):
-            head = {
-                "pair": panel.pair,
-                "benchmark": panel.benchmark,
-                "metric": metric,
-                "policy": policy,
-                "against": against,
-            }
-            rows.append(head | {"level": level, "value": samples[0, number], "low": low[number], "high": high[number]})
+    acceptance: Floats
+    accuracy: Floats
+    wasted: Floats
 
-    at_levels = {policy: at_acceptance(*both, ACCEPTANCES) for policy, both in resampled.items()}
-    for policy, samples in at_levels.items():
-        add("accuracy", policy, None, ACCEPTANCES, samples)
-        acceptance = resampled[policy][0]
-        add("wasted", policy, None, DEFERRALS, at_acceptance(acceptance, wasted[policy], 1 - DEFERRALS))
-    for policy, against in VERSUS:
-        if policy in resampled and against in resampled:
-            add("accuracy_gain", policy, against, ACCEPTANCES, at_levels[policy] - at_levels[against])
-            gains = _gains_over_range(resampled[policy], resampled[against])
-            nowhere = np.full(1, np.nan)
-            not_below = np.where(np.isnan(gains), np.nan, gains >= -1e-12)
-            add("mean_gain", policy, against, nowhere, _means_where_known(gains))
-            add("share_not_below", policy, against, nowhere, _means_where_known(not_below))
-    if {"draft_only", "target_only"} <= set(panel.curves):
-        draft, target = (panel.curves[name].mean("correct")[0] for name in ("draft_only", "target_only"))
-        for policy, (acceptance, accuracy) in resampled.items():
-            add(
-                "acceptance",
-                policy,
-                None,
-                RECOVERED,
-                -cheapest(-acceptance, accuracy, draft + RECOVERED * (target - draft)),
+
+@dataclass(frozen=True)
+class Gains:
+    """The gain of `policy` over `against` on a panel, (K, 1 + B, STEPS_OF_RANGE), evenly over their common range."""
+
+    panel: Panel
+    policy: str
+    against: str
+    samples: Floats
+    trainings: int
+
+
+def resampled(curve: Curve, weights: Floats) -> Resampled:
+    """What `weights`, (1 + B, Q), make of a curve."""
+    in_vain = (curve.values("equal") + curve.values("worse")) / curve.values("steps")
+    values = (curve.values("acceptance"), curve.values("correct"), in_vain)
+    return Resampled(*(resampled_means(weights, value) for value in values))
+
+
+def compare(panel: Panel) -> tuple[list[Statistic], list[Gains]]:
+    """The panel's numbers, and the gains that `lowest_gain` is made of; none where no policy has a threshold."""
+    weights = with_data(panel.weights)
+    runs: dict[str, list[Resampled]] = {
+        policy: [resampled(curve, weights) for curve in curves]
+        for policy, curves in sorted(panel.curves.items())
+        if policy in THRESHOLD_POLICIES
+    }
+    results: list[Statistic] = []
+
+    def add(metric: str, policy: str, level: float, each: list[Floats], **further: Any) -> None:
+        against = further.get("against")
+        samples = np.stack(each)
+        trained = len(samples) if "router" in (policy, against) else 0
+        why = further.pop("why", NO_POINT)
+        results.append(
+            Statistic(
+                pair=panel.pair,
+                benchmark=panel.benchmark,
+                metric=metric,
+                policy=policy,
+                level=level,
+                samples=samples,
+                trainings=trained,
+                questions=panel.questions,
+                reason=why if np.isnan(samples[:, 0]).any() else "",
+                **({"against": None} | further),
             )
-    return pd.DataFrame(rows, columns=COLUMNS)
+        )
+
+    at_levels = {
+        name: [at_acceptance(r.acceptance, r.accuracy, ACCEPTANCES) for r in own] for name, own in runs.items()
+    }
+    for policy, own in runs.items():
+        for place, level in enumerate(ACCEPTANCES):
+            add("accuracy", policy, level, [at[:, place] for at in at_levels[policy]])
+        in_vain = [at_acceptance(r.acceptance, r.wasted, np.array([1 - DEFERRAL]))[:, 0] for r in own]
+        add("wasted", policy, DEFERRAL, in_vain)
+    all_gains = []
+    for policy, against in VERSUS:
+        if policy in runs and against in runs:
+            both = _trainings(at_levels[policy], at_levels[against])
+            for place, level in enumerate(ACCEPTANCES):
+                add("accuracy_gain", policy, level, [a[:, place] - b[:, place] for a, b in both], against=against)
+            gains = [_gains(one, other) for one, other in _trainings(runs[policy], runs[against])]
+            covered = float(np.mean([~np.isnan(gain[0]) for gain in gains]))
+            add("mean_gain", policy, NOWHERE, [_mean(gain) for gain in gains], against=against, covered=covered)
+            all_gains.append(Gains(panel, policy, against, np.stack(gains), results[-1].trainings))
+    if {"draft_only", "target_only"} <= set(panel.curves):
+        levels = levels_of(panel, weights)
+        for policy, own in runs.items():
+            kept = [-cheapest(-r.acceptance, r.accuracy, levels, r.acceptance) for r in own]
+            for place, level in enumerate(RECOVERED):
+                _add_kept(add, policy, level, [one[:, place] for one in kept])
+    if "rsd" in runs:
+        add("better", "rsd", NOWHERE, [_better(panel.curves["rsd"][0], weights)], why="fewer than 5 of 0.1 ... 0.9")
+    return results, all_gains
 
 
-def _gains_over_range(one: tuple[Floats, Floats], other: tuple[Floats, Floats]) -> Floats:
-    """(B, STEPS_OF_RANGE): accuracy of one minus the other's, evenly over the acceptance both cover in the data."""
-    low = max(one[0][0].min(), other[0][0].min())
-    high = min(one[0][0].max(), other[0][0].max())
-    levels = np.linspace(low, high, STEPS_OF_RANGE)
-    return at_acceptance(*one, levels) - at_acceptance(*other, levels)
+def levels_of(panel: Panel, weights: Floats) -> Floats:
+    """(1 + B, RECOVERED): the accuracies that recover shares of the gap between draft and target, in each resample."""
+    draft, target = (
+        resampled_means(weights, panel.curves[name][0].values("correct")) for name in ("draft_only", "target_only")
+    )
+    levels: Floats = draft + RECOVERED * (target - draft)
+    return levels
 
 
-def _means_where_known(values: Floats) -> Floats:
-    """(B, 1): means of (B, L) over what is known; a resample's curve may not reach the ends of the data's range."""
+def _add_kept(add: Any, policy: str, level: float, each: list[Floats]) -> None:
+    """Resamples that never reach the accuracy accept nothing: they would have to be left to the target."""
+    reached = not any(np.isinf(one[0]) for one in each)
+    unreached = float(np.mean([np.isinf(one[1:]) for one in each]))
+    each = [np.where(np.isinf(one), 0.0 if reached else np.nan, one) for one in each]
+    add("acceptance", policy, level, each, unreached=unreached, why="not as accurate at any threshold")
+
+
+def _trainings(one: list[Any], other: list[Any]) -> list[tuple[Any, Any]]:
+    """Two policies' runs side by side: each training of the router against the other policy's only run."""
+    count = max(len(one), len(other))
+    return list(zip(one * (count // len(one)), other * (count // len(other)), strict=True))
+
+
+def _gains(one: Resampled, other: Resampled) -> Floats:
+    """(1 + B, STEPS_OF_RANGE): accuracy of one minus the other's, evenly over the acceptance both cover."""
+    low = np.maximum(one.acceptance.min(axis=1), other.acceptance.min(axis=1))
+    high = np.minimum(one.acceptance.max(axis=1), other.acceptance.max(axis=1))
+    levels = evenly(low, high, STEPS_OF_RANGE)
+    gains = at_acceptance(one.acceptance, one.accuracy, levels) - at_acceptance(
+        other.acceptance, other.accuracy, levels
+    )
+    gains[low > high] = np.nan
+    return gains
+
+
+def _mean(values: Floats) -> Floats:
+    """(B,): means of (B, L) over what is known."""
     known = ~np.isnan(values)
-    counts = known.sum(axis=1, keepdims=True)
-    totals = np.where(known, values, 0.0).sum(axis=1, keepdims=True)
-    means: Floats = np.divide(totals, counts, out=np.full(totals.shape, np.nan), where=counts > 0)
+    counts = known.sum(axis=1)
+    totals = np.where(known, values, 0.0).sum(axis=1)
+    means: Floats = np.divide(totals, counts, out=np.full(len(totals), np.nan), where=counts > 0)
     return means
+
+
+def _better(curve: Curve, weights: Floats) -> Floats:
+    """(1 + B,): the median over the paper's inner thresholds of P(target better | rejected)."""
+    inner = np.isin(np.round(curve.thresholds, 9), PAPER_GRID[1:-1])
+    if 2 * inner.sum() <= len(PAPER_GRID[1:-1]):
+        return np.full(len(weights), np.nan)
+    better, rejected = (
+        resampled_means(weights, sum(curve.values(name)[inner] for name in names) / curve.values("steps")[inner])
+        for names in (("better",), ("better", "equal", "worse"))
+    )
+    shares = np.divide(better, rejected, out=np.full(better.shape, np.nan), where=rejected > 0)
+    empty = np.isnan(shares).all(axis=1)
+    shares[empty] = 0.0
+    medians: Floats = np.where(empty, np.nan, np.nanmedian(shares, axis=1))
+    return medians
+
+
+def lowest_gains(gains: Sequence[Gains], confidence: float, seed: int) -> list[dict[str, Any]]:
+    """Rows of `lowest_gain`: for each panel, and for the router over RSD over the curves of all panels together."""
+    groups: list[tuple[str, str, list[Gains]]] = [(one.panel.pair, one.panel.benchmark, [one]) for one in gains]
+    claimed = [one for one in gains if (one.policy, one.against) == ("router", "rsd")]
+    if claimed:
+        groups.append((ALL, ALL, claimed))
+    rows = []
+    for pair, benchmark, group in groups:
+        trainings = min(len(one.samples) for one in group)
+        samples = over_seeds(np.concatenate([one.samples[:trainings] for one in group], axis=2), seed)
+        low, high, above, below = band(samples, confidence, MARGIN)
+        known = not np.isnan(low).all()
+        rows.append(
+            dict.fromkeys(COLUMNS)
+            | {
+                "pair": pair,
+                "benchmark": benchmark,
+                "metric": LOWEST,
+                "policy": group[0].policy,
+                "against": group[0].against,
+                "value": np.nanmin(samples[0]) if known else NOWHERE,
+                "low": np.nanmin(low) if known else NOWHERE,
+                "high": np.nanmin(high) if known else NOWHERE,
+                "covered": float((~np.isnan(samples[0])).mean()),
+                "trainings": trainings if group[0].trainings else 0,
+                "questions": distinct_questions([one.panel for one in group]),
+                "panels": len(group) if known else 0,
+                "p_inside": above,
+                "p_outside": below,
+                "reason": "" if known else NO_POINT,
+            }
+        )
+    return rows
+
+
+def comparison(all_panels: Iterable[Panel], confidence: float, seed: int) -> pd.DataFrame:
+    """`comparison.csv`: the rows of every panel, then what is pooled over them."""
+    numbers: list[Statistic] = []
+    gains: list[Gains] = []
+    for panel in all_panels:
+        own, own_gains = compare(panel)
+        numbers += own
+        gains += own_gains
+    rows = [one.row(confidence, seed) for one in (*numbers, *pooled(numbers))]
+    rows += lowest_gains(gains, confidence, seed)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def write_comparison(trajectories: Sequence[Path], settings: Curves, seed: int, out: Path) -> None:
     """Write `comparison.csv` from the trajectory tables of all pairs and benchmarks."""
-    frames = [compare(panel, settings.confidence) for panel in panels(trajectories, settings, seed)]
-    write_csv(out, pd.concat(frames, ignore_index=True))
+    write_csv(out, comparison(panels(trajectories, settings, seed), settings.confidence, seed))

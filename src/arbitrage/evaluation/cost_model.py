@@ -3,7 +3,10 @@
 The live decoder can be timed on a few questions at a few thresholds only. Its time is a sum over simple things (tokens
 decoded, prefills, scorer calls), so non-negative least squares on these gives every trajectory of the sweep its
 latency. Each part of the wall time is fitted to what it depends on: in the whole, draft calls and scorer calls, which
-come one for one, could not be told apart. How far the sum can be trusted is measured on questions left out of the fit.
+come one for one, could not be told apart. A factor a benchmark takes up what its solutions cost more or less than their
+counts say. How far the sum can be trusted is measured on questions left out of a first fit; the model that is used is
+fitted to all, and again in each resample of the timed questions (`resampled_model`), so that its own error is part of
+the interval of whatever it predicts.
 """
 
 from __future__ import annotations
@@ -18,23 +21,12 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
 
-from arbitrage.config.policies import POLICIES, TIMED_POLICIES, needing
-from arbitrage.evaluation.bootstrap import Floats
+from arbitrage.evaluation.bootstrap import Floats, resample_weights
+from arbitrage.evaluation.decoder_work import FEATURES, features, timed_rows
 from arbitrage.evaluation.trajectory_counts import trajectory_counts
 from arbitrage.io.atomic import write_text
 from arbitrage.io.tables import TableError, read_frame
 
-# Timed policies that ask a scorer, each its own: the PRM and the router.
-SCORED = tuple(name for name in TIMED_POLICIES if POLICIES[name].needs & {"prm", "router"})
-FEATURES = [
-    "solution",
-    "draft_tokens",
-    "draft_calls",
-    "target_tokens",
-    "target_calls",
-    "catch_up_tokens",
-    *(f"{policy}_score_{unit}" for policy in SCORED for unit in ("calls", "tokens")),
-]
 PARTS = {  # part of the wall time: what it depends on
     "draft_s": ["solution", "draft_tokens", "draft_calls"],
     "score_s": [name for name in FEATURES if "_score_" in name],
@@ -43,20 +35,25 @@ PARTS = {  # part of the wall time: what it depends on
     "rest_s": ["solution", "draft_calls", "target_calls"],
 }
 SETTING = ["benchmark", "policy", "threshold"]
-SAME_SOLUTION = ["steps", "escalations", "draft_tokens", "target_tokens"]
 
 
 @dataclass(frozen=True)
 class CostModel:
-    """seconds: by feature, each >= 0. The rest tells how good the model is; errors are relative to the measured time.
+    """seconds: by feature, each >= 0; factors: by benchmark. The rest tells how good the model is.
 
-    heldout_median_error, heldout_mean_error: absolute errors of single solutions of held-out questions.
-    setting_errors: error of the mean over held-out questions, by benchmark, policy and threshold.
-    same_solution: share of the timed solutions that have the tokens and escalations of the sweep's trajectory.
+    alone: by "benchmark/policy", what one uninterrupted generation of draft or target alone takes, as a share of what
+    it takes step by step; empty where it was not timed.
+
+    heldout_median_error, heldout_mean_error: absolute errors of single solutions of held-out questions, relative to the
+    measured time; setting_errors: error of the mean over held-out questions, by benchmark, policy and threshold; NaN
+    and none where one question was timed. same_solution: share of the timed solutions that have the tokens and
+    escalations of the sweep's trajectory.
     """
 
     pair: str
     seconds: dict[str, float]
+    factors: dict[str, float]
+    alone: dict[str, float]
     fitted_questions: int
     heldout_questions: int
     heldout_median_error: float
@@ -66,115 +63,159 @@ class CostModel:
 
     def predict(self, counts: pd.DataFrame) -> Floats:
         """(rows,): seconds of trajectories, from the columns that `trajectory_counts` gives."""
-        return _predict(features(counts), self.seconds)
+        factor = counts["benchmark"].map(self.factors).fillna(1.0).to_numpy(np.float64)
+        predicted: Floats = factor * (features(counts) @ np.array([self.seconds[name] for name in FEATURES]))
+        return predicted
 
 
-def features(counts: pd.DataFrame) -> Floats:
-    """(rows, features): what a solution costs, from its policy and counts, as measured or as swept.
+@dataclass(frozen=True)
+class ResampledModel:
+    """The model fitted to the timed questions (row 0) and to each resample of them.
 
-    The prompt is read once by whoever reads anything: the target as part of its first catch-up, a scorer before its
-    first step; the draft's share of it is in the constant. An accepted step is read by the target when it is next
-    asked, a rejected one by no one but the scorer.
+    seconds: (1 + resamples, features), in the order of FEATURES. factors, alone: (1 + resamples,), as in CostModel.
     """
-    policy = counts["policy"]
-    values = {
-        "solution": np.ones(len(counts)),
-        "draft_tokens": counts["draft_tokens"],
-        "draft_calls": counts["steps"] * policy.isin(needing("draft")),
-        "target_tokens": counts["target_tokens"],
-        "target_calls": counts["escalations"],
-        "catch_up_tokens": counts["catch_up_tokens"],
-    }
-    for scored in SCORED:
-        values[f"{scored}_score_calls"] = counts["score_calls"] * (policy == scored)
-        values[f"{scored}_score_tokens"] = counts["score_tokens"] * (policy == scored)
-    return np.stack([np.asarray(values[name], dtype=np.float64) for name in FEATURES], axis=1)
 
+    seconds: Floats
+    factors: dict[str, Floats]
+    alone: dict[str, Floats]
 
-def swept_work(counts: pd.DataFrame) -> pd.DataFrame:
-    """Trajectories' counts with what the decoder would read: `catch_up_tokens`, `score_calls`, `score_tokens`."""
-    prompt, asked = counts["prompt_tokens"], counts["escalations"]
-    return counts.assign(
-        # First the target reads the prompt; later its own last token, which is not in its cache yet.
-        catch_up_tokens=counts["catch_up_tokens"] + (prompt + asked - 1) * (asked > 0),
-        score_calls=counts["steps"] * counts["policy"].isin(SCORED),
-        score_tokens=(counts["judged_tokens"] + prompt) * counts["policy"].isin(SCORED),
-    )
+    def predict(self, work: Floats, benchmark: str, policy: str) -> Floats:
+        """(1 + resamples, T): mean seconds from mean features, `work` (1 + resamples, features, T).
+
+        Draft and target alone are predicted as one uninterrupted generation, where that was timed.
+        """
+        one = np.ones(len(self.seconds))
+        factor = self.factors.get(benchmark, one) * self.alone.get(f"{benchmark}/{policy}", one)
+        predicted: Floats = factor[:, None] * np.einsum("bf,bft->bt", self.seconds, work)
+        return predicted
 
 
 def fit_cost_model(latency: pd.DataFrame, counts: pd.DataFrame, heldout: float, seed: int) -> CostModel:
-    """Fit on a seeded 1 - `heldout` of the timed questions of one pair, test on the others.
+    """Fit to the timed questions of one pair; tested on a seeded share `heldout` of them, by a fit to the others.
 
     Where a timed solution is the sweep's own (as it is wherever arithmetic is repeatable), its counts are taken from
     the sweep, by the rules by which the model will be applied; elsewhere they are the measured ones.
-    Raises TableError where fewer than two questions were timed.
     """
-    rows = _with_swept_counts(latency, swept_work(counts))
-    keys = (rows["benchmark"] + "/" + rows["question_id"]).to_numpy(str)
-    questions = np.unique(keys)
-    if len(questions) < 2:
-        raise TableError(
-            f"a cost model needs two or more timed questions, got {len(questions)}; raise latency.questions"
-        )
+    rows = timed_rows(latency, counts)
+    keys, questions = _questions_of(rows)
     left_out = min(max(round(heldout * len(questions)), 1), len(questions) - 1)
     test = np.isin(keys, np.random.default_rng(seed).permutation(questions)[:left_out])
-    wall, design = rows["wall_s"].to_numpy(), features(rows)
-    seconds = _fit_parts(rows[~test], design[~test])
-    predicted = _predict(design, seconds)
-    error = np.abs(predicted[test] / wall[test] - 1)
-    checked = (
-        rows.assign(predicted=predicted)[test].groupby(SETTING, dropna=False, sort=True)[["wall_s", "predicted"]].mean()
-    )
+    error, settings = np.full(1, np.nan), []
+    if left_out:
+        first = _model_of(rows, rows[~test])
+        checked = rows.assign(predicted=_predict(rows, *first))[test]
+        error = np.abs(checked["predicted"] / checked["wall_s"] - 1).to_numpy()
+        means = checked.groupby(SETTING, dropna=False, sort=True)[["wall_s", "predicted"]].mean()
+        settings = [
+            {**dict(zip(SETTING, key, strict=True)), "error": float(mean.predicted / mean.wall_s - 1)}
+            for key, mean in means.iterrows()
+        ]
+    seconds, factors = _model_of(rows, rows)
     return CostModel(
         pair=str(rows["pair"].iloc[0]),
-        seconds=seconds,
-        fitted_questions=len(questions) - left_out,
+        seconds=dict(zip(FEATURES, map(float, seconds), strict=True)),
+        factors=factors,
+        alone={
+            name: float(ratio[0]) for name, ratio in _alone(latency, questions, np.ones((1, len(questions)))).items()
+        },
+        fitted_questions=len(questions),
         heldout_questions=left_out,
         heldout_median_error=float(np.median(error)),
         heldout_mean_error=float(error.mean()),
-        setting_errors=[
-            {**dict(zip(SETTING, key, strict=True)), "error": float(means.predicted / means.wall_s - 1)}
-            for key, means in checked.iterrows()
-        ],
+        setting_errors=settings,
         same_solution=float(rows["same"].mean()),
     )
 
 
-def _fit_parts(rows: pd.DataFrame, design: Floats) -> dict[str, float]:
-    """Seconds by feature, each the sum of what it costs in the parts of the wall time."""
-    rest = rows["wall_s"] - rows[[part for part in PARTS if part in rows]].sum(axis=1)
-    rows = rows.assign(rest_s=rest.clip(lower=0))
-    # Noise adds up call by call, so its variance grows with the time: weigh by 1 / sqrt(time).
-    weight = 1 / np.sqrt(rows["wall_s"].to_numpy())
-    seconds = dict.fromkeys(FEATURES, 0.0)
-    for part, names in PARTS.items():
-        columns = design[:, [FEATURES.index(name) for name in names]]
-        scale = np.maximum(columns.max(axis=0), 1)
-        found, _ = nnls(columns / scale * weight[:, None], rows[part].to_numpy() * weight)
-        for name, value in zip(names, found / scale, strict=True):
-            seconds[name] += float(value)
-    return seconds
+def resampled_model(latency: pd.DataFrame, counts: pd.DataFrame, resamples: int, seed: int) -> ResampledModel:
+    """Fit again to each resample of the timed questions, of every benchmark by itself. Arguments as `fit_cost_model`.
+
+    Resamples are NaN where a benchmark has only one timed question: nothing is known of its error then.
+    """
+    rows = timed_rows(latency, counts)
+    keys, questions = _questions_of(rows)
+    benchmark_of = rows.groupby(keys)["benchmark"].first().reindex(questions).to_numpy(str)
+    times = np.ones((1 + resamples, len(questions)))
+    names = sorted(set(benchmark_of))
+    for name in names:
+        own = np.flatnonzero(benchmark_of == name)
+        drawn = resample_weights(len(own), resamples, seed, f"timed {name}")
+        times[1:, own] = drawn if len(own) > 1 else np.nan
+    owner = np.searchsorted(questions, keys)
+    parts, design, wall = _parts_of(rows), features(rows), rows["wall_s"].to_numpy()
+    seconds = np.full((len(times), len(FEATURES)), np.nan)
+    for place, of_question in enumerate(times):
+        if not np.isnan(of_question).any():
+            seconds[place] = _fit_parts(parts, design, wall, of_question[owner])
+    predicted = seconds @ design.T
+    factors = {}
+    for name in names:
+        own = (rows["benchmark"] == name).to_numpy()
+        weight = times[:, owner][:, own]
+        factors[name] = _ratio((weight * wall[own]).sum(axis=1), (weight * predicted[:, own]).sum(axis=1))
+    return ResampledModel(seconds, factors, _alone(latency, questions, times))
 
 
-def _predict(design: Floats, seconds: dict[str, float]) -> Floats:
-    predicted: Floats = design @ np.array([seconds[name] for name in FEATURES])
+def _alone(latency: pd.DataFrame, questions: np.ndarray, times: Floats) -> dict[str, Floats]:
+    """Uninterrupted over stepped seconds of draft and target alone, in each of `times` (B, questions)."""
+    owner = np.searchsorted(questions, _questions_of(latency)[0])
+    whole = latency["uninterrupted"].to_numpy(bool)
+    wall = latency["wall_s"].to_numpy()
+    results = {}
+    for benchmark, policy in latency[whole][["benchmark", "policy"]].drop_duplicates().itertuples(index=False):
+        same = ((latency["benchmark"] == benchmark) & (latency["policy"] == policy)).to_numpy()
+        totals = [(times[:, owner[here]] * wall[here]).sum(axis=1) for here in (same & whole, same & ~whole)]
+        results[f"{benchmark}/{policy}"] = _ratio(*totals)
+    return results
+
+
+def _ratio(measured: Floats, predicted: Floats) -> Floats:
+    ratio: Floats = np.divide(measured, predicted, out=np.ones_like(measured), where=predicted != 0)
+    return ratio
+
+
+def _questions_of(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Benchmark and question of each row as one word, and the sorted distinct ones."""
+    keys = (rows["benchmark"] + "/" + rows["question_id"]).to_numpy(str)
+    return keys, np.unique(keys)
+
+
+def _model_of(rows: pd.DataFrame, fitted: pd.DataFrame) -> tuple[Floats, dict[str, float]]:
+    """Seconds by feature, and the factor of every benchmark in `rows` (1 where `fitted` has none of it)."""
+    design, wall = features(fitted), fitted["wall_s"].to_numpy()
+    seconds = _fit_parts(_parts_of(fitted), design, wall, np.ones(len(fitted)))
+    predicted = pd.Series(design @ seconds, index=fitted.index).groupby(fitted["benchmark"]).sum()
+    ratio = (fitted.groupby("benchmark")["wall_s"].sum() / predicted).replace([np.inf, -np.inf], 1.0)
+    return seconds, {str(name): float(ratio.get(name, 1.0)) for name in sorted(set(rows["benchmark"]))}
+
+
+def _predict(rows: pd.DataFrame, seconds: Floats, factors: dict[str, float]) -> Floats:
+    predicted: Floats = rows["benchmark"].map(factors).to_numpy(np.float64) * (features(rows) @ seconds)
     return predicted
 
 
-def _with_swept_counts(latency: pd.DataFrame, counts: pd.DataFrame) -> pd.DataFrame:
-    keys = ["pair", "benchmark", "policy", "question_id"]
-    timed = latency.reset_index(drop=True).assign(row=range(len(latency)))
-    both = timed[[*keys, "threshold", "row"]].merge(counts, on=keys)
-    both = both[
-        both["threshold"].isna()
-        | ((both["threshold_low"] <= both["threshold"]) & (both["threshold"] < both["threshold_high"]))
-    ]
-    swept = both.drop_duplicates("row").set_index("row").reindex(timed["row"])
-    same = (swept[SAME_SOLUTION] == timed[SAME_SOLUTION]).all(axis=1)
-    read = {
-        name: np.where(same, swept[name], timed[name]) for name in ("catch_up_tokens", "score_calls", "score_tokens")
-    }
-    return timed.assign(same=same, **read)
+def _parts_of(rows: pd.DataFrame) -> dict[str, Floats]:
+    """The parts of every row's wall time; what is left of it is `rest_s`."""
+    rest = rows["wall_s"] - rows[[part for part in PARTS if part in rows]].sum(axis=1)
+    parts = rows.assign(rest_s=rest.clip(lower=0))
+    return {name: parts[name].to_numpy(np.float64) for name in PARTS}
+
+
+def _fit_parts(parts: dict[str, Floats], design: Floats, wall: Floats, times: Floats) -> Floats:
+    """(features,): seconds by feature, each the sum of what it costs in the parts of the wall time.
+
+    times: how often each row counts.
+    """
+    # Noise adds up call by call, so its variance grows with the time: weigh by 1 / sqrt(time).
+    weight = np.sqrt(times / wall)
+    seconds = np.zeros(len(FEATURES))
+    for part, names in PARTS.items():
+        places = [FEATURES.index(name) for name in names]
+        columns = design[:, places]
+        scale = np.maximum(columns.max(axis=0), 1)
+        found, _ = nnls(columns / scale * weight[:, None], parts[part] * weight)
+        seconds[places] += found / scale
+    return seconds
 
 
 def write_cost_model(latency: Path, trajectories: Sequence[Path], heldout: float, seed: int, out: Path) -> None:
@@ -182,8 +223,9 @@ def write_cost_model(latency: Path, trajectories: Sequence[Path], heldout: float
     timed = read_frame(latency, "latency")
     if timed.empty:
         raise TableError(f"{latency}: no timed solution; run the stage `latency` again")
-    counts = trajectory_counts(trajectories)
-    model = asdict(fit_cost_model(timed, counts[counts["pair"] == timed["pair"].iloc[0]], heldout, seed))
+    model = asdict(fit_cost_model(timed, trajectory_counts(trajectories), heldout, seed))
+    for name in ("heldout_median_error", "heldout_mean_error"):
+        model[name] = None if np.isnan(model[name]) else model[name]
     for row in model["setting_errors"]:
         row["threshold"] = None if np.isnan(row["threshold"]) else row["threshold"]
     write_text(out, json.dumps(model, indent=2) + "\n")
@@ -191,4 +233,6 @@ def write_cost_model(latency: Path, trajectories: Sequence[Path], heldout: float
 
 def read_cost_model(path: Path) -> CostModel:
     """Read what `write_cost_model` wrote."""
-    return CostModel(**json.loads(path.read_text(encoding="utf-8")))
+    model = json.loads(path.read_text(encoding="utf-8"))
+    errors = {name: model[name] for name in ("heldout_median_error", "heldout_mean_error")}
+    return CostModel(**model | {name: float("nan") if error is None else error for name, error in errors.items()})

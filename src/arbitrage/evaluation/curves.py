@@ -1,4 +1,4 @@
-"""From trajectories with their threshold intervals to curves: accuracy against acceptance (Fig. 4, E.1).
+"""From trajectories with their threshold intervals to curves: what a policy does at each of its thresholds.
 
 A policy's result on a question is a step function of the threshold, so a curve over all questions changes only at
 the ends of the intervals. It is evaluated between neighbouring ends, where no rounding can change a decision.
@@ -16,13 +16,13 @@ import pandas as pd
 
 from arbitrage.config.pipeline import Curves
 from arbitrage.config.policies import THRESHOLD_POLICIES
-from arbitrage.evaluation.bootstrap import Floats, interval, resample_weights, resampled_means
+from arbitrage.evaluation.bootstrap import Floats, resample_weights
 from arbitrage.evaluation.trajectory_counts import trajectory_counts
-from arbitrage.io.csv_tables import write_csv
 from arbitrage.io.tables import TableError
 
 PAPER_GRID = tuple(tenth / 10 for tenth in range(11))
 BEYOND = 0.1  # how far outside the first and the last interval end the two outermost thresholds lie
+ORACLE_FROM = 0.0  # the paper's range: below it the oracle escalates steps that gain nothing, ties all at once
 
 
 @dataclass(frozen=True)
@@ -44,19 +44,31 @@ class Curve:
         return values
 
     def mean(self, column: str) -> Floats:
-        """(T,): mean over questions."""
-        mean: Floats = self.values(column).mean(axis=1)
+        """(T,): mean over the questions that have a value; NaN where none has."""
+        values = self.values(column)
+        known = ~np.isnan(values)
+        totals, counts = np.where(known, values, 0.0).sum(axis=1), known.sum(axis=1)
+        mean: Floats = np.divide(totals, counts, out=np.full(len(totals), np.nan), where=counts > 0)
         return mean
 
 
 @dataclass(frozen=True)
 class Panel:
-    """All policies of one pair on one benchmark, over the same questions, with the resamples they share."""
+    """All policies of one pair on one benchmark, over the same questions, with the resamples they share.
+
+    curves: of the router one for each of its trainings, in the order of their seeds; of every other policy one.
+    weights: (resamples, questions).
+    """
 
     pair: str
     benchmark: str
-    curves: dict[str, Curve]
-    weights: Floats  # (resamples, questions)
+    curves: dict[str, tuple[Curve, ...]]
+    weights: Floats
+
+    @property
+    def questions(self) -> int:
+        """How many questions all curves are over."""
+        return int(self.weights.shape[1])
 
 
 def panels(paths: Sequence[Path], settings: Curves, seed: int) -> Iterator[Panel]:
@@ -66,26 +78,26 @@ def panels(paths: Sequence[Path], settings: Curves, seed: int) -> Iterator[Panel
     """
     for (pair, benchmark), rows in trajectory_counts(paths).groupby(["pair", "benchmark"], sort=True):
         where = f"pair {pair}, benchmark {benchmark}"
-        curves: dict[str, Curve] = {}
-        for policy, own in rows.groupby("policy", sort=True):
-            curves[str(policy)] = make_curve(own.reset_index(drop=True), settings.points, f"{where}, policy {policy}")
-        questions = {policy: set(curve.questions) for policy, curve in curves.items()}
-        everything = set().union(*questions.values())
-        for policy, own_questions in questions.items():
-            if own_questions != everything:
-                missing = sorted(everything - own_questions)
+        curves: dict[str, tuple[Curve, ...]] = {}
+        for (policy, _), own in rows.groupby(["policy", "router_seed"], sort=True):
+            curve = make_curve(own.reset_index(drop=True), settings.points, f"{where}, policy {policy}")
+            curves[str(policy)] = (*curves.get(str(policy), ()), curve)
+        everything = {question for runs in curves.values() for curve in runs for question in curve.questions}
+        for policy, missing in ((name, everything - set(c.questions)) for name, runs in curves.items() for c in runs):
+            if missing:
                 raise TableError(
                     f"{where}: policy {policy} lacks {len(missing)} of {len(everything)} questions, such as "
-                    f"{missing[0]}; curves are compared over the same questions. Run the stage `trajectories` again"
+                    f"{min(missing)}; curves are compared over the same questions. Run the stage `trajectories` again"
                 )
-        yield Panel(str(pair), str(benchmark), curves, resample_weights(len(everything), settings.resamples, seed))
+        weights = resample_weights(len(everything), settings.resamples, seed, str(benchmark))
+        yield Panel(str(pair), str(benchmark), curves, weights)
 
 
 def make_curve(rows: pd.DataFrame, points: int, where: str = "") -> Curve:
     """The curve of one policy's rows (sorted by question and interval) at the paper's grid and at most `points` more.
 
     A sweep of listed thresholds leaves holes between its intervals: only thresholds that hold for every question are
-    kept.
+    kept. The oracle's begin at ORACLE_FROM.
     Raises TableError where intervals overlap, or where no threshold is left.
     """
     questions, owner = np.unique(rows["question_id"].to_numpy(str), return_inverse=True)
@@ -96,9 +108,11 @@ def make_curve(rows: pd.DataFrame, points: int, where: str = "") -> Curve:
         raise TableError(
             f"{where}: threshold intervals of question {question} overlap or are empty; run `trajectories` again"
         )
-    by_threshold = rows["policy"].iloc[0] in THRESHOLD_POLICIES
+    policy = rows["policy"].iloc[0]
+    by_threshold = policy in THRESHOLD_POLICIES
+    least = ORACLE_FROM if policy == "oracle" else -np.inf
     # Without a threshold every number yields the question's only trajectory.
-    thresholds = _candidates(rows, len(questions), points) if by_threshold else np.zeros(1)
+    thresholds = _candidates(rows, len(questions), points, least) if by_threshold else np.zeros(1)
     begins = np.searchsorted(owner, np.arange(len(questions) + 1))
     index = np.stack(
         [
@@ -116,8 +130,11 @@ def make_curve(rows: pd.DataFrame, points: int, where: str = "") -> Curve:
     return Curve(rows, names, thresholds[held] if by_threshold else np.full(1, np.nan), index[held])
 
 
-def _candidates(rows: pd.DataFrame, questions: int, points: int) -> Floats:
-    """The paper's grid and up to `points` thresholds spread evenly over acceptance, rounded as the CSV prints them."""
+def _candidates(rows: pd.DataFrame, questions: int, points: int, least: float) -> Floats:
+    """The paper's grid and up to `points` thresholds spread evenly over acceptance, rounded as the CSV prints them.
+
+    All are `least` or more.
+    """
     low, high = rows["threshold_low"].to_numpy(), rows["threshold_high"].to_numpy()
     ends = np.concatenate([low, high])
     breaks = np.unique(ends[np.isfinite(ends)])
@@ -125,13 +142,14 @@ def _candidates(rows: pd.DataFrame, questions: int, points: int) -> Floats:
         return np.array(PAPER_GRID)  # no question has a decision that depends on the threshold
     # Region 0 lies below the first break, region k between breaks k - 1 and k, the last above all.
     first, last = np.searchsorted(breaks, low, side="right"), np.searchsorted(breaks, high, side="left") + 1
-    covered = np.flatnonzero(np.round(_sum_over_regions(np.ones(len(rows)), first, last, len(breaks) + 1)) == questions)
+    middles = np.concatenate([[breaks[0] - BEYOND], (breaks[1:] + breaks[:-1]) / 2, [breaks[-1] + BEYOND]])
+    trajectories = np.round(_sum_over_regions(np.ones(len(rows)), first, last, len(breaks) + 1))
+    covered = np.flatnonzero((trajectories == questions) & (middles >= least))
     if not len(covered):
         return np.array(PAPER_GRID)
     acceptance = _sum_over_regions(rows["acceptance"].to_numpy(), first, last, len(breaks) + 1)[covered] / questions
     wanted = np.linspace(acceptance.min(), acceptance.max(), min(points, len(covered)))
     chosen = covered[np.unique(np.abs(acceptance - wanted[:, None]).argmin(axis=1))]
-    middles = np.concatenate([[breaks[0] - BEYOND], (breaks[1:] + breaks[:-1]) / 2, [breaks[-1] + BEYOND]])
     return np.unique([float(f"{tau:.9g}") for tau in [*middles[chosen], *PAPER_GRID]])
 
 
@@ -142,40 +160,3 @@ def _sum_over_regions(values: Floats, first: np.ndarray, last: np.ndarray, regio
     np.add.at(change, last, -values)
     total: Floats = np.cumsum(change)[:-1]
     return total
-
-
-def accuracy_acceptance(panel: Panel, confidence: float) -> pd.DataFrame:
-    """The panel's rows of `accuracy_acceptance.csv`: per policy and threshold, means over questions with intervals.
-
-    acceptance: mean over questions of the share of accepted steps (the paper's). token_acceptance: draft-written tokens
-    as a share of all tokens of all questions (the release's). questions: those graded; ungraded: those left out.
-    """
-    found = []
-    for policy, curve in sorted(panel.curves.items()):
-        acceptance, correct = curve.values("acceptance"), curve.values("correct")
-        acceptance_low, acceptance_high = interval(resampled_means(panel.weights, acceptance), confidence)
-        accuracy_low, accuracy_high = interval(resampled_means(panel.weights, correct), confidence)
-        columns = {
-            "pair": panel.pair,
-            "benchmark": panel.benchmark,
-            "policy": policy,
-            "threshold": curve.thresholds,
-            "acceptance": acceptance.mean(axis=1),
-            "acceptance_low": acceptance_low,
-            "acceptance_high": acceptance_high,
-            "token_acceptance": curve.mean("chosen_draft_tokens") / curve.mean("chosen_tokens"),
-            "accuracy": correct.mean(axis=1),
-            "accuracy_low": accuracy_low,
-            "accuracy_high": accuracy_high,
-            "answered": curve.mean("answered"),
-            "questions": len(curve.questions),
-            "ungraded": int(curve.rows["ungraded"].iloc[0]),
-        }
-        found.append(pd.DataFrame(columns))
-    return pd.concat(found, ignore_index=True)
-
-
-def write_accuracy_acceptance(trajectories: Sequence[Path], settings: Curves, seed: int, out: Path) -> None:
-    """Write `accuracy_acceptance.csv` from the trajectory tables of all pairs and benchmarks."""
-    frames = [accuracy_acceptance(panel, settings.confidence) for panel in panels(trajectories, settings, seed)]
-    write_csv(out, pd.concat(frames, ignore_index=True))

@@ -20,9 +20,9 @@ from arbitrage.io.csv_tables import write_csv
 
 RATES = ("deferral", "wasted", "useful", "better", "equal", "worse")
 COLUMNS = [
-    *("pair", "benchmark", "policy", "threshold"),
+    *("pair", "benchmark", "policy", "router_seed", "threshold"),
     *(f"{rate}{end}" for rate in RATES for end in ("", "_low", "_high")),
-    "questions",
+    *("questions", "steps", "rejected_steps"),
 ]
 
 
@@ -30,11 +30,16 @@ def outcomes(panel: Panel, confidence: float) -> pd.DataFrame:
     """The panel's rows of `outcomes.csv` (Fig. 3, Fig. A.1), per policy and threshold; rates with `_low` and `_high`.
 
     deferral: escalated steps; wasted: escalated steps with st <= sd; useful: those with st > sd (all three as shares
-    of all steps); better, equal, worse: shares of the escalated steps with st >, =, < sd, empty where none is.
+    of all steps); better, equal, worse: shares of the escalated steps with st >, =, < sd, empty where none is. A router
+    has rows for each of its trainings.
     """
-    found = []
-    for policy in sorted(set(panel.curves) & set(THRESHOLD_POLICIES)):
-        curve = panel.curves[policy]
+    frames = []
+    curves = [
+        (policy, number, curve)
+        for policy in sorted(set(panel.curves) & set(THRESHOLD_POLICIES))
+        for number, curve in enumerate(panel.curves[policy])
+    ]
+    for policy, number, curve in curves:
         shares = {name: curve.values(name) / curve.values("steps") for name in ("better", "equal", "worse")}
         deferral = shares["better"] + shares["equal"] + shares["worse"]
         rates = {"deferral": deferral, "wasted": shares["equal"] + shares["worse"], "useful": shares["better"]}
@@ -42,6 +47,7 @@ def outcomes(panel: Panel, confidence: float) -> pd.DataFrame:
             "pair": panel.pair,
             "benchmark": panel.benchmark,
             "policy": policy,
+            "router_seed": number if policy == "router" else np.nan,
             "threshold": curve.thresholds,
         }
         for name, rate in rates.items():
@@ -53,8 +59,10 @@ def outcomes(panel: Panel, confidence: float) -> pd.DataFrame:
             samples = _ratio(resampled_means(panel.weights, share), rejected)
             columns[f"{name}_low"], columns[f"{name}_high"] = interval(samples, confidence)
         columns["questions"] = len(curve.questions)
-        found.append(pd.DataFrame(columns))
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=COLUMNS)
+        columns["steps"] = curve.values("steps").sum(axis=1).astype(int)
+        columns["rejected_steps"] = curve.values("escalations").sum(axis=1).astype(int)
+        frames.append(pd.DataFrame(columns))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=COLUMNS)
 
 
 def _ratio(part: Floats, whole: Floats) -> Floats:

@@ -1,8 +1,8 @@
 """Accuracy against latency (Fig. 5): measured points, and curves by the cost model.
 
 A measured point is the mean wall time of the timed questions at one setting; a modelled curve is the cost model applied
-to all questions' trajectories. The accuracy of both is the sweep's, over all questions at that threshold, never that of
-the timed few.
+to all questions' trajectories, with its own error, from resamples of the timed questions, in the interval. The accuracy
+of both is the sweep's, over all questions at that threshold, never that of the timed few.
 """
 
 from __future__ import annotations
@@ -16,86 +16,127 @@ import pandas as pd
 
 from arbitrage.config.pipeline import Curves
 from arbitrage.config.policies import TIMED_POLICIES
-from arbitrage.evaluation.bootstrap import Floats, interval, resample_weights, resampled_means
-from arbitrage.evaluation.cost_model import CostModel, read_cost_model, swept_work
+from arbitrage.evaluation.bootstrap import Floats, interval, resample_weights, resampled_means, with_data
+from arbitrage.evaluation.cost_model import ResampledModel, resampled_model
 from arbitrage.evaluation.curves import Curve, Panel, panels
+from arbitrage.evaluation.decoder_work import features, swept_work
+from arbitrage.evaluation.trajectory_counts import trajectory_counts
 from arbitrage.io.csv_tables import write_csv
 from arbitrage.io.tables import TableError, read_frame
 
+COLUMNS = [
+    *("pair", "benchmark", "policy", "router_seed", "threshold", "measured", "uninterrupted"),
+    *("latency_s", "latency_low", "latency_high", "accuracy", "accuracy_low", "accuracy_high", "acceptance"),
+    *("questions", "timed_questions"),
+]
 
-def seconds(curve: Curve, model: CostModel) -> Floats:
-    """(T, Q): the cost model's seconds of each question's trajectory at each threshold of a curve."""
-    by_question: Floats = model.predict(swept_work(curve.rows))[curve.index]
-    return by_question
+
+def seconds(curve: Curve, weights: Floats, model: ResampledModel, benchmark: str) -> Floats:
+    """(1 + B, T): mean seconds of a solution at each threshold, by resamples of questions and of the model together.
+
+    weights: (1 + B, Q), the data's own first.
+    """
+    policy = str(curve.rows["policy"].iloc[0])
+    counts = features(swept_work(curve.rows))
+    work = np.zeros((len(weights), counts.shape[1], len(curve.thresholds)))
+    for place in np.flatnonzero(counts.any(axis=0)):
+        work[:, place] = resampled_means(weights, counts[:, place][curve.index])
+    return model.predict(work, benchmark, policy)
 
 
 def timed_panels(
-    trajectories: Sequence[Path], models: Sequence[Path], settings: Curves, seed: int
-) -> Iterator[tuple[Panel, CostModel]]:
-    """The panels of the pairs that have a cost model, each with its model."""
-    by_pair = {model.pair: model for model in map(read_cost_model, models)}
-    if not by_pair:
+    trajectories: Sequence[Path], latency: Sequence[Path], settings: Curves, seed: int
+) -> Iterator[tuple[Panel, ResampledModel, pd.DataFrame]]:
+    """The panels of the timed pairs, each with its resampled cost model and its rows of the table `latency`.
+
+    trajectories, latency: the tables of these pairs.
+    """
+    timed = {str(table["pair"].iloc[0]): table for table in (read_frame(path, "latency") for path in latency)}
+    if not timed:
         return
+    counts = trajectory_counts(trajectories)
+    models = {pair: resampled_model(table, counts, settings.resamples, seed) for pair, table in timed.items()}
     for panel in panels(trajectories, settings, seed):
-        if panel.pair in by_pair:
-            yield panel, by_pair[panel.pair]
+        if panel.pair in models:
+            own = timed[panel.pair]
+            yield panel, models[panel.pair], own[own["benchmark"] == panel.benchmark]
 
 
-def accuracy_latency(panel: Panel, timed: pd.DataFrame, model: CostModel, settings: Curves, seed: int) -> pd.DataFrame:
+def accuracy_latency(
+    panel: Panel, model: ResampledModel, timed: pd.DataFrame, settings: Curves, seed: int
+) -> pd.DataFrame:
     """The panel's rows of `accuracy_latency.csv`; `timed` are its rows of the table `latency`.
 
     Raises TableError where a measured threshold lies in a gap of the sweep.
     """
-    rows: list[dict[str, Any]] = []
-    for policy in sorted(set(panel.curves) & set(TIMED_POLICIES)):
-        curve = panel.curves[policy]
-        modelled = seconds(curve, model)
-        accuracy = curve.values("correct")
-        low, high = interval(resampled_means(panel.weights, modelled), settings.confidence)
-        accuracy_low, accuracy_high = interval(resampled_means(panel.weights, accuracy), settings.confidence)
-        acceptance = curve.mean("acceptance")
-        rows += [
-            {
-                **_keys(panel, policy, threshold, measured=False),
-                "latency_s": modelled[place].mean(),
-                "latency_low": low[place],
-                "latency_high": high[place],
-                "accuracy": accuracy[place].mean(),
-                "accuracy_low": accuracy_low[place],
-                "accuracy_high": accuracy_high[place],
-                "acceptance": acceptance[place],
-                "questions": len(curve.questions),
-            }
-            for place, threshold in enumerate(curve.thresholds)
-        ]
-    for (policy, threshold), group in timed.groupby(["policy", "threshold"], dropna=False, sort=True):
-        if policy in panel.curves:
-            rows.append(_measured(panel, str(policy), float(threshold), group["wall_s"].to_numpy(), settings, seed))
-    return pd.DataFrame(rows)
+    weights = with_data(panel.weights)
+    frames = [
+        _modelled(curve, weights, model, panel.benchmark, settings.confidence).assign(
+            policy=policy, router_seed=number if policy == "router" else np.nan
+        )
+        for policy in sorted(set(panel.curves) & set(TIMED_POLICIES))
+        for number, curve in enumerate(panel.curves[policy])
+    ]
+    settings_of = ["policy", "threshold", "uninterrupted"]
+    measured = [
+        _measured(panel, str(key[0]), key[1], bool(key[2]), group["wall_s"].to_numpy(), settings, seed)
+        for key, group in timed.groupby(settings_of, dropna=False, sort=True)
+        if key[0] in panel.curves
+    ]
+    table = pd.concat([*frames, pd.DataFrame(measured)], ignore_index=True)
+    questions = timed["question_id"].nunique()
+    return table.assign(
+        pair=panel.pair, benchmark=panel.benchmark, questions=panel.questions, timed_questions=questions
+    ).reindex(columns=COLUMNS)
 
 
-def _measured(panel: Panel, policy: str, threshold: float, wall: Floats, settings: Curves, seed: int) -> dict[str, Any]:
-    weights = resample_weights(len(wall), settings.resamples, seed)
-    (low,), (high,) = interval(resampled_means(weights, wall[None]), settings.confidence)
-    at = _at_threshold(panel.curves[policy].rows, threshold)
-    if len(at) != len(panel.curves[policy].questions):
+def _modelled(curve: Curve, weights: Floats, model: ResampledModel, benchmark: str, confidence: float) -> pd.DataFrame:
+    latency = seconds(curve, weights, model, benchmark)
+    accuracy = resampled_means(weights, curve.values("correct"))
+    low, high = interval(latency[1:], confidence)
+    accuracy_low, accuracy_high = interval(accuracy[1:], confidence)
+    columns = {
+        "threshold": curve.thresholds,
+        "measured": False,
+        "uninterrupted": False,
+        "latency_s": latency[0],
+        "latency_low": low,
+        "latency_high": high,
+        "accuracy": accuracy[0],
+        "accuracy_low": accuracy_low,
+        "accuracy_high": accuracy_high,
+        "acceptance": curve.mean("acceptance"),
+    }
+    return pd.DataFrame(columns)
+
+
+def _measured(
+    panel: Panel, policy: str, threshold: float, uninterrupted: bool, wall: Floats, settings: Curves, seed: int
+) -> dict[str, Any]:
+    curve = panel.curves[policy][0]  # a router's first training is the one that is timed
+    times = resample_weights(len(wall), settings.resamples, seed, f"timed {panel.benchmark}")
+    low, high = interval(resampled_means(times, wall), settings.confidence)
+    at = _at_threshold(curve.rows, threshold)
+    if len(at) != len(curve.questions):
         raise TableError(
             f"pair {panel.pair}, benchmark {panel.benchmark}: {policy} was timed at threshold {threshold:g}, which the "
             f"sweep does not cover for every question; run the stages `trajectories` and `latency` again"
         )
-    (accuracy_low,), (accuracy_high,) = interval(
-        resampled_means(panel.weights, at["correct"].to_numpy()[None]), settings.confidence
-    )
+    accuracy = resampled_means(with_data(panel.weights), at["correct"].to_numpy())
+    accuracy_low, accuracy_high = interval(accuracy[1:], settings.confidence)
     return {
-        **_keys(panel, policy, threshold, measured=True),
+        "policy": policy,
+        "router_seed": 0 if policy == "router" else np.nan,
+        "threshold": threshold,
+        "measured": True,
+        "uninterrupted": uninterrupted,
         "latency_s": wall.mean(),
         "latency_low": low,
         "latency_high": high,
-        "accuracy": at["correct"].mean(),
+        "accuracy": accuracy[0],
         "accuracy_low": accuracy_low,
         "accuracy_high": accuracy_high,
         "acceptance": at["acceptance"].mean(),
-        "questions": len(wall),
     }
 
 
@@ -105,45 +146,12 @@ def _at_threshold(rows: pd.DataFrame, threshold: float) -> pd.DataFrame:
     return rows[(rows["threshold_low"] <= threshold) & (threshold < rows["threshold_high"])]
 
 
-def _keys(panel: Panel, policy: str, threshold: float, measured: bool) -> dict[str, Any]:
-    return {
-        "pair": panel.pair,
-        "benchmark": panel.benchmark,
-        "policy": policy,
-        "threshold": threshold,
-        "measured": measured,
-    }
-
-
 def write_accuracy_latency(
-    trajectories: Sequence[Path],
-    latency: Sequence[Path],
-    models: Sequence[Path],
-    settings: Curves,
-    seed: int,
-    out: Path,
+    trajectories: Sequence[Path], latency: Sequence[Path], settings: Curves, seed: int, out: Path
 ) -> None:
-    """Write `accuracy_latency.csv` for the pairs that were timed (if any); `latency`, `models`: one file a pair."""
-    timed = {str(table["pair"].iloc[0]): table for table in (read_frame(path, "latency") for path in latency)}
-    frames = []
-    for panel, model in timed_panels(trajectories, models, settings, seed):
-        own = timed[panel.pair]
-        frames.append(accuracy_latency(panel, own[own["benchmark"] == panel.benchmark], model, settings, seed))
-    write_csv(out, pd.concat(frames, ignore_index=True)[COLUMNS] if frames else pd.DataFrame(columns=COLUMNS))
-
-
-COLUMNS = [
-    "pair",
-    "benchmark",
-    "policy",
-    "threshold",
-    "latency_s",
-    "latency_low",
-    "latency_high",
-    "accuracy",
-    "accuracy_low",
-    "accuracy_high",
-    "acceptance",
-    "measured",
-    "questions",
-]
+    """Write `accuracy_latency.csv` for the pairs that were timed (if any); `latency`: one table a pair."""
+    frames = [
+        accuracy_latency(panel, model, timed, settings, seed)
+        for panel, model, timed in timed_panels(trajectories, latency, settings, seed)
+    ]
+    write_csv(out, pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=COLUMNS))

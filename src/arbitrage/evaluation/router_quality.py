@@ -1,13 +1,16 @@
 """How well a ranking of draft steps agrees with the advantage, on held-out questions (Tables 1-3 of the paper).
 
-Spearman's rho between score and advantage; accuracy on label 0 and on label 1 when escalating above 0.5. Intervals by
-bootstrap over questions, since the steps of one question are not independent. Beside the router's variants stand two
-rankings that need no training: RSD's own (-sd) and the draft's confidence.
+Spearman's rho between score and advantage; accuracy on label 0 and on label 1 when escalating above 0.5. Every variant
+is trained several times: its numbers are means over trainings, `_spread` is the standard deviation between them, and
+intervals are over trainings and questions (the steps of one question are not independent). Beside the router's variants
+stand two rankings that need no training: RSD's own (-sd) and the draft's confidence. Row `all` pools the default's
+over pairs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -15,44 +18,78 @@ import numpy as np
 import pandas as pd
 
 from arbitrage.config.pipeline import Curves
-from arbitrage.evaluation.bootstrap import Floats, interval, resample_weights
+from arbitrage.evaluation.bootstrap import Floats, interval, over_seeds, p_values, resample_weights, with_data
+from arbitrage.evaluation.estimates import ALL
 from arbitrage.io.csv_tables import write_csv
 from arbitrage.io.tables import TableError, read_frame
 
 ESCALATE_ABOVE = 0.5
 UNTRAINED = {"rsd (-sd)": "draft_score", "draft confidence": "draft_confidence"}
 METRICS = ("rho", "accuracy_0", "accuracy_1")
+DEFAULT = "default"
+STEP = ["question_id", "step_index"]
 
 
 def quality(heldout: pd.DataFrame, resamples: int, confidence: float, seed: int) -> pd.DataFrame:
-    """One row a pair and ranking: rho, accuracy_0, accuracy_1, each with `_low` and `_high`; steps and questions.
+    """One row a pair and ranking: each of METRICS with `_low`, `_high` and `_spread`; trainings, steps and questions.
 
     heldout: rows of the table `heldout`. Rankings: its variants (trained: True) and UNTRAINED (no accuracies: they are
     no probabilities, so 0.5 means nothing to them). `<metric>_gain`: the variant `default`'s minus this variant's, on
-    the steps both were tested on, with a paired interval. Raises TableError where there is no held-out step.
+    the steps both were tested on, with a paired interval and the one-sided p values `_p_above` (that it is above 0)
+    and `_p_below`. Raises TableError where there is no held-out step.
     """
     if heldout.empty:
         raise TableError("no held-out step; raise dataset.validation or questions.sample")
     rows: list[dict[str, Any]] = []
+    defaults: list[Floats] = []
     for pair, own in heldout.groupby("pair", sort=True):
-        variants = {str(name): steps.reset_index(drop=True) for name, steps in own.groupby("variant", sort=True)}
-        first = variants.get("default", next(iter(variants.values())))
-        for name, steps in variants.items():
-            samples = _metrics(steps, "router_score", resamples, seed)
-            rows.append({"pair": pair, "ranking": name, "trained": True, **_with_interval(samples, "", confidence)})
-            both = first.merge(steps, on=["question_id", "step_index"], suffixes=("_default", ""))
-            if name != "default" and "default" in variants and len(both):
-                gains = _metrics(both, "router_score_default", resamples, seed)
-                gains -= _metrics(both, "router_score", resamples, seed)
-                rows[-1] |= _with_interval(gains, "_gain", confidence)
-            rows[-1] |= {"steps": len(steps), "questions": steps["question_id"].nunique()}
+        variants = {str(name): _trainings(steps) for name, steps in own.groupby("variant", sort=True)}
+        first = variants.get(DEFAULT, next(iter(variants.values())))
+        for name, trainings in variants.items():
+            samples = np.stack([_metrics(steps, "router_score", resamples, seed) for steps in trainings])
+            rows.append({"pair": pair, "ranking": name, "trained": True, **_summary(samples, "", confidence, seed)})
+            if name != DEFAULT and DEFAULT in variants:
+                gains = _gains(first, trainings, resamples, seed)
+                rows[-1] |= _summary(gains, "_gain", confidence, seed) if gains is not None else {}
+            rows[-1] |= {"trainings": len(trainings), **_sizes(trainings[0])}
+        if DEFAULT in variants:
+            defaults.append(np.stack([_metrics(steps, "router_score", resamples, seed) for steps in first]))
         for name, column in UNTRAINED.items():
-            ranked = first.assign(score=first[column] * (-1 if column == "draft_score" else 1))
-            samples = _metrics(ranked, "score", resamples, seed)
-            samples[:, 1:] = np.nan
-            rows.append({"pair": pair, "ranking": name, "trained": False, **_with_interval(samples, "", confidence)})
-            rows[-1] |= {"steps": len(first), "questions": first["question_id"].nunique()}
+            ranked = first[0].assign(score=first[0][column] * (-1 if column == "draft_score" else 1))
+            samples = _metrics(ranked, "score", resamples, seed)[None]
+            samples[:, :, 1:] = np.nan
+            rows.append({"pair": pair, "ranking": name, "trained": False, **_summary(samples, "", confidence, seed)})
+            rows[-1] |= {"trainings": 0, **_sizes(first[0])}
+    if defaults:
+        least = min(map(len, defaults))
+        together = np.mean([samples[:least] for samples in defaults], axis=0)
+        sizes = heldout[heldout["variant"] == DEFAULT].drop_duplicates(["pair", *STEP])
+        rows.append({"pair": ALL, "ranking": DEFAULT, "trained": True, **_summary(together, "", confidence, seed)})
+        rows[-1] |= {"trainings": least, "steps": len(sizes), "questions": sizes["question_id"].nunique()}
     return pd.DataFrame(rows)
+
+
+def _trainings(steps: pd.DataFrame) -> list[pd.DataFrame]:
+    """The steps as each training of a variant scored them."""
+    return [own.reset_index(drop=True) for _, own in steps.groupby("router_seed", sort=True, dropna=False)]
+
+
+def _sizes(steps: pd.DataFrame) -> dict[str, int]:
+    return {"steps": len(steps), "questions": steps["question_id"].nunique()}
+
+
+def _gains(
+    default: Sequence[pd.DataFrame], variant: Sequence[pd.DataFrame], resamples: int, seed: int
+) -> Floats | None:
+    """(K, 1 + resamples, METRICS): training by training, on the steps both were tested on; None where there is none."""
+    gains = []
+    for one, other in zip(default, variant, strict=False):
+        both = one.merge(other, on=STEP, suffixes=("_default", ""))
+        if both.empty:
+            return None
+        samples = _metrics(both, "router_score_default", resamples, seed)
+        gains.append(samples - _metrics(both, "router_score", resamples, seed))
+    return np.stack(gains)
 
 
 def _metrics(steps: pd.DataFrame, score: str, resamples: int, seed: int) -> Floats:
@@ -60,17 +97,16 @@ def _metrics(steps: pd.DataFrame, score: str, resamples: int, seed: int) -> Floa
     scores, label = steps[score].to_numpy(), steps["label"].to_numpy()
     right = (scores > ESCALATE_ABOVE) == (label == 1)
     _, owner = np.unique(steps["question_id"].to_numpy(str), return_inverse=True)
-    questions = int(owner.max()) + 1
-    times = np.vstack([np.ones(questions), resample_weights(questions, resamples, seed)])
+    times = with_data(resample_weights(int(owner.max()) + 1, resamples, seed, "heldout"))
     ranks = [np.unique(values, return_inverse=True)[1] for values in (scores, steps["advantage"].to_numpy())]
-    found = np.full((len(times), len(METRICS)), np.nan)
-    for row, of_question in zip(found, times, strict=True):
+    results = np.full((len(times), len(METRICS)), np.nan)
+    for row, of_question in zip(results, times, strict=True):
         weight = of_question[owner]
         row[0] = _weighted_spearman(ranks[0], ranks[1], weight)
         for value in (0, 1):
             total = weight[label == value].sum()
             row[1 + value] = (weight * right)[label == value].sum() / total if total else np.nan
-    return found
+    return results
 
 
 def _weighted_spearman(first: np.ndarray, second: np.ndarray, weight: Floats) -> float:
@@ -87,16 +123,29 @@ def _weighted_spearman(first: np.ndarray, second: np.ndarray, weight: Floats) ->
     return float((weight * centred[0] * centred[1]).sum() / spread) if spread else float("nan")
 
 
-def _with_interval(samples: Floats, suffix: str, confidence: float) -> dict[str, float]:
-    low, high = interval(samples[1:], confidence)
-    found: dict[str, float] = {}
+def _summary(samples: Floats, suffix: str, confidence: float, seed: int) -> dict[str, float]:
+    """Columns of each metric from samples (K, 1 + resamples, METRICS)."""
+    lowest = np.where([metric == "rho" or suffix != "" for metric in METRICS], -1.0, 0.0)
+    folded = np.clip(over_seeds(samples, seed), lowest, 1.0)
+    low, high = interval(folded[1:], confidence)
+    columns: dict[str, float] = {}
     for place, metric in enumerate(METRICS):
         name = f"{metric}{suffix}"
-        found |= {name: samples[0, place], f"{name}_low": low[place], f"{name}_high": high[place]}
-    return found
+        above, below = (p_values(folded[:, place], region)[0] for region in ((0.0, inf), (-inf, 0.0)))
+        spread = samples[:, 0, place].std(ddof=1) if len(samples) > 1 else float("nan")
+        known = not np.isnan(folded[0, place])
+        columns |= {
+            name: folded[0, place],
+            f"{name}_low": low[place] if known else float("nan"),
+            f"{name}_high": high[place] if known else float("nan"),
+            f"{name}_spread": spread,
+            f"{name}_p_above": above,
+            f"{name}_p_below": below,
+        }
+    return columns
 
 
 def write_quality(heldout: Sequence[Path], settings: Curves, seed: int, out: Path) -> None:
-    """Write `quality.csv` from the `heldout` tables of all variants and pairs."""
+    """Write `quality.csv` from the `heldout` tables of all trainings, variants and pairs."""
     frames = [read_frame(path, "heldout") for path in heldout]
     write_csv(out, quality(pd.concat(frames, ignore_index=True), settings.resamples, settings.confidence, seed))

@@ -1,20 +1,24 @@
 """How much faster a policy is at the same accuracy (the paper's headline: 1.62x and 1.97x).
 
-At accuracy a, a policy's latency is the cheapest on its curve's running maximum of accuracy. `speedup.csv` holds, per
-pair, benchmark and comparison (`policy` against `baseline`), by the cost model over all questions:
+At accuracy a, a policy's latency is the cheapest on its curve's running maximum of accuracy, linear between operating
+points. `speedup.csv` holds, per pair, benchmark and comparison (`policy` against `against`), by the cost model over
+all questions, the ratio of the other's latency to the policy's as these metrics:
 
-- `at_accuracy`: the ratio of the baseline's latency to the policy's at a few accuracies (the draft's plus a share of
-  the gap to the target's)
-- `typical`: the geometric mean of that ratio over the accuracies that both curves cover
-- `maximal`: its largest value there, at the accuracy where it is largest; the interval is that ratio's at that accuracy
+- `typical`: the geometric mean over the accuracies that both curves cover, which is the headline
+- `at_accuracy`: at the draft's accuracy plus `level` of the gap to the target's
+- `largest`: its largest value over the common accuracies from LARGEST_FROM of that gap on, less what picking the
+  largest of noisy ratios adds (estimated by the bootstrap): no headline
 
-Every row has a plain `statement`; where curves do not overlap, it says so and the numbers are empty.
+Rows with pair and benchmark `all` pool `typical` over panels. Ranges and levels are each resample's own, and the cost
+model is fitted again in each: its error is part of every interval. A resample in which a curve never reaches a level
+counts as the worst value: a speed-up of 0, or an infinite one where it is the other's curve.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,126 +26,132 @@ import numpy as np
 import pandas as pd
 
 from arbitrage.config.pipeline import Curves
-from arbitrage.evaluation.bootstrap import Floats, interval, resampled_means
-from arbitrage.evaluation.comparison import RECOVERED
-from arbitrage.evaluation.cost_model import CostModel
-from arbitrage.evaluation.curve_matching import cheapest, common_range
+from arbitrage.evaluation.bootstrap import Floats, resampled_means, with_data, without_bias
+from arbitrage.evaluation.comparison import NO_POINT, RECOVERED, levels_of
+from arbitrage.evaluation.cost_model import ResampledModel
+from arbitrage.evaluation.curve_matching import cheapest, common_range, evenly
 from arbitrage.evaluation.curves import Panel
+from arbitrage.evaluation.estimates import COLUMNS, NOWHERE, Statistic, pooled
 from arbitrage.evaluation.latency_curves import seconds, timed_panels
 from arbitrage.io.csv_tables import write_csv
 
 COMPARISONS = (("router", "rsd"), ("router", "target_only"), ("rsd", "target_only"))
 STEPS_OF_RANGE = 41
-MOST_UNDEFINED = 0.5  # an interval is not given where more than this share of the resamples has no ratio
+LARGEST_FROM = 0.25  # of the gap between draft and target: below it few questions decide
+BOTTOM, TOP = (
+    0.05,
+    0.9,
+)  # `typical` is read from and to so much of the curves' common range, where both are sampled well
 
 
-def speedups(panel: Panel, model: CostModel, confidence: float) -> pd.DataFrame:
-    """The panel's rows of `speedup.csv` (COLUMNS): speed-up at matched accuracy (paper, section 5).
+@dataclass(frozen=True)
+class _Run:
+    """A policy's curve in the data and in each resample, (1 + B, T) each."""
 
-    recovered: share of the accuracy gap between draft and target, where the row is about one.
-    """
-    weights = np.vstack([np.ones(panel.weights.shape[1]), panel.weights])  # row 0: the data itself
-    resampled: dict[str, tuple[Floats, Floats]] = {}
-    for policy, curve in panel.curves.items():
-        latency, accuracy = seconds(curve, model), curve.values("correct")
-        resampled[policy] = (resampled_means(weights, latency), resampled_means(weights, accuracy))
-    rows: list[dict[str, Any]] = []
-    for policy, baseline in COMPARISONS:
-        if policy in resampled and baseline in resampled:
-            head = {"pair": panel.pair, "benchmark": panel.benchmark, "policy": policy, "baseline": baseline}
-            rows += [head | row for row in _over_range(policy, baseline, resampled, confidence)]
-            if {"draft_only", "target_only"} <= set(resampled):
-                draft, target = resampled["draft_only"][1][0, 0], resampled["target_only"][1][0, 0]
-                levels = draft + RECOVERED * (target - draft)
-                rows += [head | row for row in _at_levels(policy, baseline, resampled, levels, confidence)]
+    latency: Floats
+    accuracy: Floats
+    acceptance: Floats
+
+    def reach(self, levels: Floats) -> Floats:
+        """(1 + B, L): latency at accuracies; infinite where never reached."""
+        return cheapest(self.latency, self.accuracy, levels, self.acceptance)
+
+
+def speedups(panel: Panel, model: ResampledModel) -> list[Statistic]:
+    """The panel's numbers (paper, section 5); none where its policies cannot be compared."""
+    weights = with_data(panel.weights)
+    runs = {
+        policy: [
+            _Run(
+                seconds(curve, weights, model, panel.benchmark),
+                resampled_means(weights, curve.values("correct")),
+                resampled_means(weights, curve.values("acceptance")),
+            )
+            for curve in panel.curves[policy]
+        ]
+        for policy in ("router", "rsd", "target_only")
+        if policy in panel.curves
+    }
+    results = []
+    for policy, against in COMPARISONS:
+        if policy not in runs or against not in runs:
+            continue
+        head = {
+            "pair": panel.pair,
+            "benchmark": panel.benchmark,
+            "policy": policy,
+            "against": against,
+            "trainings": len(runs[policy]) if policy == "router" else 0,
+            "questions": panel.questions,
+            "ratio": True,
+        }
+        (other,) = runs[against]
+        levels = levels_of(panel, weights) if {"draft_only", "target_only"} <= set(panel.curves) else None
+        over = [_over_range(own, other, levels) for own in runs[policy]]
+        for place, metric in enumerate(("typical", "largest")):
+            results.append(_statistic(head, metric, NOWHERE, [each[place] for each in over], "no common accuracy"))
+        if levels is not None:
+            ratios = [_ratios(own, other, levels) for own in runs[policy]]
+            for place, level in enumerate(RECOVERED):
+                why = _why(runs[policy], policy, other, against, levels[:, place])
+                results.append(_statistic(head, "at_accuracy", level, [each[:, place] for each in ratios], why))
+    return results
+
+
+def _statistic(head: dict[str, Any], metric: str, level: float, each: list[Floats], why: str) -> Statistic:
+    samples = np.stack(each)
+    known = np.isfinite(samples[:, 0]).all() and (samples[:, 0] > 0).all()
+    if not known:
+        samples = np.full_like(samples, np.nan)
+    unreached = float(np.mean(~np.isfinite(samples[:, 1:]) | (samples[:, 1:] == 0))) if known else NOWHERE
+    return Statistic(
+        metric=metric, level=level, samples=samples, unreached=unreached, reason="" if known else why, **head
+    )
+
+
+def _ratios(own: _Run, other: _Run, levels: Floats) -> Floats:
+    """(1 + B, L): the other's latency over one's own; 0 or infinite where one of the two never reaches the accuracy."""
+    with np.errstate(invalid="ignore"):
+        ratios: Floats = other.reach(levels) / own.reach(levels)
+    return ratios
+
+
+def _over_range(own: _Run, other: _Run, recovered: Floats | None) -> tuple[Floats, Floats]:
+    """(1 + B,) each: the mean ratio over the common accuracies, and the largest from LARGEST_FROM of the gap on."""
+    low, high = common_range(own.latency, own.accuracy, other.latency, other.accuracy)
+    span = np.maximum(high - low, 0)
+    bottom, top = low + BOTTOM * span, low + TOP * span
+    if low[0] > high[0]:
+        nothing = np.full(len(low), np.nan)
+        return nothing, nothing
+    levels = evenly(bottom, top, STEPS_OF_RANGE)
+    ratios = _ratios(own, other, levels)
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)  # a resample that reaches no level has no mean
+        logs = np.log(ratios)
+        typical = np.exp(np.nanmean(logs, axis=1))
+        if recovered is not None:
+            logs = np.where(levels >= recovered[:, [list(RECOVERED).index(LARGEST_FROM)]], logs, np.nan)
+        largest = np.nanmax(logs, axis=1)
+    return typical, np.exp(without_bias(largest)) if np.isfinite(largest).all() else np.full(len(low), np.nan)
+
+
+def _why(own: list[_Run], policy: str, other: _Run, against: str, levels: Floats) -> str:
+    """Why the data has no ratio at an accuracy (levels[0])."""
+    best = {policy: min(run.accuracy[0].max() for run in own), against: other.accuracy[0].max()}
+    short = [name for name, accuracy in best.items() if accuracy < levels[0] - 1e-12]
+    return f"{' and '.join(short)}: no threshold is as accurate" if short else NO_POINT
+
+
+def speedup(timed: Iterable[tuple[Panel, ResampledModel, pd.DataFrame]], confidence: float, seed: int) -> pd.DataFrame:
+    """`speedup.csv`: the rows of every timed panel, then what is pooled over them."""
+    numbers = [one for panel, model, _ in timed for one in speedups(panel, model)]
+    rows = [one.row(confidence, seed) for one in (*numbers, *pooled(numbers))]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _ratios(policy: str, baseline: str, resampled: dict[str, tuple[Floats, Floats]], levels: Floats) -> Floats:
-    """(1 + resamples, levels): baseline's latency over the policy's."""
-    return cheapest(*resampled[baseline], levels) / cheapest(*resampled[policy], levels)
-
-
-def _over_range(
-    policy: str, baseline: str, resampled: dict[str, tuple[Floats, Floats]], confidence: float
-) -> list[dict[str, Any]]:
-    ours, theirs = ([part[0] for part in resampled[name]] for name in (policy, baseline))
-    low, high = common_range(*ours, *theirs)
-    if low > high:
-        statement = (
-            f"the curves of {policy} and {baseline} do not overlap: the accuracies reached by one start at {low:.1%}, "
-            f"the other ends at {high:.1%}"
-        )
-        return [{"kind": kind, "statement": statement} for kind in ("typical", "maximal")]
-    levels = np.linspace(low, high, STEPS_OF_RANGE) if low < high else np.array([low])
-    ratios = _ratios(policy, baseline, resampled, levels)
-    best = int(ratios[0].argmax())
-    where = f"accuracies {low:.1%} to {high:.1%}" if low < high else f"accuracy {low:.1%}"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a resample that reaches no level has no mean
-        typical = np.exp(np.nanmean(np.log(ratios), axis=1))
-    return [
-        {"kind": "typical", **_summary(policy, baseline, typical, confidence, f"on average over {where}")},
-        {
-            "kind": "maximal",
-            "accuracy": levels[best],
-            **_summary(
-                policy,
-                baseline,
-                ratios[:, best],
-                confidence,
-                f"where the ratio is largest, accuracy {levels[best]:.1%}",
-            ),
-        },
-    ]
-
-
-def _at_levels(
-    policy: str, baseline: str, resampled: dict[str, tuple[Floats, Floats]], levels: Floats, confidence: float
-) -> list[dict[str, Any]]:
-    ratios = _ratios(policy, baseline, resampled, levels)
-    rows = []
-    for place, (recovered, level) in enumerate(zip(RECOVERED, levels, strict=True)):
-        row: dict[str, Any] = {"kind": "at_accuracy", "recovered": recovered, "accuracy": level}
-        if np.isnan(ratios[0, place]):
-            short = [name for name in (policy, baseline) if resampled[name][1][0].max() < level - 1e-12]
-            rows.append(row | {"statement": f"no curve of {' or '.join(short)} reaches accuracy {level:.1%}"})
-        else:
-            rows.append(row | _summary(policy, baseline, ratios[:, place], confidence, f"at accuracy {level:.1%}"))
-    return rows
-
-
-def _summary(policy: str, baseline: str, ratios: Floats, confidence: float, where: str) -> dict[str, Any]:
-    """Point and interval of a ratio whose element 0 is the data's own and the rest its resamples'."""
-    low, high = (float(end) for end in interval(ratios[1:], confidence))
-    if np.isnan(ratios[1:]).mean() > MOST_UNDEFINED:
-        low = high = float("nan")
-    verdict = "faster" if low > 1 else "slower" if high < 1 else "not told apart from"
-    tail = f"{verdict} than {baseline}" if verdict != "not told apart from" else f"{verdict} {baseline} in speed"
-    range_ = f"{low:.2f} to {high:.2f}" if low == low else "too few resamples reach this accuracy for an interval"
-    statement = f"{policy} is {tail} {where}: {ratios[0]:.2f}x ({range_})"
-    return {"speedup": ratios[0], "low": low, "high": high, "statement": statement}
-
-
-def write_speedup(trajectories: Sequence[Path], models: Sequence[Path], settings: Curves, seed: int, out: Path) -> None:
-    """Write `speedup.csv` for the pairs that have a cost model (`models`: one JSON a pair), if any."""
-    frames = [
-        speedups(panel, model, settings.confidence)
-        for panel, model in timed_panels(trajectories, models, settings, seed)
-    ]
-    write_csv(out, pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=COLUMNS))
-
-
-COLUMNS = [
-    "pair",
-    "benchmark",
-    "policy",
-    "baseline",
-    "kind",
-    "recovered",
-    "accuracy",
-    "speedup",
-    "low",
-    "high",
-    "statement",
-]
+def write_speedup(
+    trajectories: Sequence[Path], latency: Sequence[Path], settings: Curves, seed: int, out: Path
+) -> None:
+    """Write `speedup.csv` for the pairs that were timed (`latency`: one table a pair), if any."""
+    write_csv(out, speedup(timed_panels(trajectories, latency, settings, seed), settings.confidence, seed))

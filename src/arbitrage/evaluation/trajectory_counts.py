@@ -20,17 +20,18 @@ from arbitrage.evaluation.bootstrap import Floats
 from arbitrage.evaluation.ungraded import without_ungraded
 from arbitrage.io.tables import TableError, read_arrow
 
-KEYS = ["pair", "benchmark", "policy", "question_id", "threshold_low"]
+KEYS = ["pair", "benchmark", "policy", "router_seed", "question_id", "threshold_low"]
 
 
 def trajectory_counts(paths: Sequence[Path]) -> pd.DataFrame:
     """One row a trajectory of the tables at `paths`, sorted by KEYS. Columns besides the keys:
 
     threshold_high, correct (0 or 1), answered (0 or 1), steps, escalations, acceptance (share of steps the draft
-    wrote), ungraded (questions of the pair and benchmark that are left out), chosen_tokens, chosen_draft_tokens,
+    wrote), text_acceptance (the same, where an escalated step whose text is the draft's own counts as accepted),
+    ungraded (questions of the pair and benchmark that are left out), chosen_tokens, chosen_draft_tokens,
     better / equal / worse (escalated steps with st >, =, < sd), and what the decoder does at batch 1 for this
     trajectory: draft_tokens, target_tokens, catch_up_tokens (accepted steps the target has to read before it writes),
-    judged_tokens (steps a scorer reads); both without the prompt_tokens.
+    judged_tokens (steps a scorer reads); both without the prompt_tokens. router_seed is -1 without a router.
 
     Raises TableError where a table is not one of trajectories, where there is no trajectory, where a trajectory has no
     step, and where an escalated step has no target score.
@@ -41,6 +42,7 @@ def trajectory_counts(paths: Sequence[Path]) -> pd.DataFrame:
     table = pa.concat_tables(tables)
     frame = table.drop_columns(["study", "steps", "answer", "correct"]).to_pandas()
     frame["correct"] = table["correct"].cast(pa.float64()).to_numpy()  # NaN where ungraded
+    frame["router_seed"] = table["router_seed"].fill_null(-1).to_numpy()
     frame["answered"] = pc.is_valid(table["answer"]).to_numpy().astype(np.float64)
     frame = frame.assign(**_count_steps(table["steps"].combine_chunks(), frame))
     return without_ungraded(frame).sort_values(KEYS, kind="stable", ignore_index=True)
@@ -64,6 +66,8 @@ def _count_steps(steps: pa.ListArray, frame: pd.DataFrame) -> dict[str, np.ndarr
 
     escalated = np.asarray(column("model") == "target")
     asked = np.asarray(pc.is_valid(pc.struct_field(flat, "draft_step")))
+    words = [pc.utf8_rtrim_whitespace(pc.struct_field(flat, name)) for name in ("text", "draft_step")]
+    identical = escalated & np.asarray(pc.fill_null(pc.equal(*words), False).to_numpy(zero_copy_only=False))
     draft_tokens, target_tokens = column("draft_tokens"), column("target_tokens") * escalated
     draft_score, target_score = column("draft_score").astype(np.float64), column("target_score").astype(np.float64)
     by_threshold = frame["policy"].isin(THRESHOLD_POLICIES).to_numpy()[owner]
@@ -83,6 +87,7 @@ def _count_steps(steps: pa.ListArray, frame: pd.DataFrame) -> dict[str, np.ndarr
         "steps": lengths.astype(np.float64),
         "escalations": per_row(escalated),
         "acceptance": per_row(~escalated) / lengths,
+        "text_acceptance": per_row(~escalated | identical) / lengths,
         "chosen_tokens": per_row(np.where(escalated, target_tokens, draft_tokens)),
         "chosen_draft_tokens": per_row(draft_tokens * ~escalated),
         "better": per_row(compared & (target_score > draft_score)),

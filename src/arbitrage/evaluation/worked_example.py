@@ -46,7 +46,7 @@ def pick_example(trajectories: Path, questions: Path, level: float, seed: int) -
     table = read_table(trajectories, "trajectories")
     rows, thresholds = {}, {}
     for policy in POLICIES:
-        own = [row for row in table if row["policy"] == policy]
+        own = [row for row in table if row["policy"] == policy and not row["router_seed"]]  # its first training
         if not own:
             raise TableError(f"{trajectories}: no {policy} trajectories for fig6; add {policy} to sweep.policies")
         (point,) = operating_points(own, [level])

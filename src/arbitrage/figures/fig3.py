@@ -18,8 +18,8 @@ EVERY_STEP: dict[str, Any] = {"color": "#BBBBBB", "linewidth": 1.0}
 
 
 @style.styled
-def draw(points: pd.DataFrame, confidence: float) -> Figure:
-    """points: `outcomes.csv`. Policies that were not run are left out."""
+def draw(points: pd.DataFrame, confidence: float, listed: bool = False) -> Figure:
+    """points: `outcomes.csv`; listed: of a sweep of listed thresholds. Policies that were not run are left out."""
     panels = style.panels_of(points)
     if not panels:
         return style.notice("This figure shows policies with a threshold; sweep.policies has none.")
@@ -29,8 +29,7 @@ def draw(points: pd.DataFrame, confidence: float) -> Figure:
         rows = style.of_panel(points, *place)
         ax.plot([0, 100], [0, 100], **EVERY_STEP)
         for policy in POLICIES:
-            own = rows[rows["policy"] == policy].sort_values(["deferral", "threshold"])
-            style.curve(ax, policy, own["deferral"], own["wasted"], own["wasted_low"], own["wasted_high"])
+            style.curve(ax, policy, rows, "deferral", "wasted", listed)
         ax.set(xlim=(0, 100), ylim=(0, None))
         ax.set_xlabel("deferral rate (% of steps escalated)")
         ax.set_ylabel("wasted deferrals (% of steps)")
@@ -41,7 +40,7 @@ def draw(points: pd.DataFrame, confidence: float) -> Figure:
     caption = (
         "A deferral is wasted where the target's step scores no better than the draft step it replaces (st <= sd). "
         "Both rates are shares of all steps, averaged over questions. Lower is better; at a deferral rate of 100 % "
-        f"all policies meet. {style.bands(confidence)}"
+        f"all policies meet; the oracle's begin at threshold 0. {style.bands(confidence, points, listed)}"
     )
     everything = Line2D([], [], label="every deferral wasted", **EVERY_STEP)
     style.legend_and_caption(figure, [*style.policy_handles(shown), everything], caption)
@@ -51,4 +50,4 @@ def draw(points: pd.DataFrame, confidence: float) -> Figure:
 def from_study(study: Study) -> Figure:
     """The figure of a finished study."""
     points = read_csv(StudyPaths.of(study).curves("outcomes"))
-    return draw(style.in_study_order(points, study), study.curves.confidence)
+    return draw(style.in_study_order(points, study), study.curves.confidence, style.is_listed(study))

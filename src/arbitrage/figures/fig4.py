@@ -16,36 +16,38 @@ POLICIES = style.drawn("main")
 
 
 @style.styled
-def draw(points: pd.DataFrame, confidence: float) -> Figure:
-    """points: `accuracy_acceptance.csv`. Policies that were not run are left out."""
+def draw(points: pd.DataFrame, confidence: float, listed: bool = False) -> Figure:
+    """points: `accuracy_acceptance.csv`; listed: of listed thresholds. Policies that were not run are left out."""
     panels = style.panels_of(points)
     columns = max(1, points["benchmark"].nunique())
     figure, axes = style.panel_grid(-(-len(panels) // columns), columns)
     for place, ax in zip(panels, axes.flat, strict=False):
         rows = style.of_panel(points, *place)
-        accuracy_panel(ax, rows, POLICIES)
+        accuracy_panel(ax, rows, POLICIES, listed=listed)
         style.title(ax, *place)
         ax.set_xlabel("acceptance rate (% of steps written by the draft)")
         ax.set_ylabel("accuracy (%)")
     for ax in axes.flat[len(panels) :]:
         ax.set_visible(False)
     caption = (
-        f"Each curve runs over all thresholds of one policy. {style.bands(confidence)} Acceptance is the share of a "
-        "question's steps that the draft wrote, averaged over questions. The diamond marks the oracle at threshold 0, "
-        "where it escalates exactly the steps that the target writes better; left of it, it escalates steps that gain "
-        "nothing, and where steps tie exactly no threshold gives the rates in between (a straight stretch)."
+        f"Each curve runs over all thresholds of one policy. {style.bands(confidence, points, listed)} Acceptance is "
+        "the share of a question's steps that the draft wrote, averaged over questions: an escalated step counts as "
+        "escalated even where the target writes the very same text, because the target had to be asked. The diamond "
+        "marks the oracle at threshold 0, where it escalates exactly the steps that the target writes better; its "
+        "curve begins there, since below it escalates steps that gain nothing, ties all at once."
     )
     style.legend_and_caption(figure, handles(points, POLICIES), caption)
     return figure
 
 
-def accuracy_panel(ax: Axes, rows: pd.DataFrame, policies: tuple[str, ...], acceptance: str = "acceptance") -> None:
+def accuracy_panel(
+    ax: Axes, rows: pd.DataFrame, policies: tuple[str, ...], acceptance: str = "acceptance", listed: bool = False
+) -> None:
     """The curves of one panel over the column `acceptance`, between the lines of draft and target alone."""
     for alone in style.ALONE:
         style.level(ax, alone, rows)
     for policy in policies:
-        own = rows[rows["policy"] == policy].sort_values([acceptance, "threshold"])
-        style.curve(ax, policy, own[acceptance], own["accuracy"], own["accuracy_low"], own["accuracy_high"])
+        style.curve(ax, policy, rows, acceptance, "accuracy", listed)
     for zero in rows[(rows["policy"] == "oracle") & (rows["threshold"] == 0)].itertuples():
         ax.plot(100 * getattr(zero, acceptance), 100 * zero.accuracy, "D", color=style.COLOURS["oracle"], markersize=5)
     ax.set_xlim(0, 100)
@@ -60,4 +62,4 @@ def handles(points: pd.DataFrame, policies: tuple[str, ...]) -> list[Line2D]:
 def from_study(study: Study) -> Figure:
     """The figure of a finished study."""
     points = read_csv(StudyPaths.of(study).curves("accuracy_acceptance"))
-    return draw(style.in_study_order(points, study), study.curves.confidence)
+    return draw(style.in_study_order(points, study), study.curves.confidence, style.is_listed(study))

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from arbitrage.config.policies import TIMED_POLICIES
 from arbitrage.config.study import Study
+from arbitrage.evaluation.curve_matching import GAP
 from arbitrage.figures import style
 from arbitrage.io.csv_tables import read_csv
 from arbitrage.runtime.paths import StudyPaths
 
 POLICIES = tuple(policy for policy in style.drawn("main", "appendix") if policy in TIMED_POLICIES)
 ALONE = tuple(policy for policy in style.ALONE if policy in TIMED_POLICIES)
+OPEN: Any = {"color": "#444444", "marker": "^", "markerfacecolor": "white", "linestyle": ""}
 
 
 @style.styled
-def draw(points: pd.DataFrame, speedup: pd.DataFrame, confidence: float, untimed: Sequence[str] = ()) -> Figure:
+def draw(
+    points: pd.DataFrame, speedup: pd.DataFrame, confidence: float, untimed: Sequence[str] = (), listed: bool = False
+) -> Figure:
     """points: `accuracy_latency.csv`; speedup: `speedup.csv`; untimed: pairs of the study without a latency."""
     panels = style.panels_of(points)
     if not panels:
@@ -30,23 +36,11 @@ def draw(points: pd.DataFrame, speedup: pd.DataFrame, confidence: float, untimed
         rows = style.of_panel(points, *place)
         modelled, measured = rows[~rows["measured"]], rows[rows["measured"]]
         for policy in POLICIES:
-            own = modelled[modelled["policy"] == policy].sort_values(["latency_s", "threshold"])
-            ax.plot(own["latency_s"], 100 * own["accuracy"], color=style.COLOURS[policy], linewidth=1.2, alpha=0.75)
-        for policy in (*ALONE, *POLICIES):
-            own = measured[measured["policy"] == policy]
-            ax.errorbar(
-                own["latency_s"],
-                100 * own["accuracy"],
-                xerr=[own["latency_s"] - own["latency_low"], own["latency_high"] - own["latency_s"]],
-                yerr=[100 * (own["accuracy"] - own["accuracy_low"]), 100 * (own["accuracy_high"] - own["accuracy"])],
-                fmt=style.MARKERS[policy],
-                color=style.COLOURS[policy],
-                markersize=7 if policy in ALONE else 5,
-                markerfacecolor="none" if policy in ALONE else style.COLOURS[policy],  # a policy's may lie on it
-                elinewidth=0.8,
-                capsize=1.5,
-                zorder=3,
-            )
+            for _, own in modelled[modelled["policy"] == policy].groupby("router_seed", dropna=False):
+                _modelled(ax, policy, own.sort_values(["latency_s", "threshold"]), listed)
+        for policy in (*POLICIES, *ALONE):
+            for whole, own in measured[measured["policy"] == policy].groupby("uninterrupted"):
+                _measured(ax, policy, own, stepped=policy in ALONE and not whole)
         ax.set_xlim(0, None)
         ax.set_xlabel("mean latency of a solution (s)")
         ax.set_ylabel("accuracy (%)")
@@ -55,18 +49,47 @@ def draw(points: pd.DataFrame, speedup: pd.DataFrame, confidence: float, untimed
         ax.annotate(headline, (0, 1), xytext=(0, 5), xycoords="axes fraction", textcoords="offset points", fontsize=7.5)
     for ax in axes.flat[len(panels) :]:
         ax.set_visible(False)
-    style.legend_and_caption(figure, _handles(points), _caption(confidence, untimed))
+    style.legend_and_caption(figure, _handles(points), _caption(points, confidence, untimed))
     return figure
 
 
+def _modelled(ax: Axes, policy: str, rows: pd.DataFrame, listed: bool) -> None:
+    """A curve, broken where its policy has no operating point; listed thresholds as points."""
+    look: dict[str, Any] = {"color": style.COLOURS[policy], "alpha": 0.75}
+    if listed:
+        ax.plot(rows["latency_s"], 100 * rows["accuracy"], ".", **look)
+        return
+    for piece in style.unbroken(rows, "acceptance"):
+        ax.plot(piece["latency_s"], 100 * piece["accuracy"], linewidth=1.2, **look)
+
+
+def _measured(ax: Axes, policy: str, rows: pd.DataFrame, stepped: bool) -> None:
+    """Points with their intervals where there are any; open ones for draft and target alone written step by step."""
+    low, high = (rows[f"latency_{end}"].fillna(rows["latency_s"]) for end in ("low", "high"))
+    bottom, top = (rows[f"accuracy_{end}"].fillna(rows["accuracy"]) for end in ("low", "high"))
+    ax.errorbar(
+        rows["latency_s"],
+        100 * rows["accuracy"],
+        xerr=[rows["latency_s"] - low, high - rows["latency_s"]],
+        yerr=[100 * (rows["accuracy"] - bottom), 100 * (top - rows["accuracy"])],
+        fmt=style.MARKERS[policy],
+        color=style.COLOURS[policy],
+        markerfacecolor="white" if stepped else style.COLOURS[policy],
+        markersize=7 if policy in ALONE else 5,  # a policy's may lie on it
+        elinewidth=0.8,
+        capsize=1.5,
+        zorder=4 if policy in ALONE else 3,
+    )
+
+
 def _headline(speedup: pd.DataFrame) -> str:
-    """The panel's speed-up of the router over RSD, in a line."""
-    rows = speedup[(speedup["policy"] == "router") & (speedup["baseline"] == "rsd") & (speedup["kind"] == "maximal")]
+    """The panel's average speed-up of the router over RSD, in a line."""
+    rows = speedup[(speedup["policy"] == "router") & (speedup["against"] == "rsd") & (speedup["metric"] == "typical")]
     for row in rows.itertuples():
-        if pd.isna(row.speedup):
+        if pd.isna(row.value):
             return "router and RSD: no common accuracy"
         ends = "no interval" if pd.isna(row.low) else f"{row.low:.2f} to {row.high:.2f}"
-        return f"router over RSD: at most {row.speedup:.2f}x ({ends}), at {100 * row.accuracy:.0f} %"
+        return f"router over RSD at equal accuracy: {row.value:.2f}x ({ends}) on average"
     return ""
 
 
@@ -82,16 +105,22 @@ def _handles(points: pd.DataFrame) -> list[Line2D]:
         *marks,
         Line2D([], [], color="#444444", linewidth=1.2, label="curve: modelled, all questions"),
         Line2D([], [], color="#444444", marker="o", linestyle="", label="marker: measured, timed questions"),
+        Line2D([], [], **OPEN, label="open: alone, but step by step"),
     ]
 
 
-def _caption(confidence: float, untimed: Sequence[str]) -> str:
+def _caption(points: pd.DataFrame, confidence: float, untimed: Sequence[str]) -> str:
     caption = (
         "Wall-clock time of the live decoder at batch size 1, no other job of the study beside it. Markers: mean of "
         f"the timed questions, with {style.percent(confidence)} bootstrap intervals. Curves: a cost model fitted to "
         "the timed solutions, applied to all questions at every threshold; the timed few are a sample of these, so "
-        "markers may lie beside the curves. Accuracy is always that of all questions."
+        "markers may lie beside the curves. Accuracy is always that of all questions. Draft and target alone are one "
+        "uninterrupted generation (filled) and, as the policies write, step by step (open). A line breaks where no "
+        f"threshold gives an operating point within {100 * GAP:g} points of acceptance."
     )
+    trainings = points["router_seed"].nunique()
+    if trainings > 1:
+        caption += f" The router has a curve for each of its {trainings} trainings; the first was timed."
     if untimed:
         caption += (
             f" No latency for {' and '.join(untimed)}: the draft's weights are only rounded in place there, and run at "
@@ -105,4 +134,4 @@ def from_study(study: Study) -> Figure:
     paths = StudyPaths.of(study)
     untimed = [name for name, pair in study.pairs.items() if not pair.latency]
     points = style.in_study_order(read_csv(paths.curves("accuracy_latency")), study)
-    return draw(points, read_csv(paths.curves("speedup")), study.curves.confidence, untimed)
+    return draw(points, read_csv(paths.curves("speedup")), study.curves.confidence, untimed, style.is_listed(study))

@@ -24,8 +24,8 @@ RATES = {"deferral": "reject rate\n(% of steps)", "useful": "P(better) x reject 
 
 
 @style.styled
-def draw(points: pd.DataFrame, confidence: float) -> Figure:
-    """points: `outcomes.csv`; only RSD's rows are used."""
+def draw(points: pd.DataFrame, confidence: float, listed: bool = False) -> Figure:
+    """points: `outcomes.csv`; only RSD's rows are used; listed: of a sweep of listed thresholds."""
     rsd = points[points["policy"] == "rsd"]
     if rsd.empty:
         return style.notice("This figure shows RSD's rejections; sweep.policies has no rsd.")
@@ -34,11 +34,11 @@ def draw(points: pd.DataFrame, confidence: float) -> Figure:
     for place, line in zip(panels, axes, strict=True):
         rows = style.of_panel(rsd, *place).sort_values("threshold")
         for column, (_, colour, dashes) in OUTCOMES.items():
-            _band(line[0], rows, column, colour, dashes)
+            _band(line[0], rows, column, colour, dashes, listed)
         line[0].set_ylabel("share of rejected steps (%)")
         style.title(line[0], *place)
         for (column, label), ax in zip(RATES.items(), line[1:], strict=True):
-            _band(ax, rows, column, style.COLOURS["rsd"], "solid")
+            _band(ax, rows, column, style.COLOURS["rsd"], "solid", listed)
             ax.set_ylabel(label)
         for ax in line:
             ax.set(xlim=(0, 1), xlabel="RSD's threshold")
@@ -51,26 +51,24 @@ def draw(points: pd.DataFrame, confidence: float) -> Figure:
     caption = (
         "RSD rejects a draft step where its score sd is at or below the threshold. Left: how the target's step then "
         "scores against it. Middle: how much is rejected. Right: their product, the rejections that gained anything. "
-        f"All weighted as the acceptance rate is. Bands: {style.percent(confidence)} intervals by bootstrap over "
-        "questions."
+        f"All weighted as the acceptance rate is. {'Points: the listed thresholds. ' if listed else ''}"
+        f"{'Bars' if listed else 'Bands'}: {style.percent(confidence)} intervals by bootstrap over questions."
     )
     style.legend_and_caption(figure, handles, caption)
     return figure
 
 
-def _band(ax: Axes, rows: pd.DataFrame, column: str, colour: str, dashes: Any) -> None:
-    ax.fill_between(
-        rows["threshold"],
-        100 * rows[f"{column}_low"],
-        100 * rows[f"{column}_high"],
-        color=colour,
-        alpha=style.BAND,
-        lw=0,
-    )
-    ax.plot(rows["threshold"], 100 * rows[column], color=colour, linestyle=dashes)
+def _band(ax: Axes, rows: pd.DataFrame, column: str, colour: str, dashes: Any, listed: bool) -> None:
+    low, value, high = (100 * rows[f"{column}{end}"] for end in ("_low", "", "_high"))
+    if listed:
+        ends = [(value - low).fillna(0), (high - value).fillna(0)]
+        ax.errorbar(rows["threshold"], value, yerr=ends, fmt="o", color=colour, markersize=3.5, elinewidth=0.8)
+        return
+    ax.fill_between(rows["threshold"], low, high, color=colour, alpha=style.BAND, lw=0)
+    ax.plot(rows["threshold"], value, color=colour, linestyle=dashes)
 
 
 def from_study(study: Study) -> Figure:
     """The figure of a finished study."""
     points = read_csv(StudyPaths.of(study).curves("outcomes"))
-    return draw(style.in_study_order(points, study), study.curves.confidence)
+    return draw(style.in_study_order(points, study), study.curves.confidence, style.is_listed(study))

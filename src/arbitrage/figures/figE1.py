@@ -1,5 +1,5 @@
 # ruff: noqa: N999 - the paper's own name
-"""Fig. E.1: accuracy against acceptance of every policy, with acceptance counted by steps and by tokens."""
+"""Fig. E.1: accuracy against acceptance of every policy, with acceptance counted in three ways."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ from arbitrage.runtime.paths import StudyPaths
 POLICIES = style.drawn("main", "appendix")
 VIEWS = {
     "acceptance": "acceptance rate (% of steps)",
-    "token_acceptance": "acceptance rate (% of tokens)",
+    "text_acceptance": "same, identical steps accepted (%)",
+    "drafted_acceptance": "accepted of drafted tokens (%)",
 }
 
 
 @style.styled
-def draw(points: pd.DataFrame, confidence: float) -> Figure:
-    """points: `accuracy_acceptance.csv`. A row for each pair and benchmark, a column for each way to count."""
+def draw(points: pd.DataFrame, confidence: float, listed: bool = False) -> Figure:
+    """points: `accuracy_acceptance.csv`; listed: of listed thresholds. Columns of panels: ways to count acceptance."""
     panels = style.panels_of(points)
-    figure, axes = style.panel_grid(len(panels), len(VIEWS), panel=(3.5, 2.4))
+    figure, axes = style.panel_grid(len(panels), len(VIEWS), panel=(3.1, 2.4))
     for place, line in zip(panels, axes, strict=True):
         rows = style.of_panel(points, *place)
         for (column, label), ax in zip(VIEWS.items(), line, strict=True):
-            accuracy_panel(ax, rows, POLICIES, column)
+            accuracy_panel(ax, rows, POLICIES, column, listed)
             ax.set_xlabel(label)
             ax.set_ylabel("accuracy (%)")
             style.title(ax, *place)
     caption = (
         "Left: acceptance as the paper counts it, the share of a question's steps that the draft wrote, averaged over "
-        "questions. Right: as its released script does, the share of all tokens of all questions. "
-        f"{style.bands(confidence)} The diamond marks the oracle at threshold 0."
+        "questions. Middle: the same, where an escalated step whose text is the draft's own counts as accepted. Right: "
+        "as the paper's released script counts, the tokens of accepted draft steps as a share of all tokens that the "
+        f"draft wrote. {style.bands(confidence, points, listed)} The diamond marks the oracle at threshold 0."
     )
     style.legend_and_caption(figure, handles(points, POLICIES), caption, columns=4)
     return figure
@@ -43,4 +45,4 @@ def draw(points: pd.DataFrame, confidence: float) -> Figure:
 def from_study(study: Study) -> Figure:
     """The figure of a finished study."""
     points = read_csv(StudyPaths.of(study).curves("accuracy_acceptance"))
-    return draw(style.in_study_order(points, study), study.curves.confidence)
+    return draw(style.in_study_order(points, study), study.curves.confidence, style.is_listed(study))

@@ -21,6 +21,8 @@ from matplotlib.lines import Line2D
 
 from arbitrage.config.policies import POLICIES
 from arbitrage.config.study import Study
+from arbitrage.evaluation.curve_matching import GAP
+from arbitrage.evaluation.estimates import ALL
 from arbitrage.io.atomic import whole_file
 
 # How each policy looks is part of its registration (`arbitrage.config.policies`).
@@ -91,8 +93,9 @@ def notice(text: str) -> Figure:
 
 
 def in_study_order(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
-    """The rows of a result table in the order in which the study lists its pairs and benchmarks."""
-    order = frame["pair"].map(list(study.pairs).index), frame["benchmark"].map(list(study.benchmarks).index)
+    """The rows of a result table in the order in which the study lists its pairs and benchmarks; pooled rows last."""
+    ranks = [{name: rank for rank, name in enumerate([*names, ALL])} for names in (study.pairs, study.benchmarks)]
+    order = [frame[column].map(rank) for column, rank in zip(("pair", "benchmark"), ranks, strict=True)]
     return frame.iloc[np.lexsort([part.to_numpy() for part in reversed(order)])].reset_index(drop=True)
 
 
@@ -113,12 +116,46 @@ def title(axes: Axes, pair: str, benchmark: str, pad: float = 6) -> None:
     axes.set_title(f"pair {pair}, benchmark {benchmark}", loc="left", fontweight="bold", pad=pad)
 
 
-def curve(axes: Axes, policy: str, x: pd.Series, y: pd.Series, low: pd.Series, high: pd.Series, **line: Any) -> None:
-    """One policy's curve in per cent, with its interval where it is one of BANDED; nothing where there is no point."""
-    if len(x):
-        if policy in BANDED:
-            axes.fill_between(100 * x, 100 * low, 100 * high, color=COLOURS[policy], alpha=BAND, linewidth=0)
-        axes.plot(100 * x, 100 * y, color=COLOURS[policy], linestyle=LINES[policy], **line)
+def curve(axes: Axes, policy: str, rows: pd.DataFrame, x: str, y: str, listed: bool = False) -> None:
+    """One policy's column `y` over its column `x`, both shares drawn in per cent.
+
+    rows: of one result table, with y's ends as `<y>_low` and `<y>_high`. The line has a break where neighbouring points
+    are more than GAP apart; a sweep of listed thresholds is drawn as points. Of a router trained several times every
+    training is a thin line, below the mean over trainings where the table has it. Policies in BANDED have a band.
+    """
+    rows = rows[(rows["policy"] == policy) & rows[x].notna() & rows[y].notna()]
+    trainings = rows["router_seed"].nunique()
+    parts = [own for _, own in rows[rows["router_seed"].notna()].groupby("router_seed")]
+    parts += [rows[rows["router_seed"].isna()]]
+    for part in parts:
+        if part.empty:
+            continue
+        part = part.sort_values([x, "threshold"])
+        if listed and part["threshold"].notna().all():
+            _points(axes, policy, part, x, y)
+            continue
+        thin = trainings > 1 and part["router_seed"].notna().all()
+        for piece in unbroken(part, x):
+            ends = 100 * piece[x], 100 * piece[f"{y}_low"], 100 * piece[f"{y}_high"]
+            if policy in BANDED and not thin:
+                axes.fill_between(*ends, color=COLOURS[policy], alpha=BAND, linewidth=0)
+            alone: dict[str, Any] = {"marker": "o", "markersize": 3} if len(piece) == 1 else {}
+            width: dict[str, Any] = {"linewidth": 0.7, "alpha": 0.6} if thin else {}
+            axes.plot(ends[0], 100 * piece[y], color=COLOURS[policy], linestyle=LINES[policy], **alone, **width)
+
+
+def unbroken(rows: pd.DataFrame, x: str) -> list[pd.DataFrame]:
+    """The rows, cut where the column `x` jumps by more than GAP from one to the next."""
+    cut = rows[x].diff().abs() > GAP
+    return [piece for _, piece in rows.groupby(cut.cumsum().to_numpy(), sort=True)]
+
+
+def _points(axes: Axes, policy: str, rows: pd.DataFrame, x: str, y: str) -> None:
+    lengths = [(rows[y] - rows[f"{y}_low"]).fillna(0), (rows[f"{y}_high"] - rows[y]).fillna(0)]
+    ends = [100 * length for length in lengths] if policy in BANDED else None
+    axes.errorbar(
+        *(100 * rows[x], 100 * rows[y]), yerr=ends, fmt="o", color=COLOURS[policy], markersize=3.5, elinewidth=0.8
+    )
 
 
 def level(axes: Axes, policy: str, rows: pd.DataFrame) -> None:
@@ -147,9 +184,23 @@ def write_caption(figure: Figure, caption: str) -> None:
     figure.supxlabel(textwrap.fill(caption, width), fontsize=7.5, color="#444444", x=0.01, ha="left")
 
 
-def bands(confidence: float) -> str:
-    """What a caption says of the bands of `curve`."""
-    return f"Bands: {percent(confidence)} intervals by bootstrap over questions, of oracle, router and RSD."
+def bands(confidence: float, rows: pd.DataFrame, listed: bool = False) -> str:
+    """What a caption says of how `curve` draws `rows`."""
+    shown = "Bars" if listed else "Bands"
+    text = f"{shown}: {percent(confidence)} intervals by bootstrap over questions, of oracle, router and RSD."
+    trainings = int(rows["router_seed"].nunique())
+    if trainings > 1:
+        text += f" Thin lines: the router's {trainings} trainings, each by itself"
+        mean = "trainings" in rows and (rows["trainings"] > 1).any()
+        text += "; thick: their mean, its band over trainings and questions." if mean else "."
+    if listed:
+        return f"{text} Points: the thresholds that the study lists; nothing is known between them."
+    return f"{text} A line breaks where no threshold gives an operating point within {100 * GAP:g} points."
+
+
+def is_listed(study: Study) -> bool:
+    """Whether the study sweeps thresholds that it lists, which are drawn as points."""
+    return isinstance(study.sweep.thresholds, list)
 
 
 def percent(confidence: float) -> str:

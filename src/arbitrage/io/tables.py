@@ -75,6 +75,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("benchmark", pa.string()),
             ("question_id", pa.string()),
             ("policy", pa.string()),
+            ("router_seed", pa.int32()),  # which training of the router decided; null for the other policies
             ("threshold_low", pa.float64()),  # the trajectory holds for threshold_low <= tau < threshold_high
             ("threshold_high", pa.float64()),
             ("prompt_tokens", pa.int32()),  # length of the draft's prompt, for the cost model
@@ -91,11 +92,13 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("question_id", pa.string()),
             ("policy", pa.string()),
             ("threshold", pa.float64()),  # null for draft_only and target_only
+            ("uninterrupted", pa.bool_()),  # draft or target alone in one generation, not step by step
             ("wall_s", pa.float64()),  # the whole solution, seconds
             ("draft_s", pa.float64()),
             ("score_s", pa.float64()),  # PRM (RSD) or router
             ("target_s", pa.float64()),  # target decoding, without the catch-up
             ("catch_up_s", pa.float64()),  # target reading prompt and accepted steps it has not seen
+            ("other_s", pa.float64()),  # the rest: the five add up to wall_s
             ("draft_tokens", pa.int32()),
             ("target_tokens", pa.int32()),
             ("catch_up_tokens", pa.int32()),
@@ -123,6 +126,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("study", pa.string()),
             ("pair", pa.string()),
             ("variant", pa.string()),
+            ("router_seed", pa.int32()),  # which training of the variant, from 0
             ("question_id", pa.string()),
             ("step_index", pa.int32()),
             ("advantage", pa.float64()),

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from arbitrage.config.study import Study
+from arbitrage.evaluation.curves import PAPER_GRID
 from arbitrage.planning.pilot import Measured
 from arbitrage.runtime import resources
 from arbitrage.speculation.policies import POLICIES
@@ -106,7 +107,8 @@ def bounds(study: Study, pair: str, speeds: Speeds) -> Iterator[Cost]:
     limits, samples = study.generation, study.steps.target_samples
     solutions = {"label": study.questions.sample}
     if study.sweep.thresholds != "exact":
-        listed = len(study.sweep.thresholds)
+        grid = study.sweep.thresholds
+        listed = study.sweep.quantiles + len(PAPER_GRID) if grid == "quantiles" else len(grid)
         each = sum(listed if POLICIES[name].has_threshold else 1 for name in study.sweep.policies)
         solutions |= {f"sweep {name}": each * benchmark.size for name, benchmark in study.benchmarks.items()}
     for stage, count in solutions.items():
@@ -128,8 +130,8 @@ def _size(study: Study, pair: str, stage: str) -> tuple[int, int]:
         return study.sweep_shards(benchmark), study.benchmarks[benchmark].size
     if kind == "latency":
         return 1, sum(min(study.latency.questions, each.size) for each in study.benchmarks.values())
-    variants = len(study.variants_of(pair))
-    return variants, variants * study.questions.sample
+    trainings = len(study.variants_of(pair)) * (1 if kind == "dataset" else study.router.seeds)
+    return trainings, trainings * study.questions.sample
 
 
 def relative_error(lengths: Sequence[float], population: int) -> float:

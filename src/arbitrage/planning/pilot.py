@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 
 from arbitrage.config.load import write_resolved
+from arbitrage.config.policies import needing
 from arbitrage.config.study import Study
 from arbitrage.errors import UserError
 from arbitrage.io.tables import read_table, write_table
@@ -79,6 +80,7 @@ class Pilot:
         changes: dict[str, Any] = {name: getattr(study, name).model_copy(update=one_job) for name in ("steps", "sweep")}
         trained = StudyPaths.of(study).router(pair)
         self._router = self._trained = trained if trained.is_dir() else None
+        self._scored: tuple[Path, Path] | None = None  # the last round's steps, and its router's held-out scores
         models = dict(study.models)
         for name in (study.pairs[pair].draft, study.pairs[pair].target):
             path = Path(study.model_path(name))
@@ -113,7 +115,9 @@ class Pilot:
             steps, job = self._label(study, labelling)
             yield "label", job
             yield from self._train(study, steps, len(labelling), job.lengths)
-        if not self._router and "router" in study.sweep.policies:
+        if not self._router and needing("router").intersection(study.sweep.policies):
+            return
+        if study.sweep.thresholds == "quantiles" and not self._scored:
             return
         for benchmark, rows in benchmarks.items():
             yield f"sweep {benchmark}", self._sweep(study, benchmark, rows)
@@ -138,7 +142,7 @@ class Pilot:
 
     def _train(self, study: Study, steps: Path, count: int, lengths: Sequence[float]) -> Iterator[tuple[str, Measured]]:
         paths, name = StudyPaths.of(study), (self.pair, DEFAULT["variant"])
-        dataset, model, heldout = paths.dataset(*name), paths.router(*name), paths.heldout(*name)
+        dataset, model, heldout = paths.dataset(*name), paths.router(*name), paths.heldout(*name, 0)
         try:
             job = self._run(study, "dataset", dataset, steps=steps, **DEFAULT)
         except PlanError:  # too few steps, or all of one label
@@ -149,6 +153,7 @@ class Pilot:
         job = self._run(study, "heldout", heldout, router=model, dataset=dataset, **DEFAULT)
         yield "heldout", Measured(count, lengths=lengths, **job)
         self._router = self._trained or model
+        self._scored = (steps, heldout)
 
     def _sweep(self, study: Study, benchmark: str, questions: Rows) -> Measured:
         out = StudyPaths.of(study).trajectories(self.pair, benchmark)
@@ -157,6 +162,8 @@ class Pilot:
             "questions": _written(StudyPaths.of(study).questions(benchmark), questions),
             "shard": 0,
         }
+        if study.sweep.thresholds == "quantiles":
+            options["thresholds"] = self._quantiles(study)
         job = self._run(study, "sweep", out, pair=self.pair, **options, **self._routed())
         steps = {  # the different ones: one context has one next step of a model
             (row["question_id"], "".join(step["text"] for step in row["steps"][:index]), step["model"]): step["text"]
@@ -164,6 +171,13 @@ class Pilot:
             for index, step in enumerate(row["steps"])
         }
         return Measured(len(questions), lengths=_lengths((key[0], [text]) for key, text in steps.items()), **job)
+
+    def _quantiles(self, study: Study) -> Path:
+        """Thresholds at quantiles of the pilot's own scores."""
+        assert self._scored is not None
+        (steps, heldout), out = self._scored, StudyPaths.of(study).quantiles(self.pair)
+        self._run(study, "quantiles", out, heldout, pair=self.pair, steps=steps)
+        return out
 
     def _latency(self, study: Study) -> Measured:
         out = StudyPaths.of(study).latency(self.pair)
@@ -176,13 +190,13 @@ class Pilot:
     def _routed(self) -> dict[str, Path]:
         return {"router": self._router} if self._router else {}
 
-    def _run(self, study: Study, command: str, out: Path, **options: Any) -> dict[str, Any]:
+    def _run(self, study: Study, command: str, out: Path, *tables: Path, **options: Any) -> dict[str, Any]:
         """Run a stage's command; what it took, as `Measured` has it. Raises PlanError."""
         out.parent.mkdir(parents=True, exist_ok=True)
         resolved = write_resolved(study)
         words = [f"--{name}={value}" for name, value in options.items()]
         begin = time.perf_counter()
-        memory = _finished([*ARBITRAGE, command, f"--study={resolved}", *words, f"--out={out}"], out)
+        memory = _finished([*ARBITRAGE, command, f"--study={resolved}", *words, f"--out={out}", *map(str, tables)], out)
         seconds = time.perf_counter() - begin
         work = json.loads(record_of(out).read_text(encoding="utf-8")).get("work", {})
         files = out.rglob("*") if out.is_dir() else [out]

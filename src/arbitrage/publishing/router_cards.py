@@ -57,7 +57,7 @@ def router_card(folder: Path, study: Study, name: str, record: Mapping[str, Any]
     """
     from huggingface_hub import ModelCardData
 
-    _, pair, variant, _ = name.split("/")
+    _, pair, variant, _, _ = name.split("/")
     training = json.loads((folder / name / "training.json").read_text(encoding="utf-8"))
     form = json.loads((folder / name / "router.json").read_text(encoding="utf-8"))
     start, revision = study.router_init
@@ -148,9 +148,9 @@ def _quality(folder: Path, study: Study, pair: str, variant: str) -> list[str]:
             "" if pd.isna(row[key]) else f"{row[key]:.3f} [{row[f'{key}_low']:.3f}, {row[f'{key}_high']:.3f}]"
             for key in ("rho", "accuracy_0", "accuracy_1")
         )
-        ranking = "this router" if row["trained"] else row["ranking"]
+        ranking = f"mean of {row['trainings']} trainings, this one among them" if row["trained"] else row["ranking"]
         lines.append(f"| {ranking} | {' | '.join(metrics)} | {row['steps']:,} |")
-    return [*lines, "", f"In brackets: {study.curves.confidence:.0%} intervals, by bootstrap over questions."]
+    return [*lines, "", f"In brackets: {study.curves.confidence:.0%} intervals, over questions and trainings."]
 
 
 def licence_of(path: str, revision: str | None) -> str | None:

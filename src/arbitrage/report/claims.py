@@ -1,125 +1,147 @@
-"""The paper's claims held against a study: each verdict is computed from an interval, never asserted."""
+"""The paper's claims held against a study: what its result tables say to each, pooled over panels, panels listed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from math import inf
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pandas as pd
 
 from arbitrage.config.router import Variant
 from arbitrage.config.study import Study
-from arbitrage.evaluation.curves import PAPER_GRID
+from arbitrage.evaluation.cost_model import CostModel
+from arbitrage.evaluation.estimates import ALL
+from arbitrage.evaluation.paper_claims import BETTER_ABOUT, CLOSE, FEWEST, LEAST_COVERED, MARGIN, WASTED_ABOUT
 from arbitrage.figures.markdown import with_interval
 from arbitrage.report import paper
+from arbitrage.report.verdicts import Evidence
 
-AGREES, DIFFERS, UNTOLD = "agrees", "differs", "cannot be told"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """text: what the paper says; where: pair, benchmark; ours: our number; verdict: AGREES, DIFFERS or UNTOLD."""
-
-    text: str
-    where: str
-    ours: str
-    verdict: str
-
-
-def judge(low: float, high: float, region: tuple[float, float]) -> str:
-    """Whether an interval lies inside the open region a claim allows, outside it, or neither (NaN: UNTOLD)."""
-    if region[0] < low and high < region[1]:
-        return AGREES
-    if high <= region[0] or low >= region[1]:
-        return DIFFERS
-    return UNTOLD
+LARGEST_ERROR = 0.1  # of the cost model's settings, on average: no verdict on latency beyond it
+NAN = float("nan")
 
 
 def claims(
     study: Study,
     comparison: pd.DataFrame,
-    outcomes: pd.DataFrame,
     speedup: pd.DataFrame,
     quality: pd.DataFrame,
-) -> list[Claim]:
-    """All claims that the study's results speak to; the frames are its CSV files, empty where there is none."""
-    found = [*_curves(comparison), *_better(outcomes), *_speed(speedup), *_ranking(quality), *_variants(study, quality)]
-    return sorted(found, key=lambda claim: claim.text)
+    models: Sequence[CostModel] = (),
+    busy: Sequence[str] = (),
+) -> list[Evidence]:
+    """All claims that the study's results speak to; the frames are its CSV files, empty where there is none.
+
+    busy: why the timing of a pair cannot be trusted, a sentence each.
+    """
+    evidence = [*_curves(comparison), *_speed(speedup, models, busy), *_ranking(quality), *_variants(study, quality)]
+    return sorted(evidence, key=lambda one: one.text)
 
 
-def _curves(comparison: pd.DataFrame) -> Iterator[Claim]:
-    for row in comparison.itertuples():
-        where = f"{row.pair}, {row.benchmark}"
-        points = with_interval(row.value, row.low, row.high, 1, 100)
-        versus = (row.metric, row.policy, row.against)
-        if versus == ("mean_gain", "router", "rsd"):
-            text = "Fig. 4: the router is more accurate than RSD at the same acceptance"
-            yield Claim(text, where, f"{points} points on average", judge(row.low, row.high, (0, inf)))
-        if versus == ("share_not_below", "router", "rsd"):
-            text = f"Fig. 4: the router is above RSD at nearly all rates (we take: not below at {paper.NEARLY_ALL:.0%})"
-            yield Claim(
-                text,
-                where,
-                f"not below at {points} % of rates",
-                judge(row.low, row.high, (paper.NEARLY_ALL - 1e-9, inf)),
-            )
-        if versus == ("mean_gain", "oracle", "router"):
-            near = f"we take: within {100 * paper.CLOSE:g} points of it on average"
-            text = f"Fig. 4: the router is close to the oracle ({near})"
-            verdict = judge(row.low, row.high, (-paper.CLOSE, paper.CLOSE))
-            yield Claim(text, where, f"oracle minus router: {points} points", verdict)
-        if (row.metric, row.policy, row.level) == ("wasted", "rsd", paper.DEFERRAL):
-            text = (
-                f"Fig. 3: RSD wastes about 40 % of all steps at 70 % deferral (we take: {_range(paper.WASTED_ABOUT)})"
-            )
-            yield Claim(text, where, f"{points} %", judge(row.low, row.high, paper.WASTED_ABOUT))
-
-
-def _better(outcomes: pd.DataFrame) -> Iterator[Claim]:
-    text = (
-        "Fig. A.1: the target is better on about 0.4 of RSD's rejections over most thresholds "
-        f"(we take: {_range(paper.BETTER_ABOUT)}, at more than half of 0.1 ... 0.9)"
+def _curves(comparison: pd.DataFrame) -> Iterator[Evidence]:
+    near = f"we take: within {100 * CLOSE:g} points of it on average, where the oracle has operating points"
+    margin = f"we take: nowhere more than {100 * MARGIN:g} points below"
+    of_points: tuple[tuple[str, str, str | None, str, str], ...] = (
+        (
+            *("mean_gain", "router", "rsd"),
+            "Fig. 4: the router is more accurate than RSD at the same acceptance",
+            "{} points of accuracy on average",
+        ),
+        (
+            *("lowest_gain", "router", "rsd"),
+            f"Fig. 4: the router is above RSD at nearly all rates ({margin})",
+            "{} points where it gains least, in a band for the whole curve",
+        ),
+        (
+            *("mean_gain", "oracle", "router"),
+            f"Fig. 4: the router is close to the oracle ({near})",
+            "oracle minus router: {} points",
+        ),
+        (
+            *("wasted", "rsd", None),
+            f"Fig. 3: RSD wastes about 40 % of all steps at 70 % deferral (we take: {_range(WASTED_ABOUT)})",
+            "{} % of all steps",
+        ),
+        (
+            *("better", "rsd", None),
+            "Fig. A.1: the target is better on about 0.4 of RSD's rejections over most thresholds (we take: the median "
+            f"over thresholds 0.1 ... 0.9, {_range(BETTER_ABOUT)})",
+            "{} % of rejections",
+        ),
     )
-    if outcomes.empty:
-        return
-    thresholds = PAPER_GRID[1:-1]
-    inner = outcomes[(outcomes["policy"] == "rsd") & outcomes["threshold"].round(9).isin(thresholds)]
-    for (pair, benchmark), rows in inner.groupby(["pair", "benchmark"], sort=False):
-        verdicts = [judge(row.better_low, row.better_high, paper.BETTER_ABOUT) for row in rows.itertuples()]
-        counts = {verdict: verdicts.count(verdict) for verdict in (AGREES, DIFFERS)}
-        verdict = next((name for name, count in counts.items() if 2 * count > len(thresholds)), UNTOLD)
-        ours = f"{rows['better'].min():.2f} to {rows['better'].max():.2f}, median {rows['better'].median():.2f}"
-        if len(rows) < len(thresholds):
-            ours += f", at {len(rows)} of {len(thresholds)} thresholds"
-        yield Claim(text, f"{pair}, {benchmark}", ours, verdict)
+    for metric, policy, against, text, words in of_points:
+        rows = comparison[(comparison["metric"] == metric) & (comparison["policy"] == policy)]
+        rows = rows[rows["against"].isna() if against is None else rows["against"] == against]
+        yield from _pooled(rows, text, words, 1, 100)
 
 
-def _speed(speedup: pd.DataFrame) -> Iterator[Claim]:
+def _speed(speedup: pd.DataFrame, models: Sequence[CostModel], busy: Sequence[str]) -> Iterator[Evidence]:
     """Judged by the average over common accuracies: the largest ratio is picked by its size, so it flatters."""
-    text = f"Fig. 5: the router is faster than RSD at matched accuracy (paper: up to {paper.SPEEDUPS})"
     if speedup.empty:
         return
-    rows = speedup[(speedup["policy"] == "router") & (speedup["baseline"] == "rsd")]
-    largest = rows[rows["kind"] == "maximal"].set_index(["pair", "benchmark"])
-    for row in rows[rows["kind"] == "typical"].itertuples():
-        ours = row.statement
-        if row.speedup == row.speedup:
-            best = largest.loc[(row.pair, row.benchmark)]
-            ours = f"{with_interval(row.speedup, row.low, row.high, 2)}x on average over common accuracies; largest "
-            ours += f"{with_interval(best.speedup, best.low, best.high, 2)}x, at accuracy {best.accuracy:.0%}"
-        yield Claim(text, f"{row.pair}, {row.benchmark}", ours, judge(row.low, row.high, (1, inf)))
+    rows = speedup[(speedup["policy"] == "router") & (speedup["against"] == "rsd") & (speedup["metric"] == "typical")]
+    text = f"Fig. 5: the router is faster than RSD at matched accuracy (paper: up to {paper.SPEEDUPS})"
+    obstacle = "; ".join(busy)
+    for model in models:
+        errors = [abs(setting["error"]) for setting in model.setting_errors]
+        mean = sum(errors) / len(errors) if errors else NAN
+        if not mean <= LARGEST_ERROR:
+            size = f"{mean:.0%} on average over settings" if errors else "an unknown amount"
+            obstacle = obstacle or f"the cost model of pair {model.pair} is off by {size} on held-out questions"
+    yield from _pooled(rows, text, "{}x on average over common accuracies", 2, 1, obstacle)
 
 
-def _ranking(quality: pd.DataFrame) -> Iterator[Claim]:
-    for row in quality.itertuples():
-        if row.ranking == "default":
-            text = f"Tab. 1: the router's scores follow the advantage on held-out steps (paper: rho {paper.RHO})"
-            ours = f"rho {with_interval(row.rho, row.rho_low, row.rho_high, 3)}"
-            yield Claim(text, row.pair, ours, judge(row.rho_low, row.rho_high, (0, inf)))
+def _pooled(
+    rows: pd.DataFrame, text: str, words: str, digits: int, scale: float, obstacle: str = ""
+) -> Iterator[Evidence]:
+    """The claim of the row `all`, the other rows as its panels; nothing where there is no such row."""
+    panels = [
+        (f"{row['pair']}, {row['benchmark']}", _ours(row, words, digits, scale))
+        for row in rows[rows["pair"] != ALL].to_dict("records")
+    ]
+    for row in rows[rows["pair"] == ALL].to_dict("records"):
+        yield Evidence(
+            text,
+            _ours(row, words, digits, scale),
+            _number(row["p_inside"]),
+            _number(row["p_outside"]),
+            _obstacle(row) or obstacle,
+            panels,
+        )
 
 
-def _variants(study: Study, quality: pd.DataFrame) -> Iterator[Claim]:
+def _ours(row: dict[str, Any], words: str, digits: int, scale: float) -> str:
+    if row["value"] != row["value"]:
+        return f"no value ({_text(row['reason'])})"
+    covered = row["covered"]
+    note = f"; on {covered:.0%} of the range" if covered == covered and covered < 0.995 else ""
+    return words.format(with_interval(row["value"], row["low"], row["high"], digits, scale)) + note
+
+
+def _obstacle(row: dict[str, Any]) -> str:
+    """Why a pooled row allows no verdict, or ""."""
+    if row["value"] != row["value"]:
+        return _text(row["reason"])
+    if row["questions"] < FEWEST:
+        return f"{row['questions']:.0f} questions are too few (at least {FEWEST})"
+    if row["covered"] < LEAST_COVERED:
+        return f"the curves have operating points on {row['covered']:.0%} of their common range only"
+    if row["trainings"] == 1:
+        return "one training of the router says nothing of another; raise router.seeds"
+    if row["low"] != row["low"]:
+        return _text(row["reason"]) or "there is no interval"
+    return ""
+
+
+def _ranking(quality: pd.DataFrame) -> Iterator[Evidence]:
+    default = quality[quality["ranking"] == "default"].to_dict("records")
+    text = f"Tab. 1: the router's scores follow the advantage on held-out steps (paper: rho {paper.RHO})"
+    panels = [(str(row["pair"]), _metric(row, "rho")) for row in default if row["pair"] != ALL]
+    for row in default:
+        if row["pair"] == ALL:
+            supports, contradicts = _number(row["rho_p_above"]), _number(row["rho_p_below"])
+            yield Evidence(text, _metric(row, "rho"), supports, contradicts, _too_little(row, "rho"), panels)
+
+
+def _variants(study: Study, quality: pd.DataFrame) -> Iterator[Evidence]:
     """Directions of Tables 1 to 3: the default's metric minus the variant's."""
     expected = [
         (Variant(classes=4), "rho", 1, "Tab. 1: 2 classes rank better than 4"),
@@ -134,12 +156,40 @@ def _variants(study: Study, quality: pd.DataFrame) -> Iterator[Claim]:
         return  # the paper's comparisons are with its own default
     for row in quality[quality["pair"] == study.ablation_pair].to_dict("records"):
         for variant, metric, sign, text in expected:
-            gain, low, high = (row.get(f"{metric}_gain{end}", float("nan")) for end in ("", "_low", "_high"))
-            if study.router.variants.get(row["ranking"]) == variant and gain == gain:
-                scale, digits, unit = (1, 3, "rho") if metric == "rho" else (100, 1, "points")
-                ours = f"{with_interval(gain, low, high, digits, scale)} {unit}"
-                verdict = judge(low, high, (0, inf) if sign > 0 else (-inf, 0))
-                yield Claim(text, study.ablation_pair, ours, verdict)
+            gain = f"{metric}_gain"
+            if study.router.variants.get(row["ranking"]) == variant and row.get(gain, NAN) == row.get(gain, NAN):
+                ends = ("above", "below") if sign > 0 else ("below", "above")
+                supports, contradicts = (_number(row[f"{gain}_p_{end}"]) for end in ends)
+                yield Evidence(text, _metric(row, gain), supports, contradicts, _too_little(row, gain))
+
+
+def _metric(row: dict[str, Any], name: str) -> str:
+    """A number of quality.csv with its interval, its spread over trainings, and what it rests on."""
+    share = not name.startswith("rho")
+    scale, digits = (100, 1) if share else (1, 3)
+    value = with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], digits, scale)
+    unit = f"{value} points" if share else f"rho {value}"
+    spread = row[f"{name}_spread"]
+    apart = f"; standard deviation between {row['trainings']:.0f} trainings {scale * spread:.{digits}f}"
+    return (
+        unit + (apart if spread == spread else "") + f"; {row['steps']:.0f} steps of {row['questions']:.0f} questions"
+    )
+
+
+def _too_little(row: dict[str, Any], name: str) -> str:
+    if row["steps"] < FEWEST:
+        return f"{row['steps']:.0f} held-out steps are too few (at least {FEWEST})"
+    if row["trainings"] < 2:
+        return "one training of each router says nothing of another; raise router.seeds"
+    return "there is no interval" if row[f"{name}_low"] != row[f"{name}_low"] else ""
+
+
+def _number(value: Any) -> float:
+    return NAN if value is None else float(value)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _range(ends: tuple[float, float]) -> str:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from arbitrage.config.study import Study
-from arbitrage.evaluation.cost_model import CostModel, read_cost_model
+from arbitrage.evaluation.cost_model import read_cost_model
+from arbitrage.evaluation.curve_matching import GAP
+from arbitrage.evaluation.paper_claims import FEWEST
 from arbitrage.figures.markdown import table, with_interval
 from arbitrage.figures.style import LABELS, in_study_order
 from arbitrage.io.atomic import write_text
 from arbitrage.io.csv_tables import read_csv
 from arbitrage.report import paper
-from arbitrage.report.claims import AGREES, DIFFERS, UNTOLD, claims
+from arbitrage.report.claims import claims
+from arbitrage.report.latency import busy_lines, latency_section
+from arbitrage.report.verdicts import AGREES, DIFFERS, INCONCLUSIVE, Verdict, verdicts
 from arbitrage.runtime.paths import StudyPaths
 from arbitrage.runtime.provenance import record_of
-
-FEW = 100  # questions of a benchmark, below which the summary says that they are few
 
 
 def write_summary(study: Study, out: Path) -> None:
@@ -27,18 +30,19 @@ def write_summary(study: Study, out: Path) -> None:
     paths = StudyPaths.of(study)
     timed = [pair for pair, settings in study.pairs.items() if settings.latency]
     speedup = _curves(study, "speedup") if timed else pd.DataFrame()
-    comparison, outcomes = _curves(study, "comparison"), _curves(study, "outcomes")
-    accuracy = _curves(study, "accuracy_acceptance")
+    comparison, accuracy = _curves(study, "comparison"), _curves(study, "accuracy_acceptance")
     quality = read_csv(paths.router_quality)
     models = [read_cost_model(paths.cost_model(pair)) for pair in timed]
+    busy = [line for pair in timed for line in busy_lines(pair, _conditions(paths, pair))]
+    found = verdicts(claims(study, comparison, speedup, quality, models, busy), study.curves.confidence)
     parts = [
         _head(study, accuracy),
-        _verdicts(study, comparison, outcomes, speedup, quality),
+        _verdicts(study, found),
         _accuracy(accuracy, comparison),
         _gains(comparison),
         _kept(comparison),
         _wasted(comparison),
-        _latency(study, speedup, models),
+        latency_section(study, speedup, models, busy),
         _router(quality),
         _provenance(paths),
     ]
@@ -50,39 +54,50 @@ def _curves(study: Study, name: str) -> pd.DataFrame:
 
 
 def _head(study: Study, accuracy: pd.DataFrame) -> str:
+    seeds = study.router.seeds
     return (
         f"# Summary of study {study.study}\n\n"
         'Set beside "Arbitrage: Efficient Reasoning via Advantage-Aware '
         f'Speculation", {paper.SOURCE}. In brackets: {100 * study.curves.confidence:g} % intervals by bootstrap over '
-        f"questions ({_sizes(accuracy)}; {study.curves.resamples} resamples, seed {study.seed}); gains are paired. The "
-        "study's models and questions are its own, not the paper's: directions can be compared, sizes only with care. "
-        "The points of the paper's figures are not published, so none are shown.\n"
+        f"questions ({_sizes(accuracy)}; {study.curves.resamples} resamples, seed {study.seed}) and, where a router "
+        f"takes part, over its {seeds} training{'s' if seeds > 1 else ' (which says nothing of another one)'}; gains "
+        f"are paired. How: docs/statistics.md. The study's models and questions are its own, not the paper's: "
+        "directions can be compared, sizes only with care. The points of the paper's figures are not published, so "
+        "none are shown.\n"
     )
 
 
 def _sizes(accuracy: pd.DataFrame) -> str:
     """How many questions the benchmarks have, how many nobody could grade, and that few of them tell little."""
     counts = accuracy.groupby("benchmark", sort=False)[["questions", "ungraded"]].max()
-    few = "; **too few for conclusions**" if counts["questions"].min() < FEW else ""
+    few = f"; **too few for conclusions: under {FEWEST}**" if counts["questions"].min() < FEWEST else ""
     sizes = [
-        f"{row.questions} of {row.Index}"
-        + (f" ({row.ungraded} more are ungraded and left out)" if row.ungraded else "")
+        f"{row.questions:.0f} of {row.Index}"
+        + (f" ({row.ungraded:.0f} more are ungraded and left out)" if row.ungraded else "")
         for row in counts.itertuples()
     ]
     return ", ".join(sizes) + few
 
 
-def _verdicts(
-    study: Study, comparison: pd.DataFrame, outcomes: pd.DataFrame, speedup: pd.DataFrame, quality: pd.DataFrame
-) -> str:
-    found = claims(study, comparison, outcomes, speedup, quality)
-    counts = {verdict: sum(claim.verdict == verdict for claim in found) for verdict in (AGREES, DIFFERS, UNTOLD)}
-    text = "## What agrees with the paper, what does not, what cannot be told\n\n"
-    text += f"Of {len(found)} comparisons, {counts[AGREES]} agree, {counts[DIFFERS]} differ, "
-    text += f"{counts[UNTOLD]} cannot be told. A comparison agrees where the whole interval is on the paper's side, "
-    text += "and differs where none of it is.\n\n"
-    rows = [[claim.text, claim.where, claim.ours, f"**{claim.verdict}**"] for claim in found]
-    return text + table(["the paper", "pair, benchmark", "here", "verdict"], rows)
+def _verdicts(study: Study, found: Sequence[Verdict]) -> str:
+    counts = {name: sum(each.verdict == name for each in found) for name in (AGREES, DIFFERS, INCONCLUSIVE)}
+    text = "## What agrees with the paper, what differs, what is inconclusive\n\n"
+    text += f"Of {len(found)} claims, {counts[AGREES]} agree, {counts[DIFFERS]} differ, {counts[INCONCLUSIVE]} are "
+    text += "inconclusive. A claim has one verdict, from its number over all pairs and benchmarks (each panel counts "
+    text += "alike), by Holm's procedure over all claims; no verdict is given where too few questions, a single "
+    text += (
+        "training, holes in a curve or the timing could have decided it. What a single panel shows stands below.\n\n"
+    )
+    smallest = 1 / (1 + study.curves.resamples)
+    if found and smallest > (1 - study.curves.confidence) / 2 / len(found):
+        text += (
+            f"With {study.curves.resamples} resamples no p value can be small enough for {len(found)} claims; raise "
+        )
+        text += "curves.resamples.\n\n"
+    rows = [[one.evidence.ours, one.evidence.text, f"**{one.verdict}**", one.sentence] for one in found]
+    text += table(["here", "the paper", "verdict", "what that means"], rows)
+    panels = [[one.evidence.text.split(" (")[0], *panel] for one in found for panel in one.evidence.panels]
+    return f"{text}\n{table(['the paper', 'pair, benchmark', 'here'], panels)}"
 
 
 def _accuracy(points: pd.DataFrame, comparison: pd.DataFrame) -> str:
@@ -92,54 +107,70 @@ def _accuracy(points: pd.DataFrame, comparison: pd.DataFrame) -> str:
     for (pair, benchmark), own in points.groupby(["pair", "benchmark"], sort=False):
         for alone in own[own["policy"].isin(["draft_only", "target_only"])].itertuples():
             both = with_interval(alone.accuracy, alone.accuracy_low, alone.accuracy_high, 1, 100)
-            rows.append([pair, benchmark, LABELS[alone.policy], *[both] * len(levels)])
+            questions = f"{alone.questions:.0f}, {alone.steps:.0f}"
+            rows.append([pair, benchmark, LABELS[alone.policy], *[both] * len(levels), questions])
         here = at[(at["pair"] == pair) & (at["benchmark"] == benchmark)]
         for policy, cells in here.groupby("policy", sort=False):
-            rows.append([pair, benchmark, LABELS[str(policy)], *_cells(cells, levels)])
-    lost = 1 - points.groupby(["pair", "benchmark"], sort=False)["answered"].mean()
+            steps = own[(own["policy"] == policy) & own["steps"].notna()]["steps"].median()
+            counted = f"{cells['questions'].iloc[0]:.0f}, {steps:.0f}"
+            rows.append([pair, benchmark, LABELS[str(policy)], *_cells(cells, levels), counted])
+    curves = points[points["answered"].notna()]
+    lost = 1 - curves.groupby(["pair", "benchmark"], sort=False)["answered"].mean()
     failures = "; ".join(f"{pair}, {benchmark}: {share:.1%}" for (pair, benchmark), share in lost.items())
+    head = ["pair", "benchmark", "policy", *(f"{level:.0%} accepted" for level in levels), "questions, steps"]
     return (
         "## Accuracy at the same acceptance (%)\n\n"
-        f"{table(['pair', 'benchmark', 'policy', *(f'{level:.0%} accepted' for level in levels)], rows)}\n"
-        f"Solutions without an answer count as wrong (mean over policies and thresholds: {failures}).\n"
+        f"{table(head, rows)}\n"
+        f"No value where a policy has no operating point: between neighbouring ones more than {100 * GAP:g} points of "
+        "acceptance apart, and for the oracle below threshold 0. Draft and target alone have one accuracy. Solutions "
+        f"without an answer count as wrong (mean over policies and thresholds: {failures}).\n"
     )
 
 
 def _gains(comparison: pd.DataFrame) -> str:
     rows = []
-    share = comparison[comparison["metric"] == "share_not_below"].set_index(["pair", "benchmark", "policy", "against"])
+    lowest = comparison[comparison["metric"] == "lowest_gain"].set_index(["pair", "benchmark", "policy", "against"])
     for row in comparison[comparison["metric"] == "mean_gain"].itertuples():
-        where = share.loc[(row.pair, row.benchmark, row.policy, row.against)]
+        key = (row.pair, row.benchmark, row.policy, row.against)
+        least = lowest.loc[key] if key in lowest.index else None
         rows.append(
             [
                 row.pair,
                 row.benchmark,
                 f"{LABELS[row.policy]} over {LABELS[row.against]}",
                 with_interval(row.value, row.low, row.high, 1, 100),
-                with_interval(where["value"], where["low"], where["high"], 0, 100),
+                "" if least is None else with_interval(least["value"], least["low"], least["high"], 1, 100),
+                f"{row.covered:.0%}",
+                f"{row.questions:.0f}",
             ]
         )
-    head = [
-        "pair",
-        "benchmark",
-        "policies",
-        "mean gain (points of accuracy)",
-        "share of acceptance rates not below (%)",
-    ]
-    return f"## Area between the curves, over all acceptance rates\n\n{table(head, rows)}"
+    head = ["pair", "benchmark", "policies", "mean gain", "smallest gain", "covered", "questions"]
+    return (
+        "## Gains in accuracy at the same acceptance (points)\n\n"
+        "Mean over all rates at which both have operating points (`covered`: of the range both span), and the smallest "
+        "gain at any rate, with the lowest ends of a band that holds the whole curve.\n\n" + table(head, rows)
+    )
 
 
 def _kept(comparison: pd.DataFrame) -> str:
     own = comparison[comparison["metric"] == "acceptance"]
     levels = sorted(own["level"].unique())
-    head = ["pair", "benchmark", "policy", *(f"{level:.0%} of the gap" for level in levels)]
+    head = ["pair", "benchmark", "policy", *(f"{level:.0%} of the gap" for level in levels), "unreached", "questions"]
     rows = [
-        [*map(str, key[:2]), LABELS[str(key[2])], *_cells(cells, levels)]
+        [
+            *map(str, key[:2]),
+            LABELS[str(key[2])],
+            *_cells(cells, levels),
+            " / ".join(f"{share:.0%}" for share in cells.sort_values("level")["unreached"]),
+            f"{cells['questions'].iloc[0]:.0f}",
+        ]
         for key, cells in own.groupby(["pair", "benchmark", "policy"], sort=False)
     ]
     return (
         "## Highest acceptance (%) that keeps an accuracy\n\n"
-        "The accuracy is the draft's plus a share of the gap between draft and target.\n\n" + table(head, rows)
+        "The accuracy is the draft's plus a share of the gap between draft and target, in each resample its own. "
+        "Resamples that never reach it (`unreached`, level by level) count as accepting nothing.\n\n"
+        + table(head, rows)
     )
 
 
@@ -151,73 +182,29 @@ def _wasted(comparison: pd.DataFrame) -> str:
             LABELS[row.policy],
             f"{row.level:.0%}",
             with_interval(row.value, row.low, row.high, 1, 100),
+            f"{row.questions:.0f}",
         ]
         for row in comparison[comparison["metric"] == "wasted"].itertuples()
     ]
-    head = ["pair", "benchmark", "policy", "deferral rate", "wasted deferrals (% of all steps)"]
+    head = ["pair", "benchmark", "policy", "deferral rate", "wasted deferrals (% of all steps)", "questions"]
     return f"## Wasted deferrals\n\nThe paper: about 40 % at 70 % deferral, for RSD.\n\n{table(head, rows)}"
 
 
-def _latency(study: Study, speedup: pd.DataFrame, models: list[CostModel]) -> str:
-    text = "## Latency\n\n"
-    if not models:
-        return text + "No pair of this study is timed.\n"
-    for model in models:
-        worst = max((abs(setting["error"]) for setting in model.setting_errors), default=float("nan"))
-        text += (
-            f"Cost model of pair {model.pair}, fitted on {model.fitted_questions} timed questions, tested on "
-            f"{model.heldout_questions} others: median error {model.heldout_median_error:.1%} a solution, "
-            f"mean {model.heldout_mean_error:.1%}; the mean latency of a setting is off by {worst:.1%} at most. "
-            f"{model.same_solution:.0%} of the timed solutions are the sweep's own.\n\n"
-        )
-    untimed = [name for name, pair in study.pairs.items() if not pair.latency]
-    if untimed:
-        text += f"Not timed: {', '.join(untimed)} (weights rounded in place run at the speed of full precision).\n\n"
-    text += (
-        f"Speed-up at matched accuracy, by the cost model (the paper: up to {paper.SPEEDUPS}). Accuracies are the "
-        "draft's plus a share of the gap between draft and target; the last two columns run over the accuracies that "
-        "both curves cover, and the largest ratio, picked by its size, flatters.\n\n"
-    )
-    return text + _speedups(speedup)
-
-
-def _speedups(speedup: pd.DataFrame) -> str:
-    at = speedup[speedup["kind"] == "at_accuracy"]
-    levels = sorted(at["recovered"].unique())
-    head = [
-        "pair",
-        "benchmark",
-        "policy",
-        "over",
-        *(f"{level:.0%} of the gap" for level in levels),
-        "average",
-        "largest",
-    ]
-    rows, notes = [], []
-    for key, own in speedup.groupby(["pair", "benchmark", "policy", "baseline"], sort=False):
-        pair, benchmark, policy, baseline = map(str, key)
-        found = [own[own["recovered"] == level] for level in levels]
-        found += [own[own["kind"] == kind] for kind in ("typical", "maximal")]
-        cells = [with_interval(one["speedup"].iloc[0], one["low"].iloc[0], one["high"].iloc[0], 2) for one in found]
-        rows.append([pair, benchmark, LABELS[policy], LABELS[baseline], *cells])
-        notes += [f"- {pair}, {benchmark}: {text}\n" for text in own[own["speedup"].isna()]["statement"].unique()]
-    return table(head, rows) + ("\n" + "".join(notes) if notes else "")
-
-
 def _router(quality: pd.DataFrame) -> str:
-    rows = [
-        [
-            str(row["pair"]),
-            str(row["ranking"]),
-            *(
-                with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], digits, scale)
-                for name, digits, scale in (("rho", 3, 1), ("accuracy_0", 1, 100), ("accuracy_1", 1, 100))
-            ),
-        ]
-        for row in quality.to_dict("records")
-    ]
+    rows = []
+    for row in quality.to_dict("records"):
+        cells = [str(row["pair"]), str(row["ranking"])]
+        for name, digits, scale in (("rho", 3, 1), ("accuracy_0", 1, 100), ("accuracy_1", 1, 100)):
+            spread = row[f"{name}_spread"]
+            apart = f" ± {scale * spread:.{digits}f}" if spread == spread else ""
+            cells.append(with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], digits, scale) + apart)
+        rows.append([*cells, f"{row['trainings']:.0f}", f"{row['steps']:.0f}, {row['questions']:.0f}"])
     head = ["pair", "ranking", "rho with the advantage", "accuracy on label 0 (%)", "accuracy on label 1 (%)"]
-    return f"## Router\n\nOn held-out questions; the paper's figures are in Tables 1 to 3.\n\n{table(head, rows)}"
+    return (
+        "## Router\n\nOn held-out questions: mean over trainings, interval over trainings and questions, ± the "
+        "standard deviation between trainings. The paper's figures are in Tables 1 to 3.\n\n"
+        + table([*head, "trainings", "steps, questions"], rows)
+    )
 
 
 def _provenance(paths: StudyPaths) -> str:
@@ -232,6 +219,11 @@ def _provenance(paths: StudyPaths) -> str:
     return text + "- every result has its own record beside it, `<file>.provenance.json`\n"
 
 
+def _conditions(paths: StudyPaths, pair: str) -> dict[str, Any]:
+    """Conditions of the timing of a pair, from its provenance record; empty where there is none."""
+    return dict(_json(record_of(paths.latency(pair))).get("conditions", {}))
+
+
 def _json(path: Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
@@ -239,5 +231,5 @@ def _json(path: Path) -> dict[str, Any]:
 def _cells(rows: pd.DataFrame, levels: list[float]) -> list[str]:
     """One cell a level: value and interval in per cent."""
     by_level = rows.set_index("level")
-    found = [by_level.loc[level] for level in levels]
-    return [with_interval(row["value"], row["low"], row["high"], 1, 100) for row in found]
+    cells = [by_level.loc[level] for level in levels]
+    return [with_interval(row["value"], row["low"], row["high"], 1, 100) for row in cells]

@@ -8,11 +8,11 @@ from arbitrage.routing.dataset import VALIDATION
 from arbitrage.speculation.protocols import Scorer
 
 
-def heldout_rows(dataset_dir: str | Path, router: Scorer, variant: str) -> list[dict[str, Any]]:
+def heldout_rows(dataset_dir: str | Path, router: Scorer, variant: str, seed: int = 0) -> list[dict[str, Any]]:
     """Rows of the table `heldout`, one a held-out step, in the order of the dataset's validation part.
 
-    router: what was trained on `dataset_dir` (`engines.scorers.RouterScorer`). Raises TableError where the validation
-    part cannot be read, ScoreError where a score is not finite.
+    seed: which training of the variant. router: what was trained on `dataset_dir` (`engines.scoring.RouterScorer`).
+    Raises TableError where the validation part cannot be read, ScoreError where a score is not finite.
     """
     examples = read_table(Path(dataset_dir) / VALIDATION, "examples")
     scores = router.score([tuple(example["input_ids"]) for example in examples])
@@ -21,6 +21,7 @@ def heldout_rows(dataset_dir: str | Path, router: Scorer, variant: str) -> list[
             "study": example["study"],
             "pair": example["pair"],
             "variant": variant,
+            "router_seed": seed,
             "question_id": example["question_id"],
             "step_index": example["step_index"],
             "advantage": example["advantage"],

@@ -40,6 +40,7 @@ READS: dict[str, tuple[str, ...]] = {
         *("router.device", "prm", "generation.separator"),
     ),
     "heldout": ("study", "threads", "router.device", "router.dtype", "router.batch_size"),
+    "quantiles": ("sweep.policies", "sweep.quantiles"),
     "router_quality": ("seed", "curves"),
     "sweep": (*PAIR, "scheduler", "sweep", "router.device", "router.dtype", "router.batch_size"),
     "trajectories": (),
@@ -47,11 +48,11 @@ READS: dict[str, tuple[str, ...]] = {
         *(*PAIR, "latency.questions", "latency.acceptances", "latency.warmup", "router.device", "router.dtype"),
     ),
     "cost_model": ("seed", "latency.heldout"),
-    "curves": ("seed", "curves"),
-    "accuracy_latency": ("seed", "curves"),
-    "figure": ("study", "seed", "figures", "curves.confidence"),
+    "curves": ("seed", "curves", "sweep.thresholds"),
+    "accuracy_latency": ("seed", "curves", "sweep.thresholds"),
+    "figure": ("study", "seed", "figures", "curves.confidence", "sweep.thresholds"),
     "table": ("curves.confidence", "router", "dataset"),
-    "report": ("study", "seed", "curves"),
+    "report": ("study", "seed", "curves", "router.seeds"),
 }
 
 
@@ -101,7 +102,7 @@ def results_read(study: Study, stage: str, name: str = "") -> list[Path]:
     paths, timed = StudyPaths.of(study), study.timed_pairs
     if stage == "accuracy_latency":
         swept = [paths.trajectories(pair, benchmark) for pair in timed for benchmark in study.benchmarks]
-        return [*swept, *map(paths.latency, timed), *map(paths.cost_model, timed)]
+        return [*swept, *map(paths.latency, timed)]
     if stage == "figure":
         pair, benchmark = next(iter(study.pairs)), next(iter(study.benchmarks))
         return {

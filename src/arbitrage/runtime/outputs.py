@@ -64,8 +64,11 @@ def _results_of(study: Study, pair: str, paths: StudyPaths) -> Iterator[tuple[Pa
     yield paths.steps(pair), "steps", True
     for variant in study.variants_of(pair):
         yield paths.dataset(pair, variant), None, False
-        yield paths.router(pair, variant), None, variant == "default"
-        yield paths.heldout(pair, variant), "heldout", True
+        for seed in range(study.router.seeds):
+            yield paths.router(pair, variant, seed), None, variant == "default"
+            yield paths.heldout(pair, variant, seed), "heldout", True
+    if study.sweep.thresholds == "quantiles":
+        yield paths.quantiles(pair), None, True
     for benchmark in study.benchmarks:
         for shard in range(study.sweep_shards(benchmark)):
             yield paths.sweep(pair, benchmark, shard), "trajectories", False

@@ -63,13 +63,17 @@ class StudyPaths:
         """A router's training and validation data."""
         return self.folder / "router" / pair / variant / "dataset"
 
-    def router(self, pair: str, variant: str = "default") -> Path:
-        """A trained router."""
-        return self.folder / "router" / pair / variant / "model"
+    def router(self, pair: str, variant: str = "default", seed: str | int = 0) -> Path:
+        """A trained router; seed: which training of the variant."""
+        return self.folder / "router" / pair / variant / f"seed-{seed}" / "model"
 
-    def heldout(self, pair: str, variant: str) -> Path:
+    def heldout(self, pair: str, variant: str, seed: str | int) -> Path:
         """A router's scores of the held-out steps."""
-        return self.folder / "router" / pair / variant / "heldout.parquet"
+        return self.folder / "router" / pair / variant / f"seed-{seed}" / "heldout.parquet"
+
+    def quantiles(self, pair: str) -> Path:
+        """Thresholds at quantiles of each policy's own scores, for the sweep."""
+        return self.folder / "thresholds" / f"{pair}.json"
 
     @property
     def router_quality(self) -> Path:

@@ -155,6 +155,9 @@ class IncrementalGenerator(Prompting, Protocol):
     def generate_one(self, context: Ids, limit: int) -> GeneratedStep:
         """The greedy next step, of at most `limit` tokens; the same text as Generator.generate's."""
 
+    def generate_whole(self, context: Ids, limit: int) -> GeneratedStep:
+        """A whole greedy solution in one uninterrupted generation of at most `limit` tokens, for the clock."""
+
     def reset(self) -> None:
         """Forget the cache."""
 

@@ -7,7 +7,7 @@ behind the engines makes sure that nothing is generated or scored twice.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from arbitrage.speculation.algorithm1 import Trajectory, algorithm1
@@ -18,14 +18,16 @@ from arbitrage.speculation.policies import POLICIES
 from arbitrage.speculation.scheduling import Lockstep, MakeScheduler, Progress, Scheduler
 from arbitrage.speculation.tree import Node, Question
 
+Thresholds = Mapping[str, Sequence[float]]  # by policy
+
 
 class Sweep:
     """The course (`scheduling.Course`) that follows all policies at all thresholds; its result: trajectories.
 
-    thresholds: where given, an interval that holds none of them is dropped as soon as it appears.
+    thresholds: of each policy; where given, an interval that holds none of its own is dropped as soon as it appears.
     """
 
-    def __init__(self, policies: Sequence[str], seed: int, thresholds: Sequence[float] | None = None) -> None:
+    def __init__(self, policies: Sequence[str], seed: int, thresholds: Thresholds | None = None) -> None:
         self._policies = [POLICIES[name] for name in policies]
         self._seed, self._thresholds = seed, thresholds
 
@@ -43,7 +45,8 @@ class Sweep:
             scheduler.spawn(other.node.question.question_id, self._follow(other, scheduler))
 
         bounds = scheduler.models.bounds
-        async for reached in algorithm1(trajectory, bounds, at, fork, self._thresholds):
+        kept = None if self._thresholds is None else self._thresholds.get(trajectory.policy.name)
+        async for reached in algorithm1(trajectory, bounds, at, fork, kept):
             trajectory = reached
         return trajectory
 
@@ -59,7 +62,7 @@ def sweep(
     questions: Sequence[Question],
     policies: Sequence[str],
     seed: int,
-    thresholds: Sequence[float] | None = None,
+    thresholds: Thresholds | None = None,
     scheduler: MakeScheduler = Lockstep,
     progress: Progress = lambda finished, alive: None,
 ) -> list[Trajectory]:

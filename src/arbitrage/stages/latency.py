@@ -8,8 +8,10 @@ from __future__ import annotations
 import gc
 import hashlib
 import sys
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,16 @@ from arbitrage.config.policies import THRESHOLD_POLICIES, TIMED_POLICIES, Need, 
 from arbitrage.config.study import Study
 from arbitrage.evaluation.operating_points import OperatingPoint, operating_points
 from arbitrage.io.tables import read_table, write_table
+from arbitrage.runtime.conditions import Conditions
 from arbitrage.runtime.paths import StudyPaths
 from arbitrage.runtime.progress import Progress
-from arbitrage.speculation.decoder import LiveDecoder, LiveSolution
+from arbitrage.speculation.decoder import Costs, LiveDecoder, LiveSolution, LiveStep
 from arbitrage.speculation.policies import POLICIES
+from arbitrage.speculation.protocols import Author
 from arbitrage.speculation.tree import Question
 from arbitrage.stages.solve import open_decoder
 
+PARTS = ("draft_s", "score_s", "target_s", "catch_up_s")
 FAR = 0.05  # from a wanted acceptance rate, and worth a word
 
 
@@ -33,6 +38,7 @@ class Setting:
 
     policy: str
     threshold: float | None
+    uninterrupted: bool = False  # draft or target alone, in one generation
 
 
 @dataclass(frozen=True)
@@ -47,12 +53,13 @@ class Run:
 def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[list[Path], dict[str, Any]]:
     """Time the timed policies, at thresholds spread over acceptance (paper, section 5); one row a solution.
 
-    Settings are interleaved question by question, starting with another one each time, so that
-    drift of the machine hits all alike; the first `latency.warmup` solutions are not counted.
+    Draft and target alone are timed in one uninterrupted generation, and step by step as the policies write. Settings
+    are interleaved question by question, starting with another one each time, and benchmarks question by question, so
+    that drift of the machine hits all alike. `latency.warmup` solutions of every policy come first and are not counted.
     Returns the tables it read, and what its provenance record tells besides: `texts_equal_to_sweep`, the share of timed
-    solutions whose text equals the sweep's at that threshold, and the models' `work`.
+    solutions (step by step) whose text equals the sweep's at that threshold, the models' `work`, and the `conditions`.
     """
-    runs: list[Run] = []
+    by_benchmark: list[list[list[Run]]] = []  # the runs of each question of each benchmark
     expected: dict[Run, str] = {}
     read: list[Path] = []
     paths = StudyPaths.of(study)
@@ -64,30 +71,46 @@ def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[l
         answered = {row["question_id"] for row in swept}  # a question that fills a context has no trajectory
         asked = [row for row in read_table(questions, "questions") if row["question_id"] in answered]
         chosen = _sample(asked, study.latency.questions, study.seed)
+        by_benchmark.append([])
         for place, question in enumerate(chosen):
             first = place % len(settings)
-            runs += [Run(benchmark, question, setting) for setting in settings[first:] + settings[:first]]
-        expected |= _expected(swept, [run for run in runs if run.benchmark == benchmark])
-    rows, equal = [], 0
+            by_benchmark[-1].append(
+                [Run(benchmark, question, setting) for setting in settings[first:] + settings[:first]]
+            )
+        expected |= _expected(swept, [run for group in by_benchmark[-1] for run in group])
+    runs = [run for groups in zip_longest(*by_benchmark, fillvalue=[]) for group in groups for run in group]
+    rows, stepped, equal = [], 0, 0
     with open_decoder(study, pair, router) as decoder:
         gc.freeze()  # what is loaded by now stays: the collection before each solution need not go through it
-        for run in runs[: study.latency.warmup]:
+        for run in _warmup(runs, study.latency.warmup):
             timed(decoder, run)
         progress = Progress(len(runs), "solutions", f"latency {pair}")
-        for run in runs:
-            solution = timed(decoder, run)
-            equal += solution.text == expected[run]
-            rows.append({"study": study.study, "pair": pair, **row_of(run, solution)})
-            progress.advance()
+        with Conditions(study.threads) as conditions:
+            for run in runs:
+                solution = timed(decoder, run)
+                if not run.setting.uninterrupted:
+                    stepped, equal = stepped + 1, equal + (solution.text == expected[run])
+                rows.append({"study": study.study, "pair": pair, **row_of(run, solution)})
+                progress.advance()
     write_table(out, "latency", rows)
-    return read, {"texts_equal_to_sweep": equal / len(runs), "work": _work(rows)}
+    report = {"texts_equal_to_sweep": equal / stepped, "work": _work(rows), "conditions": conditions.noted}
+    return read, report
+
+
+def _warmup(runs: Sequence[Run], count: int) -> list[Run]:
+    """The first `count` runs of every policy: each has kernels, buffers and caches of its own to pay for."""
+    chosen: dict[tuple[str, bool], list[Run]] = {}
+    for run in runs:
+        chosen.setdefault((run.setting.policy, run.setting.uninterrupted), []).append(run)
+    return [run for own in chosen.values() for run in own[:count]]
 
 
 def settings_of(swept: Sequence[dict[str, Any]], acceptances: Sequence[float]) -> list[Setting]:
     """The timed policies: those with a threshold where they accept so many of the steps in the `swept` rows."""
-    settings = [Setting(policy, None) for policy in TIMED_POLICIES if policy not in THRESHOLD_POLICIES]
+    alone = [policy for policy in TIMED_POLICIES if policy not in THRESHOLD_POLICIES]
+    settings = [Setting(policy, None, whole) for policy in alone for whole in (True, False)]
     for policy in filter(THRESHOLD_POLICIES.__contains__, TIMED_POLICIES):
-        rows = [row for row in swept if row["policy"] == policy]
+        rows = [row for row in swept if row["policy"] == policy and not row["router_seed"]]  # the first training
         points = operating_points(rows, acceptances)
         _tell_of_far_ones(policy, acceptances, points)
         settings += [Setting(policy, threshold) for threshold in sorted(point.threshold for point in points)]
@@ -113,7 +136,7 @@ def _sample(rows: list[dict[str, Any]], count: int, seed: int) -> list[Question]
 def _expected(swept: Sequence[dict[str, Any]], runs: Sequence[Run]) -> dict[Run, str]:
     """Text of the sweep's trajectory for every run."""
     grouped: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in swept:
+    for row in (row for row in swept if not row["router_seed"]):  # the router's first training is timed
         grouped.setdefault((row["question_id"], row["policy"]), []).append(row)
     texts = {}
     for run in runs:
@@ -132,9 +155,29 @@ def timed(decoder: LiveDecoder, run: Run) -> LiveSolution:
     gc.collect()
     gc.disable()  # a collection in the middle of one solution would be charged to it
     try:
+        if run.setting.uninterrupted:
+            return _in_one_go(decoder, run)
         return decoder.solve(run.question, POLICIES[run.setting.policy], run.setting.threshold)
     finally:
         gc.enable()
+
+
+def _in_one_go(decoder: LiveDecoder, run: Run) -> LiveSolution:
+    """Draft or target alone, as anybody would run it: one generation from the prompt to the end."""
+    start, costs = time.perf_counter(), Costs()
+    author: Author = POLICIES[run.setting.policy].always or "target"
+    model = decoder.draft if author == "draft" else decoder.target
+    model.reset()
+    step = model.generate_whole(model.prompt_ids(run.question.problem), decoder.generation.max_tokens)
+    seconds = time.perf_counter() - start
+    if author == "draft":
+        costs.draft_s, costs.draft_tokens = seconds, step.tokens
+        solution = LiveStep(step, None, None, author, costs)
+    else:
+        costs.target_s, costs.catch_up_s = seconds - model.last_prefill_s, model.last_prefill_s
+        costs.target_tokens, costs.catch_up_tokens = step.tokens, model.last_prefill_tokens
+        solution = LiveStep(None, step, None, author, costs)
+    return LiveSolution([solution], seconds, costs)
 
 
 def _work(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
@@ -160,8 +203,10 @@ def row_of(run: Run, solution: LiveSolution) -> dict[str, Any]:
         "question_id": run.question.question_id,
         "policy": run.setting.policy,
         "threshold": run.setting.threshold,
+        "uninterrupted": run.setting.uninterrupted,
         "wall_s": solution.wall_s,
         **asdict(solution.costs),
+        "other_s": solution.wall_s - sum(getattr(solution.costs, part) for part in PARTS),
         "steps": len(solution.steps),
         "escalations": sum(step.author == "target" for step in solution.steps),
     }

@@ -4,7 +4,7 @@ from arbitrage.config.load import load_study
 from arbitrage.stages.solve import open_decoder, solve
 
 study = load_study([Path("config.yaml")])
-with open_decoder(study, "small", Path("results/lab/router/small/default/model")) as decoder:
+with open_decoder(study, "small", Path("results/lab/router/small/default/seed-0/model")) as decoder:
     solution = solve(decoder, "What is 3 + 4 * 5?", policy="router", threshold=0.5)
 print(solution.text, solution.wall_s)
 """

@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from arbitrage.config.policies import needing
 from arbitrage.config.study import Study
+from arbitrage.engines import factory
+from arbitrage.engines.store.cached import StoredScorer
 from arbitrage.grading.grade import grade
 from arbitrage.io.tables import read_table, write_table
 from arbitrage.speculation.rows import Scored, ScoredSweep, trajectory_rows
 from arbitrage.speculation.tree import Question
-from arbitrage.stages.open_models import open_pair_cached
+from arbitrage.stages.open_models import CachedPair, open_pair_cached
 from arbitrage.stages.work_off import shard_of, work_off
 
 Rows = list[dict[str, Any]]
 
 
 def sweep(
-    study: Study, pair: str, benchmark: str, shard: int, questions: Path, router: Path | None, out: Path
+    study: Study,
+    pair: str,
+    benchmark: str,
+    shard: int,
+    questions: Path,
+    routers: Sequence[Path],
+    quantiles: Path | None,
+    out: Path,
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """Write the `trajectories` table of one shard, whole or not at all.
 
-    questions: the benchmark's `questions` table. router: directory of a trained router, where a policy needs one.
+    questions: the benchmark's `questions` table. routers: directories of the router's trainings, where a policy needs
+    one; the further ones share all steps of the first in the store. quantiles: the file of `evaluation.quantiles`,
+    where the thresholds are those.
     Returns the models' identities and `CachedPair.report`. Raises EngineError, TableError.
     """
     rows = shard_of(read_table(questions, "questions"), shard, study.sweep_shards(benchmark))
     gold = {row["question_id"]: row for row in rows}
-    thresholds = None if study.sweep.thresholds == "exact" else study.sweep.thresholds
+    thresholds = swept_thresholds(study, quantiles)
+    routed = needing("router").intersection(study.sweep.policies)
     keys = {"study": study.study, "pair": pair, "benchmark": benchmark}
 
     def grade_solution(question_id: str, solution: str) -> tuple[str | None, bool | None]:
@@ -36,17 +52,42 @@ def sweep(
 
     source = study.benchmarks[benchmark].store_name
     with (
-        open_pair_cached(study, pair, source, f"{benchmark}-shard-{shard}", router) as stored,
+        open_pair_cached(study, pair, source, f"{benchmark}-shard-{shard}", next(iter(routers), None)) as stored,
         ThreadPoolExecutor(1) as graders,  # engines do not wait while answers are compared
     ):
-        graded: dict[str, Future[Rows]] = {}
+        further = [StoredScorer(factory.load_router(study, path), stored.store) for path in routers[1:]]
+        stored.scorers.update({f"router-{number}": scorer for number, scorer in enumerate(further, start=1)})
+        graded: dict[tuple[str, int], Future[Rows]] = {}
 
-        def finished(question: Question, scored: Scored) -> None:
-            graded[question.question_id] = graders.submit(trajectory_rows, scored, grade_solution)
+        def follow(training: int, own: CachedPair, policies: Sequence[str]) -> None:
+            def finished(question: Question, scored: Scored) -> None:
+                graded[question.question_id, training] = graders.submit(trajectory_rows, scored, grade_solution)
 
-        course = ScoredSweep(study.sweep.policies, study.seed, thresholds)
-        title = f"trajectories {pair} {benchmark} shard {shard}"
-        work_off(stored, study, pair, rows, study.sweep.chunk, course, finished, title, "trajectories")
-        swept = [{**keys, **row} for question in sorted(graded) for row in graded[question].result()]
+            title = f"trajectories {pair} {benchmark} shard {shard}" + (f", router {training}" if training else "")
+            course = ScoredSweep(policies, study.seed, thresholds(training))
+            work_off(own, study, pair, rows, study.sweep.chunk, course, finished, title, "trajectories")
+
+        follow(0, stored, study.sweep.policies)
+        for training, scorer in enumerate(further, start=1):
+            own = replace(stored, models=replace(stored.models, router=scorer), left_out=[])
+            follow(training, own, [policy for policy in study.sweep.policies if policy in routed])
+        swept = [
+            {**keys, **row, "router_seed": training if row["policy"] in routed else None}
+            for question, training in sorted(graded)
+            for row in graded[question, training].result()
+        ]
     write_table(out, "trajectories", swept)
     return stored.identities, stored.report
+
+
+def swept_thresholds(study: Study, quantiles: Path | None) -> Callable[[int], dict[str, list[float]] | None]:
+    """From a training of the router to the thresholds of each policy; None where every trajectory is swept."""
+    settings = study.sweep
+    if settings.thresholds == "exact":
+        return lambda training: None
+    if settings.thresholds == "quantiles":
+        assert quantiles is not None, "the command asks for the file"
+        each: dict[str, list[list[float]]] = json.loads(quantiles.read_text(encoding="utf-8"))
+        return lambda training: {policy: lists[min(training, len(lists) - 1)] for policy, lists in each.items()}
+    listed: dict[str, list[float]] = {policy: list(settings.thresholds) for policy in settings.policies}
+    return lambda training: listed

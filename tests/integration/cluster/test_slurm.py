@@ -43,7 +43,7 @@ def test_tables_equal_those_of_a_local_run_byte_for_byte(local: Path, submitted:
 
 
 def test_work_ran_as_jobs_and_small_rules_where_snakemake_ran(local: Path, submitted: Path) -> None:
-    for pattern in ("steps/small/*.parquet", "trajectories/small/*/*.parquet", "router/small/default/model"):
+    for pattern in ("steps/small/*.parquet", "trajectories/small/*/*.parquet", "router/small/default/seed-0/model"):
         assert all(jobs(submitted, pattern)), pattern
     assert jobs(submitted, "questions/*.parquet") == [None] * 3
     assert jobs(submitted, "figures/*.png") == [None] * 6
@@ -65,7 +65,7 @@ def test_as_many_jobs_as_questions_per_job_make(submitted: Path) -> None:
     [
         ("steps/small/shard-*.parquet", ("gpu", "gres:gpu:fake:1", "00:12:00")),
         ("trajectories/small/*/shard-*.parquet", ("gpu", "gres:gpu:fake:1", "00:12:00")),
-        ("router/small/default/model", ("gpu", "gres:gpu:fake:1", "00:12:00")),
+        ("router/small/default/seed-0/model", ("gpu", "gres:gpu:fake:1", "00:12:00")),
         ("latency/small.parquet", ("gpu", "gres:gpu:fake:2", "00:12:00")),
         ("router/small/default/dataset", ("cpu", None, "00:06:00")),
         ("curves/accuracy_latency.csv", ("cpu", None, "00:06:00")),

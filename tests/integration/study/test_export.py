@@ -18,7 +18,7 @@ from tests.integration.study.conftest import ROOT, SmokeStudy, environment
 
 pytestmark = [pytest.mark.study, pytest.mark.timeout(1800)]
 
-ROUTER = "router/small/default/model"
+ROUTER = "router/small/default/seed-0/model"
 
 
 @pytest.fixture(scope="module")

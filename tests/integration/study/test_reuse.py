@@ -83,7 +83,8 @@ def evaluate(
     rows = benchmark_questions(study.study, benchmark, study.benchmarks[benchmark], study.seed)
     write_table(folder / f"{benchmark}.parquet", "questions", rows)
     out = folder / "trajectories.parquet"
-    _, work = sweep_stage.sweep(study, pair, benchmark, 0, folder / f"{benchmark}.parquet", router, out)
+    routers = [router] if router else []
+    _, work = sweep_stage.sweep(study, pair, benchmark, 0, folder / f"{benchmark}.parquet", routers, None, out)
     return counts_of(work), [
         row | {"study": "", "pair": "", "benchmark": ""} for row in read_table(out, "trajectories")
     ]

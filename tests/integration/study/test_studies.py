@@ -61,7 +61,7 @@ def test_the_papers_studies_differ_only_where_the_paper_does() -> None:
     assert len(papers) == 4
     for study in papers:
         assert study.prm.path == PAPERS_PRM and study.questions.sample == 30_000
-        assert study.sweep.thresholds == [number / 10 for number in range(11)]
+        assert (study.sweep.thresholds, study.sweep.quantiles) == ("quantiles", 40)
         assert (study.generation.max_steps, study.generation.max_tokens) == (100, 4096)
         training = study.router.training
         assert (training.batch_size, training.learning_rate, training.epochs, training.bf16) == (1024, 1e-5, 3.0, True)

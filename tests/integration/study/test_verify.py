@@ -70,8 +70,8 @@ def flip(path: Path) -> None:
         (lambda f: flip(f / SWEPT), [("changed", SWEPT)]),
         (lambda f: flip(f / "figures/fig4.png"), [("changed", "figures/fig4.png")]),
         (
-            lambda f: flip(f / "router/small/default/model/model.safetensors"),
-            [("changed", "router/small/default/model")],
+            lambda f: flip(f / "router/small/default/seed-0/model/model.safetensors"),
+            [("changed", "router/small/default/seed-0/model")],
         ),
         (lambda f: (f / STEPS).write_bytes((f / STEPS).read_bytes()[:-9]), [("changed", STEPS)]),
         (lambda f: (f / "summary.md").unlink(), [("missing", "summary.md")]),

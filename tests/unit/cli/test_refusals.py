@@ -20,21 +20,32 @@ QUESTIONS = ["--questions", "q.parquet"]
 OUT = ["--out", "out.parquet"]
 REFUSED = {
     "unknown-pair": (
-        ["thresholds", "--pair", "smal", *PLACE[2:], "--acceptance", "0.8"],
+        ["calibrate", "--pair", "smal", *PLACE[2:], "--acceptance", "0.8"],
         "no pair 'smal'; it has small",
     ),
     "unknown-benchmark": (
-        ["thresholds", *PLACE[:2], "--benchmark", "lab50", "--acceptance", "0.8"],
+        ["calibrate", *PLACE[:2], "--benchmark", "lab50", "--acceptance", "0.8"],
         "no benchmark 'lab50'; it has lab500",
     ),
-    "per-cent": (["thresholds", *PLACE, "--acceptance", "80"], "80 is no share of steps; expected 0 to 1"),
-    "no-number": (["thresholds", *PLACE, "--acceptance", "nan"], "nan is no share of steps; expected 0 to 1"),
+    "per-cent": (["calibrate", *PLACE, "--acceptance", "80"], "80: expected a share, 0 to 1, such as 0.8"),
+    "no-share": (["calibrate", *PLACE, "--acceptance", "nan"], "nan: expected a share, 0 to 1, such as 0.8"),
+    "no-number": (["calibrate", *PLACE, "--accuracy", "high"], "'high' is no number"),
+    "no-multiple": (["calibrate", *PLACE, "--latency", "1.5"], "1.5: expected a multiple of the target's speed: 1.5x"),
+    "no-aim": (["calibrate", *PLACE], "got 0 aims; give one of --acceptance, --accuracy and --latency"),
+    "two-aims": (
+        ["calibrate", *PLACE, "--acceptance", "0.8", "--accuracy", "0.5"],
+        "got 2 aims; give one of --acceptance, --accuracy and --latency",
+    ),
+    "no-threshold-file": (
+        ["solve", "--question", "1 + 1?", "--threshold", "no.json"],
+        "'no.json' is neither a number nor a file of `arbitrage calibrate`",
+    ),
     "no-threshold": (
-        ["thresholds", *PLACE, "--acceptance", "0.8", "--policy", "draft_only"],
+        ["calibrate", *PLACE, "--acceptance", "0.8", "--policy", "draft_only"],
         "'draft_only' is not one of 'rsd', 'oracle', 'router'",
     ),
     "not-swept": (
-        ["thresholds", *PLACE, "--acceptance", "0.8"],
+        ["calibrate", *PLACE, "--acceptance", "0.8"],
         "has no router, only draft_only, rsd; add router to sweep.policies",
     ),
     "solve-pair": (["solve", "--question", "1 + 1?", "--pair", "smal"], "no pair 'smal'; it has small"),

@@ -101,8 +101,11 @@ def test_a_valid_configuration_is_accepted_and_gets_its_defaults() -> None:
         ({"sweep": {"thresholds": [0.5, math.nan]}}, "sweep.thresholds.1: expected a finite number, got NaN"),
         ({"zoo": {"threads": 16**3700}}, "zoo.threads: expected a whole number of 64 bits, got a number of"),
         ({"sweep": {"thresholds": [0.5, "x"]}}, 'sweep.thresholds.1: expected a number, got "x"'),
-        ({"sweep": {"thresholds": "all"}}, 'sweep.thresholds: expected `exact` or a list, each a number, got "all"'),
-        ({"sweep": {"thresholds": []}}, "sweep.thresholds: expected `exact` or at least one threshold"),
+        (
+            {"sweep": {"thresholds": "all"}},
+            'sweep.thresholds: expected one of `exact`, `quantiles` or a list, each a number, got "all"',
+        ),
+        ({"sweep": {"thresholds": []}}, "sweep.thresholds: expected `exact`, `quantiles` or at least one threshold"),
         ({"sweep": {"policies": ["rds"]}}, 'got "rds"; did you mean rsd?'),
         ({"sweep": {"policies": ["rsd", "rsd"]}}, "sweep.policies: expected each policy once"),
         ({"sweep": {"policies": ["rsd", "router"]}}, "sweep.policies: lacks draft_only, target_only, whose"),

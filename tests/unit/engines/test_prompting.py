@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerFast
 from arbitrage.config.models import Model
 from arbitrage.config.prompts import LLAMA3, PROMPTS, QWEN, PromptName
 from arbitrage.engines.prompting import Prompter
+from arbitrage.speculation.protocols import EngineError
 from tests.support.tiny_models import build_tokenizer
 from tests.support.tiny_prms import CHAT
 
@@ -89,3 +90,31 @@ def test_the_llama_format_asks_for_numbered_steps_a_blank_line_apart_and_a_boxed
     steps = LLAMA3.split("\n\n")
     assert [step.partition(":")[0] for step in steps if step.startswith("## ")] == ["## Step 1", "## Step 2"]
     assert "Therefore, the final answer is: $\\boxed{answer}$." in LLAMA3 and "\\boxed{}" in QWEN
+
+
+def _llama_tokenizer(*missing: str) -> PreTrainedTokenizerFast:
+    tokenizer = build_tokenizer("char")
+    special = {"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"} - set(missing)
+    tokenizer.add_special_tokens({"bos_token": LLAMA_BOS, "additional_special_tokens": sorted(special - {LLAMA_BOS})})
+    tokenizer.chat_template = LLAMA
+    return tokenizer
+
+
+def test_the_releases_llama_prompt_is_read_as_it_is_without_the_templates_dates() -> None:
+    model = Model(path="x", prompt="arbitrage-llama3")
+    tokenizer = _llama_tokenizer()
+    text = tokenizer.decode(Prompter("x", tokenizer, model).prompt_ids("What is 3 + 4?"))
+    assert text.startswith("<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nSolve the following math")
+    assert "the final answer is: \\boxed{}. I hope it is correct." in text
+    assert "Date" not in text and "$" not in text
+    assert text.endswith(
+        "<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nWhat is 3 + 4?<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n\n"
+    )
+    ours = tokenizer.decode(Prompter("x", tokenizer, Model(path="x", prompt="llama3")).prompt_ids("What is 3 + 4?"))
+    assert "Cutting Knowledge Date" in ours and "$\\boxed{answer}$" in ours
+
+
+def test_a_tokenizer_that_is_not_llamas_is_refused_for_llamas_prompt() -> None:
+    with pytest.raises(EngineError, match=r"needs <\|end_header_id\|>, which its tokenizer lacks"):
+        Prompter("x", _llama_tokenizer("<|end_header_id|>"), Model(path="x", prompt="arbitrage-llama3"))

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from arbitrage.config.study import Study
+from arbitrage.evaluation.accuracy_acceptance import write_accuracy_acceptance
 from arbitrage.evaluation.comparison import write_comparison
-from arbitrage.evaluation.curves import write_accuracy_acceptance
 from arbitrage.evaluation.deferrals import write_outcomes
 from arbitrage.evaluation.latency_curves import write_accuracy_latency
 from arbitrage.evaluation.router_quality import write_quality
@@ -31,7 +31,7 @@ def test_a_study_of_few_policies_and_no_clock_has_all_its_results(
     write_accuracy_acceptance(swept, settings, seed, curves / "accuracy_acceptance.csv")
     write_outcomes(swept, settings, seed, curves / "outcomes.csv")
     write_comparison(swept, settings, seed, curves / "comparison.csv")
-    write_accuracy_latency([], [], [], settings, seed, curves / "accuracy_latency.csv")
+    write_accuracy_latency([], [], settings, seed, curves / "accuracy_latency.csv")
     write_speedup([], [], settings, seed, curves / "speedup.csv")
     write_quality(world.tables["heldout"], settings, seed, folder / "router" / "quality.csv")
     points = read_csv(curves / "accuracy_acceptance.csv")

@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 
 from arbitrage.config.pipeline import Curves
-from arbitrage.evaluation.comparison import compare
+from arbitrage.evaluation.comparison import comparison
 from arbitrage.evaluation.curves import Curve, Panel, panels
+from arbitrage.evaluation.speedup import speedups
 from arbitrage.io.csv_tables import read_csv
 from arbitrage.io.tables import write_table
 from tests.conftest import World
-from tests.support import synthetic
+from tests.support import simulated, synthetic
 
 
 @pytest.fixture
@@ -22,9 +23,9 @@ def table(world: World) -> pd.DataFrame:
 
 def _straight_panel(questions: int = 50) -> Panel:
     """Two made-up policies: at every acceptance, `router` is right on 20 % more of the questions than `rsd`."""
-    curves = {}
+    curves: dict[str, tuple[Curve, ...]] = {}
     for policy, bonus in (("rsd", 0.0), ("router", 0.2)):
-        steps = 21
+        steps = 41
         rows = [
             {
                 "question_id": f"{question:03d}",
@@ -32,6 +33,7 @@ def _straight_panel(questions: int = 50) -> Panel:
                 "correct": float(question / questions < 0.7 * (1 - place / (steps - 1)) + bonus),
                 "equal": 1.0,
                 "worse": 0.0,
+                "better": 1.0,
                 "steps": 4.0,
             }
             for question in range(questions)
@@ -39,7 +41,7 @@ def _straight_panel(questions: int = 50) -> Panel:
         ]
         index = np.arange(questions * steps).reshape(questions, steps).T
         names = tuple(f"{question:03d}" for question in range(questions))
-        curves[policy] = Curve(pd.DataFrame(rows), names, np.linspace(0, 1, steps), index)
+        curves[policy] = (Curve(pd.DataFrame(rows), names, np.linspace(0, 1, steps), index),)
     weights = np.random.default_rng(1).multinomial(questions, np.full(questions, 1 / questions), 400).astype(float)
     return Panel("p", "b", curves, weights)
 
@@ -50,22 +52,22 @@ def _value(table: pd.DataFrame, metric: str, policy: str, level: float | None = 
 
 
 def test_a_known_gap_between_two_curves_is_found_with_its_interval() -> None:
-    table = compare(_straight_panel(), 0.95)
+    table = comparison([_straight_panel()], 0.95, 1)
     gain = _value(table, "mean_gain", "router")
     assert gain["value"] == pytest.approx(0.2, abs=0.01)
     assert 0 < gain["low"] < 0.2 < gain["high"]
     assert _value(table, "accuracy", "rsd", 0.7)["value"] == pytest.approx(0.7 * 0.3, abs=0.02)
     assert _value(table, "accuracy_gain", "router", 0.9)["value"] == pytest.approx(0.2, abs=0.02)
-    assert _value(table, "share_not_below", "router")["value"] == 1
+    assert _value(table, "lowest_gain", "router")["low"] > 0
     assert _value(table, "wasted", "rsd", 0.7)["value"] == pytest.approx(0.25)
 
 
 def test_pairing_makes_a_gains_interval_narrower_than_the_accuracies_own(table: pd.DataFrame) -> None:
     own = table[table["metric"] == "accuracy"].set_index(["pair", "benchmark", "policy", "level"])
-    gains = table[(table["metric"] == "accuracy_gain") & (table["against"] == "rsd") & (table["policy"] == "oracle")]
+    gains = table[(table["metric"] == "accuracy_gain") & (table["against"] == "random") & (table["policy"] == "rsd")]
     ratio = []
     for gain in gains.itertuples():
-        both = [own.loc[(gain.pair, gain.benchmark, policy, gain.level)] for policy in ("oracle", "rsd")]
+        both = [own.loc[(gain.pair, gain.benchmark, policy, gain.level)] for policy in ("rsd", "random")]
         ratio.append((gain.high - gain.low) / sum(one["high"] - one["low"] for one in both))
     assert np.mean(ratio) < 0.8
 
@@ -73,22 +75,99 @@ def test_pairing_makes_a_gains_interval_narrower_than_the_accuracies_own(table: 
 def test_more_accuracy_never_allows_more_acceptance(table: pd.DataFrame) -> None:
     kept = table[table["metric"] == "acceptance"]
     for _, own in kept.groupby(["pair", "benchmark", "policy"]):
-        assert own.sort_values("level")["value"].is_monotonic_decreasing
+        assert own.sort_values("level")["value"].dropna().is_monotonic_decreasing
 
 
-def test_a_sweep_of_listed_thresholds_can_be_compared_where_both_curves_reach(tmp_path: Path) -> None:
+def test_a_sweep_of_listed_thresholds_can_be_compared_where_both_have_points(tmp_path: Path) -> None:
     rows = synthetic.trajectories("small", "lab500", 30, ("router", "rsd"))
-    rows = [row for row in rows if any(row["threshold_low"] <= tau < row["threshold_high"] for tau in (0.3, 0.5, 0.7))]
+    listed = np.linspace(0, 1, 41)
+    rows = [row for row in rows if any(row["threshold_low"] <= tau < row["threshold_high"] for tau in listed)]
     write_table(tmp_path / "t.parquet", "trajectories", rows)
     (panel,) = panels([tmp_path / "t.parquet"], Curves(resamples=100), 0)
-    table = compare(panel, 0.95)
+    table = comparison([panel], 0.95, 0)
     gain = _value(table, "mean_gain", "router")
     assert gain["low"] <= gain["value"] <= gain["high"]
-    share = _value(table, "share_not_below", "router")
-    assert 0 <= share["low"] <= share["high"] <= 1
-    assert table[table["metric"] == "accuracy"]["value"].isna().any()  # acceptances that no listed threshold gives
+    assert 0 < gain["covered"] < 1
+    empty = table[table["value"].isna()]
+    assert len(empty)
+    assert empty[["low", "high"]].isna().all().all()
+    assert empty["reason"].str.contains("no operating point|fewer than 5|no threshold").all()
 
 
-def test_at_the_same_deferral_the_oracle_wastes_least(table: pd.DataFrame) -> None:
-    wasted = table[table["metric"] == "wasted"].pivot(index=["pair", "benchmark"], columns="policy", values="value")
-    assert (wasted["oracle"] < wasted["random"]).all()
+def _world_table(thresholds: np.ndarray, oracle_from: float) -> pd.DataFrame:
+    """Router and oracle of a world in which the oracle is better at every rate that it has."""
+    generator = np.random.default_rng(4)
+    world = simulated.questions(600, generator)
+    seen = simulated.scores(world, 0.3, generator)
+    advantages = np.unique(world.advantage[world.exists])
+    chosen = np.unique(np.append(np.quantile(advantages, np.linspace(0, 1, 80)), 0.0))
+    curves = {
+        "router": (simulated.curve(world, seen, thresholds, "router"),),
+        "oracle": (simulated.curve(world, world.advantage, chosen[chosen >= oracle_from], "oracle"),),
+    }
+    return comparison([simulated.panel(world, curves, 200, 0)], 0.95, 0)
+
+
+def test_the_oracle_is_not_compared_across_the_hole_that_ties_leave_in_its_curve() -> None:
+    """Half of the steps tie: below threshold 0 the oracle escalates them all at once. A line there is below the router,
+    where the oracle is above it wherever it has operating points."""
+    even = simulated.even_thresholds(0.3, 41)
+    for oracle_from in (0.0, -np.inf):  # the hole is left out even where thresholds below 0 are there
+        table = _world_table(even, oracle_from)
+        gain = _value(table, "mean_gain", "oracle")
+        assert gain["low"] > 0
+        for level in (0.6, 0.7):
+            row = _value(table, "accuracy", "oracle", level)
+            assert np.isnan(row["value"])
+            assert np.isnan(row["low"])
+            assert "no operating point" in row["reason"]
+
+
+def test_a_policy_beside_itself_on_a_coarse_grid_gains_nothing() -> None:
+    """Known truth: the same scores. On a line between far points the finer sweep would be the better policy."""
+    generator = np.random.default_rng(8)
+    world = simulated.questions(600, generator)
+    seen = simulated.scores(world, 0.4, generator)
+    coarse = simulated.uneven_thresholds(0.4, (0, 0.41, 0.55, 0.62, 0.7, 0.75, 0.8, 0.86, 0.91, 0.96, 1))
+    curves = {
+        "router": (simulated.curve(world, seen, simulated.even_thresholds(0.4, 101), "router"),),
+        "rsd": (simulated.curve(world, seen, coarse, "rsd"),),
+    }
+    panel = simulated.panel(world, curves, 300, 0)
+    gain = _value(comparison([panel], 0.95, 0), "mean_gain", "router")
+    assert abs(gain["value"]) < 0.002
+    assert gain["covered"] < 0.5
+    typical = next(one for one in speedups(panel, simulated.clock(300)) if one.metric == "typical").row(0.95, 0)
+    assert typical["value"] == pytest.approx(1, abs=0.02)
+    assert not typical["low"] > 1
+
+
+def test_resamples_that_never_reach_an_accuracy_count_as_accepting_nothing() -> None:
+    generator = np.random.default_rng(2)
+    world = simulated.questions(120, generator)
+    seen = simulated.scores(world, 0.6, generator)
+    few = simulated.even_thresholds(0.6, 61)[40:]  # its most careful threshold still accepts two thirds
+    curves = {"rsd": (simulated.curve(world, seen, few, "rsd"),)}
+    row = _value(comparison([simulated.panel(world, curves, 400, 0)], 0.95, 0), "acceptance", "rsd", 0.75)
+    assert 0.05 < row["unreached"] < 0.95
+    assert row["low"] == 0
+
+
+def test_what_is_pooled_is_the_mean_over_panels_with_less_doubt_than_each(table: pd.DataFrame) -> None:
+    gains = table[(table["metric"] == "mean_gain") & (table["policy"] == "router") & (table["against"] == "rsd")]
+    panels, (pooled,) = gains[gains["pair"] != "all"], gains[gains["pair"] == "all"].to_dict("records")
+    assert pooled["value"] == pytest.approx(panels["value"].mean())
+    assert pooled["high"] - pooled["low"] < (panels["high"] - panels["low"]).max()
+    assert (pooled["panels"], pooled["questions"], pooled["trainings"]) == (4, 80, 3)
+    assert 0 < pooled["p_inside"] <= 1
+
+
+def test_one_question_and_no_variance_give_numbers_without_intervals() -> None:
+    world = simulated.questions(1, np.random.default_rng(0))
+    seen = simulated.scores(world, 0.3, np.random.default_rng(1))
+    even = simulated.even_thresholds(0.3, 41)
+    curves = {name: (simulated.curve(world, seen, even, name),) for name in ("router", "rsd")}
+    table = comparison([simulated.panel(world, curves, 50, 0)], 0.95, 0)
+    assert table[["low", "high"]].isna().all().all()
+    assert table[["p_inside", "p_outside"]].isna().all().all()
+    assert table["reason"].str.len().gt(0).all()

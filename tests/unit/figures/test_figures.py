@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -72,7 +73,7 @@ def test_figures_without_some_policies_still_draw(world: World, missing: list[st
     points = {name: _one_panel(world, name) for name in ("accuracy_acceptance", "outcomes", "accuracy_latency")}
     points = {name: frame[~frame["policy"].isin(missing)] for name, frame in points.items()}
     speedup = _one_panel(world, "speedup")
-    speedup = speedup[~speedup["policy"].isin(missing) & ~speedup["baseline"].isin(missing)]
+    speedup = speedup[~speedup["policy"].isin(missing) & ~speedup["against"].isin(missing)]
     for figure in (
         fig3.draw(points["outcomes"], 0.95),
         fig4.draw(points["accuracy_acceptance"], 0.95),
@@ -89,24 +90,59 @@ def test_fig4_draws_the_points_of_the_table(world: World) -> None:
     points = read_csv(world.folder / "curves" / "accuracy_acceptance.csv")
     panel = points[(points["pair"] == "small") & (points["benchmark"] == "lab500")]
     figure = fig4.draw(panel, 0.9)
-    (line,) = [line for line in figure.axes[0].lines if line.get_color() == style.COLOURS["rsd"]]
+    lines = [line for line in figure.axes[0].lines if line.get_color() == style.COLOURS["rsd"]]
     own = panel[panel["policy"] == "rsd"].sort_values(["acceptance", "threshold"])
-    assert line.get_xdata() == pytest.approx(100 * own["acceptance"])
-    assert line.get_ydata() == pytest.approx(100 * own["accuracy"])
+    assert np.concatenate([line.get_xdata() for line in lines]) == pytest.approx(100 * own["acceptance"])
+    assert np.concatenate([line.get_ydata() for line in lines]) == pytest.approx(100 * own["accuracy"])
     assert "90 %" in figure._supxlabel.get_text()
+
+
+def test_a_line_breaks_where_no_operating_point_is(world: World) -> None:
+    panel = _one_panel(world, "accuracy_acceptance")
+    holed = panel[~((panel["policy"] == "rsd") & panel["acceptance"].between(0.3, 0.6))]
+    figure = fig4.draw(holed, 0.95)
+    lines = [line for line in figure.axes[0].lines if line.get_color() == style.COLOURS["rsd"]]
+    assert not any((line.get_xdata() < 30).any() and (line.get_xdata() > 60).any() for line in lines)
+    assert all(np.diff(line.get_xdata()).max(initial=0) <= 5 for line in lines)
+    assert "A line breaks" in " ".join(figure._supxlabel.get_text().split())
+
+
+def test_listed_thresholds_are_points(world: World) -> None:
+    panel = _one_panel(world, "accuracy_acceptance")
+    panel = panel[panel["threshold"].isna() | panel["threshold"].isin([0.3, 0.7])]
+    figure = fig4.draw(panel[panel["trainings"] < 3], 0.95, listed=True)
+    rsd = [line for line in figure.axes[0].lines if line.get_color() == style.COLOURS["rsd"] and len(line.get_xdata())]
+    assert {line.get_linestyle() for line in rsd} == {"None"}
+    assert "Points: the thresholds that the study lists" in " ".join(figure._supxlabel.get_text().split())
+
+
+def test_every_training_of_the_router_is_drawn_below_their_mean(world: World) -> None:
+    figure = fig4.from_study(world.study)
+    widths = [line.get_linewidth() for line in figure.axes[0].lines if line.get_color() == style.COLOURS["router"]]
+    assert len([width for width in widths if width < 1]) >= 3
+    assert len([width for width in widths if width > 1]) >= 1
+    assert "3 trainings" in figure._supxlabel.get_text()
+
+
+def test_the_largest_speed_up_is_in_no_title(world: World) -> None:
+    figure = fig5.from_study(world.study)
+    said = " ".join(text.get_text() for ax in figure.axes for text in (*ax.texts, ax.title))
+    assert "on average" in said
+    assert "at most" not in said
+    assert "largest" not in said
 
 
 def test_fig5_marks_measured_points_and_says_which_pair_is_not_timed(world: World) -> None:
     figure = fig5.from_study(world.study)
     ax = figure.axes[0]
-    assert sum(len(container.lines[0].get_xdata()) for container in ax.containers) == 12
+    assert sum(len(container.lines[0].get_xdata()) for container in ax.containers) == 14
     assert "No latency for lowbit" in " ".join(figure._supxlabel.get_text().split())
     assert any("router over RSD" in text.get_text() for text in ax.texts)
 
 
 def test_fig5_says_where_curves_do_not_overlap(world: World) -> None:
     curves = world.folder / "curves"
-    speedup = read_csv(curves / "speedup.csv").assign(speedup=float("nan"))
+    speedup = read_csv(curves / "speedup.csv").assign(value=float("nan"))
     figure = fig5.draw(read_csv(curves / "accuracy_latency.csv"), speedup, 0.95)
     assert any("no common accuracy" in text.get_text() for text in figure.axes[0].texts)
 

@@ -53,7 +53,8 @@ def test_the_sweep_gives_the_trajectory_of_plain_decoding_at_every_threshold(tra
 
 def test_a_list_of_thresholds_keeps_their_trajectories_and_drops_the_others(trajectories):
     thresholds = [0.25, 0.5]
-    pruned = by_question_and_policy(sweep(fake_models(), QUESTIONS, list(POLICIES), 7, thresholds))
+    listed = dict.fromkeys(POLICIES, thresholds)
+    pruned = by_question_and_policy(sweep(fake_models(), QUESTIONS, list(POLICIES), 7, listed))
     whole = by_question_and_policy(trajectories)
     for key, group in pruned.items():
         assert len(group) <= len(thresholds)

@@ -16,7 +16,7 @@ from arbitrage.engines.hf.batching import Forward
 from arbitrage.engines.hf.generator import TransformersGenerator, choose
 from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.engines.scoring.scorers import TransformersScorer
-from arbitrage.engines.step_boundary import StepWriter
+from arbitrage.engines.step_boundary import StepWriter, StopRule
 from arbitrage.speculation.forwarding import ForwardingPrompter, ForwardingReader
 from arbitrage.speculation.protocols import GeneratedStep, Ids
 
@@ -81,11 +81,18 @@ class LiveGenerator(ForwardingPrompter[TransformersGenerator]):
         """Forget the context: the next call reads everything."""
         self._context.reset()
 
-    @torch.inference_mode()
     def generate_one(self, context: Ids, limit: int) -> GeneratedStep:
         """Continue `context` by one step of at most `limit` tokens. Raises EngineError."""
+        return self._write(context, limit, self.generator.stop)
+
+    def generate_whole(self, context: Ids, limit: int) -> GeneratedStep:
+        """Continue `context` to its end in one go, separators and all. Raises EngineError."""
+        return self._write(context, limit, self.generator.stop.whole())
+
+    @torch.inference_mode()
+    def _write(self, context: Ids, limit: int, rule: StopRule) -> GeneratedStep:
         generator = self.generator
-        writer = StepWriter(generator.stop, generator.room(context, limit))
+        writer = StepWriter(rule, generator.room(context, limit))
         begin = _now(generator.device)
         logits, self.last_prefill_tokens = self._context.read(context)
         ready = _now(generator.device)

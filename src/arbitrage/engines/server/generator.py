@@ -102,15 +102,19 @@ class OpenAiGenerator:
         bodies = [self._body(context, limit, sampling) for context, limit in zip(contexts, limits, strict=True)]
         return self._client.run(self._all(bodies))
 
-    def write_one(self, context: Ids, limit: int, salt: str) -> tuple[GeneratedStep, float]:
+    def write_one(self, context: Ids, limit: int, salt: str, whole: bool = False) -> tuple[GeneratedStep, float]:
         """The greedy next step, and the seconds to its first token (live decoding, `prefix_cached`).
 
-        salt: contexts with another one share nothing in the server's prefix cache (vLLM, SGLang). Raises EngineError.
+        whole: the solution up to its end, in one go. salt: contexts with another one share nothing in the server's
+        prefix cache (vLLM, SGLang). Raises EngineError.
         """
         start = time.perf_counter()
         first: list[float] = []
+        rule = self.stop.whole() if whole else self.stop
         body = self._body(context, limit, GREEDY) | {"cache_salt": salt}
-        step = self._client.run(self._streamed(body, lambda: first.append(time.perf_counter() - start)))
+        if whole:
+            del body["stop"]
+        step = self._client.run(self._streamed(body, lambda: first.append(time.perf_counter() - start), rule))
         return step, first[-1]
 
     async def _all(self, bodies: Sequence[Json]) -> list[GeneratedStep]:
@@ -160,13 +164,16 @@ class OpenAiGenerator:
         self._take(writer, reply["choices"][0])
         return finished_step(self.name, writer)
 
-    async def _streamed(self, body: Json, on_first: Callable[[], None] = lambda: None) -> GeneratedStep:
-        """The same, ended here as soon as the rule says so."""
-        writer = StepWriter(self.stop, body["max_tokens"])
+    async def _streamed(
+        self, body: Json, on_first: Callable[[], None] = lambda: None, rule: StopRule | None = None
+    ) -> GeneratedStep:
+        """The same, ended here as soon as the rule (the step's, if absent) says so."""
+        rule = rule or self.stop
+        writer = StepWriter(rule, body["max_tokens"])
 
         def begin() -> Callable[[Json], bool]:
             nonlocal writer
-            writer = StepWriter(self.stop, body["max_tokens"])
+            writer = StepWriter(rule, body["max_tokens"])
             return take
 
         def take(event: Json) -> bool:

@@ -139,10 +139,11 @@ class VllmGenerator:
         """Answer requests as they come (`protocols.ContinuousEngine`). Raises EngineError where vLLM fails."""
         await LaneWork(self, lane).work()
 
-    def write_one(self, context: Ids, limit: int, salt: str) -> tuple[GeneratedStep, float]:
+    def write_one(self, context: Ids, limit: int, salt: str, whole: bool = False) -> tuple[GeneratedStep, float]:
         """The greedy next step, and the seconds to its first token (`prefix_cached.PrefixCaching`)."""
         start, first = time.perf_counter(), 0.0
-        writer = StepWriter(self.stop, room(self.name, context, limit, self.max_context))
+        rule = self.stop.whole() if whole else self.stop
+        writer = StepWriter(rule, room(self.name, context, limit, self.max_context))
         while not writer.ended:
             for _, completion in self._outputs({0: self.request(context, writer, GREEDY, salt)}):
                 first = first or time.perf_counter() - start
@@ -156,7 +157,7 @@ class VllmGenerator:
             temperature=sampling.temperature,
             seed=sampling.seed_of((*context, *writer.ids)) if sampling.temperature > 0 else None,
             max_tokens=writer.limit - len(writer.ids),
-            stop=[self.stop.separator],
+            stop=writer.rule.stop_texts,
             include_stop_str_in_output=True,
             ignore_eos=True,  # vLLM knows one; these are all
             stop_token_ids=sorted(self.stop.eos_ids),

@@ -62,3 +62,16 @@ def test_live_scores_are_those_of_the_batch_and_read_only_what_is_new(prm: PrmSc
     live.reset()
     live.score_one(ids)
     assert live.last_tokens == len(ids)
+
+
+def test_a_whole_solution_in_one_go_passes_separators_and_ends_at_the_limit(causal: Path) -> None:
+    generator = load(causal)
+    live = LiveGenerator(generator)
+    context = contexts_of(generator, 1, seed=3)[0]
+    step = live.generate_one(context, 60)
+    live.reset()
+    whole = live.generate_whole(context, 60)
+    assert whole.text.startswith(step.text.rstrip())
+    assert whole.finish_reason in ("eos", "length")
+    assert whole.tokens >= step.tokens
+    assert same(live.generate_one(context, 60), step)  # the rule of steps is as it was

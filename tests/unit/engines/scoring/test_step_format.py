@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from arbitrage.engines.scoring.step_format import step_input_ids
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from arbitrage.engines.scoring.step_format import learn, step_input_ids
 from arbitrage.speculation.protocols import AuthoredStep
 from tests.support.tiny_models import build_tokenizer
 
@@ -49,4 +52,32 @@ def test_a_tokenizer_without_bos_gets_none() -> None:
     assert (
         tokenizer.decode(list(step_input_ids(tokenizer, "a", [], LAST, "\n\n", annotate=False)))
         == "a\nno separator\n\n"
+    )
+
+
+def _merging_tokenizer() -> PreTrainedTokenizerFast:
+    """Byte-level BPE in the way of GPT-2, Llama 3 and Qwen: a word's token holds the blank before it."""
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=600, special_tokens=["<s>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    backend.train_from_iterator(["Model 0: ## Step 1\n\n", "Model 1: ## x", "a ## Step 2"] * 20, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>")
+
+
+def test_tag_and_step_are_one_piece_as_in_the_release() -> None:
+    """A tokenizer that merges a blank with the word after it reads other ids where the two are encoded apart."""
+    tokenizer = _merging_tokenizer()
+    step = AuthoredStep("draft", "## Step 1")
+    ids = list(step_input_ids(tokenizer, "a", [], step, "\n\n", annotate=True))
+    together = tokenizer.encode("Model 0: ## Step 1")
+    apart = tokenizer.encode("Model 0: ") + tokenizer.encode("## Step 1")
+    assert together != apart
+    opening = [tokenizer.bos_token_id, *tokenizer.encode("a\n")]
+    assert ids == [*opening, *together, tokenizer.encode("\n\n")[-1]]
+    learn(tokenizer, ["b"], [AuthoredStep("target", "## x")], "\n\n", annotate=True)
+    learned = step_input_ids(tokenizer, "b", [AuthoredStep("target", "## x")], step, "\n\n", annotate=True)
+    assert list(learned[len(tokenizer.encode("b\n")) + 1 :])[: len(tokenizer.encode("Model 1: ## x"))] == (
+        tokenizer.encode("Model 1: ## x")
     )

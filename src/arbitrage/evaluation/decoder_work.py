@@ -1,0 +1,79 @@
+"""What the live decoder does for a solution, counted: the features of the cost model, measured or from the sweep."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from arbitrage.config.policies import POLICIES, TIMED_POLICIES, needing
+from arbitrage.evaluation.bootstrap import Floats
+
+# Timed policies that ask a scorer, each its own: the PRM and the router.
+SCORED = tuple(name for name in TIMED_POLICIES if POLICIES[name].needs & {"prm", "router"})
+FEATURES = [
+    "solution",
+    "draft_tokens",
+    "draft_calls",
+    "target_tokens",
+    "target_calls",
+    "catch_up_tokens",
+    *(f"{policy}_score_{unit}" for policy in SCORED for unit in ("calls", "tokens")),
+]
+SAME_SOLUTION = ["steps", "escalations", "draft_tokens", "target_tokens"]
+
+
+def features(counts: pd.DataFrame) -> Floats:
+    """(rows, features): what a solution costs, from its policy and counts, as measured or as swept.
+
+    The prompt is read once by whoever reads anything: the target as part of its first catch-up, a scorer before its
+    first step; the draft's share of it is in the constant. An accepted step is read by the target when it is next
+    asked, a rejected one by no one but the scorer.
+    """
+    policy = counts["policy"]
+    values = {
+        "solution": np.ones(len(counts)),
+        "draft_tokens": counts["draft_tokens"],
+        "draft_calls": counts["steps"] * policy.isin(needing("draft")),
+        "target_tokens": counts["target_tokens"],
+        "target_calls": counts["escalations"],
+        "catch_up_tokens": counts["catch_up_tokens"],
+    }
+    for scored in SCORED:
+        values[f"{scored}_score_calls"] = counts["score_calls"] * (policy == scored)
+        values[f"{scored}_score_tokens"] = counts["score_tokens"] * (policy == scored)
+    return np.stack([np.asarray(values[name], dtype=np.float64) for name in FEATURES], axis=1)
+
+
+def swept_work(counts: pd.DataFrame) -> pd.DataFrame:
+    """Trajectories' counts with what the decoder would read: `catch_up_tokens`, `score_calls`, `score_tokens`."""
+    prompt, asked = counts["prompt_tokens"], counts["escalations"]
+    return counts.assign(
+        # First the target reads the prompt; later its own last token, which is not in its cache yet.
+        catch_up_tokens=counts["catch_up_tokens"] + (prompt + asked - 1) * (asked > 0),
+        score_calls=counts["steps"] * counts["policy"].isin(SCORED),
+        score_tokens=(counts["judged_tokens"] + prompt) * counts["policy"].isin(SCORED),
+    )
+
+
+def timed_rows(latency: pd.DataFrame, counts: pd.DataFrame) -> pd.DataFrame:
+    """The solutions of one pair timed step by step, with what the model is fitted to.
+
+    latency: rows of that table; counts: of `trajectory_counts`. `same`: whether the solution is the sweep's own; its
+    reads are then counted by the rules by which the model will be applied.
+    """
+    stepped = latency[~latency["uninterrupted"].astype(bool)].reset_index(drop=True)
+    # The router's first training is the one that is timed.
+    counts = swept_work(counts[(counts["pair"] == stepped["pair"].iloc[0]) & (counts["router_seed"] <= 0)])
+    keys = ["pair", "benchmark", "policy", "question_id"]
+    timed = stepped.assign(row=range(len(stepped)))
+    both = timed[[*keys, "threshold", "row"]].merge(counts, on=keys)
+    both = both[
+        both["threshold"].isna()
+        | ((both["threshold_low"] <= both["threshold"]) & (both["threshold"] < both["threshold_high"]))
+    ]
+    swept = both.drop_duplicates("row").set_index("row").reindex(timed["row"])
+    same = (swept[SAME_SOLUTION] == timed[SAME_SOLUTION]).all(axis=1)
+    read = {
+        name: np.where(same, swept[name], timed[name]) for name in ("catch_up_tokens", "score_calls", "score_tokens")
+    }
+    return timed.assign(same=same, **read)

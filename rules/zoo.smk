@@ -1,6 +1,7 @@
-# The lab's tokenizer, draft, target and PRM, trained from nothing and measured: snakemake -s rules/zoo.smk (make zoo)
+# The lab's tokenizer and models, trained from nothing and measured: snakemake -s rules/zoo.smk (make zoo)
 #
-# results/<study>/zoo/{tokenizer,draft,target,prm}/, metrics.json; sizes and lengths are the study's section `zoo`.
+# results/<study>/zoo/{tokenizer,draft,base,target,prm,router_base,router_start}/, solutions.parquet, metrics.json; sizes
+# and lengths are the study's section `zoo`. Every training goes on where it was killed.
 from arbitrage.cli import workflow as study_workflow
 
 if not workflow.config_settings.configfiles:
@@ -46,6 +47,8 @@ rule zoo_model:
         PATHS.log("zoo_model", "{role}"),
     benchmark:
         PATHS.timing("zoo_model", "{role}")
+    wildcard_constraints:
+        role="draft|base|router_base",
     conda:
         "../envs/training.yaml"
     threads: STUDY.zoo.threads
@@ -57,32 +60,74 @@ rule zoo_model:
         "arbitrage zoo-model --role {wildcards.role} --tokenizer {input:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
-rule zoo_prm:
+rule zoo_target:
     input:
-        draft=PATHS.zoo("draft"),
-        target=PATHS.zoo("target"),
+        base=PATHS.zoo("base"),
     output:
-        directory(PATHS.zoo("prm")),
+        directory(PATHS.zoo("target")),
     log:
-        PATHS.log("zoo_prm"),
+        PATHS.log("zoo_target"),
     benchmark:
-        PATHS.timing("zoo_prm")
+        PATHS.timing("zoo_target")
     conda:
         "../envs/training.yaml"
     threads: STUDY.zoo.threads
     params:
-        reads=reads_of("zoo_prm"),
+        reads=reads_of("zoo_target"),
     message:
-        "Train the lab's process reward model on the checker's labels"
+        "Deepen the base into the lab's target"
     shell:
-        "arbitrage zoo-prm --draft {input.draft:q} --target {input.target:q} --out {output:q} 2>&1 | tee {log:q}"
+        "arbitrage zoo-target --base {input.base:q} --out {output:q} 2>&1 | tee {log:q}"
+
+
+rule zoo_solutions:
+    input:
+        draft=PATHS.zoo("draft"),
+        target=PATHS.zoo("target"),
+    output:
+        PATHS.zoo("solutions.parquet"),
+    log:
+        PATHS.log("zoo_solutions"),
+    benchmark:
+        PATHS.timing("zoo_solutions")
+    conda:
+        "../envs/training.yaml"
+    threads: STUDY.zoo.threads
+    params:
+        reads=reads_of("zoo_solutions"),
+    message:
+        "Have draft and target write solutions, and the checker judge them"
+    shell:
+        "arbitrage zoo-solutions --draft {input.draft:q} --target {input.target:q} --out {output:q} 2>&1 | tee {log:q}"
+
+
+rule zoo_judge:
+    input:
+        base=lambda wildcards: PATHS.zoo("base" if wildcards.role == "prm" else "router_base"),
+        solutions=PATHS.zoo("solutions.parquet"),
+    output:
+        directory(PATHS.zoo("{role}")),
+    log:
+        PATHS.log("zoo_judge", "{role}"),
+    benchmark:
+        PATHS.timing("zoo_judge", "{role}")
+    wildcard_constraints:
+        role="prm|router_start",
+    conda:
+        "../envs/training.yaml"
+    threads: STUDY.zoo.threads
+    params:
+        reads=reads_of("zoo_judge"),
+    message:
+        "Train the lab's {wildcards.role} on the checker's labels"
+    shell:
+        "arbitrage zoo-judge --role {wildcards.role} --base {input.base:q} --solutions {input.solutions:q}"
+        " --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule zoo_metrics:
     input:
-        draft=PATHS.zoo("draft"),
-        target=PATHS.zoo("target"),
-        prm=rules.zoo_prm.output,
+        [PATHS.zoo(role) for role in ("draft", "target", "prm", "router_start")],
     output:
         PATHS.zoo("metrics.json"),
     log:

@@ -66,6 +66,13 @@ def solve(
     if routed and router is None:
         router = StudyPaths.of(loaded).router(pair)
     use_threads(loaded.threads)
+    draft = loaded.models[loaded.pairs[pair].draft]
+    if unreported := chosen.entry.reports - draft.reports:
+        message = (
+            f"{policy} reads {', '.join(sorted(unreported))} of the draft's steps, which engine {draft.engine} reports "
+            f"only with models.{loaded.pairs[pair].draft}.top_logprobs; set it to 20"
+        )
+        raise typer.BadParameter(message, param_hint="--policy")
     at = number if chosen.has_threshold else None
     with open_decoder(loaded, pair, router if routed else None) as decoder:
         show(Console(), decoder.stream(Question("live", question), chosen, at), policy, at)

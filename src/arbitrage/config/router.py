@@ -39,6 +39,9 @@ class RouterTraining(Section):
     batch_size: Count = Field(1024, description="Sequences an update (paper: 1024)")
     micro_batch_size: Count = Field(8, description="Sequences at once; the rest is gradient accumulation")
     learning_rate: float = Field(1e-5, gt=0, le=1, description="Peak learning rate of AdamW (paper: 1e-5)")
+    head_first: bool = Field(
+        True, description="Fit the new head to the frozen checkpoint before all weights are trained"
+    )
     warmup_share: Share = Field(0.1, description="Share of updates with linear warm-up")
     weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay")
     bf16: bool = Field(False, description="Train in bfloat16 autocast")

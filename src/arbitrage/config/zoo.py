@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from arbitrage.config.section import Section
+from arbitrage.config.section import Section, Share
 
 
-class LanguageModelSize(Section):
-    """Shape and training length of the draft or the target."""
+class TrainingLength(Section):
+    """How long and how fast a model, or a part of one, is trained."""
+
+    steps: int = Field(ge=1, description="Optimiser steps, of two batches each")
+    tokens_per_batch: int = Field(default=3072, ge=256, description="Padded tokens a batch")
+    learning_rate: float = Field(
+        default=3e-3, gt=0, description="Peak learning rate of AdamW; Muon's, and the embeddings', is five times it"
+    )
+
+
+class LanguageModelSize(TrainingLength):
+    """Shape and training length of a language model that is trained from nothing."""
 
     width: int = Field(ge=16, description="Hidden width; a multiple of `heads`")
     layers: int = Field(ge=1, description="Layers; they, more than the width, decide the time a token")
     heads: int = Field(ge=1, description="Attention heads")
     inner: int = Field(ge=16, description="Width of the feed-forward layers")
-    steps: int = Field(ge=1, description="Optimiser steps")
-    learning_rate: float = Field(default=2e-3, gt=0, description="Peak learning rate of AdamW; Muon's is five times it")
 
     @model_validator(mode="after")
     def _heads_divide_the_width(self) -> LanguageModelSize:
@@ -24,14 +32,24 @@ class LanguageModelSize(Section):
         return self
 
 
-class PrmSize(Section):
-    """Size and training length of the process reward model."""
+class TargetSize(TrainingLength):
+    """Depth and training length of the target, which goes on from the base."""
 
-    layers: int = Field(default=6, ge=1, description="Layers kept of the target, from the first")
-    questions: int = Field(default=900, ge=10, description="Questions of the prm split, six solutions each")
-    steps: int = Field(default=400, ge=1, description="Optimiser steps")
-    tokens_per_batch: int = Field(default=3072, ge=256, description="Padded tokens a batch")
-    learning_rate: float = Field(default=5e-4, gt=0, description="Peak learning rate of AdamW; Muon's is five times it")
+    layers: int = Field(ge=1, description="Layers; at least the base's, whose layers are spread among them")
+
+
+class SolutionsSize(Section):
+    """How many questions draft and target solve, in six manners each, for the PRM to learn from."""
+
+    questions: int = Field(default=1200, ge=1, description="Questions whose solutions are learned from")
+    held_out: int = Field(default=500, ge=1, description="Questions whose solutions the PRM is measured on")
+
+
+class JudgeSize(TrainingLength):
+    """Size and training of a judge, which goes on from a language model. Only its new layers are trained."""
+
+    rank: int = Field(ge=4, description="Channels of the code by which expected and present token are compared")
+    new_layers: int = Field(ge=1, description="Layers above those of the language model and the set one")
 
 
 class Zoo(Section):
@@ -41,14 +59,40 @@ class Zoo(Section):
     device: str = Field(default="cpu", description="torch device to train on: cpu, cuda, cuda:1, ...")
     threads: int = Field(default=1, ge=1, description="CPU threads of each training job")
     tokenizer_questions: int = Field(default=20_000, ge=100, description="Questions the vocabulary is counted in")
-    tokens_per_batch: int = Field(default=1536, ge=256, description="Padded tokens a batch of language-model training")
     evaluation_questions: int = Field(default=500, ge=1, le=500, description="Questions a benchmark is measured on")
     low_bits: list[int] = Field(default=[3, 4], description="Roundings of the target to measure, in bits")
     low_bit_group_size: int = Field(default=16, ge=2, description="Weights that share a scale when rounded")
+    marked_share: Share = Field(
+        default=0.25,
+        description="Share of the base's documents whose steps begin with an author's mark, as a router's do",
+    )
     draft: LanguageModelSize = Field(
-        default=LanguageModelSize(width=64, layers=2, heads=2, inner=192, steps=2400), description="The draft"
+        default=LanguageModelSize(width=64, layers=2, heads=2, inner=192, steps=1500, tokens_per_batch=1536),
+        description="The draft",
     )
-    target: LanguageModelSize = Field(
-        default=LanguageModelSize(width=112, layers=8, heads=4, inner=224, steps=3700), description="The target"
+    base: LanguageModelSize = Field(
+        default=LanguageModelSize(width=96, layers=8, heads=4, inner=256, steps=2200),
+        description="The language model that target and PRM begin from",
     )
-    prm: PrmSize = Field(default=PrmSize(), description="The process reward model")
+    target: TargetSize = Field(default=TargetSize(layers=16, steps=800, learning_rate=1e-3), description="The target")
+    solutions: SolutionsSize = Field(default=SolutionsSize(), description="What the judges learn from")
+    prm: JudgeSize = Field(
+        default=JudgeSize(rank=40, new_layers=2, steps=250, learning_rate=2e-3),
+        description="The process reward model, which goes on from the base",
+    )
+    router_base: LanguageModelSize = Field(
+        default=LanguageModelSize(width=64, layers=2, heads=2, inner=192, steps=3200, tokens_per_batch=1536),
+        description="The language model that the router start begins from",
+    )
+    router_start: JudgeSize = Field(
+        default=JudgeSize(rank=30, new_layers=1, steps=250, learning_rate=2e-3),
+        description="The shallow judge that routers start from",
+    )
+
+    @model_validator(mode="after")
+    def _depths_fit_the_base(self) -> Zoo:
+        if self.target.layers < self.base.layers:
+            raise ValueError(
+                f"target.layers {self.target.layers} is below base.layers {self.base.layers}; give as many"
+            )
+        return self

@@ -1,13 +1,15 @@
-"""Questions and solutions as token ids in padded batches, for training."""
+"""Documents as token ids in padded batches, in an order that a resumed training takes up where it was left."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import TYPE_CHECKING
 
 import torch
 
-from arbitrage.lab.question_stream import draw_questions
-from arbitrage.lab.tokenizer import prompt_text
+from arbitrage.lab.families import SEPARATOR
+from arbitrage.lab.question_stream import Split, draw_questions
+from arbitrage.lab.tokenizer import MARKS, prompt_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -31,11 +33,64 @@ class Batch:
         return Batch(self.ids.to(device), self.labels.to(device))
 
 
-def encode_document(tokenizer: "PreTrainedTokenizerFast", problem: str, solution: str) -> Document:
-    """Ids and labels of one document: `<bos>problem\\n` (not learned), then the solution and `<eos>` (learned)."""
+class PooledBatches:
+    """Endless batches of at most `tokens` padded tokens; pool k of the documents is `pool(k)`.
+
+    Documents of similar length of one pool share a batch, so that little is padding. The order depends on `seed` and
+    the position alone: setting `position`, (pool, batches already taken of it), resumes an interrupted training.
+    """
+
+    def __init__(self, pool: Callable[[int], list[Document]], pad: int, tokens: int, seed: int) -> None:
+        self.position = (0, 0)
+        self._pool, self._pad, self._tokens, self._seed = pool, pad, tokens, seed
+        self._loaded = -1
+        self._groups: list[list[Document]] = []
+
+    def __next__(self) -> Batch:
+        """The next batch."""
+        number, taken = self.position
+        if number != self._loaded:
+            self._groups = group_by_length(self._pool(number), self._tokens)
+            Random(f"order {self._seed} {number}").shuffle(self._groups)
+            self._loaded = number
+        batch = pad_documents(self._groups[taken], self._pad)
+        self.position = (number, taken + 1) if taken + 1 < len(self._groups) else (number + 1, 0)
+        return batch
+
+
+def encode_document(
+    tokenizer: "PreTrainedTokenizerFast", problem: str, solution: str, authors: Sequence[int] | None = None
+) -> Document:
+    """Ids and labels of one document: `<bos>problem\\n` (not learned), then the solution and `<eos>` (learned).
+
+    With `authors`, one number a step, each step begins with its author's mark as a router reads it (not learned).
+    """
     prompt = [tokenizer.bos_token_id, *tokenizer.encode(prompt_text(problem), add_special_tokens=False)]
     answer = [*tokenizer.encode(solution, add_special_tokens=False), tokenizer.eos_token_id]
-    return prompt + answer, [IGNORED] * len(prompt) + answer
+    if authors is None:
+        return prompt + answer, [IGNORED] * len(prompt) + answer
+    separator, marks = token_id(tokenizer, SEPARATOR), mark_ids(tokenizer)
+    ids, labels, step = [marks[authors[0]]], [IGNORED], 0
+    for token in answer:
+        ids.append(token)
+        labels.append(token)
+        if token == separator:
+            step += 1
+            ids.append(marks[authors[step]])
+            labels.append(IGNORED)
+    return prompt + ids, [IGNORED] * len(prompt) + labels
+
+
+def mark_ids(tokenizer: "PreTrainedTokenizerFast") -> tuple[int, int]:
+    """The ids of the marks of a step by the draft and by the target."""
+    return token_id(tokenizer, MARKS[0]), token_id(tokenizer, MARKS[1])
+
+
+def token_id(tokenizer: "PreTrainedTokenizerFast", text: str) -> int:
+    """The id of a text that is one token."""
+    number = tokenizer.convert_tokens_to_ids(text)
+    assert isinstance(number, int)
+    return number
 
 
 def pad_documents(documents: list[Document], pad: int) -> Batch:
@@ -46,18 +101,25 @@ def pad_documents(documents: list[Document], pad: int) -> Batch:
     return Batch(ids, labels)
 
 
-def language_batches(tokenizer: "PreTrainedTokenizerFast", seed: int, tokens_per_batch: int) -> Iterator[Batch]:
-    """Endless batches of fresh questions; documents of similar length go together, so little is padding."""
-    questions = draw_questions("zoo-training", seed, "training", distinct=False)
-    shuffle = torch.Generator().manual_seed(seed)
-    while True:
-        pool = []
-        for _ in range(DOCUMENTS_PER_POOL):
-            question = next(questions)
-            pool.append(encode_document(tokenizer, question.problem, question.solution))
-        batches = group_by_length(pool, tokens_per_batch)
-        for index in torch.randperm(len(batches), generator=shuffle).tolist():
-            yield pad_documents(batches[index], int(tokenizer.pad_token_id))
+def worked_solutions(
+    tokenizer: "PreTrainedTokenizerFast", split: Split, seed: int, tokens_per_batch: int, marked_share: float = 0.0
+) -> PooledBatches:
+    """Batches of fresh questions of a split with their worked solutions, drawn by the profile `lessons`.
+
+    In `marked_share` of the documents every step begins with the mark of a random author.
+    """
+
+    def pool(number: int) -> list[Document]:
+        rng = Random(f"marks {seed} {number}")
+        questions = draw_questions(split, f"{seed} pool {number}", "lessons", distinct=False)
+        documents = []
+        for question in (next(questions) for _ in range(DOCUMENTS_PER_POOL)):
+            marked = rng.random() < marked_share
+            authors = [rng.randint(0, 1) for _ in question.steps] if marked else None
+            documents.append(encode_document(tokenizer, question.problem, question.solution, authors))
+        return documents
+
+    return PooledBatches(pool, int(tokenizer.pad_token_id), tokens_per_batch, seed)
 
 
 def group_by_length(documents: list[Document], tokens: int) -> list[list[Document]]:

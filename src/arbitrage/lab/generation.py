@@ -9,25 +9,70 @@ from typing import Any
 
 import torch
 
+from arbitrage.engines.hf.kv_cache import BufferCache
+from arbitrage.errors import UserError
 from arbitrage.lab.families import SEPARATOR
-from arbitrage.lab.tokenizer import prompt_text
+from arbitrage.lab.tokenizer import ADDED, prompt_text
 
+WEIGHTS = "model.safetensors"
 BATCH_SIZE = 128
 MAX_NEW_TOKENS = 320
 
 
+class ZooError(UserError, ValueError):
+    """A directory is not the model of the lab that it should be."""
+
+
 def load_language_model(directory: Path, device: str = "cpu") -> Any:
-    """A causal language model in fp32, ready to write."""
+    """A causal language model in fp32, ready to write. Raises ZooError."""
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval().to(device)
+    return _load(AutoModelForCausalLM, directory, device)
+
+
+def load_classifier(directory: Path, device: str = "cpu") -> Any:
+    """A sequence classifier in fp32, ready to score. Raises ZooError."""
+    from transformers import AutoModelForSequenceClassification
+
+    return _load(AutoModelForSequenceClassification, directory, device)
 
 
 def load_tokenizer(directory: Path) -> Any:
-    """The tokenizer of a model directory."""
+    """The tokenizer of a model directory. Raises ZooError where it is not there, or not one of the lab's."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(directory)
+    _require_files(directory, "tokenizer.json", "tokenizer_config.json")
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    missing = [text for text in ADDED if len(tokenizer.encode(text, add_special_tokens=False)) != 1]
+    if missing:
+        raise ZooError(
+            f"{directory}: its tokenizer has no token of its own for {missing[0]!r}; expected one of the lab, where "
+            "the step separator, the box and the authors' marks are tokens: make it with `arbitrage zoo-tokenizer`"
+        )
+    return tokenizer
+
+
+def require_one_vocabulary(directories: Sequence[Path]) -> None:
+    """Raise ZooError unless the tokenizers in `directories` have the same tokens, with the same ids."""
+    first, *others = directories
+    wanted = load_tokenizer(first).get_vocab()
+    for other in others:
+        if load_tokenizer(other).get_vocab() != wanted:
+            raise ZooError(
+                f"{other}: another vocabulary than {first}; models of one zoo are trained with one tokenizer: "
+                "train this one anew"
+            )
+
+
+def _load(kind: Any, directory: Path, device: str) -> Any:
+    _require_files(directory, "config.json", WEIGHTS)
+    return kind.from_pretrained(directory, dtype=torch.float32, use_safetensors=True).eval().to(device)
+
+
+def _require_files(directory: Path, *names: str) -> None:
+    missing = [name for name in names if not (directory / name).is_file()]
+    if missing:
+        raise ZooError(f"{directory}: no {' and no '.join(missing)}; the model is incomplete: make it anew")
 
 
 def split_steps(solution: str) -> list[str]:
@@ -45,7 +90,6 @@ def context_ids(tokenizer: Any, problem: str, steps: Sequence[str] = ()) -> list
     return ids
 
 
-@torch.inference_mode()
 def continue_texts(
     model: Any,
     tokenizer: Any,
@@ -59,30 +103,75 @@ def continue_texts(
 
     Temperature 0 is greedy. With `stop_at_separator`, one step each (its separator not included).
     """
-    torch.manual_seed(seed)
-    ends = [int(tokenizer.eos_token_id)]
+    ends = [int(tokenizer.eos_token_id), int(tokenizer.pad_token_id)]
     if stop_at_separator:
         ends.append(int(tokenizer.convert_tokens_to_ids(SEPARATOR)))
-    pad = int(tokenizer.pad_token_id)
+    generator = torch.Generator(model.device).manual_seed(seed)
     texts = [""] * len(contexts)
     order = sorted(range(len(contexts)), key=lambda index: len(contexts[index]))
     for start in range(0, len(order), BATCH_SIZE):
         chosen = order[start : start + BATCH_SIZE]
-        longest = max(len(contexts[index]) for index in chosen)
-        padded = torch.tensor([[pad] * (longest - len(contexts[index])) + contexts[index] for index in chosen])
-        padded = padded.to(model.device)
-        written = model.generate(
-            padded,
-            attention_mask=(padded != pad).long(),
-            max_new_tokens=max_new_tokens,
-            do_sample=temperature > 0,
-            temperature=temperature or None,
-            top_k=None,
-            top_p=None,
-            eos_token_id=ends,
-            pad_token_id=pad,
-        )[:, longest:].tolist()
+        rows = [contexts[index] for index in chosen]
+        written = _continue_batch(model, rows, ends, temperature, generator, max_new_tokens)
         for index, ids in zip(chosen, written, strict=True):
-            end = next((place for place, token in enumerate(ids) if token in ends or token == pad), len(ids))
-            texts[index] = tokenizer.decode(ids[:end])
+            texts[index] = tokenizer.decode(ids)
     return texts
+
+
+@torch.inference_mode()
+def _continue_batch(
+    model: Any,
+    contexts: Sequence[list[int]],
+    ends: Sequence[int],
+    temperature: float,
+    generator: torch.Generator,
+    max_new_tokens: int,
+) -> list[list[int]]:
+    """The ids written after each context, the closing one left out; rows that have ended leave the batch."""
+    device, longest = model.device, max(map(len, contexts))
+    cache = BufferCache(model.config.num_hidden_layers, longest + max_new_tokens)
+    padding = torch.tensor([longest - len(ids) for ids in contexts], device=device)
+    ids = torch.tensor([[0] * (longest - len(row)) + row for row in contexts], device=device)
+    columns = torch.arange(longest + max_new_tokens, device=device)
+    positions = (columns[:longest] - padding[:, None]).clamp(min=0)
+    causal = columns[:longest] <= columns[:longest, None]
+    itself = columns[:longest] == columns[:longest, None]  # keeps a padding query's softmax finite
+    mask = ((columns[:longest] >= padding[:, None])[:, None] & causal) | itself
+    written: list[list[int]] = [[] for _ in contexts]
+    alive = list(range(len(contexts)))  # the row of the batch -> the context it continues
+    stops = torch.tensor(ends, device=device)
+    for _ in range(max_new_tokens):
+        logits = model(
+            input_ids=ids,
+            position_ids=positions,
+            attention_mask=mask[:, None],
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
+        if temperature > 0:
+            tokens = torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator)[:, 0]
+        else:
+            tokens = logits.argmax(-1)
+        going = ~torch.isin(tokens, stops)
+        for row, (token, goes_on) in enumerate(zip(tokens.tolist(), going.tolist(), strict=True)):
+            if goes_on:
+                written[alive[row]].append(token)
+        kept = going.nonzero()[:, 0]
+        if not len(kept):
+            break
+        if len(kept) < len(alive):
+            rows = _closed_up(going.tolist())
+            cache.keep(rows)
+            alive, order = [alive[row] for row in rows], torch.tensor(rows, device=device)
+            tokens, padding, positions = tokens[order], padding[order], positions[order]
+        ids, positions = tokens[:, None], positions[:, -1:] + 1
+        mask = (columns[: cache.length + 1] >= padding[:, None])[:, None]
+    return written
+
+
+def _closed_up(going: Sequence[bool]) -> list[int]:
+    """The rows that go on, the last ones in the places of those that ended (`BufferCache.keep`)."""
+    count = sum(going)
+    spare = [row for row in range(count, len(going)) if going[row]]
+    return [row if going[row] else spare.pop() for row in range(count)]

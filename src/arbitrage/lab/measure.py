@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from arbitrage.lab.checker import check_answer, check_step
-from arbitrage.lab.generation import context_ids, continue_texts, load_language_model, load_tokenizer, split_steps
+from arbitrage.lab.generation import (
+    context_ids,
+    continue_texts,
+    load_classifier,
+    load_language_model,
+    load_tokenizer,
+    require_one_vocabulary,
+    split_steps,
+)
 from arbitrage.lab.question_stream import Benchmark, LabRow, benchmark_questions
 from arbitrage.quantisation.rounding import quantise_directory
 
@@ -22,6 +30,7 @@ BENCHMARKS: tuple[Benchmark, ...] = ("lab500", "labolympiad")
 TIMED_TOKENS = 100
 TIMED_CONTEXT = 80
 TIMED_ROUNDS = 5
+TIMED_STEP = 12
 
 
 def solve(model: Any, tokenizer: "PreTrainedTokenizerFast", rows: Sequence[LabRow]) -> list[str]:
@@ -81,6 +90,24 @@ def milliseconds_per_token(model: Any) -> float:
     return statistics.median(rounds)
 
 
+@torch.inference_mode()
+def milliseconds_per_decision(model: Any) -> float:
+    """Batch-1 time to score a step of TIMED_STEP tokens after a cached history, the median over rounds."""
+    from transformers import DynamicCache
+
+    cache = DynamicCache(config=model.config)
+    ids = torch.arange(1, TIMED_CONTEXT + 1, device=model.device)[None]
+    model.model(input_ids=ids, past_key_values=cache, use_cache=True)
+    rounds = []
+    for _ in range(TIMED_TOKENS):
+        started = time.perf_counter()
+        state = model.model(input_ids=ids[:, :TIMED_STEP], past_key_values=cache, use_cache=True).last_hidden_state
+        model.score(state[:, -1]).item()
+        rounds.append((time.perf_counter() - started) * 1e3)
+        cache.crop(TIMED_CONTEXT)
+    return statistics.median(rounds)
+
+
 def low_bit_accuracy(target: Path, bits: Sequence[int], group_size: int, rows: Sequence[LabRow]) -> dict[str, float]:
     """Accuracy of the target rounded to each number of bits, keyed by that number."""
     accuracy = {}
@@ -96,7 +123,8 @@ def low_bit_accuracy(target: Path, bits: Sequence[int], group_size: int, rows: S
 
 
 def evaluate_zoo(zoo: Path, questions: int, bits: Sequence[int], group_size: int) -> dict[str, Any]:
-    """All measurements of the models in `zoo`/draft, `zoo`/target and `zoo`/prm."""
+    """All measurements of the models in the folders of `zoo`, but those noted when they were trained."""
+    require_one_vocabulary([zoo / name for name in ("target", "draft", "prm", "router_start")])
     tokenizer = load_tokenizer(zoo / "target")
     models = {name: load_language_model(zoo / name) for name in ("draft", "target")}
     metrics: dict[str, Any] = {"questions_per_benchmark": questions}
@@ -115,5 +143,8 @@ def evaluate_zoo(zoo: Path, questions: int, bits: Sequence[int], group_size: int
     times = {name: milliseconds_per_token(model) for name, model in models.items()}
     metrics["milliseconds_per_token"] = times
     metrics["time_ratio"] = times["target"] / times["draft"]
-    metrics["prm"] = json.loads((zoo / "prm" / "training.json").read_text())
+    judges = {name: load_classifier(zoo / name) for name in ("prm", "router_start")}
+    metrics["milliseconds_per_decision"] = {name: milliseconds_per_decision(model) for name, model in judges.items()}
+    for name in judges:
+        metrics[name] = json.loads((zoo / name / "training.json").read_text())["measured"]
     return metrics

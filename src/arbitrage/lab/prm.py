@@ -1,183 +1,87 @@
-"""The lab's process reward model: trained on the checker's labels of both models' steps.
+"""The lab's judges: language models that see how likely they found each token, and learn what to make of it.
 
-It starts from the target's first layers and is trained at every step of a solution at once; it is served as an ordinary
-sequence classifier that reads the separator closing the step in question (score = sigmoid of its one logit).
+The process reward model begins with the layers of `base`, a language model of the lab, the set layer above them
+(`likelihood_layer`) and new ones above that; only these new ones are trained. It is served as an ordinary sequence
+classifier that reads the separator closing the step in question (score = sigmoid of its one logit: the probability that
+the solution is right up to there). It learns the label at separators (`verdicts`), and at every token whose step
+settles it, a denser signal. The judge that routers start from is made the same way from a shallower language model.
 """
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from random import Random
 from typing import TYPE_CHECKING, Any
 
-import torch
+from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from arbitrage.lab.batches import IGNORED, Batch, Document, group_by_length, pad_documents
-from arbitrage.lab.checker import check_step
+from arbitrage.lab.batches import Batch, mark_ids, token_id, worked_solutions
 from arbitrage.lab.families import SEPARATOR
-from arbitrage.lab.generation import context_ids, continue_texts, load_language_model, load_tokenizer, split_steps
-from arbitrage.lab.question_stream import draw_questions
-from arbitrage.lab.training import Schedule, optimise, write_model
+from arbitrage.lab.generation import WEIGHTS, load_language_model, load_tokenizer
+from arbitrage.lab.judged_batches import RIGHT, TOKEN_RIGHT, TOKEN_WRONG, WRONG, judged_batches
+from arbitrage.lab.likelihood_layer import classifier_with_likelihood, measure
+from arbitrage.lab.models import write_model
+from arbitrage.lab.optimise import Schedule, checkpoint_of, optimise
+from arbitrage.lab.prm_quality import quality
+from arbitrage.lab.verdicts import load_judged
+from arbitrage.runtime.provenance import digest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-HELD_OUT_SHARE = 0.1
-MAX_STEPS = 30
+TOKEN_WEIGHT = 0.5
+LANGUAGE_WEIGHT = 0.2
+MEASURED_TOKENS = 2048
+MEASURED_BATCHES = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A solution with the checker's verdict on each step, and who wrote each step (0 draft, 1 target)."""
-
-    problem: str
-    steps: tuple[str, ...]
-    authors: tuple[int, ...]
-    right: tuple[bool, ...]
-
-
-def judge(problem: str, steps: Sequence[str], authors: Sequence[int]) -> Judged:
-    """The checker's verdicts on a solution of at most MAX_STEPS steps."""
-    kept = tuple(steps[:MAX_STEPS])
-    right = tuple(check_step(problem, kept[:index], step) for index, step in enumerate(kept))
-    return Judged(problem, kept, tuple(authors[: len(kept)]), right)
+def judge_loss(model: Any, batch: Batch) -> Tensor:
+    """Mean binary cross-entropy at separators, and TOKEN_WEIGHT of that at the other tokens that are labelled."""
+    logits = model.score(model.model(input_ids=batch.ids, use_cache=False).last_hidden_state)[..., 0].float()
+    labels = batch.labels
+    steps = (labels == WRONG) | (labels == RIGHT)
+    tokens = (labels == TOKEN_WRONG) | (labels == TOKEN_RIGHT)
+    at_steps = binary_cross_entropy_with_logits(logits[steps], labels[steps].float())
+    at_tokens = binary_cross_entropy_with_logits(logits[tokens], (labels[tokens] == TOKEN_RIGHT).float())
+    return at_steps + TOKEN_WEIGHT * at_tokens
 
 
-def write_judged(
-    models: Sequence[Any], tokenizer: "PreTrainedTokenizerFast", questions: int, seed: int
-) -> list[Judged]:
-    """Solutions of `questions` questions of the prm split by (draft, target), in several manners each.
+def classifier_on(base: Any, tokenizer: "PreTrainedTokenizerFast", rank: int, new_layers: int, seed: int) -> Any:
+    """A classifier with the layers of `base`, the set layer and new ones, set by what worked solutions show."""
+    batches = worked_solutions(tokenizer, "zoo-training", seed, MEASURED_TOKENS)
+    measured = measure(base, [next(batches) for _ in range(MEASURED_BATCHES)])
+    [line_end] = tokenizer.encode("\n", add_special_tokens=False)
+    aside = (*mark_ids(tokenizer), token_id(tokenizer, SEPARATOR))
+    return classifier_with_likelihood(base, measured, line_end, aside, rank, new_layers, seed)
 
-    Alone, greedily and sampled; and taking turns: one model goes on, from a random step, where another had begun,
-    so that both are seen after right and after wrong steps of either.
+
+def train_judge(
+    base: Path,
+    solutions: Path,
+    out: Path,
+    rank: int,
+    new_layers: int,
+    schedule: Schedule,
+    seed: int,
+    device: str,
+    recipe: dict[str, Any],
+) -> None:
+    """Train a judge on the solutions of a table (`verdicts.save_judged`) and write it to `out`, with its quality.
+
+    rank, new_layers: see `classifier_with_likelihood`; recipe: what a study's `zoo` says to make it, for its card. An
+    interrupted call goes on where it was. Raises DivergedError, ZooError where the rank does not fit.
     """
-    stream = draw_questions("prm", seed, "training")
-    problems = [next(stream).problem for _ in range(questions)]
-    rng = Random(f"prm {seed}")
-    judged: list[Judged] = []
-    begun: list[tuple[list[str], list[int]]] = [([], []) for _ in problems]
-    # (author, temperature, whether to go on where the last one is cut off)
-    manners = ((0, 0.0, False), (1, 0.7, True), (0, 1.0, True), (1, 1.0, False), (0, 0.7, True), (1, 0.0, True))
-    for number, (author, temperature, goes_on) in enumerate(manners):
-        starts = []
-        for steps, authors in begun:
-            cut = rng.randint(0, max(0, len(steps) - 1)) if goes_on else 0
-            starts.append((steps[:cut], authors[:cut]))
-        contexts = [context_ids(tokenizer, problem, start[0]) for problem, start in zip(problems, starts, strict=True)]
-        texts = continue_texts(models[author], tokenizer, contexts, temperature, seed=seed + number)
-        begun = []
-        for problem, start, text in zip(problems, starts, texts, strict=True):
-            written = split_steps(text)[:MAX_STEPS]
-            begun.append((start[0] + written, start[1] + [author] * len(written)))
-            judged.append(judge(problem, *begun[-1]))
-        print(f"manner {number + 1} of {len(manners)}: {len(judged)} solutions", flush=True)
-    return judged
-
-
-def encode_judged(tokenizer: "PreTrainedTokenizerFast", judged: Judged) -> Document:
-    """Ids of a solution with every step closed, and labels (0 or 1) at the separators."""
-    separator = tokenizer.convert_tokens_to_ids(SEPARATOR)
-    ids = context_ids(tokenizer, judged.problem, judged.steps)
-    places = [place for place, token in enumerate(ids) if token == separator]
-    labels = [IGNORED] * len(ids)
-    for place, right in zip(places, judged.right, strict=True):
-        labels[place] = int(right)
-    return ids, labels
-
-
-def step_logits(model: Any, ids: torch.Tensor) -> torch.Tensor:
-    """The classifier's logit at every position, (documents, positions)."""
-    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
-    logits: torch.Tensor = model.score(hidden)[..., 0]
-    return logits
-
-
-def step_loss(model: Any, batch: Batch) -> torch.Tensor:
-    """Mean binary cross-entropy over the steps of a batch."""
-    judged = batch.labels != IGNORED
-    logits = step_logits(model, batch.ids)[judged].float()
-    return binary_cross_entropy_with_logits(logits, batch.labels[judged].float())
-
-
-def classifier_from(target: Any, layers: int) -> Any:
-    """A one-logit sequence classifier that starts from the first `layers` layers of a language model."""
-    from transformers import LlamaConfig, LlamaForSequenceClassification
-
-    settings = target.config.to_dict() | {"num_hidden_layers": layers, "num_labels": 1}
-    for key in ("architectures", "layer_types", "id2label", "label2id"):
-        settings.pop(key, None)
-    model = LlamaForSequenceClassification(LlamaConfig(**settings))
-    own = model.state_dict()
-    own.update({name: value for name, value in target.state_dict().items() if name in own})
-    model.load_state_dict(own)
-    return model
-
-
-def epochs(documents: list[Document], pad: int, tokens_per_batch: int, seed: int) -> Iterator[Batch]:
-    """Endless passes over the documents, in batches of similar length, shuffled anew each time."""
-    groups = group_by_length(documents, tokens_per_batch)
-    shuffle = torch.Generator().manual_seed(seed)
-    while True:
-        for index in torch.randperm(len(groups), generator=shuffle).tolist():
-            yield pad_documents(groups[index], pad)
-
-
-def area_under_curve(scores: Sequence[float], right: Sequence[bool]) -> float:
-    """The chance that a right step scores above a wrong one, ties counting half. NaN without both kinds."""
-    values = torch.tensor(scores, dtype=torch.float64)
-    truth = torch.tensor(right)
-    wrong, good = values[~truth].sort().values, values[truth]
-    if not len(wrong) or not len(good):
-        return float("nan")
-    below = torch.searchsorted(wrong, good, right=False) + torch.searchsorted(wrong, good, right=True)
-    return float(below.double().mean() / 2 / len(wrong))
-
-
-@torch.inference_mode()
-def score_judged(model: Any, tokenizer: "PreTrainedTokenizerFast", judged: Sequence[Judged]) -> list[list[float]]:
-    """The score in (0, 1) of every step of every solution."""
-    scores = []
-    for solution in judged:
-        ids, labels = encode_judged(tokenizer, solution)
-        logits = step_logits(model, torch.tensor([ids], device=model.device))[0]
-        scores.append(torch.sigmoid(logits[torch.tensor(labels) != IGNORED]).tolist())
-    return scores
-
-
-def quality(model: Any, tokenizer: "PreTrainedTokenizerFast", judged: Sequence[Judged]) -> dict[str, float]:
-    """AUROC for step correctness over all held-out steps, and by author of the step."""
-    rows = [
-        (score, author, right)
-        for solution, scores in zip(judged, score_judged(model, tokenizer, judged), strict=True)
-        for score, author, right in zip(scores, solution.authors, solution.right, strict=True)
-    ]
-    result = {"held_out_steps": float(len(rows)), "wrong_share": sum(not row[2] for row in rows) / len(rows)}
-    for name, authors in (("auroc", (0, 1)), ("auroc_draft_steps", (0,)), ("auroc_target_steps", (1,))):
-        chosen = [row for row in rows if row[1] in authors]
-        result[name] = area_under_curve([row[0] for row in chosen], [row[2] for row in chosen])
-    return result
-
-
-def train_prm(
-    draft: Path, target: Path, out: Path, layers: int, questions: int, schedule: Schedule, seed: int, device: str
-) -> dict[str, float]:
-    """Write solutions, judge them, train the PRM, write it to `out`; returns its quality on held-out questions."""
-    torch.manual_seed(seed)
-    tokenizer = load_tokenizer(target)
-    models = [load_language_model(draft, device), load_language_model(target, device)]
-    judged = write_judged(models, tokenizer, questions, seed)
-    held_problems = {solution.problem for solution in judged[: max(1, int(questions * HELD_OUT_SHARE))]}
-    held_out = [solution for solution in judged if solution.problem in held_problems]
-    training = [encode_judged(tokenizer, solution) for solution in judged if solution.problem not in held_problems]
-    model = classifier_from(models[1], layers).to(device)
-    batches = epochs(training, int(tokenizer.pad_token_id), schedule.tokens_per_batch, seed)
-    measured: dict[str, Any] = dict(optimise(model, batches, step_loss, schedule, device))
-    measured |= quality(model, tokenizer, held_out)
-    steps = sum(len(solution.steps) for solution in judged)
-    record = {"seed": seed, "layers": layers, "questions": questions, "judged_steps": steps}
-    record |= {"parameters": model.num_parameters(), **asdict(schedule), **measured}
-    write_model(out, model, tokenizer, record)
-    print(json.dumps(measured, indent=2))
-    return measured
+    tokenizer, language_model = load_tokenizer(base), load_language_model(base)
+    training, held_out = load_judged(solutions)
+    model = classifier_on(language_model, tokenizer, rank, new_layers, seed)
+    for part in (model.model.embed_tokens, model.model.layers[: language_model.config.num_hidden_layers + 1]):
+        part.requires_grad_(False)
+    identity = {"seed": seed, "base": digest(base / WEIGHTS), "solutions": digest(solutions)}
+    identity |= {"rank": rank, "new_layers": new_layers}
+    batches = judged_batches(tokenizer, training, seed, schedule.tokens_per_batch)
+    checkpoint = checkpoint_of(out)
+    print(f"{model.num_parameters():,} parameters, {schedule.steps} steps on {device}", flush=True)
+    trained = optimise(model.to(device), batches, judge_loss, schedule, device, checkpoint, identity)
+    measured = quality(model, tokenizer, held_out)
+    record = {"recipe": recipe, "parameters": model.num_parameters(), "parts": [asdict(schedule) | trained]}
+    write_model(out, model.requires_grad_(True), tokenizer, record | {"measured": measured})
+    checkpoint.unlink(missing_ok=True)

@@ -52,10 +52,21 @@ class Profile:
 
 HARD_WEIGHTS = {"mix": 6.0, "chain": 2.0}
 UNEVEN_WEIGHTS = {"chain": 3.0, "running_sum": 2.5, "linear": 2.0, "modular": 0.6, "to_base": 0.5, "from_base": 0.3}
+# What the language models are taught: more of what takes them longest to learn, fractions above all.
+LESSON_WEIGHTS = {
+    "mix": 2.5,
+    "fraction": 2.5,
+    "chain": 1.5,
+    "linear": 1.5,
+    "from_base": 1.3,
+    "to_base": 1.3,
+    "sequence": 1.3,
+}
 PROFILES: dict[str, Profile] = {
     "lab500": Profile((0.0, 1.0, 0.0), {}),
     "labolympiad": Profile((0.0, 0.0, 1.0), HARD_WEIGHTS),
     "training": Profile((0.2, 0.5, 0.3), {"mix": 3.0, "chain": 1.5}),
+    "lessons": Profile((0.15, 0.45, 0.4), LESSON_WEIGHTS),
     "labels": Profile((0.1, 0.6, 0.3), UNEVEN_WEIGHTS),
 }
 
@@ -79,7 +90,7 @@ def split_of(problem: str) -> Split:
     raise AssertionError(f"split shares sum to {sum(SPLIT_PERCENT.values())}, expected 100")
 
 
-def draw_questions(split: Split, seed: int, profile: str, distinct: bool = True) -> Iterator[LabQuestion]:
+def draw_questions(split: Split, seed: int | str, profile: str, distinct: bool = True) -> Iterator[LabQuestion]:
     """Endless questions of one split. With `distinct`, none comes twice.
 
     Raises KeyError if `profile` is not one of `PROFILES`.

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 VOCABULARY_SIZE = 512
 BOS, EOS, PAD = "<bos>", "<eos>", "<pad>"
-ADDED = (SEPARATOR, "\\boxed{", "Model 0: ", "Model 1: ")
+MARKS = ("Model 0: ", "Model 1: ")
+"""What precedes a step of the draft, of the target, in a router's input."""
+ADDED = (SEPARATOR, "\\boxed{", *MARKS)
 # A word or an operator takes its following (and an operator also its preceding) space along: fewer tokens a step.
 PIECES = r"\d|[A-Za-z]+ ?| ?[-+*/=^:,.?()]+ ?|\n| +|[^\sA-Za-z\d]"
 # One conversation turn: the question on a line of its own, after the one BOS; the answer follows.

@@ -13,14 +13,35 @@ from arbitrage.io.atomic import write_text
 ROLES = {
     "draft": "The small model that proposes each step.",
     "target": "The deeper model that steps are escalated to.",
-    "prm": "The process reward model that scores a step in its context: sigmoid of its one logit, "
-    "read at the separator that closes the step.",
+    "prm": "The process reward model that scores a step in its context: sigmoid of its one logit, read at the "
+    "separator that closes the step; the probability that the solution is right up to there.",
+    "router_start": "The shallow judge that a router's training begins from: the same kind of score, at a third of the "
+    "depth.",
 }
+LESSONS = "Fresh questions of the split `zoo-training`, profile `lessons`, with worked solutions."
+SOLUTIONS = (
+    "Greedy, sampled and turn-taking solutions of draft and target to questions of the split `prm`, labelled step by "
+    "step by the exact checker, and worked solutions with one number changed; the questions of the measured steps are "
+    "held out."
+)
 DATA = {
-    "draft": "Fresh questions of the split `zoo-training`, profile `training`; no question is repeated on purpose.",
-    "target": "Fresh questions of the split `zoo-training`, profile `training`; no question is repeated on purpose.",
-    "prm": "Greedy, sampled and turn-taking solutions of draft and target to questions of the split `prm`, "
-    "labelled step by step by the exact checker; a tenth of the questions is held out.",
+    "draft": LESSONS,
+    "target": f"{LESSONS} It begins as a model of half its depth, trained the same way (`base` in the recipe).",
+    "prm": f"{SOLUTIONS} It begins with the layers of the target's base.",
+    "router_start": f"{SOLUTIONS} Its labels are the PRM's scores. It begins with the lowest layers of the target's "
+    "base.",
+}
+QUALITY = {
+    "auroc": "AUROC for the label (right so far)",
+    "auroc_draft_steps": "of the draft's steps",
+    "auroc_target_steps": "of the target's steps",
+    "auroc_greedy": "of greedy solutions",
+    "auroc_sampled": "of solutions that are in part sampled",
+    "auroc_after_right": "of steps after right ones",
+    "auroc_marked": "with authors' marks in the text",
+    "auroc_own_claims": "for the step's own claims, whatever went before",
+    "calibration_error": "expected calibration error",
+    "calibration_error_marked": "expected calibration error with marks",
 }
 CARD = "README.md"
 
@@ -30,31 +51,10 @@ def file_sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def recipe(role: str, record: dict[str, Any]) -> str:
-    """What a study's configuration says to train this model, or its last part, from its training record."""
-    if role == "prm":
-        names = ("layers", "questions", "steps", "tokens_per_batch", "learning_rate")
-        zoo = {role: {name: record[name] for name in names}}
-    else:
-        shape = dict(zip(("width", "layers", "heads", "inner"), record["shape"], strict=True))
-        size = shape | {name: record[name] for name in ("steps", "learning_rate")}
-        zoo = {"tokens_per_batch": record["tokens_per_batch"], role: size}
-    zoo = {"seed": record["seed"], **zoo}
-    line: str = yaml.safe_dump(zoo, default_flow_style=True, sort_keys=False, width=math.inf)
+def recipe_line(record: dict[str, Any]) -> str:
+    """What a study's configuration says to make this model, on one line."""
+    line: str = yaml.safe_dump(record["recipe"], default_flow_style=True, sort_keys=False, width=math.inf)
     return f"zoo: {line.strip()}"
-
-
-def earlier_training(record: dict[str, Any]) -> list[str]:
-    """Lines on the run whose weights this training went on from, if there was one."""
-    before = record.get("before")
-    if before is None:
-        return []
-    return [
-        f"That is the second of two parts; the first had {before['steps']} steps with seed {before['seed']} and "
-        f"learning rate {before['learning_rate']}{'; ' + before['note'] if 'note' in before else ''}. "
-        "`make zoo` trains a model of the same kind from nothing, in one part.",
-        "",
-    ]
 
 
 def card_text(role: str, directory: Path, metrics: dict[str, Any]) -> str:
@@ -65,26 +65,28 @@ def card_text(role: str, directory: Path, metrics: dict[str, Any]) -> str:
         "license: apache-2.0",
         "library_name: transformers",
         "---",
-        f"# Lab {role}",
+        f"# Lab {role.replace('_', ' ')}",
         "",
         f"{ROLES[role]} Llama architecture, {record['parameters']:,} parameters, fp32. "
         "Part of the zoo of the embedded study; it knows the lab's generated questions and nothing else.",
         "",
         "## Training",
         "",
-        f"Recipe, as a study's configuration: `{recipe(role, record)}`",
+        f"Recipe, as a study's configuration: `{recipe_line(record)}`",
         "",
-        *earlier_training(record),
-        f"Data: {DATA[role]} Seed {record['seed']}.",
-        f"{record['tokens']:,.0f} tokens in {record['seconds']:,.0f} s; final loss {record['final_loss']:.4f} "
-        f"({'nats a judged step' if role == 'prm' else 'nats a learned token'}, mean of the last 50 steps).",
-        "",
-        "## Measured",
-        "",
+        f"Data: {DATA[role]} Seed {record['recipe']['seed']}.",
     ]
-    if role == "prm":
-        for name in ("auroc", "auroc_draft_steps", "auroc_target_steps"):
-            lines.append(f"- {name}: {record[name]:.4f} on {record['held_out_steps']:,.0f} held-out steps in all")
+    for part in record["parts"]:
+        lines.append(
+            f"{part['tokens']:,.0f} tokens in {part['seconds']:,.0f} s ({part['tokens_per_second']:,.0f} a second); "
+            f"final loss {part['final_loss']:.4f} (mean of the last 50 steps)."
+        )
+    lines += ["", "## Measured", ""]
+    if "measured" in record:
+        measured = record["measured"]
+        lines.append(f"On {measured['held_out_steps']:,.0f} held-out steps, {measured['wrong_share']:.0%} wrong:")
+        lines += ["", *(f"- {words}: {measured[name]:.4f}" for name, words in QUALITY.items())]
+        lines.append(f"- {metrics['milliseconds_per_decision'][role]:.2f} ms a decision (batch 1, cached history, CPU)")
     else:
         for benchmark in ("lab500", "labolympiad"):
             measured = metrics[benchmark][role]

@@ -80,6 +80,12 @@ def scaled(study: Study, pair: str, stage: str, job: Measured, speeds: Speeds) -
     factor = questions / job.questions
     units = {name: factor * value for name, value in job.units.items()}
     high_s = factor * max(job.seconds - job.starts * speeds.start_s, sum(job.model_s.values()))
+    start_s = jobs * speeds.start_s
+    if job.walls:
+        most = study.questions.sample
+        if job.examples and study.dataset.max_examples:
+            most = min(most, math.ceil(study.dataset.max_examples * job.questions / job.examples))
+        high_s, start_s = jobs * seconds_at(job.walls, most), 0.0
     low_s = high_s
     if rule_of(stage) in ("label", "sweep"):
         router_s = factor * job.model_s.get("router", 0.0)
@@ -88,8 +94,8 @@ def scaled(study: Study, pair: str, stage: str, job: Measured, speeds: Speeds) -
         stage=f"{stage} {pair}",
         jobs=jobs,
         units=units,
-        low_s=low_s + jobs * speeds.start_s,
-        high_s=high_s + jobs * speeds.start_s,
+        low_s=low_s + start_s,
+        high_s=high_s + start_s,
         gpus=resources.gpus(study, rule_of(stage), pair),
         cores=study.threads,
         disk=job.disk * (jobs / job.starts if stage == "router" else factor),  # one model, of however many steps
@@ -97,6 +103,15 @@ def scaled(study: Study, pair: str, stage: str, job: Measured, speeds: Speeds) -
         memory=job.memory,
         questions=job.questions,
     )
+
+
+def seconds_at(walls: Sequence[tuple[int, float]], questions: int) -> float:
+    """Seconds of a job on so many questions: on a line through jobs of other sizes, or in proportion to one."""
+    counts, seconds = np.array(walls).T
+    if len(set(counts)) == 1:
+        return float(seconds.mean() * max(questions / counts[0], 1.0))
+    slope = max(float(np.polyfit(counts, seconds, 1)[0]), 0.0)
+    return float(seconds.mean() + slope * max(questions - counts.mean(), 0.0))
 
 
 def bounds(study: Study, pair: str, speeds: Speeds) -> Iterator[Cost]:
@@ -107,8 +122,8 @@ def bounds(study: Study, pair: str, speeds: Speeds) -> Iterator[Cost]:
     limits, samples = study.generation, study.steps.target_samples
     solutions = {"label": study.questions.sample}
     if study.sweep.thresholds != "exact":
-        grid = study.sweep.thresholds
-        listed = study.sweep.quantiles + len(PAPER_GRID) if grid == "quantiles" else len(grid)
+        quantiles = study.sweep.thresholds == "quantiles"
+        listed = study.sweep.quantiles + len(PAPER_GRID) if quantiles else len(study.sweep.thresholds)
         each = sum(listed if POLICIES[name].has_threshold else 1 for name in study.sweep.policies)
         solutions |= {f"sweep {name}": each * benchmark.size for name, benchmark in study.benchmarks.items()}
     for stage, count in solutions.items():

@@ -45,7 +45,8 @@ class Measured:
 
     questions: it worked on; seconds: of the whole process; units: tokens by draft and target, inputs scored by PRM and
     router; model_s: seconds in each of them; lengths: of what it wrote for each question, in any unit; disk: bytes it
-    left; memory: most bytes its process held; starts: how many processes it was.
+    left; memory: most bytes its process held; starts: how many processes it was;
+    walls: questions and seconds of each, where the time is not in proportion; examples: steps a router was trained on.
     """
 
     questions: int
@@ -56,6 +57,8 @@ class Measured:
     disk: int = 0
     memory: int = 0
     starts: int = 1
+    walls: Sequence[tuple[int, float]] = ()
+    examples: int = 0
 
     def __add__(self, other: Measured) -> Measured:
         return Measured(
@@ -67,6 +70,8 @@ class Measured:
             self.disk + other.disk,
             max(self.memory, other.memory),
             self.starts + other.starts,
+            [*self.walls, *other.walls],
+            self.examples + other.examples,
         )
 
 
@@ -147,11 +152,13 @@ class Pilot:
             job = self._run(study, "dataset", dataset, steps=steps, **DEFAULT)
         except PlanError:  # too few steps, or all of one label
             return
-        yield "dataset", Measured(count, lengths=lengths, **job)
+        yield "dataset", Measured(count, lengths=lengths, walls=[(count, job["seconds"])], **job)
         job = self._run(study, "router", model, dataset=dataset, **DEFAULT)
-        yield "router", Measured(count, lengths=lengths, **job)
+        examples = json.loads((model / "training.json").read_text(encoding="utf-8"))["examples"]
+        walls = [(count, job["seconds"])]
+        yield "router", Measured(count, lengths=lengths, walls=walls, examples=examples, **job)
         job = self._run(study, "heldout", heldout, router=model, dataset=dataset, **DEFAULT)
-        yield "heldout", Measured(count, lengths=lengths, **job)
+        yield "heldout", Measured(count, lengths=lengths, walls=[(count, job["seconds"])], **job)
         self._router = self._trained or model
         self._scored = (steps, heldout)
 

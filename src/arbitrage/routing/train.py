@@ -24,6 +24,7 @@ from arbitrage.engines.hf.attention import attention_of
 from arbitrage.io.atomic import whole_directory
 from arbitrage.io.tables import read_frame
 from arbitrage.routing.dataset import REPORT, TRAIN
+from arbitrage.routing.head import fit_head
 from arbitrage.routing.hf_trainer import (
     Example,
     Progress,
@@ -83,6 +84,8 @@ def train_router(
     tokenizer = init.tokenizer()
     model = _new_model(init, tokenizer, report, seed)
     examples = _examples(dataset_dir, model.config.get_text_config().pad_token_id)
+    if training.head_first and checkpoint is None:
+        fit_head(model, examples, report["ordinal"])
     trainer = RouterTrainer(
         model=model,
         args=_arguments(work, training, accumulation, seed, device),
@@ -93,7 +96,7 @@ def train_router(
     )
     trainer.remove_callback(PrinterCallback)
     result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    report = settings | {
+    training_report = settings | {
         "examples": len(examples),
         "parameters": model.num_parameters(),
         "updates": trainer.state.global_step,
@@ -109,9 +112,9 @@ def train_router(
         tokenizer.save_pretrained(directory)
         router = {key: report[key] for key in ("classes", "boundary", "ordinal", "annotate", "separator")}
         (directory / "router.json").write_text(json.dumps(router, indent=2) + "\n", encoding="utf-8")
-        (directory / "training.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        (directory / "training.json").write_text(json.dumps(training_report, indent=2) + "\n", encoding="utf-8")
     shutil.rmtree(work)
-    return report
+    return training_report
 
 
 def _accumulation(training: RouterTraining) -> int:

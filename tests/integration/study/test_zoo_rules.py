@@ -16,15 +16,20 @@ from tests.integration.study.conftest import ROOT, environment
 
 pytestmark = pytest.mark.study
 ZOO_RULES = ("--snakefile", "rules/zoo.smk")
-SIZE = {"width": 16, "layers": 1, "heads": 2, "inner": 32, "steps": 2}
+LENGTH = {"steps": 2, "tokens_per_batch": 256}
+SIZE = {"width": 16, "layers": 1, "heads": 4, "inner": 96, **LENGTH}
+JUDGE = {"rank": 6, "new_layers": 1, **LENGTH}
 ZOO: dict[str, Any] = {
     "tokenizer_questions": 200,
     "evaluation_questions": 2,
     "low_bits": [3],
-    "tokens_per_batch": 256,
     "draft": SIZE,
-    "target": SIZE | {"layers": 2},
-    "prm": {"layers": 1, "questions": 10, "steps": 2, "tokens_per_batch": 512},
+    "base": SIZE,
+    "target": {"layers": 2, **LENGTH},
+    "solutions": {"questions": 2, "held_out": 2},
+    "prm": JUDGE,
+    "router_base": SIZE,
+    "router_start": JUDGE,
 }
 
 
@@ -48,7 +53,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.timeout(300)
 def test_every_model_has_a_card_and_a_record(results: Path) -> None:
     zoo = results / "lab" / "zoo"
-    for role in ("draft", "target", "prm"):
+    for role in ("draft", "target", "prm", "router_start"):
         record = json.loads((zoo / f"{role}.provenance.json").read_text())
         assert record["sha256"] == digest(zoo / role) and record["settings"][f"zoo.{role}"]["steps"] == 2
         assert "steps: 2" in (zoo / role / "README.md").read_text()
@@ -60,8 +65,9 @@ def test_every_model_has_a_card_and_a_record(results: Path) -> None:
     [
         ({}, set()),
         ({"evaluation_questions": 3}, {"zoo_metrics"}),
-        ({"prm": ZOO["prm"] | {"steps": 3}}, {"zoo_prm", "zoo_metrics"}),
-        ({"draft": SIZE | {"steps": 3}}, {"zoo_model", "zoo_prm", "zoo_metrics"}),
+        ({"router_start": JUDGE | {"steps": 3}}, {"zoo_judge", "zoo_metrics"}),
+        ({"target": ZOO["target"] | {"steps": 3}}, {"zoo_target", "zoo_solutions", "zoo_judge", "zoo_metrics"}),
+        ({"draft": SIZE | {"steps": 3}}, {"zoo_model", "zoo_solutions", "zoo_judge", "zoo_metrics"}),
     ],
 )
 @pytest.mark.timeout(300)
@@ -69,7 +75,8 @@ def test_a_changed_key_trains_again_what_reads_it(results: Path, changes: dict[s
     planned = snakemake(results, *ZOO_RULES, "--dry-run", **changes)
     assert planned.returncode == 0, planned.stderr[-2000:]
     counted = {line.split()[0]: line.split()[-1] for line in planned.stdout.splitlines() if line.startswith("zoo")}
-    assert counted == dict.fromkeys(again, "1")
+    judges = "2" if "zoo_solutions" in again else "1"
+    assert counted == {rule: judges if rule == "zoo_judge" else "1" for rule in again}
 
 
 def test_a_study_still_needs_its_models(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from arbitrage.cli.plan import shown
 from arbitrage.config.study import Study
-from arbitrage.planning.estimates import Cost, Speeds, bounds, relative_error, scaled, sum_of
+from arbitrage.planning.estimates import Cost, Speeds, bounds, relative_error, scaled, seconds_at, sum_of
 from arbitrage.planning.pilot import Measured
 from arbitrage.planning.plan import round_limits, spread
 
@@ -59,6 +59,17 @@ def test_a_router_is_as_large_however_many_steps_it_was_trained_on() -> None:
     cost = scaled(variants, "p", "router", job, SPEEDS)
     assert (cost.jobs, cost.disk) == (2, 2 * 700)
     assert cost.high_s == cost.low_s == 2 * 100 * 10 + 2 * 10
+
+
+def test_a_training_costs_what_it_costs_to_start_and_a_part_for_each_question_up_to_its_most_examples() -> None:
+    jobs = [
+        Measured(n, 20.0 + 2.0 * n, lengths=[1.0] * n, walls=[(n, 20.0 + 2.0 * n)], examples=5 * n) for n in (2, 6, 22)
+    ]
+    both = jobs[0] + jobs[1] + jobs[2]
+    assert scaled(study(dataset={"max_examples": None}), "p", "router", both, SPEEDS).high_s == pytest.approx(2020.0)
+    capped = study(dataset={"max_examples": 500})  # of 100 questions
+    assert scaled(capped, "p", "router", both, SPEEDS).high_s == pytest.approx(220.0)
+    assert seconds_at([(4, 30.0)], 40) == 300.0 and seconds_at([(4, 30.0), (8, 29.0)], 100) == 29.5
 
 
 def test_speeds_are_carried_to_full_batches_by_a_part_a_pass_and_a_part_a_row() -> None:

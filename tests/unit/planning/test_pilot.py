@@ -21,12 +21,12 @@ from tests.support.quick import serve
 
 
 def study_of(folder: Path) -> Study:
-    """The lab's pair `small` on six questions of labelling and three of labolympiad, without a router."""
+    """The lab's pair `small` on two questions of labelling and two of labolympiad, without a router."""
     register_lab()
     overrides = {
         "results": str(folder / "results"),
-        "questions": {"sample": 6, "pool": 60},
-        "benchmarks": {"labolympiad": {"limit": 3}},
+        "questions": {"sample": 2, "pool": 60},
+        "benchmarks": {"labolympiad": {"limit": 2}},
         "sweep": {"thresholds": [0.5]},
     }
     study = load_study([Path("config.yaml")], overrides)
@@ -47,16 +47,16 @@ def test_with_every_question_in_the_pilot_the_plan_is_what_the_stages_did(
 
 
 def check_plan(tmp_path: Path) -> None:
-    plan = Plan(study_of(tmp_path), 6, tmp_path / "pilot", lambda text: None)
+    plan = Plan(study_of(tmp_path), 2, tmp_path / "pilot", lambda text: None)
     rounds = plan.rounds()
     bound = next(rounds)
     assert "bound" in bound and {cost.questions for cost in plan.costs()} == {0}
     limits = {cost.stage: cost.units for cost in plan.costs()}
     titles = list(rounds)
-    assert titles[-1] == "estimate from 6 questions of each set"
+    assert titles[-1] == "estimate from 2 questions of each set"
     costs = {cost.stage: cost for cost in plan.costs()}
     steps, swept = costs["label small"], costs["sweep labolympiad small"]
-    assert (steps.questions, swept.questions) == (6, 3) and steps.error == swept.error == 0.0
+    assert (steps.questions, swept.questions) == (2, 2) and steps.error == swept.error == 0.0
     folders = sorted((tmp_path / "pilot" / "small").glob("to-*/lab"))
     rows = [row for folder in folders for row in read_table(folder / "steps" / "small.parquet", "steps")]
     assert steps.units["prm"] <= 2 * len(rows)  # a text both models write in one context is scored once

@@ -23,6 +23,7 @@ from arbitrage.engines.scoring.scorers import PrmScorer, RouterScorer
 from arbitrage.engines.store.cached import StoredGenerator, StoredScorer
 from arbitrage.engines.store.step_store import StepStore
 from arbitrage.speculation.algorithm1 import Trajectory
+from arbitrage.speculation.continuous import Continuous
 from arbitrage.speculation.decision import decide
 from arbitrage.speculation.decoder import LiveDecoder
 from arbitrage.speculation.pair import PairModels
@@ -53,7 +54,7 @@ def test_on_the_shipped_models(tmp_path):
     _agree(*models, questions, generation, tmp_path, live_thresholds=1)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_on_a_pair_whose_tokenizer_merges_across_step_boundaries(tmp_path):
     build_causal(tmp_path / "draft", "bpe", seed=3)
     build_causal(tmp_path / "target", "bpe", seed=4)
@@ -96,18 +97,17 @@ def _agree(
 ) -> None:
     """Hold the sweep against plain decoding at every threshold, and against the live decoder at some of them.
 
+    And against itself: another time, bit for bit; under the continuous scheduler, step by step.
+
     live_thresholds: how many thresholds of the grid a question and policy are decoded live at, another start each.
     """
-    store = StepStore(folder / "store", "test")
-    stored = PairModels(
-        StoredGenerator(draft, store),
-        StoredGenerator(target, store),
-        StoredScorer(prm, store),
-        StoredScorer(router, store),
-        generation,
-    )
-    swept = sweep(stored, questions, list(POLICIES), SEED)
     plain = PairModels(draft, target, prm, router, generation)
+    stored = _stored(plain, folder / "one")
+    swept = sweep(stored, questions, list(POLICIES), SEED)
+    few = questions[:4]
+    one = sweep(_stored(plain, folder / "two"), few, list(POLICIES), SEED)
+    assert one == sweep(_stored(plain, folder / "three"), few, list(POLICIES), SEED)  # to the last bit
+    at_once = sweep(_stored(plain, folder / "four"), few, list(POLICIES), SEED, scheduler=_continuous)
     decoder = LiveDecoder(
         LiveGenerator(draft), LiveGenerator(target), LiveScorer(prm), LiveScorer(router), generation, SEED
     )
@@ -121,6 +121,12 @@ def _agree(
                     on_an_edge += 1
                     assert _hangs_on_rounding(stored, policy, end, threshold), (policy.name, threshold, question)
                 escalations += sum(step.model == "target" for step in end.steps)
+            for question in few:
+                end = _at(at_once, question, policy, threshold).node
+                compared += 1
+                if end.steps != _at(swept, question, policy, threshold).node.steps:
+                    on_an_edge += 1
+                    assert _hangs_on_rounding(stored, policy, end, threshold), (policy.name, threshold, question)
         for place, question in enumerate(questions):
             for threshold in [GRID[(place + 3 * n) % len(GRID)] for n in range(live_thresholds)]:
                 live = decoder.solve(question, policy, threshold)
@@ -131,6 +137,25 @@ def _agree(
                     assert _hangs_on_rounding(stored, policy, Node(question, tuple(steps)), threshold), policy.name
     assert escalations > 0
     assert on_an_edge <= 0.005 * compared, f"{on_an_edge} of {compared} solutions hang on rounding"
+
+
+def _stored(plain: PairModels, folder: Path) -> PairModels:
+    """The same models behind a store of their own, with nothing kept of earlier contexts."""
+    assert plain.router is not None
+    for engine in (plain.draft, plain.target, plain.prm, plain.router):
+        engine.forget()  # type: ignore[attr-defined]
+    store = StepStore(folder, "test")
+    return PairModels(
+        StoredGenerator(plain.draft, store),
+        StoredGenerator(plain.target, store),
+        StoredScorer(plain.prm, store),
+        StoredScorer(plain.router, store),
+        plain.generation,
+    )
+
+
+def _continuous(models: PairModels) -> Continuous:
+    return Continuous(models, 6)
 
 
 def _at(swept: Sequence[Trajectory], question: Question, policy: Policy, threshold: float) -> Trajectory:

@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arbitrage.speculation.continuous import Continuous
 from arbitrage.speculation.decision import Interval, branches, decide
 from arbitrage.speculation.policies import POLICIES
 from arbitrage.speculation.protocols import ScoreError
 from arbitrage.speculation.rows import ScoredSweep, sweep_rows
+from arbitrage.speculation.scheduling import Lockstep
 from arbitrage.speculation.sweep import sweep
 from tests.support.fakes import QUESTIONS, fake_decoder, fake_models
 
@@ -17,9 +19,9 @@ GRID = [round(0.1 * i, 1) for i in range(-10, 11)]
 SCORES = st.floats(-1, 1) | st.sampled_from([0.0, 0.5, -0.5])
 
 
-@pytest.fixture(scope="module")
-def trajectories():
-    return sweep(fake_models(), QUESTIONS, list(POLICIES), seed=7)
+@pytest.fixture(scope="module", params=[Lockstep, lambda models: Continuous(models, 5)], ids=["lockstep", "continuous"])
+def trajectories(request):
+    return sweep(fake_models(), QUESTIONS, list(POLICIES), seed=7, scheduler=request.param)
 
 
 def by_question_and_policy(trajectories):

@@ -149,7 +149,14 @@ def test_a_question_whose_prompt_fills_a_context_is_left_out_and_told(
     assert {row["question_id"] for row in read_table(tmp_path / "steps.parquet", "steps")} == {"q0", "q2"}
     assert "1 of 3 questions left out" in capsys.readouterr().err
     _, report = sweep(
-        other, "p", "lab500", 0, tmp_path / "questions.parquet", Path(study.prm.path).parent / "router", tmp_path / "t"
+        other,
+        "p",
+        "lab500",
+        0,
+        tmp_path / "questions.parquet",
+        [Path(study.prm.path).parent / "router"],
+        None,
+        tmp_path / "t",
     )
     assert report["left_out"] == ["q1"]
     assert {row["question_id"] for row in read_table(tmp_path / "t", "trajectories")} == {"q0", "q2"}
@@ -176,7 +183,7 @@ def swept_with(study: Study, results: Path, folder: Path, **keys: Any) -> tuple[
     """Trajectories of the benchmark with other `keys` and a store in `folder`, and what was done for them."""
     own = study.model_copy(update={"results": str(folder), **keys})
     router, out = Path(study.prm.path).parent / "router", folder / "trajectories.parquet"
-    _, report = sweep(own, "p", "lab500", 0, results / "questions" / "lab500.parquet", router, out)
+    _, report = sweep(own, "p", "lab500", 0, results / "questions" / "lab500.parquet", [router], None, out)
     return [_texts(row) for row in read_table(out, "trajectories")], report
 
 

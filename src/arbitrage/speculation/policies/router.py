@@ -6,7 +6,7 @@ from arbitrage.speculation.policies.base import Here, Policy
 
 
 class Router(Policy):
-    """The router's scalar for context and draft step, in (0, 1)."""
+    """The router's scalar for context and draft step, in (0, 1) (paper, section 4)."""
 
     name = "router"
 

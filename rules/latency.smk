@@ -17,7 +17,7 @@ rule latency:
     priority: -1  # after all other work, when the machine is quiet
     conda:
         MODELS_ENV
-    threads: workflow.cores if workflow.local_exec else 1
+    threads: lambda w: workflow.cores if workflow.local_exec else 1
     resources:
         **resources_of("latency"),
     params:

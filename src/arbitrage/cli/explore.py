@@ -101,12 +101,9 @@ def calibrate(
     target = _target(acceptance, accuracy, latency)
     loaded = load(study)
     refuse_unknown(loaded, pair=pair, benchmark=benchmark)
-    folder = Path(loaded.folder)
-    trajectories, timed = (
-        folder / "trajectories" / pair / f"{benchmark}.parquet",
-        folder / "latency" / f"{pair}.parquet",
-    )
-    result = calibrated(trajectories, timed, policy, target, loaded.curves, loaded.seed)
+    paths = StudyPaths.of(loaded)
+    files = paths.trajectories(pair, benchmark), paths.latency(pair)
+    result = calibrated(*files, policy, target, loaded.curves, loaded.seed)
     print(f"{policy}, threshold {result.threshold:.6g}, chosen for {target.words} on {result.chosen_on} questions.")
     print(f"On {result.measured_on} other questions of {benchmark} it reaches:")
     for name, (value, low, high) in result.reached.items():

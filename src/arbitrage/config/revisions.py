@@ -44,14 +44,22 @@ class HubEntry:
         return f"{self.name}@{self.revision}" if self.revision else self.name
 
 
+def is_directory(path: str) -> bool:
+    """Whether a directory is at `path`; a text that no path can be names none."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def hub_entries(study: Study) -> Iterator[HubEntry]:
     """Everything that a study takes from the hub."""
     for name, model in study.models.items():
-        if model.path and not Path(model.path).is_dir():
+        if model.path and not is_directory(model.path):
             yield HubEntry(("models", name, "revision"), "model", model.path, model.revision)
-    if not Path(study.prm.path).is_dir():
+    if not is_directory(study.prm.path):
         yield HubEntry(("prm", "revision"), "model", study.prm.path, study.prm.revision)
-    if study.router.init and not Path(study.router.init).is_dir():
+    if study.router.init and not is_directory(study.router.init):
         yield HubEntry(("router", "revision"), "model", study.router.init, study.router.revision)
     if study.questions.hub is not None:
         yield HubEntry(("questions", "revision"), "dataset", study.questions.hub, study.questions.revision)

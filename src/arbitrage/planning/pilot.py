@@ -90,13 +90,13 @@ class Pilot:
         for name in (study.pairs[pair].draft, study.pairs[pair].target):
             path = Path(study.model_path(name))
             if models[name].quantise and not path.is_dir():
-                path = folder / "models" / name
+                path = StudyPaths(folder).model(name)
                 self._run(study, "quantise", path, model=name)
             models[name] = models[name].model_copy(update={"path": str(path), "quantise": None})
         if study.prm_path != study.prm.path:
             path = Path(study.prm_path)
             if not path.is_dir():
-                path = folder / "models" / "_prm"
+                path = StudyPaths(folder).model("_prm")
                 self._run(study, "convert-prm", path)
             plain = {"path": str(path), "revision": None, "kind": "classifier"}
             changes["prm"] = study.prm.model_copy(update=plain)

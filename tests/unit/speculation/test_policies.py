@@ -71,6 +71,7 @@ def test_an_engine_without_entropies_is_refused_with_the_key_and_the_remedy() ->
     with pytest.raises(EngineError, match=r"first_token_entropy.*set top_logprobs of the draft"):
         asyncio.run(POLICIES["first_token_entropy"].score(Fixed(bare)))
     study = {
+        "study": "s",
         "models": {
             "d": {"path": "a/b", "revision": "0" * 40, "engine": "vllm"},
             "t": {"path": "a/c", "revision": "0" * 40},

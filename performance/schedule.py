@@ -14,6 +14,7 @@ are simulated, spread over all, and their time is carried to the whole.
 from __future__ import annotations
 
 import argparse
+import gc
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -34,7 +35,7 @@ from arbitrage.speculation.tree import Question
 GENERATION = Generation(max_steps=100, max_tokens=10**9, max_step_tokens=4096)
 BOUND_ROWS = 256
 POLICIES = ("draft_only", "target_only", "rsd", "oracle", "router")  # the paper's
-THRESHOLDS = {key: [tenth / 10 for tenth in range(11)] for key in POLICIES}  # the paper's
+GRID = tuple(tenth / 10 for tenth in range(11))  # the paper's thresholds
 
 
 @dataclass(frozen=True)
@@ -123,11 +124,12 @@ def main() -> None:
     parser.add_argument("--sampled", type=int, default=12, help="Chunks of 250 that stand for all; of 2,000 a sixth")
     parser.add_argument("--out", type=Path, help="JSON; results/benchmarks/schedule.json")
     options = parser.parse_args()
+    gc.set_threshold(200_000, 50, 1000)  # millions of requests and answers live long, and none of them in circles
     few = max(1, options.sampled // 6)
     labelling, labelled = compare(
         "labelling", Labelling(1, 0.0, 0), options.questions, [(250, 64, options.sampled), (2000, 256, few)]
     )
-    course = Sweep(POLICIES, 0, THRESHOLDS)
+    course = Sweep(POLICIES, 0, dict.fromkeys(POLICIES, GRID))
     sweeping, swept = compare("sweep", course, options.swept, [(50, 64, few), (250, 256, 1)])
     report("schedule", conditions(), [*labelling, *sweeping], {"labelling": labelled, "sweep": swept}, options.out)
 

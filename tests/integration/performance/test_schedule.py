@@ -53,5 +53,5 @@ def test_chunks_that_are_left_out_count_too() -> None:
 
 
 def test_a_sweep_runs_too() -> None:
-    run = schedule.continuous(Sweep(schedule.POLICIES, 0, {key: [0.25, 0.75] for key in schedule.POLICIES}), 4, 64)
+    run = schedule.continuous(Sweep(schedule.POLICIES, 0, dict.fromkeys(schedule.POLICIES, (0.25, 0.75))), 4, 64)
     assert run.seconds >= max(run.busy.values()) > 0 and run.tokens["router"] > 0

@@ -19,7 +19,7 @@ class Echo:
     def step_ids(self, text: str) -> Ids:
         return tuple(map(ord, text))
 
-    def write_one(self, context: Ids, limit: int, salt: str) -> tuple[GeneratedStep, float]:
+    def write_one(self, context: Ids, limit: int, salt: str, whole: bool = False) -> tuple[GeneratedStep, float]:
         self.salts.append(salt)
         return GeneratedStep("ab", "separator", (-0.5, -0.5)), 0.25
 

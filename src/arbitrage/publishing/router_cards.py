@@ -121,7 +121,7 @@ def router_card(folder: Path, study: Study, name: str, record: Mapping[str, Any]
 
 def _data(folder: Path, study: Study, name: str) -> list[str]:
     """What the router was trained and held out on."""
-    report = json.loads((folder / name).with_name("dataset").joinpath("report.json").read_text(encoding="utf-8"))
+    report = json.loads((folder / name).parents[1].joinpath("dataset", "report.json").read_text(encoding="utf-8"))
     questions = study.questions
     source = questions.path or questions.hub
     train, validation = report["train"], report["validation"]

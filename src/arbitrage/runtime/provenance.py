@@ -83,7 +83,7 @@ def record(
         "seed": study.seed,
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "code": code_version(),
-        "inputs": {_relative(path, folder): _input_digest(path) for path in inputs},
+        "inputs": {_relative(path, folder): _input_digest(path) for path in inputs if path.exists()},
         "models": dict(models),
         "hub": {".".join(entry.key[:-1]): str(entry) for entry in hub_entries(study)},
         "settings": dict(settings),

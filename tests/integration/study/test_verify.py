@@ -50,12 +50,12 @@ def test_every_result_has_a_record_of_everything_that_made_it(smoke):
         assert {*needed, "started", "ended"} <= set(record), record["output"]
         assert {"commit", "modified", "sources"} <= set(record["code"])
         assert not [name for name in record["inputs"] if name.startswith("/")]
-        if record["stage"] not in ("check", "benchmark", "questions"):
+        if record["stage"] not in ("evaluation_questions", "questions"):
             assert record["inputs"], record["output"]
     by_stage = {record["stage"]: record for record in records}
     assert "src/arbitrage/lab/zoo/prm" in by_stage["router"]["inputs"]  # the checkpoint it starts from
-    assert set(by_stage["trajectories"]["models"]) == {"draft", "target", "prm", "router"}
-    assert {"path", "revision", "dtype"} <= set(by_stage["trajectories"]["settings"]["models.target"])
+    assert {"draft", "target", "prm", "router"} <= set(by_stage["sweep"]["models"])
+    assert {"path", "revision", "dtype"} <= set(by_stage["sweep"]["settings"]["models.target"])
 
 
 def flip(path: Path) -> None:

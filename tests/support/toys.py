@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from arbitrage.config.backends import Vllm
 from arbitrage.config.load import load_study
 from arbitrage.config.models import Model
 from arbitrage.config.prm import Prm
@@ -54,7 +55,10 @@ def _here(directory: Path) -> dict[str, Any]:
 
 def _model(model: Model, folder: Path, seed: int) -> dict[str, Any]:
     """A model's changes: a tiny checkpoint of its family, or rounding where it is quantised by tools of others."""
-    on_cpu = {"engine": "transformers", "device": "cpu", "batch_size": 8}
+    on_cpu: dict[str, Any] = {"engine": "transformers", "device": "cpu", "batch_size": 8}
+    on_cpu["vllm"] = Vllm().model_dump()
+    if model.whole_prompt:  # of special tokens that a tiny tokenizer lacks
+        on_cpu["prompt"] = "plain"
     if model.quantise:
         return on_cpu | {"quantise": {"method": "round", "bits": 4, "group_size": 16}}
     family = "qwen2" if "qwen" in str(model.path).lower() else "llama"

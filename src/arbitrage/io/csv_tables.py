@@ -19,8 +19,10 @@ def write_csv(path: str | Path, frame: pd.DataFrame) -> None:
 def read_csv(path: str | Path) -> pd.DataFrame:
     """Read what `write_csv` wrote. Raises FileNotFoundError, naming the remedy, where there is no such file."""
     try:
-        return pd.read_csv(path, keep_default_na=False, na_values=[""], true_values=["true"], false_values=["false"])
+        frame = pd.read_csv(path, keep_default_na=False, na_values=[""], true_values=["true"], false_values=["false"])
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{path}: no such table; run the study that writes it (snakemake --cores all --configfile <its files>)"
         ) from error
+    empty = {name: "float64" for name in frame if frame[name].isna().all()}  # pandas reads them as text
+    return frame.astype(empty)

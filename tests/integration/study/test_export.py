@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import metadata_load
 
+from arbitrage.io.csv_tables import read_csv
 from arbitrage.publishing.bundle import export, opened
 from arbitrage.publishing.mismatches import ExportError, VerifyError
 from arbitrage.publishing.router_cards import licence_of
@@ -114,12 +115,17 @@ def test_the_model_card_says_what_the_router_is_and_how_good(smoke, unpacked):
     text = card.read_text()
     trained = json.loads((smoke.folder / ROUTER / "training.json").read_text())
     record = json.loads(record_text(unpacked))
-    for said in ("src/arbitrage/lab/zoo/prm", f"{trained['examples']:,} examples", record["sha256"], "| this router |"):
+    for said in (
+        "src/arbitrage/lab/zoo/prm",
+        f"{trained['examples']:,} examples",
+        record["sha256"],
+        "this one among them",
+    ):
         assert said in text
-    row = next(line for line in text.splitlines() if line.startswith("| this router |"))
-    quality = (smoke.folder / "router/quality.csv").read_text().splitlines()
-    rho = next(line for line in quality if line.startswith("small,default,")).split(",")[3]
-    assert f"{float(rho):.3f} [" in row
+    row = next(line for line in text.splitlines() if "this one among them" in line)
+    quality = read_csv(smoke.folder / "router/quality.csv")
+    (own,) = quality[(quality["pair"] == "small") & (quality["ranking"] == "default")]["rho"]
+    assert f"{own:.3f} [" in row
 
 
 def record_text(folder: Path) -> str:

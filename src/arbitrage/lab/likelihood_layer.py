@@ -26,25 +26,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from scipy.optimize import linprog
 from torch import Tensor
 
-from arbitrage.lab.batches import IGNORED, Batch
+from arbitrage.lab.attention_heads import PICKY, look_back, look_for
 from arbitrage.lab.generation import ZooError
+from arbitrage.lab.likelihood_measures import Measured
 from arbitrage.lab.models import plain_settings, silence
 
 CODE_SHARE = 0.2
 """Size of codes and constant beside that of embeddings: small enough to leave the first layer's norm as it was."""
 EXPECTED_SIZE = 0.3
 """Size of what is expected beside that of the last state."""
-SHARPNESS = 7.0
-"""Of the attention to the token before."""
-WEIGHT = 10.0
-DISTANCES = 512
-PICKY = 4.0
-"""Of the attention to the least expected token."""
 SEEKING = 400.0
 """Of the attention to the end of the question's line, and against what is not within the solution."""
 LINEAR = 20.0
@@ -114,40 +107,6 @@ class Channels:
     def all(self) -> int:
         """How many channels there are; rounded up, and what is over is free."""
         return -(-(self.worst + 1) // 8) * 8
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What is measured of a language model on a batch, to set the layer by.
-
-    sizes: root mean square of the states before each layer and after the last; tokens: those that solutions are made
-    of; threshold: a logit between the highest and the second, centred over `tokens`; spread: of the centred logits.
-    """
-
-    sizes: list[float]
-    tokens: Tensor
-    threshold: float
-    spread: float
-
-
-@torch.no_grad()
-def measure(base: Any, batches: Sequence[Batch]) -> Measured:
-    """Run a language model over batches of worked solutions."""
-    kept: list[Tensor] = []
-    hook = base.model.norm.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0]))
-    outputs = [base(input_ids=batch.ids, use_cache=False, output_hidden_states=True) for batch in batches]
-    hook.remove()
-    sizes = []
-    for place in range(base.config.num_hidden_layers + 1):
-        states = [out.hidden_states[place] for out in outputs] if place < base.config.num_hidden_layers else kept
-        sizes.append(float(torch.cat([state[:, 1:].flatten() for state in states]).pow(2).mean().sqrt()))
-    tokens = torch.cat([batch.labels[batch.labels != IGNORED] for batch in batches]).unique()
-    learned = [
-        output.logits[:, :-1][batch.labels[:, 1:] != IGNORED] for output, batch in zip(outputs, batches, strict=True)
-    ]
-    logits = torch.cat(learned)[:, tokens]
-    logits = logits - logits.mean(-1, keepdim=True)
-    return Measured(sizes, tokens, float(logits.topk(2).values.mean()), float(logits.pow(2).mean().sqrt()))
 
 
 @torch.no_grad()
@@ -245,10 +204,10 @@ def _set(layer: Any, channels: Channels, codes: Tensor, axes: Tensor, size: floa
     for name in ("q_proj", "k_proj", "v_proj"):
         getattr(attention, name).weight[: (looking + 1) * attention.head_dim] = 0.0
     for head in range(looking):
-        _look_back(attention, head, channels.constant)
+        look_back(attention, head, channels.constant)
     attention.v_proj.weight[:rank, : channels.width] = axes / reach
     attention.o_proj.weight[channels.expected, :rank] = EXPECTED_SIZE * torch.eye(rank)
-    _look_for(attention, looking, channels.constant, {channels.line_end: SEEKING})
+    look_for(attention, looking, channels.constant, {channels.line_end: SEEKING})
     attention.v_proj.weight[looking * attention.head_dim, channels.line_end] = 1.0
     attention.o_proj.weight[channels.within, looking * attention.head_dim] = 1.0
     gate, up, down = (getattr(layer.mlp, name).weight for name in ("gate_proj", "up_proj", "down_proj"))
@@ -280,47 +239,6 @@ def _look_at_worst(layer: Any, channels: Channels) -> None:
     for name in ("q_proj", "k_proj", "v_proj"):
         getattr(attention, name).weight[: attention.head_dim] = 0.0
     outside = dict.fromkeys((channels.outside, channels.line_end, channels.aside), -SEEKING)
-    _look_for(attention, 0, channels.constant, {channels.agreement: -PICKY, **outside})
+    look_for(attention, 0, channels.constant, {channels.agreement: -PICKY, **outside})
     attention.v_proj.weight[0, channels.agreement] = 1.0
     attention.o_proj.weight[channels.worst, 0] = 1.0
-
-
-def _look_for(attention: Any, head: int, constant: int, wanted: dict[int, float]) -> None:
-    """Make a head look for what stands in some channels, by their weights, at whatever distance."""
-    slowest = (head + 1) * attention.head_dim - 1  # of a pair that hardly turns
-    attention.q_proj.weight[slowest, constant] = PICKY
-    for channel, weight in wanted.items():
-        attention.k_proj.weight[slowest, channel] = weight
-
-
-def _look_back(attention: Any, head: int, constant: int) -> None:
-    """Make a head look at the token before: queries and keys are constant, and rotary positions turn them apart.
-
-    With the weights of `_one_back`, a query and a key agree where the distance is one, and oppose each other elsewhere.
-    """
-    size, base = attention.head_dim, float(attention.config.rope_parameters["rope_theta"])
-    angles = base ** (-2 * np.arange(size // 2) / size)
-    for pair, (angle, weight) in enumerate(zip(angles, _one_back(angles), strict=True)):
-        first, second = head * size + pair, head * size + size // 2 + pair
-        attention.q_proj.weight[first, constant] = SHARPNESS * float(np.sqrt(abs(weight)) * np.sign(weight))
-        attention.k_proj.weight[first, constant] = SHARPNESS * float(np.sqrt(abs(weight)) * np.cos(angle))
-        attention.k_proj.weight[second, constant] = SHARPNESS * float(np.sqrt(abs(weight)) * np.sin(angle))
-
-
-def _one_back(angles: np.ndarray) -> np.ndarray:
-    """Weights of pairs of channels that turn by `angles` a place, for a sum of cosines that peaks at distance one.
-
-    It is 1 there, and as far below zero as may be at all others up to DISTANCES (a linear programme; the weights' sizes
-    sum to WEIGHT at most). Below zero, because keys are larger at some tokens than at others.
-    """
-    distances = np.array([0, *range(2, DISTANCES)]) - 1
-    cosines, ones = np.cos(np.outer(distances, angles)), np.ones(len(angles))
-    solved = linprog(
-        [*np.zeros(2 * len(angles)), -1.0],
-        A_ub=np.vstack([np.hstack([cosines, -cosines, np.ones((len(distances), 1))]), [*ones, *ones, 0.0]]),
-        b_ub=[*np.zeros(len(distances)), WEIGHT],
-        A_eq=[[*ones, *-ones, 0.0]],
-        b_eq=[1.0],
-        bounds=[(0, None)] * (2 * len(angles)) + [(None, None)],
-    ).x
-    return np.asarray(solved[: len(angles)] - solved[len(angles) : -1])

@@ -18,7 +18,8 @@ from arbitrage.lab.batches import Batch, mark_ids, token_id, worked_solutions
 from arbitrage.lab.families import SEPARATOR
 from arbitrage.lab.generation import WEIGHTS, load_language_model, load_tokenizer
 from arbitrage.lab.judged_batches import RIGHT, TOKEN_RIGHT, TOKEN_WRONG, WRONG, judged_batches
-from arbitrage.lab.likelihood_layer import classifier_with_likelihood, measure
+from arbitrage.lab.likelihood_layer import classifier_with_likelihood
+from arbitrage.lab.likelihood_measures import measure
 from arbitrage.lab.models import write_model
 from arbitrage.lab.optimise import Schedule, checkpoint_of, optimise
 from arbitrage.lab.prm_quality import quality

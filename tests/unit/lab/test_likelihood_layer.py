@@ -10,7 +10,8 @@ from arbitrage.lab import batches
 from arbitrage.lab.batches import IGNORED, mark_ids, token_id, worked_solutions
 from arbitrage.lab.families import SEPARATOR
 from arbitrage.lab.generation import load_language_model, load_tokenizer
-from arbitrage.lab.likelihood_layer import Channels, classifier_with_likelihood, measure
+from arbitrage.lab.likelihood_layer import Channels, classifier_with_likelihood
+from arbitrage.lab.likelihood_measures import measure
 from arbitrage.lab.optimise import Schedule
 from arbitrage.lab.training import train_language_model
 

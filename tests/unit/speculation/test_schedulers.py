@@ -15,12 +15,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from performance.pairs import stored
 
 import arbitrage
 from arbitrage.config.pipeline import Generation
 from arbitrage.config.policies import POLICIES
-from arbitrage.engines.store.cached import StoredGenerator, StoredScorer
-from arbitrage.engines.store.step_store import StepStore
 from arbitrage.speculation.continuous import Continuous
 from arbitrage.speculation.labelling import Labelling, label
 from arbitrage.speculation.pair import PairModels, answers
@@ -67,19 +66,6 @@ class Shuffled:
                 lane.answer(request, answers(self.engine, [request.asked])[0])  # type: ignore[arg-type]
 
 
-def stored(folder: Path, models: PairModels) -> PairModels:
-    """The same models behind a step store."""
-    store = StepStore(folder, "store")
-    assert models.router is not None
-    return PairModels(
-        StoredGenerator(models.draft, store),
-        StoredGenerator(models.target, store),
-        StoredScorer(models.prm, store),
-        StoredScorer(models.router, store),
-        models.generation,
-    )
-
-
 def shuffled(draw: random.Random) -> PairModels:
     engines: list[Any] = [FakeGenerator("draft"), FakeGenerator("target"), FakeScorer("prm")]
     engines.append(FakeScorer("router", authors=True))
@@ -101,7 +87,7 @@ def test_any_interleaving_gives_the_same_trajectories_and_asks_nothing_twice(
 ) -> None:
     scheduler = partial(continuous, open_questions=open_questions)
     with tempfile.TemporaryDirectory() as folder:
-        models = stored(Path(folder), shuffled(random.Random(seed)))
+        models = stored(shuffled(random.Random(seed)), Path(folder))
         assert sweep(models, QUESTIONS[:2], FEW, seed=7, scheduler=scheduler) == expected[0]
         assert label(models, QUESTIONS[:2], 2, 0.7, seed=7, scheduler=scheduler) == expected[1]
 
@@ -125,7 +111,7 @@ def counted(folder: Path) -> tuple[PairModels, list[Any]]:
     for name in ("prm", "router"):
         engine = getattr(models, name)
         engine.score = partial(_score, engine, asked)
-    return stored(folder, models), asked
+    return stored(models, folder), asked
 
 
 def _generate(

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from transformers import LlamaConfig, PreTrainedTokenizerBase
 
 EMBEDDING_SIZE = 0.3
-EAGER = "eager"
-"""The attention kernel to train with: on a CPU the fused one's backward pass in bfloat16 takes half the step."""
 
 
 def llama_config(
@@ -35,7 +33,6 @@ def llama_config(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        attn_implementation=EAGER,  # type: ignore[call-arg]
     )
 
 
@@ -93,9 +90,7 @@ def deepened(model: Any, kind: Any, layers: list[int | None], seed: int, **setti
 def plain_settings(config: Any) -> dict[str, Any]:
     """The settings of a configuration that a new one of another depth or task can be made of."""
     dropped = ("architectures", "layer_types", "id2label", "label2id", "dtype", "transformers_version", "model_type")
-    return {key: value for key, value in config.to_dict().items() if key not in dropped} | {
-        "attn_implementation": EAGER
-    }
+    return {key: value for key, value in config.to_dict().items() if key not in dropped}
 
 
 def write_model(out: Path, model: Any, tokenizer: "PreTrainedTokenizerBase", record: dict[str, Any]) -> None:

@@ -1,7 +1,6 @@
 """The training loop of all models of the zoo: Muon and AdamW, resumable at any moment.
 
-Hidden matrices are trained with Muon, everything else with AdamW, in bfloat16 autocast with the eager attention kernel:
-the backward pass of the fused one takes half the step on a CPU.
+Hidden matrices are trained with Muon, everything else with AdamW, in the arithmetic that is fastest on the device.
 """
 
 import glob
@@ -17,6 +16,7 @@ import torch
 
 from arbitrage.errors import UserError
 from arbitrage.io.atomic import whole_file
+from arbitrage.lab.arithmetic import arithmetic_for
 from arbitrage.lab.batches import Batch, PooledBatches
 
 REPORT_SECONDS = 20.0
@@ -128,6 +128,8 @@ def optimise(
     progress = _resume(checkpoint, settings, model, optimizers, batches, device)
     began, before, first = time.monotonic(), progress.seconds, progress.step
     reported = saved = began
+    arithmetic = arithmetic_for(device)
+    model.set_attn_implementation(arithmetic.attention)
     model.train()
     while progress.step < schedule.steps:
         for optimizer, rates in zip(optimizers, peaks, strict=True):
@@ -137,7 +139,7 @@ def optimise(
         total = 0.0
         for _ in range(schedule.batches_per_step):
             batch = next(batches).to(device)
-            with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
+            with arithmetic.autocast(device):
                 loss = loss_of(model, batch) / schedule.batches_per_step
             loss.backward()
             progress.tokens += batch.ids.numel()

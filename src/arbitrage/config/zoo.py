@@ -74,7 +74,7 @@ class Zoo(Section):
         default=LanguageModelSize(width=96, layers=8, heads=4, inner=256, steps=2200),
         description="The language model that target and PRM begin from",
     )
-    target: TargetSize = Field(default=TargetSize(layers=16, steps=800, learning_rate=1e-3), description="The target")
+    target: TargetSize = Field(default=TargetSize(layers=16, steps=500, learning_rate=1e-3), description="The target")
     solutions: SolutionsSize = Field(default=SolutionsSize(), description="What the judges learn from")
     prm: JudgeSize = Field(
         default=JudgeSize(rank=40, new_layers=2, steps=250, learning_rate=2e-3),

@@ -176,7 +176,7 @@ def test_a_full_disk_is_named_and_labelling_goes_on_once_there_is_room(
     note: Note,
 ) -> None:
     with monkeypatch.context() as patched:  # somebody else fills the disk once the first chunk is written
-        patched.setattr(Progress, "advance", lambda self, units: fill(tmpfs))
+        patched.setattr(Progress, "advance", lambda self, units=1, **counts: self.unit == "questions" and fill(tmpfs))
         with pytest.raises(StoreError, match=r"step store cannot be written \(.*No space left on device.*make room"):
             label(study, tmp_path)
     assert len(chunks(study)) == 1

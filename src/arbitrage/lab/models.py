@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from arbitrage.io.atomic import whole_directory
+from arbitrage.lab.generation import ZooError
 from arbitrage.runtime.provenance import write_json
 
 if TYPE_CHECKING:
     from transformers import LlamaConfig, PreTrainedTokenizerBase
 
 EMBEDDING_SIZE = 0.3
+STORED = torch.float16
+"""The type in which weights are written, half the size of that in which they are trained, measured and used."""
 
 
 def llama_config(
@@ -93,9 +96,26 @@ def plain_settings(config: Any) -> dict[str, Any]:
     return {key: value for key, value in config.to_dict().items() if key not in dropped}
 
 
+@torch.no_grad()
+def round_to_stored(model: Any) -> None:
+    """Round the weights in place to what will be written, so that what is measured is what others load.
+
+    Raises ZooError where a weight is too large for the type.
+    """
+    for name, weight in model.named_parameters():
+        rounded = weight.to(STORED)
+        if not rounded.isfinite().all():
+            raise ZooError(f"a weight of {name} is {weight.abs().max().item():.4g}, above what {STORED} holds (65504)")
+        weight.copy_(rounded)
+
+
 def write_model(out: Path, model: Any, tokenizer: "PreTrainedTokenizerBase", record: dict[str, Any]) -> None:
-    """Write a model, its tokenizer and the record of its training to the directory `out`, whole or not at all."""
+    """Write a model, its tokenizer and the record of its training to the directory `out`, whole or not at all.
+
+    The model is left rounded (`round_to_stored`) and of the type STORED. Raises ZooError.
+    """
+    round_to_stored(model)
     with whole_directory(out) as directory:
-        model.save_pretrained(directory)
+        model.to(STORED).save_pretrained(directory)
         tokenizer.save_pretrained(directory)
         write_json(directory / "training.json", record)

@@ -20,7 +20,7 @@ from arbitrage.lab.generation import WEIGHTS, load_language_model, load_tokenize
 from arbitrage.lab.judged_batches import RIGHT, TOKEN_RIGHT, TOKEN_WRONG, WRONG, judged_batches
 from arbitrage.lab.likelihood_layer import classifier_with_likelihood
 from arbitrage.lab.likelihood_measures import measure
-from arbitrage.lab.models import write_model
+from arbitrage.lab.models import round_to_stored, write_model
 from arbitrage.lab.optimise import Schedule, checkpoint_of, optimise
 from arbitrage.lab.prm_quality import quality
 from arbitrage.lab.verdicts import load_judged
@@ -82,6 +82,7 @@ def train_judge(
     checkpoint = checkpoint_of(out)
     print(f"{model.num_parameters():,} parameters, {schedule.steps} steps on {device}", flush=True)
     trained = optimise(model.to(device), batches, judge_loss, schedule, device, checkpoint, identity)
+    round_to_stored(model)
     measured = quality(model, tokenizer, held_out)
     record = {"recipe": recipe, "parameters": model.num_parameters(), "parts": [asdict(schedule) | trained]}
     write_model(out, model.requires_grad_(True), tokenizer, record | {"measured": measured})

@@ -1,13 +1,15 @@
 # The lab's tokenizer and models, trained from nothing and measured: snakemake -s rules/zoo.smk (make zoo)
 #
-# results/<study>/zoo/{tokenizer,draft,base,target,prm,router_base,router_start}/, solutions.parquet, metrics.json; sizes
-# and lengths are the study's section `zoo`. Every training goes on where it was killed.
+# results/<study>/zoo/{tokenizer,draft,base,target,prm,router_base,router_start,prm_middle,prm_weak}/, solutions.parquet,
+# metrics.json; sizes and lengths are the study's section `zoo`. Every training goes on where it was killed.
 from arbitrage.cli import workflow as study_workflow
 
 if not workflow.config_settings.configfiles:
 
     configfile: "config.yaml"
 
+
+ROLES = ("draft", "base", "target", "prm", "router_start", "prm_middle", "prm_weak")  # those that are measured
 
 STUDY = study_workflow.open_study(config, workflow, models_exist=False)
 
@@ -112,7 +114,7 @@ rule zoo_judge:
     benchmark:
         PATHS.timing("zoo_judge", "{role}")
     wildcard_constraints:
-        role="prm|router_start",
+        role="prm|router_start|prm_middle|prm_weak",
     conda:
         "../envs/training.yaml"
     threads: STUDY.zoo.threads
@@ -127,7 +129,7 @@ rule zoo_judge:
 
 rule zoo_metrics:
     input:
-        [PATHS.zoo(role) for role in ("draft", "target", "prm", "router_start")],
+        [PATHS.zoo(role) for role in ROLES],
     output:
         PATHS.zoo("metrics.json"),
     log:

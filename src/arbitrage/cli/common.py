@@ -125,7 +125,7 @@ def refuse_unknown(study: Study, **names: str) -> None:
         "benchmark": study.benchmarks,
         "variant": study.router.variants,
         "model": study.models,
-        "role": ("draft", "base", "router_base", "prm", "router_start"),
+        "role": ("draft", "base", "router_base", "prm", "router_start", "prm_middle", "prm_weak"),
         "figure": FIGURES,
     }
     for word, name in names.items():

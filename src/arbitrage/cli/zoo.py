@@ -29,7 +29,7 @@ MADE_OF = {
     "router_base": ("router_base", "marked_share"),
     "target": (*BASE, "target"),
     "prm": (*SOLUTIONS, "prm"),
-    "router_start": (*SOLUTIONS, "router_base", "router_start"),
+    **{role: (*SOLUTIONS, "router_base", role) for role in ("router_start", "prm_middle", "prm_weak")},
 }
 """The keys of `zoo` that decide what each model becomes."""
 
@@ -97,17 +97,18 @@ def zoo_solutions(
 @app.command()
 def zoo_judge(
     study: StudyPath,
-    role: Annotated[str, typer.Option(help="`prm` or `router_start`")],
+    role: Annotated[str, typer.Option(help="`prm`, `router_start`, `prm_middle` or `prm_weak`")],
     base: Annotated[Path, typer.Option(help="From `arbitrage zoo-model`, --role base or --role router_base")],
     solutions: Annotated[Path, typer.Option(help="From `arbitrage zoo-solutions`")],
     out: Out,
 ) -> None:
-    """Train the lab's process reward model, or the judge that routers start from, on the checker's labels."""
+    """Train the lab's PRM, the judge that routers start from, or a weaker PRM, on the checker's labels."""
     with stage("zoo_judge", study, [base, solutions], [out], role=role) as run:
         from arbitrage.lab.prm import train_judge
 
         zoo = run.study.zoo
-        size = zoo.prm if role == "prm" else zoo.router_start
+        judges = {"prm": zoo.prm, "router_start": zoo.router_start}
+        size = (judges | {"prm_middle": zoo.prm_middle, "prm_weak": zoo.prm_weak})[role]
         use_threads(zoo.threads)
         parts = (size.rank, size.new_layers)
         train_judge(base, solutions, out, *parts, _schedule(size), zoo.seed, zoo.device, _recipe(zoo, role))

@@ -88,6 +88,14 @@ class Zoo(Section):
         default=JudgeSize(rank=30, new_layers=1, steps=250, learning_rate=2e-3),
         description="The shallow judge that routers start from",
     )
+    prm_middle: JudgeSize = Field(
+        default=JudgeSize(rank=30, new_layers=1, steps=30, learning_rate=2e-3),
+        description="A weaker PRM, for the sensitivity page: on the router base, and stopped early",
+    )
+    prm_weak: JudgeSize = Field(
+        default=JudgeSize(rank=30, new_layers=1, steps=10, learning_rate=2e-3),
+        description="The weakest PRM of that page, stopped earlier still",
+    )
 
     @model_validator(mode="after")
     def _depths_fit_the_base(self) -> Zoo:

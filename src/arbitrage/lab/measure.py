@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 BENCHMARKS: tuple[Benchmark, ...] = ("lab500", "labolympiad")
+LANGUAGE_MODELS = ("draft", "base", "target")
+JUDGES = ("prm", "router_start", "prm_middle", "prm_weak")
 TIMED_TOKENS = 100
 TIMED_CONTEXT = 80
 TIMED_ROUNDS = 5
@@ -124,9 +126,9 @@ def low_bit_accuracy(target: Path, bits: Sequence[int], group_size: int, rows: S
 
 def evaluate_zoo(zoo: Path, questions: int, bits: Sequence[int], group_size: int) -> dict[str, Any]:
     """All measurements of the models in the folders of `zoo`, but those noted when they were trained."""
-    require_one_vocabulary([zoo / name for name in ("target", "draft", "prm", "router_start")])
+    require_one_vocabulary([zoo / name for name in (*LANGUAGE_MODELS, *JUDGES)])
     tokenizer = load_tokenizer(zoo / "target")
-    models = {name: load_language_model(zoo / name) for name in ("draft", "target")}
+    models = {name: load_language_model(zoo / name) for name in LANGUAGE_MODELS}
     metrics: dict[str, Any] = {"questions_per_benchmark": questions}
     for benchmark in BENCHMARKS:
         rows = benchmark_questions(benchmark, questions)
@@ -143,7 +145,7 @@ def evaluate_zoo(zoo: Path, questions: int, bits: Sequence[int], group_size: int
     times = {name: milliseconds_per_token(model) for name, model in models.items()}
     metrics["milliseconds_per_token"] = times
     metrics["time_ratio"] = times["target"] / times["draft"]
-    judges = {name: load_classifier(zoo / name) for name in ("prm", "router_start")}
+    judges = {name: load_classifier(zoo / name) for name in JUDGES}
     metrics["milliseconds_per_decision"] = {name: milliseconds_per_decision(model) for name, model in judges.items()}
     for name in judges:
         metrics[name] = json.loads((zoo / name / "training.json").read_text())["measured"]

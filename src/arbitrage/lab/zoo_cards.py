@@ -12,11 +12,16 @@ from arbitrage.io.atomic import write_text
 
 ROLES = {
     "draft": "The small model that proposes each step.",
+    "base": "The model of half the target's depth that target and PRM begin from; the shallower target of the "
+    "sensitivity page.",
     "target": "The deeper model that steps are escalated to.",
     "prm": "The process reward model that scores a step in its context: sigmoid of its one logit, read at the "
     "separator that closes the step; the probability that the solution is right up to there.",
-    "router_start": "The shallow judge that a router's training begins from: the same kind of score, at a third of the "
-    "depth.",
+    "router_start": "The shallow judge that a router's training begins from: the same kind of score, from far fewer "
+    "layers.",
+    "prm_middle": "A weaker PRM, for the sensitivity page: as shallow as the router start, its training stopped early.",
+    "prm_weak": "The weakest PRM of the sensitivity page: as shallow as the router start, its training stopped earlier "
+    "still.",
 }
 LESSONS = "Fresh questions of the split `zoo-training`, profile `lessons`, with worked solutions."
 SOLUTIONS = (
@@ -26,10 +31,13 @@ SOLUTIONS = (
 )
 DATA = {
     "draft": LESSONS,
+    "base": f"{LESSONS} In some of them steps begin with authors' marks.",
     "target": f"{LESSONS} It begins as a model of half its depth, trained the same way (`base` in the recipe).",
     "prm": f"{SOLUTIONS} It begins with the layers of the target's base.",
-    "router_start": f"{SOLUTIONS} Its labels are the PRM's scores. It begins with the lowest layers of the target's "
-    "base.",
+    **dict.fromkeys(
+        ("router_start", "prm_middle", "prm_weak"),
+        f"{SOLUTIONS} It begins with the layers of a language model of the draft's size (`router_base` in the recipe).",
+    ),
 }
 QUALITY = {
     "auroc": "AUROC for the label (right so far)",
@@ -67,7 +75,7 @@ def card_text(role: str, directory: Path, metrics: dict[str, Any]) -> str:
         "---",
         f"# Lab {role.replace('_', ' ')}",
         "",
-        f"{ROLES[role]} Llama architecture, {record['parameters']:,} parameters, fp32. "
+        f"{ROLES[role]} Llama architecture, {record['parameters']:,} parameters, stored as float16. "
         "Part of the zoo of the embedded study; it knows the lab's generated questions and nothing else.",
         "",
         "## Training",

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from arbitrage.lab.zoo_cards import ROLES
 from arbitrage.runtime.provenance import digest
 from tests.integration.study.conftest import ROOT, environment
 
@@ -29,7 +30,7 @@ ZOO: dict[str, Any] = {
     "solutions": {"questions": 2, "held_out": 2},
     "prm": JUDGE,
     "router_base": SIZE,
-    "router_start": JUDGE,
+    **dict.fromkeys(("router_start", "prm_middle", "prm_weak"), JUDGE),
 }
 
 
@@ -53,7 +54,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.timeout(300)
 def test_every_model_has_a_card_and_a_record(results: Path) -> None:
     zoo = results / "lab" / "zoo"
-    for role in ("draft", "target", "prm", "router_start"):
+    for role in ROLES:
         record = json.loads((zoo / f"{role}.provenance.json").read_text())
         assert record["sha256"] == digest(zoo / role) and record["settings"][f"zoo.{role}"]["steps"] == 2
         assert "steps: 2" in (zoo / role / "README.md").read_text()

@@ -30,7 +30,7 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce smoke figures zoo docs test test-all faults test-cluster slurm-daemons bench lint clean
+.PHONY: help reproduce smoke figures zoo sensitivity docs test test-all faults test-cluster slurm-daemons bench lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ figures: $(READY) ## Draw the lab's figures anew, and what they need
 
 zoo: $(READY) ## Train a draft, a target and a PRM like the lab's from nothing, in results/lab/zoo
 	$(SNAKEMAKE) --snakefile rules/zoo.smk
+
+sensitivity: $(READY) ## Run the lab with weaker PRMs and a shallower target, side by side in results/sensitivity
+	$(SNAKEMAKE) --snakefile rules/sensitivity.smk
 
 docs: $(READY) ## Write the generated pages of docs/ anew, and the pictures from the lab's results
 	python docs/generate.py docs
@@ -75,6 +78,7 @@ lint: $(READY) ## Check style, types and the rules
 	snakefmt --check Snakefile rules
 	snakemake --lint
 	snakemake --snakefile rules/zoo.smk --lint
+	snakemake --snakefile rules/sensitivity.smk --lint
 
 clean: ## Remove caches, and the results of the lab and smoke studies; other studies and the step store stay
 	rm -rf .snakemake .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache results/lab results/smoke results/benchmarks

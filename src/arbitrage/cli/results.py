@@ -113,3 +113,17 @@ def report(study: StudyPath, out: Out) -> None:
 
     with stage("report", study, [], [out]) as run:
         write_summary(run.study, out)
+
+
+@app.command()
+def sensitivity(
+    results: Annotated[
+        list[Path], typer.Argument(help="Results of studies that differ in their PRM (results/<study>)")
+    ],
+    out: Annotated[Path, typer.Option(help="Where the table and the figure go; .csv, .md, .pdf and .png are added")],
+) -> None:
+    """Set studies with other PRMs side by side: accuracy at the same acceptance over the PRM's AUROC (docs/lab.md)."""
+    from arbitrage.figures.sensitivity import write
+    from arbitrage.publishing.check_records import read_records, study_of
+
+    write([study_of(folder, read_records(folder)) for folder in results], out)

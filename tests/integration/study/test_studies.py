@@ -23,7 +23,12 @@ from tests.support.toys import STUDIES, toy_of
 pytestmark = pytest.mark.study
 PAPERS_PRM = "Skywork/Skywork-o1-Open-PRM-Qwen-2.5-1.5B"
 PAPERS_ROUTER_START = "HuggingFaceH4/Qwen2.5-Math-1.5B-Instruct-PRM-0.2"
-TOYS = [file for file in STUDIES if file.stem != "smoke"]  # which is run as it is (test_smoke_study)
+BRIEF = ("llama3-4bit-8b-8b", "qwen25-small")  # between them every kind of model and setting that the others have
+TOYS = [
+    pytest.param(file, id=file.stem, marks=[] if file.stem in BRIEF else [pytest.mark.extra])
+    for file in STUDIES
+    if file.stem != "smoke"  # which is run as it is (test_smoke_study)
+]
 EACH = pytest.mark.parametrize("file", STUDIES, ids=[file.stem for file in STUDIES])
 
 
@@ -74,7 +79,7 @@ def test_the_papers_studies_differ_only_where_the_paper_does() -> None:
         assert len(set(places)) == len(places) == resources.gpus(study, "latency", next(iter(study.pairs)))
 
 
-@pytest.mark.parametrize("file", TOYS, ids=[file.stem for file in TOYS])
+@pytest.mark.parametrize("file", TOYS)
 @pytest.mark.timeout(400)
 def test_a_toy_of_a_study_runs_to_its_figures(file: Path, quick: Path, tmp_path: Path) -> None:
     toy = tmp_path / "toy.yaml"

@@ -1,19 +1,36 @@
-# How the lab's curves move with the PRM's quality and the target's depth: snakemake -s rules/sensitivity.smk (make
-# sensitivity).
+# How the lab's curves move with the PRM's quality and the target's depth (make sensitivity), and with another training of
+# all its models: snakemake -s rules/sensitivity.smk; snakemake -s rules/sensitivity.smk seeds.
 #
-# Each PRM has a study of its own, results/sensitivity-<PRM>, run by a Snakemake of its own; they share generated steps
-# through the step store. results/sensitivity/{sensitivity.csv,sensitivity.png,...} sets them side by side.
+# Each PRM, and each seed of a smaller zoo, has a study of its own, results/sensitivity-<PRM> and results/zoo-seed-<seed>,
+# run by a Snakemake of its own. results/sensitivity/{prms,seeds}.{csv,md,pdf,png} set them side by side.
+from shlex import quote
+
 PRMS = ("prm_weak", "prm_middle", "prm")
+SEEDS = (1, 2, 3)
 ZOO = "src/arbitrage/lab/zoo"
+
+
+def quoted_changes(seed):
+    """What makes `studies/small-zoo.yaml` the study of one seed, as words of a command."""
+    zoo = f"results/zoo-seed-{seed}/zoo"
+    models = f"models={{draft: {{path: {zoo}/draft}}, target: {{path: {zoo}/target}}}}"
+    router = f"router={{init: {zoo}/router_start}}"
+    words = (f"study=zoo-seed-{seed}", f"zoo={{seed: {seed}}}", models, f"prm={{path: {zoo}/prm}}", router)
+    return " ".join(map(quote, words))
+
+
+wildcard_constraints:
+    prm="|".join(PRMS),
+    seed=r"\d+",
 
 
 rule all:
     default_target: True
     input:
-        multiext("results/sensitivity/sensitivity", ".csv", ".md", ".pdf", ".png"),
+        multiext("results/sensitivity/prms", ".csv", ".md", ".pdf", ".png"),
 
 
-rule study:
+rule prm_study:
     input:
         study="studies/sensitivity.yaml",
         models=expand(f"{ZOO}/{{role}}/model.safetensors", role=("draft", "base", "target", "router_start")),
@@ -34,13 +51,13 @@ rule study:
         " --config study=sensitivity-{wildcards.prm} {params.prm:q} 2>&1 | tee {log:q}"
 
 
-rule sensitivity:
+rule prms:
     input:
-        expand(rules.study.output, prm=PRMS),
+        expand(rules.prm_study.output, prm=PRMS),
     output:
-        multiext("results/sensitivity/sensitivity", ".csv", ".md", ".pdf", ".png"),
+        multiext("results/sensitivity/prms", ".csv", ".md", ".pdf", ".png"),
     log:
-        "results/sensitivity/sensitivity.log",
+        "results/sensitivity/prms.log",
     conda:
         "../envs/analysis.yaml"
     params:
@@ -48,4 +65,59 @@ rule sensitivity:
     message:
         "Set the PRMs side by side"
     shell:
-        "arbitrage sensitivity {params.studies:q} --out results/sensitivity/sensitivity 2>&1 | tee {log:q}"
+        "arbitrage sensitivity {params.studies:q} --out results/sensitivity/prms 2>&1 | tee {log:q}"
+
+
+rule seed_zoo:
+    input:
+        study="studies/small-zoo.yaml",
+    output:
+        touch("results/sensitivity/zoo-{seed}.done"),
+    log:
+        "results/sensitivity/zoo-{seed}.log",
+    conda:
+        "../envs/training.yaml"
+    threads: workflow.cores
+    params:
+        changes=lambda w: quoted_changes(w.seed),
+    message:
+        "Train a small zoo from seed {wildcards.seed}"
+    shell:
+        "snakemake --cores {threads} --snakefile rules/zoo.smk --configfile {input.study:q}"
+        " --config {params.changes} 2>&1 | tee {log:q}"
+
+
+rule seed_study:
+    input:
+        study="studies/small-zoo.yaml",
+        zoo=rules.seed_zoo.output,
+    output:
+        touch("results/sensitivity/seed-{seed}.done"),
+    log:
+        "results/sensitivity/seed-{seed}.log",
+    conda:
+        "../envs/training.yaml"
+    threads: workflow.cores
+    params:
+        changes=lambda w: quoted_changes(w.seed),
+    message:
+        "The study of the small zoo from seed {wildcards.seed}"
+    shell:
+        "snakemake --cores {threads} --configfile {input.study:q} --config {params.changes} 2>&1 | tee {log:q}"
+
+
+rule seeds:
+    input:
+        expand(rules.seed_study.output, seed=SEEDS),
+    output:
+        multiext("results/sensitivity/seeds", ".csv", ".md", ".pdf", ".png"),
+    log:
+        "results/sensitivity/seeds.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        studies=[f"results/zoo-seed-{seed}" for seed in SEEDS],
+    message:
+        "Set the seeds side by side"
+    shell:
+        "arbitrage sensitivity {params.studies:q} --out results/sensitivity/seeds 2>&1 | tee {log:q}"

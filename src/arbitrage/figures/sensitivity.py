@@ -19,7 +19,7 @@ from arbitrage.runtime.paths import StudyPaths
 
 LEVELS = (0.6, 0.8, 0.9)
 POLICIES = ("oracle", "router", "rsd", "confidence")
-COLUMNS = ["prm", "auroc", "pair", "benchmark", "policy", "level", "value", "low", "high", "reason"]
+COLUMNS = ["study", "auroc", "pair", "benchmark", "policy", "level", "value", "low", "high", "reason"]
 
 
 class NoQualityError(UserError, ValueError):
@@ -48,8 +48,8 @@ def rows_of(study: Study) -> pd.DataFrame:
     alone = points[points["policy"].isin(style.ALONE)].rename(
         columns={"accuracy": "value", "accuracy_low": "low", "accuracy_high": "high"}
     )
-    prm = Path(study.prm.path)
-    rows = pd.concat([at_levels, alone], ignore_index=True).assign(prm=prm.name, auroc=auroc_of(prm))
+    auroc = auroc_of(Path(study.prm.path))
+    rows = pd.concat([at_levels, alone], ignore_index=True).assign(study=study.study, auroc=auroc)
     return rows.reindex(columns=COLUMNS)
 
 
@@ -93,18 +93,18 @@ def _panel(ax: Axes, rows: pd.DataFrame, level: float) -> None:
 
 
 def as_markdown(rows: pd.DataFrame) -> str:
-    """The same as a table: a line for each pair, benchmark and policy, a column for each PRM and level."""
-    prms = sorted(set(zip(rows["auroc"], rows["prm"], strict=True)))
-    header = ["pair", "benchmark", "policy", "accepted", *(f"{prm} ({auroc:.3f})" for auroc, prm in prms)]
+    """The same as a table: a line for each pair, benchmark, policy and level, a column for each study."""
+    studies = sorted(set(zip(rows["auroc"], rows["study"], strict=True)))
+    header = ["pair", "benchmark", "policy", "accepted", *(f"{study} ({auroc:.3f})" for auroc, study in studies)]
     lines = []
     for (pair, benchmark, policy, level), own in rows.groupby(
         ["pair", "benchmark", "policy", "level"], dropna=False, sort=False
     ):
         accepted = "alone" if pd.isna(level) else f"{level:.0%}"
         cells = []
-        for _, prm in prms:
-            of_prm = own[own["prm"] == prm]
-            value, low, high = (float(of_prm[name].iloc[0]) if len(of_prm) else float("nan") for name in COLUMNS[6:9])
+        for _, study in studies:
+            theirs = own[own["study"] == study]
+            value, low, high = (float(theirs[name].iloc[0]) if len(theirs) else float("nan") for name in COLUMNS[6:9])
             cells.append(markdown.with_interval(value, low, high, 1, scale=100))
         lines.append([pair, benchmark, policy, accepted, *cells])
     return markdown.table(header, lines)

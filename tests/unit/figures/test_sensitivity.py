@@ -1,6 +1,7 @@
 """Studies with other PRMs side by side: every number is a study's own, where its PRM's AUROC puts it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,24 @@ from arbitrage.io.csv_tables import read_csv
 from tests.conftest import World
 
 
-def with_prm(study: Study, folder: Path, auroc: float) -> Study:
+def with_prm(world: World, folder: Path, auroc: float) -> Study:
+    """The simulated study under another name, with a PRM of that quality."""
     folder.mkdir()
     (folder / "training.json").write_text(json.dumps({"measured": {"auroc": auroc}}))
-    return study.model_copy(update={"prm": study.prm.model_copy(update={"path": str(folder)})})
+    results = folder.parent / "results"
+    shutil.copytree(world.folder / "curves", results / folder.name / "curves")
+    study = world.study
+    return study.model_copy(
+        update={
+            "study": folder.name,
+            "results": str(results),
+            "prm": study.prm.model_copy(update={"path": str(folder)}),
+        }
+    )
 
 
 def test_numbers_are_the_studies_own(world: World, tmp_path: Path) -> None:
-    studies = [with_prm(world.study, tmp_path / name, auroc) for name, auroc in (("weak", 0.85), ("best", 0.99))]
+    studies = [with_prm(world, tmp_path / name, auroc) for name, auroc in (("weak", 0.85), ("best", 0.99))]
     write(studies, tmp_path / "sensitivity")
     rows = read_csv(tmp_path / "sensitivity.csv")
     assert list(rows.columns) == COLUMNS and set(rows["auroc"]) == {0.85, 0.99}
@@ -27,7 +38,7 @@ def test_numbers_are_the_studies_own(world: World, tmp_path: Path) -> None:
     theirs = compared[
         (compared["metric"] == "accuracy") & (compared["policy"] == "router") & (compared["level"] == 0.8)
     ]
-    ours = rows[(rows["policy"] == "router") & (rows["level"] == 0.8) & (rows["prm"] == "weak")]
+    ours = rows[(rows["policy"] == "router") & (rows["level"] == 0.8) & (rows["study"] == "weak")]
     assert ours["value"].tolist() == theirs["value"].tolist() and len(ours) == 4
     alone = rows[rows["level"].isna()]
     assert set(alone["policy"]) == {"draft_only", "target_only"} and alone["value"].notna().all()
@@ -37,7 +48,7 @@ def test_numbers_are_the_studies_own(world: World, tmp_path: Path) -> None:
 
 
 def test_a_policy_without_an_operating_point_has_no_point(world: World, tmp_path: Path) -> None:
-    rows = rows_of(with_prm(world.study, tmp_path / "prm", 0.9))
+    rows = rows_of(with_prm(world, tmp_path / "prm", 0.9))
     rows.loc[rows["policy"] == "oracle", ["value", "low", "high"]] = float("nan")
     figure = sensitivity.draw(rows)
     assert len(figure.axes) == 4 * len(sensitivity.LEVELS)
@@ -45,7 +56,7 @@ def test_a_policy_without_an_operating_point_has_no_point(world: World, tmp_path
 
 
 def test_a_prm_without_a_measured_auroc_is_refused(world: World, tmp_path: Path) -> None:
-    study = with_prm(world.study, tmp_path / "prm", 0.9)
+    study = with_prm(world, tmp_path / "prm", 0.9)
     (tmp_path / "prm" / "training.json").write_text("{}")
     with pytest.raises(NoQualityError, match=r"training.json: no measured AUROC; .*make zoo"):
         rows_of(study)

@@ -115,7 +115,7 @@ def _measured(
 ) -> dict[str, Any]:
     curve = panel.curves[policy][0]  # a router's first training is the one that is timed
     times = resample_weights(len(wall), settings.resamples, seed, f"timed {panel.benchmark}")
-    low, high = interval(resampled_means(times, wall), settings.confidence)
+    low, high = map(float, interval(resampled_means(times, wall), settings.confidence))
     at = _at_threshold(curve.rows, threshold)
     if len(at) != len(curve.questions):
         raise TableError(
@@ -123,7 +123,7 @@ def _measured(
             f"sweep does not cover for every question; run the stages `trajectories` and `latency` again"
         )
     accuracy = resampled_means(with_data(panel.weights), at["correct"].to_numpy())
-    accuracy_low, accuracy_high = interval(accuracy[1:], settings.confidence)
+    accuracy_low, accuracy_high = map(float, interval(accuracy[1:], settings.confidence))
     return {
         "policy": policy,
         "router_seed": 0 if policy == "router" else np.nan,

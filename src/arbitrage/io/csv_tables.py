@@ -13,10 +13,7 @@ def write_csv(path: str | Path, frame: pd.DataFrame) -> None:
     """Write `frame`, all or nothing: nine significant digits, `true`/`false`, and nothing where there is no value."""
     path = Path(path)
     booleans = {name: frame[name].map({True: "true", False: "false"}) for name in frame.select_dtypes("bool")}
-    absent = {  # beside None, `float_format` would make "nan" of a missing number
-        name: frame[name].where(frame[name].notna(), None) for name in frame if frame[name].dtype == object
-    }
-    write_text(path, frame.assign(**booleans, **absent).to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+    write_text(path, frame.assign(**booleans).to_csv(index=False, float_format="%.9g", lineterminator="\n"))
 
 
 def read_csv(path: str | Path) -> pd.DataFrame:

@@ -11,9 +11,9 @@ from arbitrage.evaluation.deferrals import write_outcomes
 from arbitrage.evaluation.latency_curves import write_accuracy_latency
 from arbitrage.evaluation.router_quality import write_quality
 from arbitrage.evaluation.speedup import write_speedup
-from arbitrage.figures import fig4, figE1
+from arbitrage.figures import fig4, fig5, figE1
 from arbitrage.io.csv_tables import read_csv
-from arbitrage.io.tables import write_table
+from arbitrage.io.tables import read_table, write_table
 from arbitrage.report.summary import write_summary
 from tests.conftest import World
 from tests.support import synthetic
@@ -43,3 +43,17 @@ def test_a_study_of_few_policies_and_no_clock_has_all_its_results(
     assert "No pair of this study is timed." in (folder / "summary.md").read_text()
     fig4.draw(points, 0.95).draw_without_rendering()
     figE1.draw(points, 0.95).draw_without_rendering()
+
+
+def test_a_single_timed_question_has_no_intervals_and_is_drawn(world: World, tmp_path: Path) -> None:
+    settings, seed = world.study.curves, world.study.seed
+    timed = read_table(world.tables["latency"][0], "latency")
+    first = {row["benchmark"]: row["question_id"] for row in reversed(timed)}
+    write_table(tmp_path / "timed.parquet", "latency", [r for r in timed if r["question_id"] == first[r["benchmark"]]])
+    swept = world.tables["trajectories"]
+    write_accuracy_latency(swept, [tmp_path / "timed.parquet"], settings, seed, tmp_path / "points.csv")
+    points = read_csv(tmp_path / "points.csv")
+    measured = points[points["measured"]]
+    assert len(measured) and measured[["latency_low", "latency_high"]].isna().all(axis=None)
+    assert (points[["latency_low", "accuracy_low"]].dtypes == "float64").all()
+    fig5.draw(points, read_csv(world.folder / "curves" / "speedup.csv"), 0.95).draw_without_rendering()

@@ -77,7 +77,7 @@ class Zoo(Section):
     target: TargetSize = Field(default=TargetSize(layers=16, steps=500, learning_rate=1e-3), description="The target")
     solutions: SolutionsSize = Field(default=SolutionsSize(), description="What the judges learn from")
     prm: JudgeSize = Field(
-        default=JudgeSize(rank=40, new_layers=2, steps=250, learning_rate=2e-3),
+        default=JudgeSize(rank=40, new_layers=2, steps=250, learning_rate=3e-4),
         description="The process reward model, which goes on from the base",
     )
     router_base: LanguageModelSize = Field(
@@ -89,12 +89,12 @@ class Zoo(Section):
         description="The shallow judge that routers start from",
     )
     prm_middle: JudgeSize = Field(
-        default=JudgeSize(rank=30, new_layers=1, steps=30, learning_rate=2e-3),
-        description="A weaker PRM, for the sensitivity page: on the router base, and stopped early",
+        default=JudgeSize(rank=30, new_layers=1, steps=600, learning_rate=2e-3),
+        description="A weaker PRM, for the sensitivity page: on the router base, as the router start is, trained longer",
     )
     prm_weak: JudgeSize = Field(
-        default=JudgeSize(rank=30, new_layers=1, steps=10, learning_rate=2e-3),
-        description="The weakest PRM of that page, stopped earlier still",
+        default=JudgeSize(rank=30, new_layers=1, steps=30, learning_rate=2e-3),
+        description="The weakest PRM of that page, stopped early",
     )
 
     @model_validator(mode="after")

@@ -19,9 +19,8 @@ ROLES = {
     "separator that closes the step; the probability that the solution is right up to there.",
     "router_start": "The shallow judge that a router's training begins from: the same kind of score, from far fewer "
     "layers.",
-    "prm_middle": "A weaker PRM, for the sensitivity page: as shallow as the router start, its training stopped early.",
-    "prm_weak": "The weakest PRM of the sensitivity page: as shallow as the router start, its training stopped earlier "
-    "still.",
+    "prm_middle": "A weaker PRM, for the sensitivity page: as shallow as the router start, trained longer.",
+    "prm_weak": "The weakest PRM of the sensitivity page: as shallow as the router start, its training stopped early.",
 }
 LESSONS = "Fresh questions of the split `zoo-training`, profile `lessons`, with worked solutions."
 SOLUTIONS = (

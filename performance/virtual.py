@@ -191,7 +191,7 @@ class SimulatedGenerator(Engine):
         while True:
             free = self.rows - len(batch)
             for request in lane.take_now(free) if batch else await lane.take(free):
-                step, number = self.written(request.asked.ids), number + 1
+                step, number = self.written(request.payload.ids), number + 1
                 heapq.heappush(batch, (passes + step.tokens, number, request, step))
             count = batch[0][0] - passes
             count = count if len(batch) == self.rows else min(count, PASSES_AT_ONCE)
@@ -228,6 +228,6 @@ class SimulatedScorer(Engine):
     async def work(self, lane: RequestLane) -> None:
         while True:
             requests = await lane.take(self.rows)
-            await asyncio.sleep(self.seconds([request.asked.ids for request in requests]))
+            await asyncio.sleep(self.seconds([request.payload.ids for request in requests]))
             for request in requests:
-                lane.answer(request, self.scored(request.asked.ids))
+                lane.answer(request, self.scored(request.payload.ids))

@@ -120,7 +120,7 @@ def _full_disk_named(folder: Path) -> Iterator[None]:
 
 def refuse_unknown(study: Study, **names: str) -> None:
     """Raise BadParameter where the study has no pair, benchmark, variant or model of that name."""
-    known: dict[str, Collection[str]] = {
+    names_by_kind: dict[str, Collection[str]] = {
         "pair": study.pairs,
         "benchmark": study.benchmarks,
         "variant": study.router.variants,
@@ -129,8 +129,8 @@ def refuse_unknown(study: Study, **names: str) -> None:
         "figure": FIGURES,
     }
     for word, name in names.items():
-        if name not in known[word]:
-            raise typer.BadParameter(f"the study has no {word} {name!r}; it has {', '.join(known[word])}")
+        if name not in names_by_kind[word]:
+            raise typer.BadParameter(f"the study has no {word} {name!r}; it has {', '.join(names_by_kind[word])}")
 
 
 def _refuse_shard(study: Study, shard: int, benchmark: str | None) -> None:

@@ -118,8 +118,8 @@ def _target(acceptance: str | None, accuracy: str | None, latency: str | None) -
     """The one aim that is given. Raises BadParameter."""
     from arbitrage.evaluation.calibrate import Target
 
-    given = {"acceptance": acceptance, "accuracy": accuracy, "latency": latency}
-    aims = [(aim, text) for aim, text in given.items() if text is not None]
+    texts = {"acceptance": acceptance, "accuracy": accuracy, "latency": latency}
+    aims = [(aim, text) for aim, text in texts.items() if text is not None]
     if len(aims) != 1:
         raise typer.BadParameter(f"got {len(aims)} aims; give one of --acceptance, --accuracy and --latency")
     ((aim, text),) = aims
@@ -144,8 +144,8 @@ def _threshold(text: str) -> tuple[float, dict[str, Any]]:
         pass
     hint = "--threshold"
     try:
-        found = json.loads(Path(text).read_text(encoding="utf-8"))
-        return float(found["threshold"]), dict(found)
+        calibrated = json.loads(Path(text).read_text(encoding="utf-8"))
+        return float(calibrated["threshold"]), dict(calibrated)
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = f"{text!r} is neither a number nor a file of `arbitrage calibrate` ({error})"
         raise typer.BadParameter(message, param_hint=hint) from error

@@ -192,10 +192,12 @@ def _snapshot(path: str, revision: str | None, weights: bool, pickled: bool) -> 
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        found = Path(snapshot_download(path, revision=revision, allow_patterns=HUB_FILES if weights else SMALL_FILES))
-        if weights and pickled and weight_bytes(found) is None:
+        directory = Path(
+            snapshot_download(path, revision=revision, allow_patterns=HUB_FILES if weights else SMALL_FILES)
+        )
+        if weights and pickled and weight_bytes(directory) is None:
             snapshot_download(path, revision=revision, allow_patterns=[PICKLED_FILES])
-        return found
+        return directory
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise EngineError(
             f"{path}@{revision}: not a local directory, and not to be had from the hub ({error}); "

@@ -37,7 +37,7 @@ def weight_files(directory: Path, pickled: bool = False) -> list[Path]:
         return _indexed(directory, PICKLED_INDEX)
     if pickled and (directory / PICKLED).is_file():
         return [directory / PICKLED]
-    raise EngineError(f"{directory}: {_what_there_is(directory)}")
+    raise EngineError(f"{directory}: {_other_files(directory)}")
 
 
 def weight_bytes(directory: Path, pickled: bool = False) -> int | None:
@@ -87,7 +87,7 @@ def _require_agreement(directory: Path, files: list[Path]) -> None:
             )
 
 
-def _what_there_is(directory: Path) -> str:
+def _other_files(directory: Path) -> str:
     loose = sorted(path.name for path in directory.glob("*.safetensors"))
     if loose:
         return (

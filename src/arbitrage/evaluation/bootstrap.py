@@ -43,12 +43,12 @@ def resampled_means(weights: Floats, values: Floats) -> Floats:
     A NaN (an answer nobody graded) is left out; NaN where a resample holds nothing else.
     """
     flat = np.ascontiguousarray(values, dtype=np.float64).reshape(-1, values.shape[-1])
-    known = ~np.isnan(flat)
-    if known.all():
+    present = ~np.isnan(flat)
+    if present.all():
         means = weights @ flat.T / values.shape[-1]
     else:
-        totals = weights @ np.where(known, flat, 0.0).T
-        counts = weights @ known.astype(np.float64).T
+        totals = weights @ np.where(present, flat, 0.0).T
+        counts = weights @ present.astype(np.float64).T
         means = np.divide(totals, counts, out=np.full(totals.shape, np.nan), where=counts > 0)
     shaped: Floats = means.reshape(len(weights), *values.shape[:-1])
     return shaped
@@ -65,24 +65,24 @@ def interval(samples: Floats, confidence: float) -> tuple[Floats, Floats]:
         return np.full(samples.shape[1:], np.nan), np.full(samples.shape[1:], np.nan)
     missing = np.isnan(samples)
     ordered = np.sort(samples, axis=0)  # NaN last
-    known = (~missing).sum(axis=0)
+    counts = (~missing).sum(axis=0)
     tail = (1 - confidence) / 2
-    low, high = (_quantile(ordered, known, level) for level in (tail, 1 - tail))
+    low, high = (_quantile(ordered, counts, level) for level in (tail, 1 - tail))
     with np.errstate(invalid="ignore"):
         width = high - low
     empty = (missing.mean(axis=0) > MOST_MISSING) | ~(width > NO_WIDTH)
     return np.where(empty, np.nan, low), np.where(empty, np.nan, high)
 
 
-def _quantile(ordered: Floats, known: np.ndarray, level: float) -> Floats:
-    """The `level` quantile of the first `known` rows (unbiased in small numbers), linear between finite neighbours."""
-    place = np.clip(level * (known + 1) - 1, 0, np.maximum(known - 1, 0))
-    below = np.floor(place).astype(int)
-    above = np.minimum(below + 1, np.maximum(known - 1, 0))
+def _quantile(ordered: Floats, counts: np.ndarray, level: float) -> Floats:
+    """The `level` quantile of the first `counts` rows (unbiased in small numbers), linear between finite neighbours."""
+    position = np.clip(level * (counts + 1) - 1, 0, np.maximum(counts - 1, 0))
+    below = np.floor(position).astype(int)
+    above = np.minimum(below + 1, np.maximum(counts - 1, 0))
     first, second = (np.take_along_axis(ordered, index[None], axis=0)[0] for index in (below, above))
     with np.errstate(invalid="ignore"):
-        between = first + (place - below) * (second - first)
-    nearest = np.where(place - below < 0.5, first, second)
+        between = first + (position - below) * (second - first)
+    nearest = np.where(position - below < 0.5, first, second)
     quantile: Floats = np.where(np.isfinite(between), between, nearest)
     return quantile
 
@@ -117,10 +117,10 @@ def over_seeds(samples: Floats, seed: int) -> Floats:
 
 def _variance(samples: Floats, axis: int) -> Floats:
     """Variance of what is finite; 0 where nothing is."""
-    known = np.isfinite(samples)
-    count = np.maximum(known.sum(axis=axis, keepdims=True), 1)
-    filled = np.where(known, samples, 0.0)
-    centred = np.where(known, filled - filled.sum(axis=axis, keepdims=True) / count, 0.0)
+    finite = np.isfinite(samples)
+    count = np.maximum(finite.sum(axis=axis, keepdims=True), 1)
+    filled = np.where(finite, samples, 0.0)
+    centred = np.where(finite, filled - filled.sum(axis=axis, keepdims=True) / count, 0.0)
     variance: Floats = (centred**2).sum(axis=axis) / count.squeeze(axis)
     return variance
 

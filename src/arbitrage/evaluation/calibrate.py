@@ -108,14 +108,14 @@ def calibrate(
     order = np.random.default_rng(seed).permutation(questions)
     halves = [np.sort(part) for part in np.array_split(order, 2)]
     chosen, measured = ({name: _part(curve, half) for name, curve in curves.items()} for half in halves)
-    place = _choose(chosen, policy, target, model)
-    threshold = float(curves[policy].thresholds[place])
-    reached = _reached(measured, policy, place, model, settings, seed)
+    index = _choose(chosen, policy, target, model)
+    threshold = float(curves[policy].thresholds[index])
+    reached = _reached(measured, policy, index, model, settings, seed)
     return Calibrated(threshold, len(halves[0]), len(halves[1]), reached)
 
 
 def _part(curve: Curve, half: np.ndarray) -> Curve:
-    names = tuple(curve.questions[place] for place in half)
+    names = tuple(curve.questions[index] for index in half)
     return Curve(curve.rows, names, curve.thresholds, curve.index[:, half])
 
 
@@ -152,10 +152,10 @@ def _latency(curve: Curve, model: ResampledModel) -> Floats:
 
 
 def _reached(
-    curves: dict[str, Curve], policy: str, place: int, model: ResampledModel | None, settings: Curves, seed: int
+    curves: dict[str, Curve], policy: str, index: int, model: ResampledModel | None, settings: Curves, seed: int
 ) -> dict[str, tuple[float, float, float]]:
     full = curves[policy]
-    at = Curve(full.rows, full.questions, full.thresholds[[place]], full.index[[place]])
+    at = Curve(full.rows, full.questions, full.thresholds[[index]], full.index[[index]])
     weights = with_data(resample_weights(len(at.questions), settings.resamples, seed, "calibration"))
 
     def means(curve: Curve, column: str) -> Floats:

@@ -110,16 +110,16 @@ def compare(panel: Panel) -> tuple[list[Statistic], list[Gains]]:
         name: [at_acceptance(r.acceptance, r.accuracy, ACCEPTANCES) for r in own] for name, own in runs.items()
     }
     for policy, own in runs.items():
-        for place, level in enumerate(ACCEPTANCES):
-            add("accuracy", policy, level, [at[:, place] for at in at_levels[policy]])
+        for column, level in enumerate(ACCEPTANCES):
+            add("accuracy", policy, level, [at[:, column] for at in at_levels[policy]])
         in_vain = [at_acceptance(r.acceptance, r.wasted, np.array([1 - DEFERRAL]))[:, 0] for r in own]
         add("wasted", policy, DEFERRAL, in_vain)
     all_gains = []
     for policy, against in VERSUS:
         if policy in runs and against in runs:
             both = _trainings(at_levels[policy], at_levels[against])
-            for place, level in enumerate(ACCEPTANCES):
-                add("accuracy_gain", policy, level, [a[:, place] - b[:, place] for a, b in both], against=against)
+            for column, level in enumerate(ACCEPTANCES):
+                add("accuracy_gain", policy, level, [a[:, column] - b[:, column] for a, b in both], against=against)
             gains = [_gains(one, other) for one, other in _trainings(runs[policy], runs[against])]
             covered = float(np.mean([~np.isnan(gain[0]) for gain in gains]))
             add("mean_gain", policy, NOWHERE, [_mean(gain) for gain in gains], against=against, covered=covered)
@@ -128,8 +128,8 @@ def compare(panel: Panel) -> tuple[list[Statistic], list[Gains]]:
         levels = levels_of(panel, weights)
         for policy, own in runs.items():
             kept = [-cheapest(-r.acceptance, r.accuracy, levels, r.acceptance) for r in own]
-            for place, level in enumerate(RECOVERED):
-                _add_kept(add, policy, level, [one[:, place] for one in kept])
+            for column, level in enumerate(RECOVERED):
+                _add_kept(add, policy, level, [one[:, column] for one in kept])
     if "rsd" in runs:
         add("better", "rsd", NOWHERE, [_better(panel.curves["rsd"][0], weights)], why="fewer than 5 of 0.1 ... 0.9")
     return results, all_gains
@@ -171,10 +171,10 @@ def _gains(one: Resampled, other: Resampled) -> Floats:
 
 
 def _mean(values: Floats) -> Floats:
-    """(B,): means of (B, L) over what is known."""
-    known = ~np.isnan(values)
-    counts = known.sum(axis=1)
-    totals = np.where(known, values, 0.0).sum(axis=1)
+    """(B,): means of (B, L) over the values there are."""
+    present = ~np.isnan(values)
+    counts = present.sum(axis=1)
+    totals = np.where(present, values, 0.0).sum(axis=1)
     means: Floats = np.divide(totals, counts, out=np.full(len(totals), np.nan), where=counts > 0)
     return means
 
@@ -206,7 +206,7 @@ def lowest_gains(gains: Sequence[Gains], confidence: float, seed: int) -> list[d
         trainings = min(len(one.samples) for one in group)
         samples = over_seeds(np.concatenate([one.samples[:trainings] for one in group], axis=2), seed)
         low, high, above, below = band(samples, confidence, MARGIN)
-        known = not np.isnan(low).all()
+        comparable = not np.isnan(low).all()
         rows.append(
             dict.fromkeys(COLUMNS)
             | {
@@ -215,16 +215,16 @@ def lowest_gains(gains: Sequence[Gains], confidence: float, seed: int) -> list[d
                 "metric": LOWEST,
                 "policy": group[0].policy,
                 "against": group[0].against,
-                "value": np.nanmin(samples[0]) if known else NOWHERE,
-                "low": np.nanmin(low) if known else NOWHERE,
-                "high": np.nanmin(high) if known else NOWHERE,
+                "value": np.nanmin(samples[0]) if comparable else NOWHERE,
+                "low": np.nanmin(low) if comparable else NOWHERE,
+                "high": np.nanmin(high) if comparable else NOWHERE,
                 "covered": float((~np.isnan(samples[0])).mean()),
                 "trainings": trainings if group[0].trainings else 0,
                 "questions": distinct_questions([one.panel for one in group]),
-                "panels": len(group) if known else 0,
+                "panels": len(group) if comparable else 0,
                 "p_inside": above,
                 "p_outside": below,
-                "reason": "" if known else NO_POINT,
+                "reason": "" if comparable else NO_POINT,
             }
         )
     return rows

@@ -144,9 +144,9 @@ def resampled_model(latency: pd.DataFrame, counts: pd.DataFrame, resamples: int,
     owner = np.searchsorted(questions, keys)
     parts, design, wall = _parts_of(rows), features(rows), rows["wall_s"].to_numpy()
     seconds = np.full((len(times), len(FEATURES)), np.nan)
-    for place, of_question in enumerate(times):
+    for row, of_question in enumerate(times):
         if not np.isnan(of_question).any():
-            seconds[place] = _fit_parts(parts, design, wall, of_question[owner])
+            seconds[row] = _fit_parts(parts, design, wall, of_question[owner])
     predicted = seconds @ design.T
     factors = {}
     for name in names:
@@ -210,11 +210,11 @@ def _fit_parts(parts: dict[str, Floats], design: Floats, wall: Floats, times: Fl
     weight = np.sqrt(times / wall)
     seconds = np.zeros(len(FEATURES))
     for part, names in PARTS.items():
-        places = [FEATURES.index(name) for name in names]
-        columns = design[:, places]
+        indices = [FEATURES.index(name) for name in names]
+        columns = design[:, indices]
         scale = np.maximum(columns.max(axis=0), 1)
-        found, _ = nnls(columns / scale * weight[:, None], parts[part] * weight)
-        seconds[places] += found / scale
+        coefficients, _ = nnls(columns / scale * weight[:, None], parts[part] * weight)
+        seconds[indices] += coefficients / scale
     return seconds
 
 

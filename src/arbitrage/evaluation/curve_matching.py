@@ -31,11 +31,11 @@ def at_acceptance(acceptance: Floats, values: Floats, levels: Floats) -> Floats:
     (x_left, x_right), (y_left, y_right) = (_both(part, right) for part in (x, y))
     met = np.abs(x_right - levels) <= EXACT
     share = np.divide(levels - x_left, x_right - x_left, out=np.ones_like(levels), where=x_right - x_left > EXACT)
-    found = np.where(met, y_right, y_left + share * (y_right - y_left))
-    found = np.where(inside & (met | ((right > 0) & (x_left <= levels))), found, np.nan)
+    matched = np.where(met, y_right, y_left + share * (y_right - y_left))
+    matched = np.where(inside & (met | ((right > 0) & (x_left <= levels))), matched, np.nan)
     gap = ~met[0] & (x_right[0] - x_left[0] > GAP)
-    found[:, gap] = np.nan
-    return found
+    matched[:, gap] = np.nan
+    return matched
 
 
 def cheapest(cost: Floats, accuracy: Floats, levels: Floats, acceptance: Floats | None = None) -> Floats:
@@ -54,13 +54,13 @@ def cheapest(cost: Floats, accuracy: Floats, levels: Floats, acceptance: Floats 
     (cost_before, cost_at), (best_before, best_at) = (_both(part, first) for part in (cost, best))
     inside = (first > 0) & (best_at - best_before > EXACT)
     share = np.divide(levels - best_before, best_at - best_before, out=np.ones(levels.shape), where=inside)
-    found = np.where(inside, cost_before + np.clip(share, 0, 1) * (cost_at - cost_before), cost_at)
-    found = np.where(reached, found, np.inf)
+    costs = np.where(inside, cost_before + np.clip(share, 0, 1) * (cost_at - cost_before), cost_at)
+    costs = np.where(reached, costs, np.inf)
     if acceptance is not None:
         before, at = _both(np.take_along_axis(acceptance, order, axis=1)[:1], first[:1])
         gap = reached[0] & (first[0] > 0) & (np.abs(at - before)[0] > GAP) & (best_at[0] - levels[0] > EXACT)
-        found[:, gap] = np.nan
-    return found
+        costs[:, gap] = np.nan
+    return costs
 
 
 def _below(ordered: Floats, levels: Floats) -> np.ndarray:

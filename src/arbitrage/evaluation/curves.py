@@ -46,8 +46,8 @@ class Curve:
     def mean(self, column: str) -> Floats:
         """(T,): mean over the questions that have a value; NaN where none has."""
         values = self.values(column)
-        known = ~np.isnan(values)
-        totals, counts = np.where(known, values, 0.0).sum(axis=1), known.sum(axis=1)
+        present = ~np.isnan(values)
+        totals, counts = np.where(present, values, 0.0).sum(axis=1), present.sum(axis=1)
         mean: Floats = np.divide(totals, counts, out=np.full(len(totals), np.nan), where=counts > 0)
         return mean
 
@@ -148,8 +148,8 @@ def _candidates(rows: pd.DataFrame, questions: int, points: int, least: float) -
     if not len(covered):
         return np.array(PAPER_GRID)
     acceptance = _sum_over_regions(rows["acceptance"].to_numpy(), first, last, len(breaks) + 1)[covered] / questions
-    wanted = np.linspace(acceptance.min(), acceptance.max(), min(points, len(covered)))
-    chosen = covered[np.unique(np.abs(acceptance - wanted[:, None]).argmin(axis=1))]
+    targets = np.linspace(acceptance.min(), acceptance.max(), min(points, len(covered)))
+    chosen = covered[np.unique(np.abs(acceptance - targets[:, None]).argmin(axis=1))]
     return np.unique([float(f"{tau:.9g}") for tau in [*middles[chosen], *PAPER_GRID]])
 
 

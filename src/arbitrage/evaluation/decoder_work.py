@@ -46,10 +46,10 @@ def features(counts: pd.DataFrame) -> Floats:
 
 def swept_work(counts: pd.DataFrame) -> pd.DataFrame:
     """Trajectories' counts with what the decoder would read: `catch_up_tokens`, `score_calls`, `score_tokens`."""
-    prompt, asked = counts["prompt_tokens"], counts["escalations"]
+    prompt, escalations = counts["prompt_tokens"], counts["escalations"]
     return counts.assign(
         # First the target reads the prompt; later its own last token, which is not in its cache yet.
-        catch_up_tokens=counts["catch_up_tokens"] + (prompt + asked - 1) * (asked > 0),
+        catch_up_tokens=counts["catch_up_tokens"] + (prompt + escalations - 1) * (escalations > 0),
         score_calls=counts["steps"] * counts["policy"].isin(SCORED),
         score_tokens=(counts["judged_tokens"] + prompt) * counts["policy"].isin(SCORED),
     )

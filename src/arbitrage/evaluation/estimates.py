@@ -52,12 +52,12 @@ class Statistic:
         folded = np.exp(folded) if self.ratio else folded
         folded = np.clip(folded, 0.0, 1.0) if self.metric in SHARES else folded
         value = float(folded[0])
-        known = np.isfinite(value)
-        low, high = map(float, interval(folded[1:], confidence)) if known else (NOWHERE, NOWHERE)
+        finite = np.isfinite(value)
+        low, high = map(float, interval(folded[1:], confidence)) if finite else (NOWHERE, NOWHERE)
         region = REGIONS.get((self.metric, self.policy, self.against))
-        inside, outside = p_values(folded, region) if known and region else (NOWHERE, NOWHERE)
+        inside, outside = p_values(folded, region) if finite and region else (NOWHERE, NOWHERE)
         reason = self.reason
-        if known and not reason and np.isnan(low):
+        if finite and not reason and np.isnan(low):
             reason = "no interval: no variance in the resamples, or too many of them without a value"
         return {
             "pair": self.pair,
@@ -66,7 +66,7 @@ class Statistic:
             "policy": self.policy,
             "against": self.against,
             "level": self.level,
-            "value": value if known else NOWHERE,
+            "value": value if finite else NOWHERE,
             "low": low,
             "high": high,
             "covered": self.covered,
@@ -94,8 +94,8 @@ def pooled(statistics: Sequence[Statistic]) -> list[Statistic]:
     results = []
     for _, group in groupby(sorted(claimed, key=key), key=key):
         panels = list(group)
-        known = [one for one in panels if np.isfinite(one.samples[:, 0]).all()]
-        used = known or panels
+        measured = [one for one in panels if np.isfinite(one.samples[:, 0]).all()]
+        used = measured or panels
         trainings = min(len(one.samples) for one in used)
         stack = np.stack([one.samples[:trainings] for one in used])
         mean = np.exp(np.log(stack).mean(axis=0)) if used[0].ratio else stack.mean(axis=0)
@@ -109,8 +109,8 @@ def pooled(statistics: Sequence[Statistic]) -> list[Statistic]:
                 questions=distinct_questions(used),
                 covered=float(np.mean([one.covered for one in used])),
                 unreached=float(np.mean([one.unreached for one in used])),
-                reason="" if known else used[0].reason,
-                panels=len(known),
+                reason="" if measured else used[0].reason,
+                panels=len(measured),
             )
         )
     return results

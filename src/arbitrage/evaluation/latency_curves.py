@@ -39,8 +39,8 @@ def seconds(curve: Curve, weights: Floats, model: ResampledModel, benchmark: str
     policy = str(curve.rows["policy"].iloc[0])
     counts = features(swept_work(curve.rows))
     work = np.zeros((len(weights), counts.shape[1], len(curve.thresholds)))
-    for place in np.flatnonzero(counts.any(axis=0)):
-        work[:, place] = resampled_means(weights, counts[:, place][curve.index])
+    for feature in np.flatnonzero(counts.any(axis=0)):
+        work[:, feature] = resampled_means(weights, counts[:, feature][curve.index])
     return model.predict(work, benchmark, policy)
 
 

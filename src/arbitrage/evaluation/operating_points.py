@@ -47,11 +47,11 @@ def operating_points(rows: Iterable[dict[str, Any]], acceptances: Sequence[float
     candidates, reached = middles[wide], reached[wide]
     free = np.ones(len(candidates), dtype=bool)
     chosen = []
-    for wanted in acceptances:
-        distance = np.abs(reached - wanted) + (0.0 if not free.any() else np.where(free, 0.0, 2.0))
-        place = int(np.argmin(distance))
-        free[place] = False
-        chosen.append(OperatingPoint(float(candidates[place]), float(reached[place])))
+    for target in acceptances:
+        distance = np.abs(reached - target) + (0.0 if not free.any() else np.where(free, 0.0, 2.0))
+        nearest = int(np.argmin(distance))
+        free[nearest] = False
+        chosen.append(OperatingPoint(float(candidates[nearest]), float(reached[nearest])))
     return chosen
 
 

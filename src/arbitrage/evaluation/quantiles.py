@@ -40,7 +40,7 @@ def even_thresholds(scores: Floats, weights: Floats, count: int, least: float = 
     points = max(FEWEST, round(count * span))
     targets = np.linspace(below[usable[0]], below[usable[-1]], points)
     chosen = usable[np.abs(below[usable] - targets[:, None]).argmin(axis=1)]
-    return sorted({float(f"{between[place]:.9g}") for place in chosen})
+    return sorted({float(f"{between[index]:.9g}") for index in chosen})
 
 
 def quantile_thresholds(

@@ -129,15 +129,15 @@ def _summary(samples: Floats, suffix: str, confidence: float, seed: int) -> dict
     folded = np.clip(over_seeds(samples, seed), lowest, 1.0)
     low, high = interval(folded[1:], confidence)
     columns: dict[str, float] = {}
-    for place, metric in enumerate(METRICS):
+    for column, metric in enumerate(METRICS):
         name = f"{metric}{suffix}"
-        above, below = (p_values(folded[:, place], region)[0] for region in ((0.0, inf), (-inf, 0.0)))
-        spread = samples[:, 0, place].std(ddof=1) if len(samples) > 1 else float("nan")
-        known = not np.isnan(folded[0, place])
+        above, below = (p_values(folded[:, column], region)[0] for region in ((0.0, inf), (-inf, 0.0)))
+        spread = samples[:, 0, column].std(ddof=1) if len(samples) > 1 else float("nan")
+        measured = not np.isnan(folded[0, column])
         columns |= {
-            name: folded[0, place],
-            f"{name}_low": low[place] if known else float("nan"),
-            f"{name}_high": high[place] if known else float("nan"),
+            name: folded[0, column],
+            f"{name}_low": low[column] if measured else float("nan"),
+            f"{name}_high": high[column] if measured else float("nan"),
             f"{name}_spread": spread,
             f"{name}_p_above": above,
             f"{name}_p_below": below,

@@ -88,24 +88,24 @@ def speedups(panel: Panel, model: ResampledModel) -> list[Statistic]:
         (other,) = runs[against]
         levels = levels_of(panel, weights) if {"draft_only", "target_only"} <= set(panel.curves) else None
         over = [_over_range(own, other, levels) for own in runs[policy]]
-        for place, metric in enumerate(("typical", "largest")):
-            results.append(_statistic(head, metric, NOWHERE, [each[place] for each in over], "no common accuracy"))
+        for column, metric in enumerate(("typical", "largest")):
+            results.append(_statistic(head, metric, NOWHERE, [each[column] for each in over], "no common accuracy"))
         if levels is not None:
             ratios = [_ratios(own, other, levels) for own in runs[policy]]
-            for place, level in enumerate(RECOVERED):
-                why = _why(runs[policy], policy, other, against, levels[:, place])
-                results.append(_statistic(head, "at_accuracy", level, [each[:, place] for each in ratios], why))
+            for column, level in enumerate(RECOVERED):
+                why = _why(runs[policy], policy, other, against, levels[:, column])
+                results.append(_statistic(head, "at_accuracy", level, [each[:, column] for each in ratios], why))
     return results
 
 
 def _statistic(head: dict[str, Any], metric: str, level: float, each: list[Floats], why: str) -> Statistic:
     samples = np.stack(each)
-    known = np.isfinite(samples[:, 0]).all() and (samples[:, 0] > 0).all()
-    if not known:
+    measured = np.isfinite(samples[:, 0]).all() and (samples[:, 0] > 0).all()
+    if not measured:
         samples = np.full_like(samples, np.nan)
-    unreached = float(np.mean(~np.isfinite(samples[:, 1:]) | (samples[:, 1:] == 0))) if known else NOWHERE
+    unreached = float(np.mean(~np.isfinite(samples[:, 1:]) | (samples[:, 1:] == 0))) if measured else NOWHERE
     return Statistic(
-        metric=metric, level=level, samples=samples, unreached=unreached, reason="" if known else why, **head
+        metric=metric, level=level, samples=samples, unreached=unreached, reason="" if measured else why, **head
     )
 
 

@@ -65,7 +65,7 @@ def _count_steps(steps: pa.ListArray, frame: pd.DataFrame) -> dict[str, np.ndarr
         return np.asarray(np.bincount(owner, weights=values, minlength=len(lengths)), dtype=np.float64)
 
     escalated = np.asarray(column("model") == "target")
-    asked = np.asarray(pc.is_valid(pc.struct_field(flat, "draft_step")))
+    drafted = np.asarray(pc.is_valid(pc.struct_field(flat, "draft_step")))
     words = [pc.utf8_rtrim_whitespace(pc.struct_field(flat, name)) for name in ("text", "draft_step")]
     identical = escalated & np.asarray(pc.fill_null(pc.equal(*words), False).to_numpy(zero_copy_only=False))
     draft_tokens, target_tokens = column("draft_tokens"), column("target_tokens") * escalated
@@ -82,7 +82,7 @@ def _count_steps(steps: pa.ListArray, frame: pd.DataFrame) -> dict[str, np.ndarr
     end = np.cumsum(lengths)[owner] - 1  # of the step's own trajectory
     last_escalation = np.full(len(lengths), -1)
     np.maximum.at(last_escalation, owner[escalated], position[escalated])
-    compared = escalated & asked & by_threshold
+    compared = escalated & drafted & by_threshold
     return {
         "steps": lengths.astype(np.float64),
         "escalations": per_row(escalated),
@@ -122,8 +122,8 @@ def ending_counts(paths: Sequence[Path], generation: Generation) -> pd.DataFrame
         tokens = np.where(author == "target", target, draft)
         by_step = (reason == "length") & (tokens >= generation.max_step_tokens)
         by_steps = (reason == "separator") & (count >= generation.max_steps)
-        known = {"eos": reason == "eos", "max_step_tokens": by_step, "max_steps": by_steps}
-        frame["ending"] = np.select(list(known.values()), list(known), default="max_tokens")
+        endings = {"eos": reason == "eos", "max_step_tokens": by_step, "max_steps": by_steps}
+        frame["ending"] = np.select(list(endings.values()), list(endings), default="max_tokens")
         frame["unanswered"] = pc.is_null(table["answer"]).to_numpy().astype(int)
         frames.append(frame)
     grouped = pd.concat(frames).groupby(["pair", "benchmark", "policy", "ending"])["unanswered"]

@@ -64,8 +64,8 @@ def pick_example(trajectories: Path, questions: Path, level: float, seed: int) -
             chosen = eligible[int(np.random.default_rng(seed).integers(len(eligible)))]
             question = next(row for row in read_table(questions, "questions") if row["question_id"] == chosen)
             pair, benchmark = table[0]["pair"], table[0]["benchmark"]
-            found = {policy: rows[policy][chosen] for policy in POLICIES}
-            return Example(pair, benchmark, level, question, found, thresholds, tolerance, len(eligible))
+            solutions = {policy: rows[policy][chosen] for policy in POLICIES}
+            return Example(pair, benchmark, level, question, solutions, thresholds, tolerance, len(eligible))
     raise TableError(
         f"{trajectories}: on no question with at most {MOST_STEPS} steps do RSD and the router choose differently at "
         f"acceptance {level:g}; set figures.example_acceptance to another rate"

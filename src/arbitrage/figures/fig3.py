@@ -25,15 +25,15 @@ def draw(points: pd.DataFrame, confidence: float, listed: bool = False) -> Figur
         return style.notice("This figure shows policies with a threshold; sweep.policies has none.")
     columns = max(1, points["benchmark"].nunique())
     figure, axes = style.panel_grid(-(-len(panels) // columns), columns)
-    for place, ax in zip(panels, axes.flat, strict=False):
-        rows = style.of_panel(points, *place)
+    for panel, ax in zip(panels, axes.flat, strict=False):
+        rows = style.of_panel(points, *panel)
         ax.plot([0, 100], [0, 100], **EVERY_STEP)
         for policy in POLICIES:
             style.curve(ax, policy, rows, "deferral", "wasted", listed)
         ax.set(xlim=(0, 100), ylim=(0, None))
         ax.set_xlabel("deferral rate (% of steps escalated)")
         ax.set_ylabel("wasted deferrals (% of steps)")
-        style.title(ax, *place)
+        style.title(ax, *panel)
     for ax in axes.flat[len(panels) :]:
         ax.set_visible(False)
     shown = [policy for policy in reversed(POLICIES) if policy in set(points["policy"])]

@@ -21,10 +21,10 @@ def draw(points: pd.DataFrame, confidence: float, listed: bool = False) -> Figur
     panels = style.panels_of(points)
     columns = max(1, points["benchmark"].nunique())
     figure, axes = style.panel_grid(-(-len(panels) // columns), columns)
-    for place, ax in zip(panels, axes.flat, strict=False):
-        rows = style.of_panel(points, *place)
+    for panel, ax in zip(panels, axes.flat, strict=False):
+        rows = style.of_panel(points, *panel)
         accuracy_panel(ax, rows, POLICIES, listed=listed)
-        style.title(ax, *place)
+        style.title(ax, *panel)
         ax.set_xlabel("acceptance rate (% of steps written by the draft)")
         ax.set_ylabel("accuracy (%)")
     for ax in axes.flat[len(panels) :]:

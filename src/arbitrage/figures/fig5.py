@@ -32,8 +32,8 @@ def draw(
         return style.notice("No pair of this study was timed; its `latency` is false.")
     columns = max(1, points["benchmark"].nunique())
     figure, axes = style.panel_grid(-(-len(panels) // columns), columns, panel=(3.6, 3.0), extra=1.3)
-    for place, ax in zip(panels, axes.flat, strict=False):
-        rows = style.of_panel(points, *place)
+    for panel, ax in zip(panels, axes.flat, strict=False):
+        rows = style.of_panel(points, *panel)
         modelled, measured = rows[~rows["measured"]], rows[rows["measured"]]
         for policy in POLICIES:
             for _, own in modelled[modelled["policy"] == policy].groupby("router_seed", dropna=False):
@@ -44,8 +44,8 @@ def draw(
         ax.set_xlim(0, None)
         ax.set_xlabel("mean latency of a solution (s)")
         ax.set_ylabel("accuracy (%)")
-        style.title(ax, *place, pad=17)
-        headline = _headline(style.of_panel(speedup, *place))
+        style.title(ax, *panel, pad=17)
+        headline = _headline(style.of_panel(speedup, *panel))
         ax.annotate(headline, (0, 1), xytext=(0, 5), xycoords="axes fraction", textcoords="offset points", fontsize=7.5)
     for ax in axes.flat[len(panels) :]:
         ax.set_visible(False)

@@ -55,8 +55,8 @@ def draw(example: Example) -> Figure:
     ax.set_axis_off()
     for number, text in enumerate(question):
         _write(ax, 0, (number + 0.7) * LINE, Line(text, bold=number == 0 and len(question) == 1), 8.5)
-    for place, policy in enumerate(POLICIES):
-        left, top = place * (COLUMN + GAP), head
+    for index, policy in enumerate(POLICIES):
+        left, top = index * (COLUMN + GAP), head
         for number, line in enumerate(_header(example, policy)):
             _write(ax, left, top + (number + 0.7) * LINE, line, 8.5)
         top += 2.6 * LINE

@@ -31,12 +31,12 @@ def draw(points: pd.DataFrame, confidence: float, listed: bool = False) -> Figur
         return style.notice("This figure shows RSD's rejections; sweep.policies has no rsd.")
     panels = style.panels_of(rsd)
     figure, axes = style.panel_grid(len(panels), 1 + len(RATES), panel=(2.9, 2.3))
-    for place, line in zip(panels, axes, strict=True):
-        rows = style.of_panel(rsd, *place).sort_values("threshold")
+    for panel, line in zip(panels, axes, strict=True):
+        rows = style.of_panel(rsd, *panel).sort_values("threshold")
         for column, (_, colour, dashes) in OUTCOMES.items():
             _band(line[0], rows, column, colour, dashes, listed)
         line[0].set_ylabel("share of rejected steps (%)")
-        style.title(line[0], *place)
+        style.title(line[0], *panel)
         for (column, label), ax in zip(RATES.items(), line[1:], strict=True):
             _band(ax, rows, column, style.COLOURS["rsd"], "solid", listed)
             ax.set_ylabel(label)

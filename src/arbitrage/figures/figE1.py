@@ -25,13 +25,13 @@ def draw(points: pd.DataFrame, confidence: float, listed: bool = False) -> Figur
     """points: `accuracy_acceptance.csv`; listed: of listed thresholds. Columns of panels: ways to count acceptance."""
     panels = style.panels_of(points)
     figure, axes = style.panel_grid(len(panels), len(VIEWS), panel=(3.1, 2.4))
-    for place, line in zip(panels, axes, strict=True):
-        rows = style.of_panel(points, *place)
+    for panel, line in zip(panels, axes, strict=True):
+        rows = style.of_panel(points, *panel)
         for (column, label), ax in zip(VIEWS.items(), line, strict=True):
             accuracy_panel(ax, rows, POLICIES, column, listed)
             ax.set_xlabel(label)
             ax.set_ylabel("accuracy (%)")
-            style.title(ax, *place)
+            style.title(ax, *panel)
     caption = (
         "Left: acceptance as the paper counts it, the share of a question's steps that the draft wrote, averaged over "
         "questions. Middle: the same, where an escalated step whose text is the draft's own counts as accepted. Right: "

@@ -39,10 +39,10 @@ def router_table(study: Study, quality: pd.DataFrame, paper: Sequence[PaperRow])
     rows = []
     for row in paper:
         name = next((name for name, variant in study.router.variants.items() if row.is_it(variant)), None)
-        found = dict(ours.loc[name]) if name in ours.index else {}
+        measured = dict(ours.loc[name]) if name in ours.index else {}
         published = {f"paper_{metric}": getattr(row, metric) for metric in METRICS}
-        rows.append({"row": row.name, "variant": name, **found, **published})
-    rows += [{"row": name, **dict(found)} for name, found in ours[~ours["trained"]].iterrows()]
+        rows.append({"row": row.name, "variant": name, **measured, **published})
+    rows += [{"row": name, **dict(measured)} for name, measured in ours[~ours["trained"]].iterrows()]
     columns = ["row", "variant", "steps", "questions"]
     for metric in METRICS:
         columns += [metric, f"{metric}_low", f"{metric}_high", f"paper_{metric}"]

@@ -203,12 +203,12 @@ def _piece(low: str, low_closed: bool, high: str, high_closed: bool) -> Piece:
 
 
 def _union(regions: list[Region | None]) -> Region | None:
-    known = [region for region in regions if region is not None]
-    names = {region.variable for region in known if region.variable}
-    if len(known) != len(regions) or len(names) > 1 or any(region.holes for region in known):
+    readable = [region for region in regions if region is not None]
+    names = {region.variable for region in readable if region.variable}
+    if len(readable) != len(regions) or len(names) > 1 or any(region.holes for region in readable):
         return None
-    pieces = [piece for region in known for piece in region.pieces]
-    points = [point for region in known for point in region.points]
+    pieces = [piece for region in readable for piece in region.pieces]
+    points = [point for region in readable for point in region.points]
     if not pieces:
         return None
     holes: list[str] = []

@@ -47,7 +47,7 @@ class Symbolic:
         with self._lock:
             process = self._process or self._start()
             self._process = process
-            reply = self._ask(process, json.dumps([answer, gold, tolerance]))
+            reply = self._exchange(process, json.dumps([answer, gold, tolerance]))
             if reply in ("true", "false"):
                 return reply == "true"
             if reply is None:
@@ -66,7 +66,7 @@ class Symbolic:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         command = [sys.executable, "-m", "arbitrage.grading.symbolic_worker", str(self.seconds)]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)  # noqa: S603
-        if self._ask(process, None) != '"ready"':
+        if self._exchange(process, None) != '"ready"':
             process.kill()
             process.wait()
             raise RuntimeError(
@@ -75,7 +75,7 @@ class Symbolic:
         return process
 
     @staticmethod
-    def _ask(process: "subprocess.Popen[bytes]", line: str | None) -> str | None:
+    def _exchange(process: "subprocess.Popen[bytes]", line: str | None) -> str | None:
         """The process's next line, after `line` was sent to it; None where it ended."""
         assert process.stdin is not None
         assert process.stdout is not None

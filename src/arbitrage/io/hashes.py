@@ -25,9 +25,9 @@ _LFS_NAME = re.compile(r"[0-9a-f]{64}")
 
 def sha256_of(file: Path) -> str:
     """SHA-256 (64 hexadecimal digits) of a file's bytes, from its name, from memory, or by reading it."""
-    known = named_by_hash(file)
-    if known is not None:
-        return known
+    digest = named_by_hash(file)
+    if digest is not None:
+        return digest
     real = file.resolve()
     status = real.stat()
     return _of(str(real), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
@@ -77,9 +77,9 @@ def _remembered() -> dict[str, object]:
 
 def _remember(path: str, entry: dict[str, object]) -> None:
     """Add an entry, as the newest. Of two writers at once one wins, and the other's file is read again another time."""
-    known = _remembered()
-    known.pop(path, None)
-    kept = dict(list({**known, path: entry}.items())[-MOST:])
+    entries = _remembered()
+    entries.pop(path, None)
+    kept = dict(list({**entries, path: entry}.items())[-MOST:])
     try:
         write_text(memory_file(), json.dumps(kept, indent=0) + "\n")
     except OSError:

@@ -15,11 +15,11 @@ PICKY = 4.0
 """Of the attention to the least expected token."""
 
 
-def look_for(attention: Any, head: int, constant: int, wanted: dict[int, float]) -> None:
+def look_for(attention: Any, head: int, constant: int, weights: dict[int, float]) -> None:
     """Make a head look for what stands in some channels, by their weights, at whatever distance."""
     slowest = (head + 1) * attention.head_dim - 1  # of a pair that hardly turns
     attention.q_proj.weight[slowest, constant] = PICKY
-    for channel, weight in wanted.items():
+    for channel, weight in weights.items():
         attention.k_proj.weight[slowest, channel] = weight
 
 

@@ -33,8 +33,8 @@ def question_truth(problem: str) -> Truth:
 
 def boxed_answer(text: str) -> str | None:
     """The content of the last box in a text, or None."""
-    found = BOXED.findall(text)
-    return str(found[-1]).strip() if found else None
+    answers = BOXED.findall(text)
+    return str(answers[-1]).strip() if answers else None
 
 
 def check_answer(problem: str, text: str) -> bool:

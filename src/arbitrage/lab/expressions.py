@@ -84,17 +84,17 @@ def segments(clause: str, names: set[str]) -> list[list[str]]:
     position = 0
     clause = clause.rstrip()
     while position < len(clause):
-        found = TOKEN.match(clause, position)
-        if found is None:
+        match = TOKEN.match(clause, position)
+        if match is None:
             if clause[position] in "!?.:'\"":
                 runs.append([])
                 position += 1
                 continue
             raise ReadingError(f"cannot read {clause[position:]!r}")
-        position = found.end()
-        token = found[1] or found[2] or found[3]
+        position = match.end()
+        token = match[1] or match[2] or match[3]
         # "3x" is read as 3 and x; a word such as "ax" is prose.
-        if found[2] and token not in names and token != "mod":
+        if match[2] and token not in names and token != "mod":
             if token[-1].isdigit():
                 raise ReadingError(f"the question has no {token}")
             runs.append([])

@@ -55,9 +55,9 @@ def load_tokenizer(directory: Path) -> Any:
 def require_one_vocabulary(directories: Sequence[Path]) -> None:
     """Raise ZooError unless the tokenizers in `directories` have the same tokens, with the same ids."""
     first, *others = directories
-    wanted = load_tokenizer(first).get_vocab()
+    vocabulary = load_tokenizer(first).get_vocab()
     for other in others:
-        if load_tokenizer(other).get_vocab() != wanted:
+        if load_tokenizer(other).get_vocab() != vocabulary:
             raise ZooError(
                 f"{other}: another vocabulary than {first}; models of one zoo are trained with one tokenizer: "
                 "train this one anew"

@@ -146,17 +146,17 @@ def classifier_with_likelihood(
     rows[list(aside), channels.aside] = small
     rows[:, channels.code] = codes / size * small
     for number, layer in enumerate(model.model.layers):
-        given = base.model.layers[number] if number < depth else None
+        source = base.model.layers[number] if number < depth else None
         for name in ("input_layernorm", "post_attention_layernorm"):
             # The first layer is where states become large.
             before = measured.sizes[min(number + (number == 0 and name[0] == "p"), depth)] * scale
             _fill_norm(
-                getattr(layer, name).weight, channels, before, small, None if given is None else getattr(given, name)
+                getattr(layer, name).weight, channels, before, small, None if source is None else getattr(source, name)
             )
-        if given is None:
+        if source is None:
             silence(layer)
         else:
-            _take_over(layer, given, channels.width, scale)
+            _take_over(layer, source, channels.width, scale)
     _fill_norm(model.model.norm.weight, channels, 1.0, small, None)
     _set(model.model.layers[depth], channels, codes, axes, size, measured)
     _look_at_worst(model.model.layers[depth + 1], channels)
@@ -175,21 +175,21 @@ def _axes(base: Any, measured: Measured, rank: int) -> tuple[Tensor, Tensor]:
     return centred @ axes[:rank].T / rank_values, axes[:rank] * rank_values[:, None]
 
 
-def _fill_norm(weight: Tensor, channels: Channels, before: float, small: float, given: Any) -> None:
-    """Make a norm give its base channels what `given` did, and all others at size 1. before: the state's size there."""
+def _fill_norm(weight: Tensor, channels: Channels, before: float, small: float, source: Any) -> None:
+    """Make a norm give its base channels what `source` did, all others at size 1. before: the state's size there."""
     shrunk = (channels.width / channels.all) ** 0.5  # of the root mean square, by channels that are nearly empty
     weight.fill_(shrunk)
-    weight[: channels.width] = shrunk * (1.0 if given is None else given.weight)
+    weight[: channels.width] = shrunk * (1.0 if source is None else source.weight)
     weight[channels.fixed] = shrunk * before / small
     weight[channels.expected] = shrunk / EXPECTED_SIZE
 
 
-def _take_over(layer: Any, given: Any, width: int, scale: float) -> None:
-    """Make a layer do in its first channels what `given` does, on states `scale` times as large."""
+def _take_over(layer: Any, source: Any, width: int, scale: float) -> None:
+    """Make a layer do in its first channels what `source` does, on states `scale` times as large."""
     for name, matrix in layer.named_parameters():
         if matrix.ndim == 2:
             matrix.zero_()
-            rows = given.get_parameter(name)
+            rows = source.get_parameter(name)
             if name.endswith(("o_proj.weight", "down_proj.weight")):
                 matrix[:width] = rows * scale
             else:

@@ -34,8 +34,8 @@ def measure(base: Any, batches: Sequence[Batch]) -> Measured:
     outputs = [base(input_ids=batch.ids, use_cache=False, output_hidden_states=True) for batch in batches]
     hook.remove()
     sizes = []
-    for place in range(base.config.num_hidden_layers + 1):
-        states = [out.hidden_states[place] for out in outputs] if place < base.config.num_hidden_layers else kept
+    for layer in range(base.config.num_hidden_layers + 1):
+        states = [out.hidden_states[layer] for out in outputs] if layer < base.config.num_hidden_layers else kept
         sizes.append(float(torch.cat([state[:, 1:].flatten() for state in states]).pow(2).mean().sqrt()))
     tokens = torch.cat([batch.labels[batch.labels != IGNORED] for batch in batches]).unique()
     learned = [

@@ -73,7 +73,7 @@ def deepened(model: Any, kind: Any, layers: list[int | None], seed: int, **setti
     torch.manual_seed(seed)
     config = type(model.config)(**plain_settings(model.config) | {"num_hidden_layers": len(layers)} | settings)
     deeper = kind(config)
-    own, given = deeper.state_dict(), model.state_dict()
+    own, shallow = deeper.state_dict(), model.state_dict()
     for name in own:
         source = name
         if ".layers." in name:
@@ -81,8 +81,8 @@ def deepened(model: Any, kind: Any, layers: list[int | None], seed: int, **setti
             number, _, parameter = rest.partition(".")
             taken = layers[int(number)]
             source = "" if taken is None else f"{before}.layers.{taken}.{parameter}"
-        if source in given and given[source].shape == own[name].shape:
-            own[name] = given[source].detach().clone()
+        if source in shallow and shallow[source].shape == own[name].shape:
+            own[name] = shallow[source].detach().clone()
     deeper.load_state_dict(own)
     for layer, taken in zip(deeper.model.layers, layers, strict=True):
         if taken is None:

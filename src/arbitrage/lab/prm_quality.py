@@ -41,7 +41,7 @@ def score_judged(
 ) -> list[list[float]]:
     """The score in (0, 1) of every step of every solution; with `marked`, each step begins with its author's mark."""
     documents = [encode_judged(tokenizer, one, one.authors if marked else None) for one in judged]
-    places = {id(document[0]): index for index, document in enumerate(documents)}
+    indices = {id(document[0]): index for index, document in enumerate(documents)}
     scores: list[list[float]] = [[] for _ in judged]
     for group in group_by_length(documents, SCORED_TOKENS):
         batch = pad_documents(group, int(tokenizer.pad_token_id)).to(model.device)
@@ -49,7 +49,7 @@ def score_judged(
         probabilities = torch.sigmoid(model.score(hidden)[..., 0].float())
         steps = (batch.labels == WRONG) | (batch.labels == RIGHT)
         for row, document in enumerate(group):
-            scores[places[id(document[0])]] = probabilities[row][steps[row]].tolist()
+            scores[indices[id(document[0])]] = probabilities[row][steps[row]].tolist()
     return scores
 
 

@@ -36,8 +36,8 @@ def spread(old: int, new: int) -> list[int | None]:
     """
     if old > new:
         raise ZooError(f"a model of {old} layers cannot start one of {new}; give at least {old}")
-    places = {(index + 1) * new // old - 1: index for index in range(old)}
-    return [places.get(place) for place in range(new)]
+    sources = {(index + 1) * new // old - 1: index for index in range(old)}
+    return [sources.get(layer) for layer in range(new)]
 
 
 def train_language_model(

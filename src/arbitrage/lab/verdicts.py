@@ -102,11 +102,11 @@ def corrupted(question: LabQuestion, rng: Random) -> Judged:
     """The worked solution of a question with one number changed somewhere, judged."""
     steps = [step.removesuffix(SEPARATOR) for step in question.steps]
     index = rng.randrange(len(steps))
-    digits = [place for place, letter in enumerate(steps[index]) if letter.isdigit()]
+    digits = [position for position, letter in enumerate(steps[index]) if letter.isdigit()]
     if digits:
-        place = rng.choice(digits)
-        other = rng.choice([digit for digit in "0123456789" if digit != steps[index][place]])
-        steps[index] = steps[index][:place] + other + steps[index][place + 1 :]
+        position = rng.choice(digits)
+        other = rng.choice([digit for digit in "0123456789" if digit != steps[index][position]])
+        steps[index] = steps[index][:position] + other + steps[index][position + 1 :]
     return judge(question.problem, steps, [1] * len(steps))
 
 

@@ -107,18 +107,18 @@ def dataset(name: str, revision: str | None) -> str:
     return "on the hub"
 
 
-def _reason(what: str, error: Any) -> str:
+def _reason(subject: str, error: Any) -> str:
     if isinstance(error, GatedRepoError):
-        return f"{what} is gated: accept its licence on the hub and log in (`hf auth login`, or HF_TOKEN)"
+        return f"{subject} is gated: accept its licence on the hub and log in (`hf auth login`, or HF_TOKEN)"
     if isinstance(error, RevisionNotFoundError):
-        return f"{what}: the hub has no such revision; correct it"
+        return f"{subject}: the hub has no such revision; correct it"
     if isinstance(error, RepositoryNotFoundError):
-        return f"{what}: the hub has no such repository, or it is private: correct the id, or log in"
+        return f"{subject}: the hub has no such repository, or it is private: correct the id, or log in"
     if isinstance(error, OfflineModeIsEnabled):
-        return f"{what} is not in the cache, and HF_HUB_OFFLINE forbids to fetch it: download it once, or unset that"
+        return f"{subject} is not in the cache, and HF_HUB_OFFLINE forbids to fetch it: download it once, or unset that"
     if isinstance(error, HfHubHTTPError):
-        return f"{what}: the hub answers {error.response.status_code}; try again later"
+        return f"{subject}: the hub answers {error.response.status_code}; try again later"
     return (
-        f"{what} is neither here nor in the cache, and the hub cannot be reached ({type(error).__name__}: {error}): "
+        f"{subject} is neither here nor in the cache, and the hub cannot be reached ({type(error).__name__}: {error}): "
         "download it where there is a network, or give a local path"
     )

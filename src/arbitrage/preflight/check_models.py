@@ -43,14 +43,14 @@ def model_findings(study: Study, problems: Sequence[str]) -> Iterator[Finding]:
     for name, model in study.models.items():
         origin = study.models[model.quantise.model] if model.quantise else model
         yield from _generator(study, f"models.{name}", origin, model, problems, loads)
-    prm = _found("prm", study.prm.path, study.prm.revision, pickled=study.prm.kind == "value-head")
+    prm = _checked_files("prm", study.prm.path, study.prm.revision, pickled=study.prm.kind == "value-head")
     yield prm[0]
     if prm[1]:
         yield from prm_findings(study, prm[1].directory)
         loads.append(Load("prm", study.prm.device, prm[1].weights or 0, 0))
     start = prm
     if study.router.init:
-        start = _found("router.init", study.router.init, study.router.revision)
+        start = _checked_files("router.init", study.router.init, study.router.revision)
         yield start[0]
     if start[1]:
         yield from router_start_findings(study, start[1].directory)
@@ -62,7 +62,7 @@ def _generator(
     study: Study, subject: str, origin: Model, model: Model, problems: Sequence[str], loads: list[Load]
 ) -> Iterator[Finding]:
     assert origin.path is not None, "a model is quantised from one with a path (config/validate.py)"
-    finding, files = _found(subject, origin.path, origin.revision, weights=model.server.url is None)
+    finding, files = _checked_files(subject, origin.path, origin.revision, weights=model.server.url is None)
     yield finding
     if files is None:
         return
@@ -197,7 +197,7 @@ def _loads(study: Study, subject: str, model: Model, files: Checkpoint, config: 
         yield Load(subject, device, weights // len(devices), cache)
 
 
-def _found(
+def _checked_files(
     subject: str, path: str, revision: str | None, weights: bool = True, pickled: bool = False
 ) -> tuple[Finding, Checkpoint | None]:
     """Where a checkpoint is, and itself where it is anywhere, with `weights` that can be read."""

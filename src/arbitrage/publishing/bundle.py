@@ -29,7 +29,9 @@ from arbitrage.runtime.outputs import results
 from arbitrage.runtime.provenance import CARD, digest, files_of, record_of
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold: no file has one of its own
-PLACE = re.compile(r"(--[\w-]+=)?(/[\w.@+ -]+(?:/[\w.@+ -]+)+)/?")  # an absolute path, maybe as an option's value
+ABSOLUTE_PATH = re.compile(
+    r"(--[\w-]+=)?(/[\w.@+ -]+(?:/[\w.@+ -]+)+)/?"
+)  # an absolute path, maybe as an option's value
 
 
 def export(folder: Path, out: Path) -> list[str]:
@@ -132,7 +134,7 @@ def _portable(value: Any, folder: Path) -> Any:
         }
     if isinstance(value, list):
         return [_portable(item, folder) for item in value]
-    match = PLACE.fullmatch(value) if isinstance(value, str) else None
+    match = ABSOLUTE_PATH.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         return value
     path = Path(match[2])

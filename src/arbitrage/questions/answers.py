@@ -62,10 +62,10 @@ def choice(text: str, choices: Sequence[str]) -> str | None:
     choices: the texts to choose from; empty where they stand in the question itself, and then only letters will do.
     """
     text = text.strip()
-    known = CHOICES[: len(choices)] if choices else CHOICES
+    letters = CHOICES[: len(choices)] if choices else CHOICES
     if text in choices:
-        return known[list(choices).index(text)]
+        return letters[list(choices).index(text)]
     if text.isascii() and text.isdigit():
-        return known[int(text)] if choices and int(text) < len(choices) else None
+        return letters[int(text)] if choices and int(text) < len(choices) else None
     match = _LETTER.fullmatch(text)
-    return match[1].upper() if match and match[1].upper() in known else None
+    return match[1].upper() if match and match[1].upper() in letters else None

@@ -163,6 +163,6 @@ def _missing(missing: dict[str, str], there: Sequence[str], named: dict[str, str
         near += difflib.get_close_matches(name, there, n=1)
         if near:
             guesses[key] = near[0]
-    ask = ", ".join(f"{key}: {guesses.get(key, '...')}" for key in missing)
+    keys = ", ".join(f"{key}: {guesses.get(key, '...')}" for key in missing)
     plural = "s" if len(set(missing.values())) > 1 else ""
-    return f"no column{plural} {names} among {list(there)}; say what they are called here: `columns: {{{ask}}}`"
+    return f"no column{plural} {names} among {list(there)}; say what they are called here: `columns: {{{keys}}}`"

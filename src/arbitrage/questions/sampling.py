@@ -64,10 +64,10 @@ def benchmark_questions(study_name: str, name: str, settings: Benchmark, seed: i
     copies = [key for key, count in Counter(row["question_id"] for row in rows).items() if count > 1]
     if copies:
         problem = next(row["problem"] for row in rows if row["question_id"] == copies[0])
-        what = f"{settings.columns.id} {copies[0]!r} names two questions; make the ids unique"
+        message = f"{settings.columns.id} {copies[0]!r} names two questions; make the ids unique"
         if settings.columns.id is None:
-            what = f"the question {problem[:60]!r} comes twice; remove one, or name a column of ids as `columns.id`"
-        raise QuestionError(f"benchmark {name!r}: {what}")
+            message = f"the question {problem[:60]!r} comes twice; remove one, or name a column of ids as `columns.id`"
+        raise QuestionError(f"benchmark {name!r}: {message}")
     for row in rows:
         if not row["answers"]:
             raise QuestionError(f"benchmark {name!r}: question {row['question_id']!r} has no answer; add or remove it")

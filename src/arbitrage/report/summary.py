@@ -34,10 +34,10 @@ def write_summary(study: Study, out: Path) -> None:
     quality = read_csv(paths.router_quality)
     models = [read_cost_model(paths.cost_model(pair)) for pair in timed]
     busy = [line for pair in timed for line in busy_lines(pair, _conditions(paths, pair))]
-    found = verdicts(claims(study, comparison, speedup, quality, models, busy), study.curves.confidence)
+    results = verdicts(claims(study, comparison, speedup, quality, models, busy), study.curves.confidence)
     parts = [
         _head(study, accuracy),
-        _verdicts(study, found),
+        _verdicts(study, results),
         _accuracy(accuracy, comparison),
         _gains(comparison),
         _kept(comparison),
@@ -79,24 +79,24 @@ def _sizes(accuracy: pd.DataFrame) -> str:
     return ", ".join(sizes) + few
 
 
-def _verdicts(study: Study, found: Sequence[Verdict]) -> str:
-    counts = {name: sum(each.verdict == name for each in found) for name in (AGREES, DIFFERS, INCONCLUSIVE)}
+def _verdicts(study: Study, results: Sequence[Verdict]) -> str:
+    counts = {name: sum(each.verdict == name for each in results) for name in (AGREES, DIFFERS, INCONCLUSIVE)}
     text = "## What agrees with the paper, what differs, what is inconclusive\n\n"
-    text += f"Of {len(found)} claims, {counts[AGREES]} agree, {counts[DIFFERS]} differ, {counts[INCONCLUSIVE]} are "
+    text += f"Of {len(results)} claims, {counts[AGREES]} agree, {counts[DIFFERS]} differ, {counts[INCONCLUSIVE]} are "
     text += "inconclusive. A claim has one verdict, from its number over all pairs and benchmarks (each panel counts "
     text += "alike), by Holm's procedure over all claims; no verdict is given where too few questions, a single "
     text += (
         "training, holes in a curve or the timing could have decided it. What a single panel shows stands below.\n\n"
     )
     smallest = 1 / (1 + study.curves.resamples)
-    if found and smallest > (1 - study.curves.confidence) / 2 / len(found):
+    if results and smallest > (1 - study.curves.confidence) / 2 / len(results):
         text += (
-            f"With {study.curves.resamples} resamples no p value can be small enough for {len(found)} claims; raise "
+            f"With {study.curves.resamples} resamples no p value can be small enough for {len(results)} claims; raise "
         )
         text += "curves.resamples.\n\n"
-    rows = [[one.evidence.ours, one.evidence.text, f"**{one.verdict}**", one.sentence] for one in found]
+    rows = [[one.evidence.ours, one.evidence.text, f"**{one.verdict}**", one.sentence] for one in results]
     text += table(["here", "the paper", "verdict", "what that means"], rows)
-    panels = [[one.evidence.text.split(" (")[0], *panel] for one in found for panel in one.evidence.panels]
+    panels = [[one.evidence.text.split(" (")[0], *panel] for one in results for panel in one.evidence.panels]
     return f"{text}\n{table(['the paper', 'pair, benchmark', 'here'], panels)}"
 
 

@@ -40,16 +40,16 @@ def verdicts(claims: Sequence[Evidence], confidence: float) -> list[Verdict]:
 
     Each claim has two sides, which share its error rate of 1 - confidence.
     """
-    tested = [place for place, claim in enumerate(claims) if not claim.obstacle and not isnan(_least(claim))]
-    ordered = sorted(tested, key=lambda place: _least(claims[place]))
+    tested = [index for index, claim in enumerate(claims) if not claim.obstacle and not isnan(_least(claim))]
+    ordered = sorted(tested, key=lambda index: _least(claims[index]))
     decided: set[int] = set()
-    for rank, place in enumerate(ordered):
-        if _least(claims[place]) > (1 - confidence) / 2 / (len(ordered) - rank):
+    for rank, index in enumerate(ordered):
+        if _least(claims[index]) > (1 - confidence) / 2 / (len(ordered) - rank):
             break
-        decided.add(place)
+        decided.add(index)
     return [
-        _verdict(claim, place in decided, len(ordered), confidence, place in tested)
-        for place, claim in enumerate(claims)
+        _verdict(claim, index in decided, len(ordered), confidence, index in tested)
+        for index, claim in enumerate(claims)
     ]
 
 

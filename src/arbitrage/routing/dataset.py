@@ -172,9 +172,9 @@ def _inputs(batch: pa.RecordBatch, tokenizer: Any, separator: str, annotate: boo
     written = [step(model, text) for model, text in zip(models, texts, strict=True)]
     ends = np.cumsum([0, *history.value_lengths().to_pylist()])
     problems, drafts = batch.column("problem").to_pylist(), batch.column("draft_step").to_pylist()
-    judged = [AuthoredStep("draft", text) for text in drafts]
-    learn(tokenizer, problems, [*written, *judged], separator, annotate)
-    for row, (problem, draft) in enumerate(zip(problems, judged, strict=True)):
+    draft_steps = [AuthoredStep("draft", text) for text in drafts]
+    learn(tokenizer, problems, [*written, *draft_steps], separator, annotate)
+    for row, (problem, draft) in enumerate(zip(problems, draft_steps, strict=True)):
         history_of_row = written[ends[row] : ends[row + 1]]
         yield step_input_ids(tokenizer, problem, history_of_row, draft, separator, annotate)
 

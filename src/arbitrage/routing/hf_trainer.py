@@ -101,7 +101,7 @@ class Progress(TrainerCallback):
     """A line every few seconds: updates done, mean loss since the last line that had one, time left."""
 
     def __init__(self) -> None:
-        self.begun = self.said = time.monotonic()
+        self.begun = self.last_line = time.monotonic()
         self.first_update = 0
         self.loss: float | None = None
 
@@ -109,7 +109,7 @@ class Progress(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Start the clock; a resumed training starts at a later update."""
-        self.begun = self.said = time.monotonic()
+        self.begun = self.last_line = time.monotonic()
         self.first_update = state.global_step
         again = f", resumed after {state.global_step}" if state.global_step else ""
         self._say(f"{len(kwargs['train_dataloader'].dataset)} examples, {state.max_steps} updates{again}")
@@ -126,9 +126,9 @@ class Progress(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Say where the training is, if nothing was said for a while."""
         now = time.monotonic()
-        if now - self.said < LINE_EVERY_S and state.global_step < state.max_steps:
+        if now - self.last_line < LINE_EVERY_S and state.global_step < state.max_steps:
             return
-        self.said = now
+        self.last_line = now
         done = state.global_step - self.first_update
         left = (now - self.begun) / done * (state.max_steps - state.global_step)
         loss = "" if self.loss is None else f", loss {self.loss:.4f}"

@@ -20,7 +20,7 @@ GPU_FIELDS = {
     "power_w": "power.draw",
     "temperature_c": "temperature.gpu",
 }
-ASKED_S = 20  # nvidia-smi answers in a second, or hangs
+TIMEOUT_S = 20  # nvidia-smi answers in a second, or hangs
 
 
 class Conditions:
@@ -58,8 +58,8 @@ def gpu_conditions() -> list[dict[str, Any]]:
     own = {str(process.pid) for process in _family()}
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        wanted = visible.split(",")
-        rows = [row for number, row in enumerate(rows) if str(number) in wanted or row[0] in wanted]
+        visible_ids = visible.split(",")
+        rows = [row for number, row in enumerate(rows) if str(number) in visible_ids or row[0] in visible_ids]
     return [
         dict(zip(GPU_FIELDS, map(_number, values), strict=True))
         | {"other_processes": sum(gpu == uuid and pid not in own for gpu, pid in running)}
@@ -67,14 +67,14 @@ def gpu_conditions() -> list[dict[str, Any]]:
     ]
 
 
-def _nvidia_smi(what: str, fields: list[str]) -> list[list[str]]:
+def _nvidia_smi(query: str, fields: list[str]) -> list[list[str]]:
     """Rows of fields that nvidia-smi prints; none where it is absent or fails."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
-    command = [program, f"--query-{what}={','.join(fields)}", "--format=csv,noheader,nounits"]
+    command = [program, f"--query-{query}={','.join(fields)}", "--format=csv,noheader,nounits"]
     try:
-        reply = subprocess.run(command, capture_output=True, text=True, timeout=ASKED_S, check=True)  # noqa: S603
+        reply = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True)  # noqa: S603
     except (subprocess.SubprocessError, OSError):
         return []
     rows = [[cell.strip() for cell in line.split(",")] for line in reply.stdout.splitlines() if line.strip()]

@@ -80,9 +80,9 @@ def sources_read(study: Study, stage: str, **names: str) -> list[str]:
     """Local paths or hub ids of the checkpoints and data files that a job of `stage` reads beside its input tables."""
     if stage == "evaluation_questions":
         benchmark = study.benchmarks[names["benchmark"]]
-        return _given(benchmark.path or benchmark.hub)
+        return _optional(benchmark.path or benchmark.hub)
     if stage == "questions":
-        return _given(study.questions.path or study.questions.hub)
+        return _optional(study.questions.path or study.questions.hub)
     if stage in ("dataset", "router"):
         return [study.router_init[0]]
     if stage == "convert_prm":
@@ -144,5 +144,5 @@ def _files(source: str) -> list[str]:
     return [str(file) for file in (files_of(path) if path.is_dir() else [path])]
 
 
-def _given(path: str | None) -> list[str]:
+def _optional(path: str | None) -> list[str]:
     return [path] if path else []

@@ -19,7 +19,7 @@ class Progress:
         self.done = 0
         self.counts: Counter[str] = Counter()
         self._prefix = f"{title}: " if title else ""
-        self._began = self._said = time.monotonic()
+        self._began = self._last_line = time.monotonic()
 
     def advance(self, units: int = 1, **counts: int) -> None:
         """Count `units` more as done, and so many more of other things (steps, tokens), whose rates are told too."""
@@ -38,9 +38,9 @@ class Progress:
     def note(self, text: str) -> None:
         """Say something else in between; dropped, unless all is done, where the last line is younger than `every`."""
         now = time.monotonic()
-        over = self.done >= self.total and not (self.quiet and self._said == self._began)
-        if over or now - self._said >= self.every:
-            self._said = now
+        over = self.done >= self.total and not (self.quiet and self._last_line == self._began)
+        if over or now - self._last_line >= self.every:
+            self._last_line = now
             print(self._prefix + text, file=sys.stderr, flush=True)
 
     @property

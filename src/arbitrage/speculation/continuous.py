@@ -46,17 +46,17 @@ class Lane:
         self._number = self._taken = 0
         self._busy_since = 0.0
 
-    def ask(self, request: Request) -> asyncio.Future[Any]:
+    def submit(self, request: Request) -> asyncio.Future[Any]:
         """The answer to a request: remembered, shared with one under way, or the engine's."""
-        key: Hashable = self._memory.key(request.asked) if self._memory else request.asked
+        key: Hashable = self._memory.key(request.payload) if self._memory else request.payload
         if (flying := self._flying.get(key)) is not None:
             if self._memory:
                 self._memory.count_hit()
             return flying
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # perhaps nobody awaits it any more
-        if self._memory and (known := self._memory.recall(key)) is not None:
-            answer.set_result(known)
+        if self._memory and (remembered := self._memory.recall(key)) is not None:
+            answer.set_result(remembered)
             return answer
         self._flying[key] = answer
         self._keys[id(request)] = key
@@ -112,7 +112,7 @@ class Lane:
         while True:
             batch = await self.take(self.rows)
             try:
-                values = await self.call(answers, self.engine, [request.asked for request in batch])
+                values = await self.call(answers, self.engine, [request.payload for request in batch])
             except Exception as error:
                 raise naming(error, list(dict.fromkeys(request.question_id for request in batch))) from error
             for request, value in zip(batch, values, strict=True):
@@ -138,8 +138,8 @@ class Continuous(Scheduler):
         super().__init__(models)
         self._open_questions, self._loop_factory = open_questions, loop_factory
 
-    def ask(self, request: Request) -> Awaitable[Any]:
-        return self._lanes[request.model].ask(request)
+    def submit(self, request: Request) -> Awaitable[Any]:
+        return self._lanes[request.model].submit(request)
 
     def run(
         self,

@@ -45,13 +45,13 @@ class ScheduledHere:
 
     async def prm_scores(self, *authors: Author) -> list[float]:
         """The PRM's score of each author's step here; each is asked for as soon as its step is there."""
-        asked = [self._score(author, (await self._step(author)).text) for author in authors]
-        return [await score for score in asked]
+        pending = [self._score(author, (await self._step(author)).text) for author in authors]
+        return [await score for score in pending]
 
     async def router_score(self) -> float:
         """The router's scalar for the draft's step here."""
         step = AuthoredStep("draft", (await self._step("draft")).text)
-        score: float = await self._ask("router", self._request("router", step), ROUTER)
+        score: float = await self._submit("router", self._request("router", step), ROUTER)
         return score
 
     def _step(self, author: Author) -> Awaitable[GeneratedStep]:
@@ -60,21 +60,21 @@ class ScheduledHere:
         return self._steps[author]
 
     def _sampled(self, author: Author, sampling: Sampling) -> Awaitable[GeneratedStep]:
-        asked = self._scheduler.models.step_request(author, self.node, sampling)
-        return self._ask(author, asked, DRAFT if author == "draft" else TARGET, sampling.sample)
+        request = self._scheduler.models.step_request(author, self.node, sampling)
+        return self._submit(author, request, DRAFT if author == "draft" else TARGET, sampling.sample)
 
     def _score(self, author: Author, text: str, sample: int = 0) -> Awaitable[float]:
-        asked = self._request("prm", AuthoredStep(author, text))
-        if asked not in self._scores:
+        request = self._request("prm", AuthoredStep(author, text))
+        if request not in self._scores:
             rank = 0 if author == "draft" else 1 + sample
-            self._scores[asked] = self._ask("prm", asked, self._prm_turn, rank=rank)
-        return self._scores[asked]
+            self._scores[request] = self._submit("prm", request, self._prm_turn, rank=rank)
+        return self._scores[request]
 
     def _request(self, model: Need, step: AuthoredStep) -> ScoreRequest:
         return self._scheduler.models.score_request(model, self.node, step)
 
-    def _ask(
-        self, model: Need, asked: StepRequest | ScoreRequest, place: int, sample: int = 0, rank: int = 0
+    def _submit(
+        self, model: Need, payload: StepRequest | ScoreRequest, position: int, sample: int = 0, rank: int = 0
     ) -> Awaitable[Any]:
-        turn = (len(self.node.steps), place, sample)
-        return self._scheduler.ask(Request(model, asked, self.node.question.question_id, turn, rank, self._order))
+        turn = (len(self.node.steps), position, sample)
+        return self._scheduler.submit(Request(model, payload, self.node.question.question_id, turn, rank, self._order))

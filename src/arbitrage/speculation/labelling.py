@@ -73,14 +73,16 @@ class SampledHere(ScheduledHere):
 
     async def sample_scores(self) -> list[float]:
         """The PRM's scores of these."""
-        asked = [self._score("target", step.text, number) for number, step in enumerate(await self.samples(), start=1)]
-        return [await score for score in asked]
+        pending = [
+            self._score("target", step.text, number) for number, step in enumerate(await self.samples(), start=1)
+        ]
+        return [await score for score in pending]
 
     async def prm_scores(self, *authors: Author) -> list[float]:
         """As always; the samples are scored beside."""
-        asked = [self._score(author, (await self._step(author)).text) for author in authors]
+        pending = [self._score(author, (await self._step(author)).text) for author in authors]
         await self.sample_scores()
-        return [await score for score in asked]
+        return [await score for score in pending]
 
 
 async def _row(here: SampledHere) -> dict[str, Any]:

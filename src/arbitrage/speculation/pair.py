@@ -70,10 +70,10 @@ def answers(engine: Generator | Scorer, requests: Sequence[StepRequest | ScoreRe
     """What a synchronous engine answers to requests, in their order; those of one sampling are one call."""
     if isinstance(requests[0], ScoreRequest):
         return list(cast(Scorer, engine).score([request.ids for request in requests]))
-    found: dict[int, GeneratedStep | float] = {}
+    results: dict[int, GeneratedStep | float] = {}
     steps = cast(Sequence[StepRequest], requests)
     for sampling in dict.fromkeys(request.sampling for request in steps):
         rows = [row for row, request in enumerate(steps) if request.sampling == sampling]
         contexts, limits = [steps[row].ids for row in rows], [steps[row].limit for row in rows]
-        found |= zip(rows, cast(Generator, engine).generate(contexts, limits, sampling), strict=True)
-    return [found[row] for row in range(len(steps))]
+        results |= zip(rows, cast(Generator, engine).generate(contexts, limits, sampling), strict=True)
+    return [results[row] for row in range(len(steps))]

@@ -46,13 +46,15 @@ class ScoredSweep(Sweep):
                     written[visit.node, "draft"] = visit.draft.text
                 if visit.target:
                     written[visit.node, "target"] = visit.target.text
-        asked: dict[tuple[Node, Author], Awaitable[float]] = {}
+        pending: dict[tuple[Node, Author], Awaitable[float]] = {}
         for index, ((node, author), text) in enumerate(written.items()):
             request = scheduler.models.score_request("prm", node, AuthoredStep(author, text))
             turn = (AT_THE_END, PRM, 0)
-            asked[node, author] = scheduler.ask(Request("prm", request, question.question_id, turn, 0, (number, index)))
+            pending[node, author] = scheduler.submit(
+                Request("prm", request, question.question_id, turn, 0, (number, index))
+            )
         prompt = scheduler.models.contexts["draft"].ids(Node(question))
-        return Scored(trajectories, {key: await score for key, score in asked.items()}, len(prompt))
+        return Scored(trajectories, {key: await score for key, score in pending.items()}, len(prompt))
 
 
 def trajectory_rows(scored: Scored, grade: Grade) -> list[dict[str, Any]]:

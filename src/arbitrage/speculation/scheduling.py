@@ -23,7 +23,7 @@ Work = Coroutine[Any, Any, Any]
 Finished = Callable[[Question, Any], None]  # given a question and its result
 Progress = Callable[[int, int], None]  # told how many trajectories are finished, and how many are under way
 
-# Places of requests within a step: in lockstep, what a trajectory asks later waits for what others ask earlier.
+# Positions of requests within a step: in lockstep, a later request waits for the earlier ones of others.
 DRAFT, PRM, ROUTER, TARGET, PRM_OF_TARGET = range(5)
 AT_THE_END = math.inf  # the depth of what is asked once a question's trajectories are finished
 
@@ -32,12 +32,12 @@ AT_THE_END = math.inf  # the depth of what is asked once a question's trajectori
 class Request:
     """One thing that a coroutine awaits of a model.
 
-    turn: (depth, place, sample); in lockstep, requests of one turn are one batch, and lower turns go first.
+    turn: (depth, position in the step, sample); in lockstep, requests of one turn are one batch, lower turns first.
     rank, order: the order within that batch. `order` begins with the question's number.
     """
 
     model: Need
-    asked: StepRequest | ScoreRequest
+    payload: StepRequest | ScoreRequest
     question_id: str
     turn: tuple[float, int, int]
     rank: int
@@ -74,7 +74,7 @@ class Scheduler(ABC):
         self.finished_parts = self.alive_parts = 0
 
     @abstractmethod
-    def ask(self, request: Request) -> Awaitable[Any]:
+    def submit(self, request: Request) -> Awaitable[Any]:
         """The answer to a request, to be awaited; it is under way from now on."""
 
     def spawn(self, question_id: str, coroutine: Work) -> None:
@@ -180,7 +180,7 @@ class Answer:
 class Lockstep(Scheduler):
     """Sends a batch when no coroutine can go on: the earliest turn that anybody waits for, whole and in order."""
 
-    def ask(self, request: Request) -> Answer:
+    def submit(self, request: Request) -> Answer:
         answer = Answer()
         self._pending.setdefault(request.turn, []).append((request, answer))
         return answer
@@ -229,7 +229,7 @@ class Lockstep(Scheduler):
         batch.sort(key=lambda each: (each[0].rank, each[0].order))
         requests = [request for request, _ in batch]
         try:
-            values = answers(self.models.engine(requests[0].model), [request.asked for request in requests])
+            values = answers(self.models.engine(requests[0].model), [request.payload for request in requests])
         except Exception as error:
             raise naming(error, list(dict.fromkeys(request.question_id for request in requests))) from error
         for (_, answer), value in zip(batch, values, strict=True):

@@ -70,10 +70,10 @@ def sweep(
 
     thresholds: as of `Sweep`. progress: told the number of finished and of open trajectories. Raises EngineError.
     """
-    found: list[tuple[str, list[Trajectory]]] = []
+    solved: list[tuple[str, list[Trajectory]]] = []
 
     def finished(question: Question, trajectories: list[Trajectory]) -> None:
-        found.append((question.question_id, trajectories))
+        solved.append((question.question_id, trajectories))
 
     scheduler(models).run(questions, Sweep(policies, seed, thresholds), finished, progress)
-    return [trajectory for _, each in sorted(found, key=lambda pair: pair[0]) for trajectory in each]
+    return [trajectory for _, each in sorted(solved, key=lambda pair: pair[0]) for trajectory in each]

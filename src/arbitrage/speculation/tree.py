@@ -61,13 +61,13 @@ class Contexts:
         return len(self.ids(node)) - len(self._build(node.question, ()))
 
     def _build(self, question: Question, texts: tuple[str, ...]) -> Ids:
-        known = self._ids.setdefault(question.question_id, {})
-        if texts not in known:
+        ids = self._ids.setdefault(question.question_id, {})
+        if texts not in ids:
             if texts:
-                known[texts] = self._build(question, texts[:-1]) + self.generator.step_ids(texts[-1])
+                ids[texts] = self._build(question, texts[:-1]) + self.generator.step_ids(texts[-1])
             else:
-                known[texts] = self.generator.prompt_ids(question.problem)
-        return known[texts]
+                ids[texts] = self.generator.prompt_ids(question.problem)
+        return ids[texts]
 
 
 class Bounds:

@@ -69,11 +69,11 @@ def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[l
         swept = read_table(trajectories, "trajectories")
         settings = settings_of(swept, study.latency.acceptances)
         answered = {row["question_id"] for row in swept}  # a question that fills a context has no trajectory
-        asked = [row for row in read_table(questions, "questions") if row["question_id"] in answered]
-        chosen = _sample(asked, study.latency.questions, study.seed)
+        solved = [row for row in read_table(questions, "questions") if row["question_id"] in answered]
+        chosen = _sample(solved, study.latency.questions, study.seed)
         by_benchmark.append([])
-        for place, question in enumerate(chosen):
-            first = place % len(settings)
+        for index, question in enumerate(chosen):
+            first = index % len(settings)
             by_benchmark[-1].append(
                 [Run(benchmark, question, setting) for setting in settings[first:] + settings[:first]]
             )
@@ -112,16 +112,16 @@ def settings_of(swept: Sequence[dict[str, Any]], acceptances: Sequence[float]) -
     for policy in filter(THRESHOLD_POLICIES.__contains__, TIMED_POLICIES):
         rows = [row for row in swept if row["policy"] == policy and not row["router_seed"]]  # the first training
         points = operating_points(rows, acceptances)
-        _tell_of_far_ones(policy, acceptances, points)
+        _warn_of_far_ones(policy, acceptances, points)
         settings += [Setting(policy, threshold) for threshold in sorted(point.threshold for point in points)]
     return settings
 
 
-def _tell_of_far_ones(policy: str, acceptances: Sequence[float], points: Sequence[OperatingPoint]) -> None:
-    for wanted, point in zip(acceptances, points, strict=True):
-        if abs(point.acceptance - wanted) > FAR:
+def _warn_of_far_ones(policy: str, acceptances: Sequence[float], points: Sequence[OperatingPoint]) -> None:
+    for target, point in zip(acceptances, points, strict=True):
+        if abs(point.acceptance - target) > FAR:
             print(
-                f"{policy}: {wanted:.0%} acceptance is timed at threshold {point.threshold:.4g}, which accepts "
+                f"{policy}: {target:.0%} acceptance is timed at threshold {point.threshold:.4g}, which accepts "
                 f"{point.acceptance:.0%}: no swept threshold is nearer",
                 file=sys.stderr,
             )

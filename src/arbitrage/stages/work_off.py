@@ -88,8 +88,8 @@ class ShardWork:
     def _fitting(self, questions: list[Question]) -> list[Question]:
         """The questions whose prompt leaves both models room; the others are noted as left out."""
         fitting = [question for question in questions if self.stored.models.bounds.fits(question)]
-        known = {question.question_id for question in fitting}
-        self.stored.left_out.extend(each.question_id for each in questions if each.question_id not in known)
+        fitting_ids = {question.question_id for question in fitting}
+        self.stored.left_out.extend(each.question_id for each in questions if each.question_id not in fitting_ids)
         return fitting
 
     def _note(self, before: str, questions: int, finished: int, alive: int) -> None:

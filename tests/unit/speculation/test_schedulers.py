@@ -61,9 +61,9 @@ class Shuffled:
             self.draw.shuffle(under_way)
             for _ in range(self.draw.randint(0, len(under_way))):
                 request = under_way.pop()
-                assert request.asked not in self.asked, f"{self.identity} was asked twice"
-                self.asked.add(request.asked)
-                lane.answer(request, answers(self.engine, [request.asked])[0])  # type: ignore[arg-type]
+                assert request.payload not in self.asked, f"{self.identity} was asked twice"
+                self.asked.add(request.payload)
+                lane.answer(request, answers(self.engine, [request.payload])[0])  # type: ignore[arg-type]
 
 
 def shuffled(draw: random.Random) -> PairModels:
@@ -201,7 +201,7 @@ def test_a_request_that_an_engine_refuses_is_its_questions_error_alone() -> None
                     if request.question_id == "q5":
                         lane.refuse(request, EngineError("a context of 9000 tokens"))
                     else:
-                        lane.answer(request, answers(self.engine, [request.asked])[0])  # type: ignore[arg-type]
+                        lane.answer(request, answers(self.engine, [request.payload])[0])  # type: ignore[arg-type]
 
     models, finished = shuffled(random.Random(1)), list[Any]()
     models.target = Refusing(FakeGenerator("target"), random.Random(2))  # type: ignore[assignment]
@@ -225,12 +225,12 @@ def test_a_slow_step_holds_up_no_other_question() -> None:
                     if request.question_id == "q0":
                         held.append(request)
                     else:
-                        lane.answer(request, answers(self.engine, [request.asked])[0])  # type: ignore[arg-type]
+                        lane.answer(request, answers(self.engine, [request.payload])[0])  # type: ignore[arg-type]
                 await asyncio.sleep(0)
                 if len(finished) == len(QUESTIONS) - 1:
                     while held:
                         request = held.pop()
-                        lane.answer(request, answers(self.engine, [request.asked])[0])  # type: ignore[arg-type]
+                        lane.answer(request, answers(self.engine, [request.payload])[0])  # type: ignore[arg-type]
 
     models = shuffled(random.Random(1))
     models.target = Slow(FakeGenerator("target"), random.Random(2))  # type: ignore[assignment]

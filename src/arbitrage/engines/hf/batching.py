@@ -78,23 +78,23 @@ class Batch:
     def __init__(self, runner: BatchRunner, cache: BufferCache, contexts: Sequence[Ids], room: int) -> None:
         self._runner, self._cache, self._contexts = runner, cache, list(contexts)
         keys = [block_keys(ids[:-1]) for ids in contexts]  # the last id is always read: its output is asked for
-        self._known = [runner.pool.known(row) for row in keys]
+        self._cached = [runner.pool.cached_blocks(row) for row in keys]
         device = runner.device
-        past = max(self._known) * BLOCK
-        new = [len(ids) - count * BLOCK for ids, count in zip(contexts, self._known, strict=True)]
+        past = max(self._cached) * BLOCK
+        new = [len(ids) - count * BLOCK for ids, count in zip(contexts, self._cached, strict=True)]
         width = max(new)
         self._start = [past + width - size for size in new]  # column of a row's first new id
         self._cache.restart(past + width)
-        runner.pool.load(self._cache, [row[:count] for row, count in zip(keys, self._known, strict=True)])
+        runner.pool.load(self._cache, [row[:count] for row, count in zip(keys, self._cached, strict=True)])
 
         ids = torch.tensor(
             [(0,) * (width - size) + row[len(row) - size :] for row, size in zip(contexts, new, strict=True)]
         )
         lengths = torch.tensor([len(row) for row in contexts], device=device)
         columns = torch.arange(past + width, device=device)
-        known = torch.tensor(self._known, device=device)[:, None] * BLOCK
+        cached = torch.tensor(self._cached, device=device)[:, None] * BLOCK
         start = torch.tensor(self._start, device=device)[:, None]
-        self._visible = (columns < known) | (columns >= start)
+        self._visible = (columns < cached) | (columns >= start)
         causal = columns <= columns[past:, None]
         itself = columns == columns[past:, None]  # keeps a padding query's softmax finite
         mask = (self._visible[:, None, :] & causal) | itself
@@ -122,7 +122,7 @@ class Batch:
         index = torch.tensor(rows, device=self._runner.device)
         self._visible, self._positions, self.output = self._visible[index], self._positions[index], self.output[index]
         self._contexts = [self._contexts[row] for row in rows]
-        self._known = [self._known[row] for row in rows]
+        self._cached = [self._cached[row] for row in rows]
         self._start = [self._start[row] for row in rows]
 
     def refill(self, rows: list[int], contexts: Sequence[Ids]) -> None:
@@ -135,30 +135,30 @@ class Batch:
         device, length = self._runner.device, self.length
         sizes = torch.tensor([len(ids) for ids in contexts], device=device)[:, None]
         widest = max(map(len, contexts))
-        known = torch.tensor(fresh._known, device=device)[:, None] * BLOCK
-        # The place of each id in its context, right-aligned; then the column that holds it: a pool's, or one just read.
-        place = torch.arange(widest, device=device) - widest + sizes
+        cached = torch.tensor(fresh._cached, device=device)[:, None] * BLOCK
+        # The position of each id in its context, right-aligned; then the column that holds it: of a pool, or just read.
+        position = torch.arange(widest, device=device) - widest + sizes
         start = torch.tensor(fresh._start, device=device)[:, None]
-        source = torch.where(place < known, place, place - known + start).clamp(min=0)
+        source = torch.where(position < cached, position, position - cached + start).clamp(min=0)
         into = torch.tensor(rows, device=device)
         self._cache.put(into, slice(length - widest, length), fresh._cache, source)
         columns = torch.arange(self._visible.shape[1], device=device)
         self._visible[into] = columns >= length - sizes
         self._positions[into] = fresh._positions
         self.output[into] = fresh.output
-        for row, ids, count in zip(rows, contexts, fresh._known, strict=True):
-            self._contexts[row], self._known[row] = ids, count
+        for row, ids, count in zip(rows, contexts, fresh._cached, strict=True):
+            self._contexts[row], self._cached[row] = ids, count
             self._start[row] = length - len(ids) + count * BLOCK
 
     def remember(self, fed: Mapping[int, Sequence[int]]) -> None:
         """Give the new whole blocks of rows to the pool. fed: by row, the tokens it was fed that belong to it."""
         where, keys, columns = [], [], []
         for row, tokens in fed.items():
-            known = self._known[row]
-            for place, key in enumerate(block_keys((*self._contexts[row], *tokens))[known:]):
+            cached = self._cached[row]
+            for block, key in enumerate(block_keys((*self._contexts[row], *tokens))[cached:]):
                 where.append(row)
                 keys.append(key)
-                columns.append(self._start[row] + place * BLOCK)
+                columns.append(self._start[row] + block * BLOCK)
         self._runner.pool.save(self._cache, where, keys, columns)
 
 
@@ -209,10 +209,10 @@ class BatchRunner:
         The longest first: a later one then fits where an earlier one ended, and buffers need not grow.
         """
 
-        def cost(place: int) -> tuple[int, int, int]:
-            ids = contexts[place]
-            known = self.pool.known(block_keys(ids[:-1]))
-            return (len(ids) - known * BLOCK) // (2 * BLOCK), len(ids), place
+        def cost(index: int) -> tuple[int, int, int]:
+            ids = contexts[index]
+            cached = self.pool.cached_blocks(block_keys(ids[:-1]))
+            return (len(ids) - cached * BLOCK) // (2 * BLOCK), len(ids), index
 
         self.pool.begin_call()
         return sorted(range(len(contexts)), key=cost, reverse=True)
@@ -224,7 +224,7 @@ class BatchRunner:
             return len(contexts)
         count, widest = 0, 0
         for ids in contexts:
-            widest = max(widest, len(ids) - self.pool.known(block_keys(ids[:-1])) * BLOCK)
+            widest = max(widest, len(ids) - self.pool.cached_blocks(block_keys(ids[:-1])) * BLOCK)
             if count and (count + 1) * widest > self.positions:
                 break
             count += 1
@@ -239,17 +239,17 @@ class BatchRunner:
             return Batch(self, self.cache, contexts, room)
 
     def batches(self, contexts: Sequence[Ids]) -> Iterator[tuple[list[int], Batch]]:
-        """All contexts, read and not continued, as (places in `contexts`, the batch just read).
+        """All contexts, read and not continued, as (indices in `contexts`, the batch just read).
 
         Raises EngineError where the device has too little memory for one alone.
         """
         waiting = self.order(contexts)
         while waiting:
-            places = waiting[: self.fitting([contexts[place] for place in waiting[: self.batch_size]])]
+            indices = waiting[: self.fitting([contexts[index] for index in waiting[: self.batch_size]])]
             try:
-                batch = self.read([contexts[place] for place in places], 0)
+                batch = self.read([contexts[index] for index in indices], 0)
             except OutOfMemoryError as error:
-                self.shrink(len(places), error)
+                self.shrink(len(indices), error)
                 continue
-            waiting = waiting[len(places) :]
-            yield places, batch
+            waiting = waiting[len(indices) :]
+            yield indices, batch

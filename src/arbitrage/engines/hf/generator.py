@@ -112,7 +112,7 @@ class TransformersGenerator:
             Job(context, StepWriter(self.stop, room), sampling) for context, room in zip(contexts, rooms, strict=True)
         ]
         progress = Progress(len(jobs), "steps", f"writing with {self.name}", quiet=True)
-        waiting = deque(jobs[place] for place in self._runner.order(contexts))
+        waiting = deque(jobs[index] for index in self._runner.order(contexts))
         while waiting:
             count = self._runner.fitting([job.context for job in islice(waiting, self._runner.batch_size)])
             rows = [waiting.popleft() for _ in range(count)]

@@ -125,12 +125,10 @@ class BufferCache(Cache):
 
     def put(self, rows: Tensor, columns: slice, other: BufferCache, source: Tensor) -> None:
         """Overwrite `columns` of `rows` with the columns `source` [rows, columns] of the rows of `other`, in order."""
-        for layer, given in zip(self.layers, other.layers, strict=True):
-            heads, size = given.keys.shape[1], given.keys.shape[3]
+        for layer, read in zip(self.layers, other.layers, strict=True):
+            heads, size = read.keys.shape[1], read.keys.shape[3]
             index = source[:, None, :, None].expand(-1, heads, -1, size)
-            layer.put(
-                rows, columns, given.keys[: len(rows)].gather(2, index), given.values[: len(rows)].gather(2, index)
-            )
+            layer.put(rows, columns, read.keys[: len(rows)].gather(2, index), read.values[: len(rows)].gather(2, index))
 
 
 def block_keys(ids: Ids) -> list[bytes]:
@@ -181,7 +179,7 @@ class PrefixPool:
         """Tell calls apart, for the age of blocks."""
         self._call += 1
 
-    def known(self, keys: Sequence[bytes]) -> int:
+    def cached_blocks(self, keys: Sequence[bytes]) -> int:
         """How many of the blocks, from the first on without a gap, are held."""
         count = 0
         for key in keys:
@@ -197,10 +195,10 @@ class PrefixPool:
             return
         index = torch.zeros(len(rows), most, dtype=torch.long)
         for row, keys in enumerate(rows):
-            for place, key in enumerate(keys):
+            for block, key in enumerate(keys):
                 slot = self._slots.pop(key)
                 self._hold(key, slot)
-                index[row, place] = slot
+                index[row, block] = slot
         device = self._store[0][0].device
         index = index.to(device).flatten()
         for layer, (keys_store, values_store) in zip(cache.layers, self._store, strict=True):
@@ -218,21 +216,21 @@ class PrefixPool:
             self._open(cache)
         picked: list[int] = []
         slots: list[int] = []
-        for place, key in enumerate(keys):
+        for index, key in enumerate(keys):
             if key in self._slots:
                 continue
             slot = self._free.pop() if self._free else self._evict()
             if slot is None:
                 break
             self._hold(key, slot)
-            picked.append(place)
+            picked.append(index)
             slots.append(slot)
         if not picked:
             return
         device = self._store[0][0].device
         at = torch.tensor(slots, device=device)
-        row = torch.tensor([rows[place] for place in picked], device=device)[:, None]
-        column = torch.tensor([columns[place] for place in picked], device=device)[:, None] + torch.arange(
+        row = torch.tensor([rows[index] for index in picked], device=device)[:, None]
+        column = torch.tensor([columns[index] for index in picked], device=device)[:, None] + torch.arange(
             BLOCK, device=device
         )
         for layer, (keys_store, values_store) in zip(cache.layers, self._store, strict=True):

@@ -40,9 +40,9 @@ class AnswerScorer(TransformersScorer):
         template = prm.resolved_template(prm.kind)
 
         def reader(tokenizer: Any) -> TemplateReader:
-            made = TemplateReader(checkpoint.path, tokenizer, template, separator)
-            self.candidates = made.candidates()  # before any weights are read
-            return made
+            template_reader = TemplateReader(checkpoint.path, tokenizer, template, separator)
+            self.candidates = template_reader.candidates()  # before any weights are read
+            return template_reader
 
         super().__init__(prm_placement(checkpoint, prm), ("ForCausalLM",), reader)
         self._columns, layer = list(self.candidates), self.model.get_output_embeddings()

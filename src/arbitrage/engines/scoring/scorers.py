@@ -82,25 +82,25 @@ class TransformersScorer(ABC):
     """What PRMs and router share: a model read to the last id of each input, in batches (`protocols.Scorer`)."""
 
     def __init__(
-        self, place: Placement, heads: tuple[Head, ...], reader: Callable[[Any], Reader], reads: str = ""
+        self, placement: Placement, heads: tuple[Head, ...], reader: Callable[[Any], Reader], reads: str = ""
     ) -> None:
         """Load a checkpoint that has one of `heads`; `reader` makes of its tokenizer how it reads.
 
         reads: what else changes the scores; part of the identity. Raises EngineError.
         """
-        self.name = place.checkpoint.path
-        self.tokenizer = place.checkpoint.tokenizer()
+        self.name = placement.checkpoint.path
+        self.tokenizer = placement.checkpoint.tokenizer()
         self.reader = reader(self.tokenizer)
-        self.model = place.checkpoint.load(place.dtype, place.device, heads)
-        self.device = torch.device(place.device)
+        self.model = placement.checkpoint.load(placement.dtype, placement.device, heads)
+        self.device = torch.device(placement.device)
         self.max_context = context_limit(self.model.config)
         self.layers = int(self.model.config.get_text_config(decoder=True).num_hidden_layers)
-        weights = place.checkpoint.fingerprint(place.dtype, engine_name(self.model))
+        weights = placement.checkpoint.fingerprint(placement.dtype, engine_name(self.model))
         reads += "\nfloat32 head" * self.narrow
         self._identity = hashlib.sha256(f"{weights}\n{self.reader.description}{reads}".encode()).hexdigest()
-        self.rows = place.batch_size
+        self.rows = placement.batch_size
         self._runner = BatchRunner(
-            self.name, self.forward, self.layers, self.device, place.batch_size, positions_at_once(self.model)
+            self.name, self.forward, self.layers, self.device, placement.batch_size, positions_at_once(self.model)
         )
         self._warned = False
 
@@ -139,19 +139,19 @@ class TransformersScorer(ABC):
         """One number an input. Raises ScoreError where one is not finite."""
         scores = [0.0] * len(inputs)
         progress = Progress(len(inputs), "steps", f"scoring with {self.name}", quiet=True)
-        for places, batch in self._runner.batches(inputs):
-            batch.remember(dict.fromkeys(range(len(places)), ()))
-            for place, score in zip(places, self.scalars(batch.output.double()).tolist(), strict=True):
-                scores[place] = self.checked(score, place, inputs[place])
-            progress.advance(len(places), tokens=sum(len(inputs[place]) for place in places))
+        for indices, batch in self._runner.batches(inputs):
+            batch.remember(dict.fromkeys(range(len(indices)), ()))
+            for index, score in zip(indices, self.scalars(batch.output.double()).tolist(), strict=True):
+                scores[index] = self.checked(score, index, inputs[index])
+            progress.advance(len(indices), tokens=sum(len(inputs[index]) for index in indices))
         return scores
 
-    def checked(self, score: float, place: int, ids: Ids) -> float:
+    def checked(self, score: float, index: int, ids: Ids) -> float:
         """`score`, if it is finite; otherwise ScoreError. Warns once of inputs beyond the model's positions."""
         if score - score != 0.0:
             self.forget()  # what was kept may hold NaN too
             raise ScoreError(
-                f"{self.name}: the score of input {place} ({len(ids)} ids, the last {list(ids[-4:])}) is {score}; "
+                f"{self.name}: the score of input {index} ({len(ids)} ids, the last {list(ids[-4:])}) is {score}; "
                 "expected a finite number. The weights are damaged, or the dtype is too narrow for them (try float32)"
             )
         if len(ids) > self.max_context and not self._warned:
@@ -166,9 +166,9 @@ class HeadScorer(TransformersScorer):
     """A scorer whose checkpoint has a classification head named `score`. `labels`: how many."""
 
     def __init__(
-        self, place: Placement, heads: tuple[Head, ...], reader: Callable[[Any], Reader], reads: str = ""
+        self, placement: Placement, heads: tuple[Head, ...], reader: Callable[[Any], Reader], reads: str = ""
     ) -> None:
-        super().__init__(place, heads, reader, reads)
+        super().__init__(placement, heads, reader, reads)
         self._backbone = self.model.base_model
         head: Any = getattr(self.model, "score", None)
         last = head[-1] if isinstance(head, torch.nn.Sequential) else head
@@ -230,9 +230,9 @@ class RouterScorer(HeadScorer):
     def __init__(self, checkpoint: Checkpoint, router: Router) -> None:
         self.format = form = read_router_format(checkpoint.directory)
         self.annotate = form.annotate
-        place = Placement(checkpoint, router.dtype, router.device, router.batch_size)
+        placement = Placement(checkpoint, router.dtype, router.device, router.batch_size)
         super().__init__(
-            place,
+            placement,
             CLASSIFIERS,
             lambda tokenizer: StepReader(tokenizer, form.separator, form.annotate),
             f"\n{form.model_dump_json()}",

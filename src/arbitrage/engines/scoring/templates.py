@@ -58,7 +58,7 @@ class TemplateReader:
         """Ids of the words for wrong and right. Raises EngineError where one is not exactly one token."""
         text = self.render(*SAMPLE)
         before = self._encode(text)
-        found = []
+        answer_ids = []
         for word in (self.template.wrong, self.template.right):
             assert word, "checked by config.prm"
             ids = self._encode(text + word)
@@ -67,8 +67,8 @@ class TemplateReader:
                     f"{self.name}: {word!r} is not one token after {text[-20:]!r} (ids {list(ids[-4:])} after "
                     f"{list(before[-3:])}); set prm.template.right and .wrong to two words of one token each"
                 )
-            found.append(ids[-1])
-        return found[0], found[1]
+            answer_ids.append(ids[-1])
+        return answer_ids[0], answer_ids[1]
 
     def render(self, problem: str, history: Sequence[AuthoredStep], step: AuthoredStep) -> str:
         """The text up to where the score is read. Raises EngineError where the chat template refuses it."""

@@ -101,7 +101,7 @@ class CompletionsClient:
 
     async def _wait_ready(self) -> list[Json]:
         deadline = time.monotonic() + self._server.ready_s
-        told = False
+        reported = False
         while True:
             self._check_alive()
             try:
@@ -115,9 +115,9 @@ class CompletionsClient:
                         f"{self.subject}: no server answers at {self.url} after {self._server.ready_s:g} s "
                         f"({_named(error)}); raise server.ready_s, or {remedy}{self._by_proxy}"
                     ) from error
-            if not told:
+            if not reported:
                 print(f"{self.subject}: waiting for the server at {self.url}", file=sys.stderr, flush=True)
-                told = True
+                reported = True
             await asyncio.sleep(READY_POLL_S)
 
     async def version(self) -> str:
@@ -127,8 +127,8 @@ class CompletionsClient:
             try:
                 async with asyncio.timeout(CONNECT_S):
                     reply = await self._http.get(f"{root}/{path}")
-                if reply.is_success and isinstance(found := reply.json().get(key), str):
-                    return found
+                if reply.is_success and isinstance(version := reply.json().get(key), str):
+                    return version
             except (httpx2.TransportError, TimeoutError, ValueError, AttributeError):
                 continue
         return "unknown"
@@ -193,16 +193,16 @@ class CompletionsClient:
             except ValueError as error:
                 raise _RetriableError(f"a reply that is no JSON: {reply.text[:200]!r}") from error
             return content
-        said = f"{reply.status_code} {reply.text[:500]!r}"
+        response = f"{reply.status_code} {reply.text[:500]!r}"
         if reply.status_code in RETRIED:
-            raise _RetriableError(said)
+            raise _RetriableError(response)
         remedy = {
             401: "give the key's variable as server.api_key_variable",
             403: "give the key's variable as server.api_key_variable",
             404: "correct server.url (it ends in /v1) and server.model",
         }.get(reply.status_code, "expected a server that takes prompts as token ids, and contexts as long as these")
         raise EngineError(
-            f"{self.subject}: the server at {self.url} refuses the request with {said}; {remedy}{self._by_proxy}"
+            f"{self.subject}: the server at {self.url} refuses the request with {response}; {remedy}{self._by_proxy}"
         )
 
 

@@ -138,7 +138,7 @@ class OpenAiGenerator:
 
         async def answer(request: Any) -> None:
             try:
-                body = self._body(*request.asked)
+                body = self._body(*request.payload)
             except EngineError as error:  # its context is too long: only its question is told
                 lane.refuse(request, error)
             else:
@@ -227,16 +227,16 @@ class OpenAiGenerator:
             "logprobs": max(1, self._top),
         }
 
-    def _listed(self, models: Sequence[Json], wanted: str | None) -> Json:
+    def _listed(self, models: Sequence[Json], name: str | None) -> Json:
         """The model to ask for. Raises EngineError where it is not there, or not the only one."""
         names = [str(model["id"]) for model in models]
-        if wanted is None and len(models) == 1:
+        if name is None and len(models) == 1:
             return models[0]
-        if wanted in names:
-            return models[names.index(wanted)]
+        if name in names:
+            return models[names.index(name)]
         raise EngineError(
             f"{self.name}: the server at {self._client.url} lists the models {names}; expected "
-            f"{wanted or 'one'}: give one of them as server.model"
+            f"{name or 'one'}: give one of them as server.model"
         )
 
     def _probe(self) -> bool:

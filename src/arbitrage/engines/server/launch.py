@@ -108,18 +108,18 @@ def environment(name: str, model: Model) -> dict[str, str]:
 
     Raises EngineError where it has too few GPUs.
     """
-    found = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_HOST_IP": "127.0.0.1"}
+    variables = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_HOST_IP": "127.0.0.1"}
     kind, _, first = model.device.partition(":")
     if kind != "cuda":
         if model.vllm.eager is not False:  # else a kernel of the sampler would be compiled all the same
-            found["TORCHDYNAMO_DISABLE"] = "1"
+            variables["TORCHDYNAMO_DISABLE"] = "1"
         threads = str(torch.get_num_threads())
-        return found | {gpus.VISIBLE: "", "OMP_NUM_THREADS": threads, "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+        return variables | {gpus.VISIBLE: "", "OMP_NUM_THREADS": threads, "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     present = gpus.visible()
-    wanted = range(int(first or 0), int(first or 0) + model.vllm.tensor_parallel)
-    if present is None or len(present) < wanted.stop:
+    indices = range(int(first or 0), int(first or 0) + model.vllm.tensor_parallel)
+    if present is None or len(present) < indices.stop:
         raise EngineError(
-            f"{name}: its server needs the GPUs {', '.join(f'cuda:{place}' for place in wanted)}, and this job "
+            f"{name}: its server needs the GPUs {', '.join(f'cuda:{index}' for index in indices)}, and this job "
             f"sees {len(present or ())}; correct `device` and vllm.tensor_parallel, or ask for more in `resources`"
         )
-    return found | {gpus.VISIBLE: ",".join(present[place] for place in wanted)}
+    return variables | {gpus.VISIBLE: ",".join(present[index] for index in indices)}

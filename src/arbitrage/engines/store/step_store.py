@@ -88,8 +88,8 @@ class StepStore:
         else:
             text, finish, logprobs, entropies, _ = self._added[row - self._loaded][1]  # type: ignore[assignment]
         assert logprobs is not None, "the key of a score"
-        known = None if entropies is None else tuple(entropies.tolist())
-        return GeneratedStep(str(text), FINISH_REASONS[finish], tuple(logprobs.tolist()), known)
+        step_entropies = None if entropies is None else tuple(entropies.tolist())
+        return GeneratedStep(str(text), FINISH_REASONS[finish], tuple(logprobs.tolist()), step_entropies)
 
     def score(self, key: bytes) -> float:
         """A remembered score. Raises KeyError."""

@@ -49,7 +49,7 @@ class LaneWork:
         generator, writers = self._generator, []
         for request in requests:
             try:
-                limit = room(generator.name, request.asked.ids, request.asked.limit, generator.max_context)
+                limit = room(generator.name, request.payload.ids, request.payload.limit, generator.max_context)
             except EngineError as error:
                 self._lane.refuse(request, error)
             else:
@@ -79,5 +79,5 @@ class LaneWork:
 
     def _hand_over(self, request: Any, writer: StepWriter) -> None:
         name = f"lane-{next(self._numbers)}"
-        prompt, parameters = self._generator.request(request.asked.ids, writer, request.asked.sampling)
+        prompt, parameters = self._generator.request(request.payload.ids, writer, request.payload.sampling)
         self._under_way[name] = UnderWay(request, writer, self._generator.engine.add_request(name, prompt, parameters))

@@ -78,7 +78,7 @@ def _weights(name: str, directory: Path, quantisation: str | None) -> Path:
     return file
 
 
-def _longest(checkpoint: Checkpoint, asked: int | None, generation: Generation) -> int:
+def _longest(checkpoint: Checkpoint, configured: int | None, generation: Generation) -> int:
     """The longest context to make room for: all a solution can need, or as asked; at most the model's own."""
     config, _ = checkpoint.configs()
-    return min(asked or generation.max_tokens + PROMPT_ROOM, context_limit(config))
+    return min(configured or generation.max_tokens + PROMPT_ROOM, context_limit(config))

@@ -98,8 +98,8 @@ class Wording:
 
     def read(self, problem: str) -> dict[str, str] | None:
         """The fields of a sentence written with this wording, or None."""
-        found = self._pattern.match(problem)
-        return found.groupdict() if found else None
+        match = self._pattern.match(problem)
+        return match.groupdict() if match else None
 
 
 def read_any(wordings: Sequence[Wording], problem: str) -> dict[str, str] | None:

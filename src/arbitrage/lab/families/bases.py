@@ -99,16 +99,16 @@ class FromBase:
         truth = Truth(answer=Fraction(values[-1]), numbers=set(map(Fraction, integers(problem))))
         replay(truth, values, [[base, digit] for digit in digits[1:]])
         # The other usual way: powers of the base, the value of each place, and their sums from the left.
-        places = [base**exponent for exponent in reversed(range(len(digits)))]
-        worth = [digit * place for digit, place in zip(digits, places, strict=True)]
+        powers = [base**exponent for exponent in reversed(range(len(digits)))]
+        worth = [digit * power for digit, power in zip(digits, powers, strict=True)]
         running = [sum(worth[: count + 1]) for count in range(len(worth))]
         replay(truth, running, [[value] for value in worth[1:]])
         truth.add(values[-1], [value for value in worth if value])
-        truth.add(values[-1], [literal for pair in zip(digits, places, strict=True) for literal in pair])
-        for exponent, (digit, place) in enumerate(zip(reversed(digits), reversed(places), strict=True)):
-            truth.add(place, (base, exponent))
-            truth.add(digit * place, (digit, place))
-            truth.add(digit * place, (digit, base, exponent))
+        truth.add(values[-1], [literal for pair in zip(digits, powers, strict=True) for literal in pair])
+        for exponent, (digit, power) in enumerate(zip(reversed(digits), reversed(powers), strict=True)):
+            truth.add(power, (base, exponent))
+            truth.add(digit * power, (digit, power))
+            truth.add(digit * power, (digit, base, exponent))
         for value, digit in zip(values, digits[1:], strict=False):
             truth.add(value * base, (value, base))
             truth.add(value * base + digit, (value * base, digit))

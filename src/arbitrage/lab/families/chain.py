@@ -49,10 +49,10 @@ def read_operations(text: str) -> list[Operation] | None:
     signs = {verb: sign for sign, verb in VERBS.items()}
     operations: list[Operation] = []
     for part in text.split(". "):
-        found = re.fullmatch(r"(Add|Subtract|Multiply by) (\d+)", part)
-        if found is None:
+        match = re.fullmatch(r"(Add|Subtract|Multiply by) (\d+)", part)
+        if match is None:
             return None
-        operations.append((signs[found[1]], int(found[2])))
+        operations.append((signs[match[1]], int(match[2])))
     return operations
 
 

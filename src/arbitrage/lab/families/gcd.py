@@ -31,12 +31,12 @@ def pairs_of(difficulty: int) -> tuple[tuple[int, int], ...]:
     """All pairs of a difficulty: how many subtractions they take is what makes them hard."""
     low, high = SUBTRACTIONS[difficulty]
     limit = LARGEST[difficulty]
-    found = []
+    pairs = []
     for larger in range(limit // 4, limit + 1):
         for smaller in range(6, larger):
             if low <= len(descend(larger, smaller)) - 1 <= high and (gcd(larger, smaller) > 1 or larger % 3 == 0):
-                found.append((larger, smaller))
-    return tuple(found)
+                pairs.append((larger, smaller))
+    return tuple(pairs)
 
 
 class GreatestCommonDivisor:

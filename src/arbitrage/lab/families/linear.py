@@ -19,13 +19,13 @@ def _read_side(text: str) -> tuple[int, int] | None:
     """The (coefficient, constant) of a side such as `7x + 12`, `3(x + 4) + 2` or `40`."""
     if text.isdigit():
         return 0, int(text)
-    found = SIDE.fullmatch(text)
-    if found is None:
+    match = SIDE.fullmatch(text)
+    if match is None:
         return None
-    constant = int(found["constant"] or 0)
-    if found["factor"]:
-        return int(found["factor"]), int(found["factor"]) * int(found["inner"]) + constant
-    return int(found["coefficient"]), constant
+    constant = int(match["constant"] or 0)
+    if match["factor"]:
+        return int(match["factor"]), int(match["factor"]) * int(match["inner"]) + constant
+    return int(match["coefficient"]), constant
 
 
 class Linear:
@@ -79,9 +79,9 @@ class Linear:
         truth.add(x, (constant, coefficient))
         truth.add(x, (left[1], right[1], coefficient))
         for side in ("left", "right"):
-            found = SIDE.fullmatch(fields[side])
-            if found and found["factor"]:
-                product = int(found["factor"]) * int(found["inner"])
-                truth.add(product, (int(found["factor"]), int(found["inner"])))
-                truth.add(product + int(found["constant"] or 0), (product, int(found["constant"] or 0)))
+            match = SIDE.fullmatch(fields[side])
+            if match and match["factor"]:
+                product = int(match["factor"]) * int(match["inner"])
+                truth.add(product, (int(match["factor"]), int(match["inner"])))
+                truth.add(product + int(match["constant"] or 0), (product, int(match["constant"] or 0)))
         return truth

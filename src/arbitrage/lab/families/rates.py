@@ -26,19 +26,19 @@ class UnitRates:
     def generate(self, rng: Random, difficulty: int, wording: int | None = None) -> LabQuestion:
         """Write a question (see `Family.generate`)."""
         count = rng.randint(*ITEMS[difficulty])
-        offers, wanted, lines = [], [], []
+        offers, needs, lines = [], [], []
         total = 0
         for position, noun in enumerate(rng.sample(NOUNS, count)):
             pieces, price, need = (rng.randint(2, LARGEST[difficulty]) for _ in range(3))
             offers.append(f"{pieces} {noun} cost {pieces * price} dollars")
-            wanted.append(f"{need} {noun}")
+            needs.append(f"{need} {noun}")
             lines += [f"{noun}: {pieces * price} / {pieces} = {price}", f"{noun}: {need} * {price} = {need * price}"]
             if position:
                 lines.append(f"{total} + {need * price} = {total + need * price}")
             total += need * price
         offered = listing(offers) if count > 1 else offers[0]
-        asked = listing(wanted) if count > 1 else wanted[0]
-        problem = choose(rng, WORDINGS, wording).fill(offers=offered, wanted=asked)
+        needed = listing(needs) if count > 1 else needs[0]
+        problem = choose(rng, WORDINGS, wording).fill(offers=offered, wanted=needed)
         return LabQuestion(problem, finish(lines, str(total)), str(total), self.name)
 
     def truth(self, problem: str) -> Truth | None:

@@ -23,20 +23,20 @@ def read_rule(rule: str, index: int) -> tuple[list[int], list[tuple[str, int]]] 
     """The terms a1..a`index` and, for each term not given, the sign and operand that made it from the last term."""
     numbers = integers(re.sub(r"a\d", "a", rule))
     terms = numbers[:1]
-    made: list[tuple[str, int]] = []
+    operations: list[tuple[str, int]] = []
     if PAIRED.read(rule):
         terms = numbers[:2]
         while len(terms) < index:
-            made.append(("+", terms[-2]))
+            operations.append(("+", terms[-2]))
             terms.append(terms[-1] + terms[-2])
-        return terms, made
+        return terms, operations
     for wording, sign in ((INDEXED, "+"), (CONSTANT, "+"), (FALLING, "-")):
         if wording.read(rule):
             while len(terms) < index:
                 operand = len(terms) + 1 if wording is INDEXED else numbers[1]
-                made.append((sign, operand))
+                operations.append((sign, operand))
                 terms.append(terms[-1] + operand if sign == "+" else terms[-1] - operand)
-            return terms, made
+            return terms, operations
     return None
 
 
@@ -60,11 +60,11 @@ class Sequence:
             rule = kind.fill(first=first, difference=difference)
         read = read_rule(rule, index)
         assert read is not None, f"unreadable rule {rule!r}"
-        terms, made = read
-        given = len(terms) - len(made)
+        terms, operations = read
+        given_terms = len(terms) - len(operations)
         lines = [
             f"a{position} = {terms[position - 2]} {sign} {operand} = {terms[position - 1]}"
-            for position, (sign, operand) in enumerate(made, start=given + 1)
+            for position, (sign, operand) in enumerate(operations, start=given_terms + 1)
         ]
         problem = choose(rng, WORDINGS, wording).fill(index=index, rule=rule)
         return LabQuestion(problem, finish(lines, str(terms[-1])), str(terms[-1]), self.name)
@@ -77,15 +77,15 @@ class Sequence:
         read = read_rule(fields["rule"], int(fields["index"]))
         if read is None:
             return None
-        terms, made = read
+        terms, operations = read
         truth = Truth(answer=Fraction(terms[-1]))
         truth.names.update((f"a{position}", Fraction(term)) for position, term in enumerate(terms, start=1))
         truth.goals.update(map(Fraction, terms))
         truth.numbers.update(map(Fraction, integers(problem)))
-        given = len(terms) - len(made)
-        for position, (_, operand) in enumerate(made, start=given):
+        given_terms = len(terms) - len(operations)
+        for position, (_, operand) in enumerate(operations, start=given_terms):
             truth.add(terms[position], (terms[position - 1], operand))
-            times = position - given + 1
+            times = position - given_terms + 1
             if not PAIRED.read(fields["rule"]) and not INDEXED.read(fields["rule"]):
                 truth.add(terms[position], (terms[0], times, operand))
         return truth

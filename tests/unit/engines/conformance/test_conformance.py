@@ -128,16 +128,16 @@ def test_requests_that_come_while_others_are_under_way_are_answered_alike(engine
         try:
             waiting = []
             for number, request in enumerate(asked):
-                waiting.append(lane.ask(Request("draft", request, f"q{number}", (0, 0, 0), 0, (number,))))
+                waiting.append(lane.submit(Request("draft", request, f"q{number}", (0, 0, 0), 0, (number,))))
                 if number % 10 == 0:
                     await waiting[0]
             steps = list(await asyncio.gather(*waiting))
             refused = []
             if isinstance(generator, ContinuousEngine):
                 long = StepRequest(_context(generator, "endless", 1024), 8)
-                refusal = lane.ask(Request("draft", long, "long", (0, 0, 0), 0, (99,)))
+                refusal = lane.submit(Request("draft", long, "long", (0, 0, 0), 0, (99,)))
                 refused = await asyncio.gather(refusal, return_exceptions=True)
-                steps.append(await lane.ask(Request("draft", asked[0]._replace(limit=9), "q", (0, 0, 0), 0, (100,))))
+                steps.append(await lane.submit(Request("draft", asked[0]._replace(limit=9), "q", (0, 0, 0), 0, (100,))))
             return steps, refused
         finally:
             worker.cancel()

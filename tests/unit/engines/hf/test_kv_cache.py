@@ -27,7 +27,11 @@ def test_a_key_stands_for_all_ids_up_to_the_end_of_its_block() -> None:
 def test_blocks_come_back_where_they_were_saved_and_shorter_rows_end_in_zeros() -> None:
     pool, keys = PrefixPool(2**20), [bytes([index]) for index in range(3)]
     pool.save(filled(2, 5 * BLOCK), rows=[0, 0, 1], keys=keys, columns=[3, 3 + BLOCK, 5])
-    assert (pool.known(keys), pool.known([b"x", *keys]), pool.known([*keys[:1], b"x"])) == (3, 0, 1)
+    assert (pool.cached_blocks(keys), pool.cached_blocks([b"x", *keys]), pool.cached_blocks([*keys[:1], b"x"])) == (
+        3,
+        0,
+        1,
+    )
     cache = BufferCache(2, 40)
     pool.load(cache, [[keys[2]], [keys[0], keys[1]]])
     assert cache.length == 2 * BLOCK
@@ -45,22 +49,22 @@ def test_a_full_pool_gives_up_old_blocks_but_none_of_the_last_calls() -> None:
 
     for name in (b"a", b"b", b"c", b"d"):
         save(name)
-    assert [pool.known([name]) for name in (b"a", b"b", b"c", b"d")] == [1, 1, 1, 0]
+    assert [pool.cached_blocks([name]) for name in (b"a", b"b", b"c", b"d")] == [1, 1, 1, 0]
     for _ in range(4):
         pool.begin_call()
     pool.load(BufferCache(1, BLOCK), [[b"a"]])  # used again, so `b` is now the oldest
     save(b"d")
-    assert [pool.known([name]) for name in (b"a", b"b", b"c", b"d")] == [1, 0, 1, 1]
+    assert [pool.cached_blocks([name]) for name in (b"a", b"b", b"c", b"d")] == [1, 0, 1, 1]
     pool.clear()
-    assert pool.known([b"a"]) == 0
+    assert pool.cached_blocks([b"a"]) == 0
     save(b"e")
-    assert pool.known([b"e"]) == 1
+    assert pool.cached_blocks([b"e"]) == 1
 
 
 def test_a_pool_too_small_for_one_block_keeps_nothing() -> None:
     pool = PrefixPool(budget=1)
     pool.save(filled(1, BLOCK), [0], [b"a"], [0])
-    assert pool.known([b"a"]) == 0
+    assert pool.cached_blocks([b"a"]) == 0
 
 
 def test_a_cache_grows_rolls_back_and_keeps_chosen_rows() -> None:

@@ -79,7 +79,7 @@ async def ask(generator: Generator, lengths: list[int]) -> list[Any]:
     async def one(number: int, length: int) -> None:
         try:
             request = StepRequest((number,) * length, 9)
-            answer: Any = await lane.ask(Request("draft", request, f"q{number}", (0, 0, 0), 0, (number,)))
+            answer: Any = await lane.submit(Request("draft", request, f"q{number}", (0, 0, 0), 0, (number,)))
         except EngineError as error:
             answer = error
         order.append((number, answer))
@@ -112,7 +112,7 @@ def test_what_is_under_way_when_it_is_stopped_is_aborted() -> None:
     async def stopped() -> None:
         lane = Lane(generator, "test")
         worker = asyncio.create_task(lane.work())
-        lane.ask(Request("draft", StepRequest((1,) * 40, 9), "q", (0, 0, 0), 0, (0,)))
+        lane.submit(Request("draft", StepRequest((1,) * 40, 9), "q", (0, 0, 0), 0, (0,)))
         while not generator.engine.passes:
             await asyncio.sleep(0.001)
         worker.cancel()

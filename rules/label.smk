@@ -1,4 +1,4 @@
-# Paired draft and target steps from the same context, scored by the PRM (paper, section 4.1): `label` by the shard,
+# Paired draft and target steps from the same context, scored by the PRM (paper, section 4.2): `label` by the shard,
 # `steps` joins the shards.
 
 

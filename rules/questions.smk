@@ -1,4 +1,4 @@
-# Evaluation questions, and the questions whose steps are labelled (paper, section 4.1).
+# Evaluation questions, and the questions whose steps are labelled (paper, section 4.2).
 
 
 rule evaluation_questions:

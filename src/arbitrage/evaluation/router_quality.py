@@ -31,7 +31,9 @@ STEP = ["question_id", "step_index"]
 
 
 def quality(heldout: pd.DataFrame, resamples: int, confidence: float, seed: int) -> pd.DataFrame:
-    """One row a pair and ranking: each of METRICS with `_low`, `_high` and `_spread`; trainings, steps and questions.
+    """The figures of Tables 1 to 3, and those of rankings that need no training: one row a pair and ranking.
+
+    Columns: each of METRICS with `_low`, `_high` and `_spread`; trainings, steps and questions.
 
     heldout: rows of the table `heldout`. Rankings: its variants (trained: True) and UNTRAINED (no accuracies: they are
     no probabilities, so 0.5 means nothing to them). `<metric>_gain`: the variant `default`'s minus this variant's, on

@@ -58,7 +58,7 @@ class _Run:
 
 
 def speedups(panel: Panel, model: ResampledModel) -> list[Statistic]:
-    """The panel's numbers (paper, section 5); none where its policies cannot be compared."""
+    """The panel's speed-ups at matched accuracy (section 5, Fig. 5); none where its policies cannot be compared."""
     weights = with_data(panel.weights)
     runs = {
         policy: [

@@ -24,7 +24,7 @@ KEYS = ["pair", "benchmark", "policy", "router_seed", "question_id", "threshold_
 
 
 def trajectory_counts(paths: Sequence[Path]) -> pd.DataFrame:
-    """One row a trajectory of the tables at `paths`, sorted by KEYS. Columns besides the keys:
+    """One row a trajectory of the tables at `paths`, sorted by KEYS: what Figs. 3 to 5 count. Columns besides the keys:
 
     threshold_high, correct (0 or 1), answered (0 or 1), steps, escalations, acceptance (share of steps the draft
     wrote), text_acceptance (the same, where an escalated step whose text is the draft's own counts as accepted),

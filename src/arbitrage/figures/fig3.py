@@ -48,6 +48,6 @@ def draw(points: pd.DataFrame, confidence: float, listed: bool = False) -> Figur
 
 
 def from_study(study: Study) -> Figure:
-    """The figure of a finished study."""
+    """Fig. 3 of a finished study."""
     points = read_csv(StudyPaths.of(study).curves("outcomes"))
     return draw(style.in_study_order(points, study), study.curves.confidence, style.is_listed(study))

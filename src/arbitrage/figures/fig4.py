@@ -60,6 +60,6 @@ def handles(points: pd.DataFrame, policies: tuple[str, ...]) -> list[Line2D]:
 
 
 def from_study(study: Study) -> Figure:
-    """The figure of a finished study."""
+    """Fig. 4 of a finished study."""
     points = read_csv(StudyPaths.of(study).curves("accuracy_acceptance"))
     return draw(style.in_study_order(points, study), study.curves.confidence, style.is_listed(study))

@@ -130,7 +130,7 @@ def _caption(points: pd.DataFrame, confidence: float, untimed: Sequence[str]) ->
 
 
 def from_study(study: Study) -> Figure:
-    """The figure of a finished study."""
+    """Fig. 5 of a finished study."""
     paths = StudyPaths.of(study)
     untimed = [name for name, pair in study.pairs.items() if not pair.latency]
     points = style.in_study_order(read_csv(paths.curves("accuracy_latency")), study)

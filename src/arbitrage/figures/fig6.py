@@ -155,7 +155,7 @@ def _caption(example: Example) -> str:
 
 
 def from_study(study: Study) -> Figure:
-    """The figure of a finished study: its first pair on its first benchmark."""
+    """Fig. 6 of a finished study: its first pair on its first benchmark."""
     if not set(POLICIES) <= set(study.sweep.policies):
         return style.notice("This figure sets RSD beside the router; sweep.policies lacks one of them.")
     pair, benchmark = next(iter(study.pairs)), next(iter(study.benchmarks))

@@ -69,6 +69,6 @@ def _band(ax: Axes, rows: pd.DataFrame, column: str, colour: str, dashes: Any, l
 
 
 def from_study(study: Study) -> Figure:
-    """The figure of a finished study."""
+    """Fig. A.1 of a finished study."""
     points = read_csv(StudyPaths.of(study).curves("outcomes"))
     return draw(style.in_study_order(points, study), study.curves.confidence, style.is_listed(study))

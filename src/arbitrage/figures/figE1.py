@@ -43,6 +43,6 @@ def draw(points: pd.DataFrame, confidence: float, listed: bool = False) -> Figur
 
 
 def from_study(study: Study) -> Figure:
-    """The figure of a finished study."""
+    """Fig. E.1 of a finished study."""
     points = read_csv(StudyPaths.of(study).curves("accuracy_acceptance"))
     return draw(style.in_study_order(points, study), study.curves.confidence, style.is_listed(study))

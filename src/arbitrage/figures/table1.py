@@ -15,5 +15,5 @@ PAPER = (
 
 
 def write(study: Study, csv: Path, md: Path) -> None:
-    """Write the table of a finished study."""
+    """Write Table 1 of a finished study."""
     write_router_table(study, "Table 1: label granularity", PAPER, csv, md)

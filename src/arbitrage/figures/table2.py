@@ -13,5 +13,5 @@ PAPER = (
 
 
 def write(study: Study, csv: Path, md: Path) -> None:
-    """Write the table of a finished study."""
+    """Write Table 2 of a finished study."""
     write_router_table(study, "Table 2: history annotation", PAPER, csv, md)

@@ -16,5 +16,5 @@ PAPER = (
 
 
 def write(study: Study, csv: Path, md: Path) -> None:
-    """Write the table of a finished study."""
+    """Write Table 3 of a finished study."""
     write_router_table(study, "Table 3: balanced downsampling", PAPER, csv, md)

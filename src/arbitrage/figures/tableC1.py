@@ -14,7 +14,7 @@ NOT_STATED = "not stated"
 
 
 def hyperparameters(study: Study) -> pd.DataFrame:
-    """Columns: parameter, ours, paper; all text."""
+    """The rows of Table C.1; columns: parameter, ours, paper; all text."""
     training, dataset, variant = study.router.training, study.dataset, study.router.variants["default"]
     rows = [
         (
@@ -44,7 +44,7 @@ def hyperparameters(study: Study) -> pd.DataFrame:
 
 
 def write(study: Study, csv: Path, md: Path) -> None:
-    """Write the table of a study; it needs no result."""
+    """Write Table C.1 of a study; it needs no result."""
     table = hyperparameters(study)
     write_csv(csv, table)
     title = f"# Table C.1: hyper-parameters of the router\n\nStudy {study.study}; variant `default`.\n\n"

@@ -90,7 +90,7 @@ def distinct(rows: list[Row]) -> list[Row]:
 
 
 def stratified(rows: list[Row], size: int, seed: int) -> list[Row]:
-    """`size` of the `rows` (distinct ids), by largest remainder over `source` (paper: 30,000), sorted by id.
+    """`size` of the `rows` (distinct ids), by largest remainder over `source`, sorted by id (section 4.2: 30,000).
 
     Raises QuestionError where there are fewer rows than `size`.
     """

@@ -53,7 +53,7 @@ def train_router(
     device: str,
     out_dir: str | Path,
 ) -> dict[str, Any]:
-    """Train on `dataset_dir`/train.parquet, starting from checkpoint `init`; write the router to `out_dir`.
+    """Train a router (section 4.2, Table C.1) on `dataset_dir`/train.parquet, from checkpoint `init`, into `out_dir`.
 
     device: cpu or cuda (one GPU; CUDA_VISIBLE_DEVICES picks it). On a CPU one seed and one number of threads give the
     same weights, byte for byte, whether or not the training was interrupted. Returns what training.json holds.

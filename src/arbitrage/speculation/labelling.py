@@ -61,7 +61,7 @@ class Labelling:
 
 
 class SampledHere(ScheduledHere):
-    """A node where the target writes further samples beside its greedy step, and the PRM scores them too."""
+    """A node where the target writes further samples, which the PRM scores too (section 4.2: several, averaged)."""
 
     def __init__(self, trajectory: Trajectory, scheduler: Scheduler, seed: int, samplings: Sequence[Sampling]) -> None:
         super().__init__(trajectory, scheduler, seed)

@@ -33,7 +33,7 @@ NO_CONFIG = ("auto_map", "num_labels")  # `id2label` says how many labels
 
 
 def convert_value_head(checkpoint: Checkpoint, out_dir: str | Path) -> None:
-    """Write the PRM `checkpoint` (the paper's: Skywork) to `out_dir` as *ForTokenClassification with one label.
+    """Write the PRM `checkpoint` (section 5: Skywork's) to `out_dir` as *ForTokenClassification with one label.
 
     A weight file is converted at a time, in the stored types; `.bin` files as tensors alone. Raises EngineError where
     there is no such head, it has another shape than [1, hidden], or a file holds more than tensors.

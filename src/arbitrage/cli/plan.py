@@ -102,7 +102,10 @@ def times(study: StudyPath = [Path("config.yaml")]) -> None:  # noqa: B006 - typ
     table.add_row(*_times_cells(total, total), style="bold")
     console = _console()
     console.print(table)
-    console.print(f"From the first job's start to the last one's end: {elapsed(Path(loaded.folder)) / 60:.1f} minutes.")
+    minutes, running = (seconds / 60 for seconds in elapsed(Path(loaded.folder)))
+    console.print(f"From the first job's start to the last one's end: {minutes:.1f} minutes, {running:.1f} with a job.")
+    if total.killed:
+        console.print(f"{total.killed} attempts were killed; they count, to their last commit to the step store.")
 
 
 def _times_cells(rule: RuleTime, total: RuleTime) -> list[str]:

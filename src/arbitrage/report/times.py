@@ -1,15 +1,16 @@
 """Where a study's time went: rule by rule, and how much of it was spent inside the models (`arbitrage times`).
 
 A rule's seconds are Snakemake's own (`timings/`), from the start of a job's command to its end. Model seconds are
-what the stages tell in their provenance records (`work`): generating, scoring, training. The rest is starting up,
-loading, and everything the study does around its models.
+what the stages note in their provenance records (`work`): generating, scoring, training. The rest is starting up,
+loading, and everything the study does around its models. Snakemake times a job's last attempt alone: what killed ones
+took is in its record (`earlier_attempts`, of labelling and sweep), and counts too.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -25,38 +26,67 @@ from arbitrage.runtime.paths import StudyPaths
 class RuleTime:
     """Jobs of one rule: how many, their seconds, and how many of these in models.
 
-    units: by model, tokens it generated or inputs it scored.
+    killed: attempts at these jobs that were; units: by model, tokens it generated or inputs it scored.
     """
 
     rule: str
     jobs: int = 0
+    killed: int = 0
     seconds: float = 0.0
     model_s: float = 0.0
     units: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    def add(self, work: Mapping[str, Mapping[str, float]]) -> None:
+        """Count what models did in a job; further trainings of the router (`router-1`) are the router's."""
+        for model, did in work.items():
+            self.model_s += did["seconds"]
+            self.units[model.partition("-")[0]] += did.get("tokens", did.get("scored", 0))
 
 
 def rule_times(folder: Path) -> list[RuleTime]:
     """Every rule of the study in `folder` that has run, the longest first. Raises TableError where none has."""
     rules: dict[str, RuleTime] = {}
-    for rule, seconds in _jobs(StudyPaths(folder).timings):
-        each = rules.setdefault(rule, RuleTime(rule))
+    for name, seconds in _jobs(StudyPaths(folder).timings):
+        each = rules.setdefault(name, RuleTime(name))
         each.jobs += 1
         each.seconds += seconds
     if not rules:
         raise TableError(f"{folder}: no job of this study has run here; run snakemake first")
     for record in _records(folder):
-        each = rules.setdefault(record["stage"], RuleTime(record["stage"]))
-        for model, told in record.get("work", {}).items():
-            each.model_s += told["seconds"]
-            each.units[model] += told.get("tokens", told.get("scored", 0))
+        rule = rules.setdefault(record["stage"], RuleTime(record["stage"]))
+        rule.add(record.get("work", {}))
+        for attempt in _earlier(record):
+            rule.killed += 1
+            rule.seconds += attempt["seconds"]
+            rule.add(attempt["work"])
     return sorted((rule for rule in rules.values() if rule.jobs), key=lambda each: -each.seconds)
 
 
-def elapsed(folder: Path) -> float:
-    """Seconds from the first job's start to the last one's end, to the second; pauses between runs count too."""
-    records = list(_records(folder))
-    started = min(datetime.fromisoformat(record["started"]) for record in records)
-    return (max(datetime.fromisoformat(record["ended"]) for record in records) - started).total_seconds()
+def elapsed(folder: Path) -> tuple[float, float]:
+    """Seconds from the first job's start to the last one's end, and how many of these any job was running."""
+    spans = sorted(span for record in _records(folder) for span in _spans(record))
+    running, until = 0.0, spans[0][0]
+    for start, end in spans:
+        running += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return until - spans[0][0], running
+
+
+def _spans(record: dict[str, Any]) -> Iterator[tuple[float, float]]:
+    """From when to when each attempt at a job ran, in seconds since 1970."""
+    yield _instant(record["started"]), _instant(record["ended"])
+    for attempt in _earlier(record):
+        yield _instant(attempt["started"]), _instant(attempt["started"]) + attempt["seconds"]
+
+
+def _earlier(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The killed attempts at a job (`stages.attempts`)."""
+    attempts: list[dict[str, Any]] = record.get("earlier_attempts", [])
+    return attempts
+
+
+def _instant(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
 
 
 def sum_of(rules: Sequence[RuleTime]) -> RuleTime:
@@ -64,6 +94,7 @@ def sum_of(rules: Sequence[RuleTime]) -> RuleTime:
     total = RuleTime("all")
     for rule in rules:
         total.jobs += rule.jobs
+        total.killed += rule.killed
         total.seconds += rule.seconds
         total.model_s += rule.model_s
         for model, units in rule.units.items():

@@ -17,8 +17,7 @@ from arbitrage.engines.store.chunk_files import claimed
 from arbitrage.engines.store.step_store import StepStore
 from arbitrage.runtime.paths import StudyPaths
 from arbitrage.speculation.pair import PairModels
-
-Work = dict[str, dict[str, float]]  # by model: seconds and calls, and tokens it generated or inputs it scored
+from arbitrage.stages.attempts import Attempts, Work
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,7 @@ class CachedPair:
     store: StepStore
     generators: dict[str, StoredGenerator]
     scorers: dict[str, StoredScorer]
+    attempts: Attempts
     left_out: list[str] = field(default_factory=list)  # ids of questions whose prompt fills a model's context
 
     @property
@@ -43,8 +43,9 @@ class CachedPair:
 
     @property
     def report(self) -> dict[str, Any]:
-        """What the provenance record tells besides: what each model did so far, and which questions were left out."""
-        return {"work": self.work, **({"left_out": self.left_out} if self.left_out else {})}
+        """What the provenance record holds besides: what each model did, killed attempts, and questions left out."""
+        further = {"earlier_attempts": self.attempts.earlier, "left_out": self.left_out}
+        return {"work": self.work, **{name: value for name, value in further.items() if value}}
 
     @property
     def work(self) -> Work:
@@ -58,6 +59,11 @@ class CachedPair:
             for name, model in self.scorers.items()
         }
         return wrote | scored
+
+    def commit(self, name: str) -> None:
+        """Have what was added to the store on disk, as a chunk of this name. Raises StoreError, OSError."""
+        self.store.commit(name)
+        self.attempts.note(self.work)
 
     def forget(self) -> None:
         """Have contexts, keys and values dropped: what follows is then the same bit for bit, restarted here or not."""
@@ -84,8 +90,11 @@ def open_pair_cached(study: Study, pair: str, questions: str, part: str, router:
         if router is not None:
             scorers["router"] = StoredScorer(factory.load_router(study, router), store)
         models = PairModels(**generators, prm=scorers["prm"], router=scorers.get("router"), generation=study.generation)
-        with claimed(store.directory, f"{study.study}-{pair}-{part}"):  # other studies share the folder
-            yield CachedPair(models, store, generators, scorers)
+        name = f"{study.study}-{pair}-{part}"  # other studies share the folder
+        with claimed(store.directory, name):
+            attempts = Attempts(store.directory / f".{name}.attempts.json")
+            yield CachedPair(models, store, generators, scorers, attempts)
+            attempts.close()
 
 
 def _report_others(store: StepStore, questions: str) -> None:

@@ -55,7 +55,7 @@ class ShardWork:
             chunk = questions[start : start + size]
             note = partial(self._note, f"chunk {number} of {len(chunks)}: ", len(chunk))
             Lockstep(self.stored.models).run(self._fitting(chunk), self.course, self.finished, note)
-            self.stored.store.commit(_name(chunk))
+            self.stored.commit(_name(chunk))
             self.stored.forget()
             self.progress.advance(len(chunk))
             if number == 1:
@@ -82,7 +82,7 @@ class ShardWork:
         self._note_memory()
 
     def _commit(self, finished: list[Question]) -> None:
-        self.stored.store.commit(_name(finished))
+        self.stored.commit(_name(finished))
         finished.clear()
 
     def _fitting(self, questions: list[Question]) -> list[Question]:

@@ -15,12 +15,11 @@ from arbitrage.config.study import Study
 from arbitrage.engines.checkpoints import Checkpoint
 from arbitrage.engines.store.chunk_files import StoreError
 from arbitrage.engines.store.step_store import StepStore
-from arbitrage.io.tables import TableError, read_table, write_table
-from arbitrage.report.times import elapsed, rule_times, sum_of
+from arbitrage.io.tables import read_table, write_table
 from arbitrage.speculation.protocols import AuthoredStep
 from arbitrage.speculation.tree import Node, Question
 from arbitrage.stages.label import label
-from arbitrage.stages.open_models import open_pair_cached
+from arbitrage.stages.open_models import CachedPair, open_pair_cached
 from arbitrage.stages.sweep import sweep
 from tests.support.tiny_models import build_causal, build_classifier
 
@@ -103,24 +102,32 @@ def work(output: Path) -> dict[str, Any]:
     return found
 
 
-def test_times_are_summed_by_rule_with_what_was_inside_the_models(tmp_path: Path) -> None:
-    def job(rule: str, name: str, seconds: float, **told: Any) -> None:
-        benchmark = tmp_path / "timings" / rule / f"{name}.tsv"
-        benchmark.parent.mkdir(parents=True, exist_ok=True)
-        benchmark.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:09\t-\n")
-        record = {"stage": rule, "started": "2026-01-01T10:00:00+00:00", "ended": f"2026-01-01T10:0{name}:00+00:00"}
-        (tmp_path / f"{rule}-{name}.parquet.provenance.json").write_text(json.dumps(record | told))
+def test_what_a_killed_attempt_did_is_in_the_record_of_the_one_that_ends(
+    study: Study, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions = results / "questions" / "labelling.parquet"
+    steps = study.steps.model_copy(update={"chunk": 2})
+    whole, cut = (
+        study.model_copy(update={"results": str(tmp_path / name), "steps": steps}) for name in ("whole", "cut")
+    )
+    _, undisturbed = label(whole, "p", 0, questions, tmp_path / "whole.parquet")
+    assert "earlier_attempts" not in undisturbed
+    chunks = iter([1])
 
-    with pytest.raises(TableError, match="no job of this study has run"):
-        rule_times(tmp_path)
-    job("label", "1", 10.0, work={"draft": {"seconds": 4.0, "tokens": 100}, "prm": {"seconds": 2.0, "scored": 7}})
-    job("label", "2", 20.0, work={"draft": {"seconds": 6.0, "tokens": 50}})
-    job("figure", "5", 3.0)
-    steps, figure = rule_times(tmp_path)
-    assert (steps.rule, steps.jobs, steps.seconds, steps.model_s) == ("label", 2, 30.0, 12.0)
-    assert steps.units == {"draft": 150, "prm": 7}
-    assert (figure.rule, figure.jobs, figure.model_s) == ("figure", 1, 0.0)
-    assert sum_of([steps, figure]).seconds == 33.0 and elapsed(tmp_path) == 300.0
+    def killed(pair: CachedPair) -> None:
+        if next(chunks, None) is None:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CachedPair, "forget", killed)
+        with pytest.raises(KeyboardInterrupt):
+            label(cut, "p", 0, questions, tmp_path / "cut.parquet")
+    _, report = label(cut, "p", 0, questions, tmp_path / "cut.parquet")
+    (attempt,) = report["earlier_attempts"]
+    assert attempt["work"]["draft"]["tokens"] > 0 < report["work"]["draft"]["tokens"]
+    both = attempt["work"]["draft"]["tokens"] + report["work"]["draft"]["tokens"]
+    assert both == undisturbed["work"]["draft"]["tokens"]
+    assert "earlier_attempts" not in label(cut, "p", 0, questions, tmp_path / "again.parquet")[1]
 
 
 def test_two_jobs_of_one_shard_are_kept_apart_and_two_studies_are_not(study: Study, results: Path) -> None:

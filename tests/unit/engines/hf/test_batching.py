@@ -11,7 +11,7 @@ from arbitrage.engines.hf.kv_cache import BLOCK
 from arbitrage.speculation.protocols import EngineError, Ids
 from tests.support.tiny_models import build_causal
 from tests.unit.engines.conftest import load, never_stop
-from tests.unit.engines.hf.test_hf_generator import contexts_of, same
+from tests.unit.engines.hf.test_generator import contexts_of, same
 
 
 def read_columns(generator: TransformersGenerator, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from arbitrage.engines.hf.incremental import LiveGenerator, LiveScorer
 from arbitrage.engines.scoring.scorers import PrmScorer
 from arbitrage.speculation.protocols import AuthoredStep
 from tests.unit.engines.conftest import load, never_stop
-from tests.unit.engines.hf.test_hf_generator import contexts_of, same
+from tests.unit.engines.hf.test_generator import contexts_of, same
 
 
 def test_live_steps_are_those_of_the_batch_along_a_whole_solution(causal: Path) -> None:

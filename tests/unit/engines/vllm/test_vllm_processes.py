@@ -12,8 +12,8 @@ import pytest
 
 from arbitrage.speculation.protocols import EngineError
 from tests.unit.engines.conftest import load
-from tests.unit.engines.hf.test_hf_generator import contexts_of
-from tests.unit.engines.vllm.test_vllm_generator import start, unlike
+from tests.unit.engines.hf.test_generator import contexts_of
+from tests.unit.engines.vllm.test_generator import start, unlike
 
 pytestmark = [pytest.mark.extra, pytest.mark.timeout(300)]
 
@@ -21,7 +21,7 @@ JOB = """
 import sys, time, psutil
 from pathlib import Path
 import arbitrage.engines.vllm.generator
-from tests.unit.engines.vllm.test_vllm_generator import start
+from tests.unit.engines.vllm.test_generator import start
 arbitrage.engines.vllm.generator.runs_here = lambda model: False
 vllm = start(Path(sys.argv[1]))
 print("family", *(each.pid for each in psutil.Process().children(recursive=True)), flush=True)

@@ -18,7 +18,7 @@ from arbitrage.lab.question_stream import benchmark_questions
 from arbitrage.speculation.protocols import EngineError, GeneratedStep, Sampling
 from tests.support.tiny_models import widen_heads
 from tests.unit.engines.conftest import CAUSAL, load
-from tests.unit.engines.hf.test_hf_generator import contexts_of, same
+from tests.unit.engines.hf.test_generator import contexts_of, same
 
 pytestmark = [pytest.mark.extra, pytest.mark.timeout(300)]
 

@@ -10,7 +10,6 @@ import pytest
 
 from arbitrage.io.tables import read_table
 from tests.integration.study.conftest import ROOT, SmokeStudy, environment
-from tests.support import digests
 
 pytestmark = [pytest.mark.study, pytest.mark.timeout(1800)]
 
@@ -176,11 +175,3 @@ def test_a_config_with_three_mistakes_is_refused_with_three_lines(tmp_path):
     for key in ("sweep.treshold", "curves.resamples", "prm.pth"):
         assert key in done.stderr
     assert "Traceback" not in done.stderr and not study.folder.joinpath("questions").exists()
-
-
-def test_the_tables_are_the_bytes_that_were_written_down(smoke):
-    """Only a change that is meant to change results may change them (`tests.support.digests`)."""
-    kind = digests.kind_of_machine()
-    if kind not in digests.known():
-        pytest.skip(f"no digests of this kind of machine: {kind}; python -m tests.support.digests writes them")
-    assert digests.digests(smoke.folder) == digests.known()[kind]

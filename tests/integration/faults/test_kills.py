@@ -70,7 +70,7 @@ def test_a_missing_shard_is_made_anew_out_of_the_step_store(undisturbed: Runs, t
     began = time.monotonic()
     runs.finish()
     note("missing shard", time.monotonic() - began)
-    assert "generated 0 tokens" in (runs.folder / "logs" / "trajectories" / "small-lab500-1.log").read_text()
+    assert "generated 0 tokens" in (runs.folder / "logs" / "sweep" / "small-lab500-1.log").read_text()
     assert runs.tables() == undisturbed.tables()
 
 

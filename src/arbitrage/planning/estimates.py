@@ -17,6 +17,7 @@ from arbitrage.speculation.policies import POLICIES
 
 CONFIDENCE = 0.95
 MODELS = ("draft", "target", "prm", "router")
+OF_A_TRAINING = ("dataset", "router", "heldout")  # stages whose time is not in proportion to the questions
 
 
 @dataclass(frozen=True)
@@ -79,16 +80,20 @@ def scaled(study: Study, pair: str, stage: str, job: Measured, speeds: Speeds) -
     jobs, questions = _size(study, pair, stage)
     factor = questions / job.questions
     units = {name: factor * value for name, value in job.units.items()}
-    high_s = factor * max(job.seconds - job.starts * speeds.start_s, sum(job.model_s.values()))
     start_s = jobs * speeds.start_s
-    if job.walls:
+    high_s = factor * max(job.seconds - len(job.jobs) * speeds.start_s, sum(job.model_s.values()))
+    if rule_of(stage) in OF_A_TRAINING:
         most = study.questions.sample
         if job.examples and study.dataset.max_examples:
             most = min(most, math.ceil(study.dataset.max_examples * job.questions / job.examples))
-        high_s, start_s = jobs * seconds_at(job.walls, most), 0.0
+        high_s, start_s = jobs * seconds_at(job.jobs, most), 0.0
     low_s = high_s
     if rule_of(stage) in ("label", "sweep"):
         router_s = factor * job.model_s.get("router", 0.0)
+        if rule_of(stage) == "sweep":  # the router's policy is swept with every training; the pilot has one
+            units["router"] = units.get("router", 0.0) * study.router.seeds
+            high_s += router_s * (study.router.seeds - 1)
+            router_s *= study.router.seeds
         low_s = min(high_s, router_s + sum(units.get(model, 0.0) * speeds.full[model] for model in speeds.full))
     return Cost(
         stage=f"{stage} {pair}",
@@ -98,16 +103,16 @@ def scaled(study: Study, pair: str, stage: str, job: Measured, speeds: Speeds) -
         high_s=high_s + start_s,
         gpus=resources.gpus(study, rule_of(stage), pair),
         cores=study.threads,
-        disk=job.disk * (jobs / job.starts if stage == "router" else factor),  # one model, of however many steps
+        disk=job.disk * (jobs / len(job.jobs) if stage == "router" else factor),  # one model, of however many steps
         error=relative_error(job.lengths, questions),
         memory=job.memory,
         questions=job.questions,
     )
 
 
-def seconds_at(walls: Sequence[tuple[int, float]], questions: int) -> float:
+def seconds_at(jobs: Sequence[tuple[int, float]], questions: int) -> float:
     """Seconds of a job on so many questions: on a line through jobs of other sizes, or in proportion to one."""
-    counts, seconds = np.array(walls).T
+    counts, seconds = np.array(jobs).T
     if len(set(counts)) == 1:
         return float(seconds.mean() * max(questions / counts[0], 1.0))
     slope = max(float(np.polyfit(counts, seconds, 1)[0]), 0.0)

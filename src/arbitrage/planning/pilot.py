@@ -6,7 +6,6 @@ alone, or the work would look smaller than it is.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
@@ -14,17 +13,16 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from arbitrage.config.load import write_resolved
 from arbitrage.config.policies import needing
 from arbitrage.config.study import Study
 from arbitrage.errors import UserError
 from arbitrage.io.tables import read_table, write_table
+from arbitrage.runtime.child_processes import end_descendants
 from arbitrage.runtime.paths import StudyPaths
 from arbitrage.runtime.provenance import record_of
 
@@ -45,8 +43,7 @@ class Measured:
 
     questions: it worked on; seconds: of the whole process; units: tokens by draft and target, inputs scored by PRM and
     router; model_s: seconds in each of them; lengths: of what it wrote for each question, in any unit; disk: bytes it
-    left; memory: most bytes its process held; starts: how many processes it was;
-    walls: questions and seconds of each, where the time is not in proportion; examples: steps a router was trained on.
+    left; memory: most bytes its process held; examples: steps a router was trained on; parts: `jobs` of several.
     """
 
     questions: int
@@ -56,9 +53,13 @@ class Measured:
     lengths: Sequence[float] = ()
     disk: int = 0
     memory: int = 0
-    starts: int = 1
-    walls: Sequence[tuple[int, float]] = ()
     examples: int = 0
+    parts: Sequence[tuple[int, float]] = ()
+
+    @property
+    def jobs(self) -> Sequence[tuple[int, float]]:
+        """Questions and seconds of each job."""
+        return self.parts or [(self.questions, self.seconds)]
 
     def __add__(self, other: Measured) -> Measured:
         return Measured(
@@ -69,9 +70,8 @@ class Measured:
             [*self.lengths, *other.lengths],
             self.disk + other.disk,
             max(self.memory, other.memory),
-            self.starts + other.starts,
-            [*self.walls, *other.walls],
             self.examples + other.examples,
+            [*self.jobs, *other.jobs],
         )
 
 
@@ -133,17 +133,11 @@ class Pilot:
         return self.study.model_copy(update={"results": str(self.folder / name), **changes})
 
     def _label(self, study: Study, questions: Rows) -> tuple[Path, Measured]:
-        out = StudyPaths.of(study).steps(self.pair)
-        job = self._run(
-            study,
-            "label",
-            out,
-            pair=self.pair,
-            shard=0,
-            questions=_written(StudyPaths.of(study).labelling_questions, questions),
-        )
+        paths = StudyPaths.of(study)
+        out, table = paths.steps(self.pair), _written(paths.labelling_questions, questions)
+        job = self._run(study, "label", out, pair=self.pair, shard=0, questions=table)
         texts = [(row["question_id"], [row["draft_step"], *row["target_steps"]]) for row in read_table(out, "steps")]
-        return out, Measured(len(questions), lengths=_lengths(texts), **job)
+        return out, replace(job, questions=len(questions), lengths=_lengths(texts))
 
     def _train(self, study: Study, steps: Path, count: int, lengths: Sequence[float]) -> Iterator[tuple[str, Measured]]:
         paths, name = StudyPaths.of(study), (self.pair, DEFAULT["variant"])
@@ -152,32 +146,29 @@ class Pilot:
             job = self._run(study, "dataset", dataset, steps=steps, **DEFAULT)
         except PlanError:  # too few steps, or all of one label
             return
-        yield "dataset", Measured(count, lengths=lengths, walls=[(count, job["seconds"])], **job)
+        yield "dataset", replace(job, questions=count, lengths=lengths)
         job = self._run(study, "router", model, dataset=dataset, **DEFAULT)
         examples = json.loads((model / "training.json").read_text(encoding="utf-8"))["examples"]
-        walls = [(count, job["seconds"])]
-        yield "router", Measured(count, lengths=lengths, walls=walls, examples=examples, **job)
+        yield "router", replace(job, questions=count, lengths=lengths, examples=examples)
         job = self._run(study, "heldout", heldout, router=model, dataset=dataset, **DEFAULT)
-        yield "heldout", Measured(count, lengths=lengths, walls=[(count, job["seconds"])], **job)
+        yield "heldout", replace(job, questions=count, lengths=lengths)
         self._router = self._trained or model
         self._scored = (steps, heldout)
 
     def _sweep(self, study: Study, benchmark: str, questions: Rows) -> Measured:
-        out = StudyPaths.of(study).trajectories(self.pair, benchmark)
-        options = {
-            "benchmark": benchmark,
-            "questions": _written(StudyPaths.of(study).questions(benchmark), questions),
-            "shard": 0,
-        }
+        paths = StudyPaths.of(study)
+        out, table = paths.trajectories(self.pair, benchmark), _written(paths.questions(benchmark), questions)
+        options: dict[str, Any] = {"benchmark": benchmark, "shard": 0, "questions": table, **self._routed()}
         if study.sweep.thresholds == "quantiles":
             options["thresholds"] = self._quantiles(study)
-        job = self._run(study, "sweep", out, pair=self.pair, **options, **self._routed())
+        job = self._run(study, "sweep", out, pair=self.pair, **options)
         steps = {  # the different ones: one context has one next step of a model
             (row["question_id"], "".join(step["text"] for step in row["steps"][:index]), step["model"]): step["text"]
             for row in read_table(out, "trajectories")
             for index, step in enumerate(row["steps"])
         }
-        return Measured(len(questions), lengths=_lengths((key[0], [text]) for key, text in steps.items()), **job)
+        lengths = _lengths((key[0], [text]) for key, text in steps.items())
+        return replace(job, questions=len(questions), lengths=lengths)
 
     def _quantiles(self, study: Study) -> Path:
         """Thresholds at quantiles of the pilot's own scores."""
@@ -192,13 +183,13 @@ class Pilot:
         seconds = Counter[tuple[str, str]]()
         for row in read_table(out, "latency"):
             seconds[row["benchmark"], row["question_id"]] += row["wall_s"]
-        return Measured(len(seconds), lengths=list(seconds.values()), **job)
+        return replace(job, questions=len(seconds), lengths=list(seconds.values()))
 
     def _routed(self) -> dict[str, Path]:
         return {"router": self._router} if self._router else {}
 
-    def _run(self, study: Study, command: str, out: Path, *tables: Path, **options: Any) -> dict[str, Any]:
-        """Run a stage's command; what it took, as `Measured` has it. Raises PlanError."""
+    def _run(self, study: Study, command: str, out: Path, *tables: Path, **options: Any) -> Measured:
+        """Run a stage's command; what it took, whatever its questions. Raises PlanError."""
         out.parent.mkdir(parents=True, exist_ok=True)
         resolved = write_resolved(study)
         words = [f"--{name}={value}" for name, value in options.items()]
@@ -207,13 +198,14 @@ class Pilot:
         seconds = time.perf_counter() - begin
         work = json.loads(record_of(out).read_text(encoding="utf-8")).get("work", {})
         files = out.rglob("*") if out.is_dir() else [out]
-        return {
-            "seconds": seconds,
-            "units": {model: did.get("tokens", did.get("scored", 0)) for model, did in work.items()},
-            "model_s": {model: did["seconds"] for model, did in work.items()},
-            "disk": sum(file.stat().st_size for file in files if file.is_file()),
-            "memory": memory,
-        }
+        return Measured(
+            0,
+            seconds,
+            units={model: did.get("tokens", did.get("scored", 0)) for model, did in work.items()},
+            model_s={model: did["seconds"] for model, did in work.items()},
+            disk=sum(file.stat().st_size for file in files if file.is_file()),
+            memory=memory,
+        )
 
 
 def _written(table: Path, questions: Rows) -> Path:
@@ -236,13 +228,11 @@ def _finished(command: list[str], out: Path) -> int:
     """
     log = out.with_name(f"{out.name}.log")
     with log.open("w") as output:
-        process = psutil.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)  # noqa: S603
         try:
             _, status, usage = os.wait4(process.pid, 0)
         except BaseException:
-            for each in (*process.children(recursive=True), process):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    each.kill()
+            end_descendants()
             process.wait()
             raise
     if status:

@@ -46,11 +46,18 @@ def test_amounts_grow_with_the_questions_and_starting_with_the_jobs() -> None:
 def test_jobs_of_several_rounds_count_together_and_each_of_their_starts_once() -> None:
     first = Measured(2, 30.0, {"draft": 10}, {"draft": 3.0}, [1.0, 3.0], disk=5, memory=9)
     both = first + Measured(6, 70.0, {"draft": 30, "router": 4}, {"draft": 9.0}, [2.0] * 6, disk=15, memory=8)
-    assert (both.questions, both.disk, both.memory, both.starts) == (8, 20, 9, 2)
+    assert (both.questions, both.disk, both.memory, both.jobs) == (8, 20, 9, [(2, 30.0), (6, 70.0)])
     assert both.units == {"draft": 40, "router": 4} and len(both.lengths) == 8
     cost = scaled(study(), "p", "sweep b", both, SPEEDS)
     assert cost.high_s == 200 / 8 * (100 - 2 * 10) + 2 * 10  # two jobs in the study, too
     assert cost.error == pytest.approx(relative_error(both.lengths, 200))
+
+
+def test_every_training_of_the_router_scores_in_the_sweep() -> None:
+    job = Measured(10, 60.0, {"draft": 500, "router": 90}, {"draft": 30.0, "router": 9.0}, lengths=[4.0] * 10)
+    one, three = (scaled(study(router={"seeds": seeds}), "p", "sweep b", job, SPEEDS) for seeds in (1, 3))
+    assert (one.units["router"], three.units["router"]) == (20 * 90, 3 * 20 * 90)
+    assert three.high_s - one.high_s == pytest.approx(2 * 20 * 9.0)
 
 
 def test_a_router_is_as_large_however_many_steps_it_was_trained_on() -> None:
@@ -58,13 +65,11 @@ def test_a_router_is_as_large_however_many_steps_it_was_trained_on() -> None:
     variants = study(router={"variants": {"default": {}, "other": {"balance": False}}, "seeds": 1})
     cost = scaled(variants, "p", "router", job, SPEEDS)
     assert (cost.jobs, cost.disk) == (2, 2 * 700)
-    assert cost.high_s == cost.low_s == 2 * 100 * 10 + 2 * 10
+    assert cost.high_s == cost.low_s == 2 * 100 * 20  # of a single round: in proportion, its start too
 
 
 def test_a_training_costs_what_it_costs_to_start_and_a_part_for_each_question_up_to_its_most_examples() -> None:
-    jobs = [
-        Measured(n, 20.0 + 2.0 * n, lengths=[1.0] * n, walls=[(n, 20.0 + 2.0 * n)], examples=5 * n) for n in (2, 6, 22)
-    ]
+    jobs = [Measured(n, 20.0 + 2.0 * n, lengths=[1.0] * n, examples=5 * n) for n in (2, 6, 22)]
     both = jobs[0] + jobs[1] + jobs[2]
     assert scaled(study(router={"seeds": 1}), "p", "router", both, SPEEDS).high_s == pytest.approx(2020.0)
     capped = study(router={"seeds": 3}, dataset={"max_examples": 500})  # of 100 questions

@@ -52,7 +52,7 @@ def conditions(models: Mapping[str, str] | None = None) -> dict[str, Any]:
     return {
         "machine": f"{platform.machine()}, {processor()}, {len(os.sched_getaffinity(0))} cores",
         "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "threads": os.environ.get("OMP_NUM_THREADS", "not set"),
         "load": round(os.getloadavg()[0], 2),  # of the last minute: above 1 the machine was busy with something else
         "commit": commit(),
@@ -73,8 +73,8 @@ def processor() -> str:
 def commit() -> str:
     """Commit of the working tree, "+" after it where files differ; "unknown" outside a repository."""
     run = ["git", "describe", "--always", "--dirty=+", "--abbrev=10"]
-    found = subprocess.run(run, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
-    return found.stdout.strip() or "unknown"
+    described = subprocess.run(run, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
+    return described.stdout.strip() or "unknown"
 
 
 def _version(package: str) -> str | None:

@@ -60,12 +60,12 @@ def by_generate(engine: TransformersGenerator, limit: int, batch_size: int) -> W
 
     def write(contexts: Sequence[Ids]) -> list[str]:
         texts = [""] * len(contexts)
-        order = sorted(range(len(contexts)), key=lambda place: len(contexts[place]))
+        order = sorted(range(len(contexts)), key=lambda index: len(contexts[index]))
         for first in range(0, len(order), batch_size):
-            places = order[first : first + batch_size]
-            width = max(len(contexts[place]) for place in places)
-            ids = torch.tensor([(pad,) * (width - len(contexts[place])) + contexts[place] for place in places])
-            mask = torch.tensor([[0] * (width - len(contexts[p])) + [1] * len(contexts[p]) for p in places])
+            indices = order[first : first + batch_size]
+            width = max(len(contexts[index]) for index in indices)
+            ids = torch.tensor([(pad,) * (width - len(contexts[index])) + contexts[index] for index in indices])
+            mask = torch.tensor([[0] * (width - len(contexts[p])) + [1] * len(contexts[p]) for p in indices])
             with torch.inference_mode():
                 out = engine.model.generate(
                     input_ids=ids,
@@ -76,10 +76,10 @@ def by_generate(engine: TransformersGenerator, limit: int, batch_size: int) -> W
                     pad_token_id=pad,
                     eos_token_id=sorted(engine.stop.eos_ids),
                 )
-            for place, row in zip(places, out[:, width:].tolist(), strict=True):
+            for index, row in zip(indices, out[:, width:].tolist(), strict=True):
                 text = engine.stop.decode([token for token in row if token != pad])
                 at = text.find(separator)
-                texts[place] = text if at < 0 else text[: at + len(separator)]
+                texts[index] = text if at < 0 else text[: at + len(separator)]
         return texts
 
     return write
@@ -89,7 +89,7 @@ def passes(engine: TransformersGenerator, rounds: Rounds, limit: int, columns: i
     """Forward passes of one token while the steps are written, in batches that are refilled for `columns` columns."""
     count = 0
 
-    def counted(model: object, given: object, named: dict[str, torch.Tensor]) -> None:
+    def counted(model: object, inputs: object, named: dict[str, torch.Tensor]) -> None:
         nonlocal count
         count += named["input_ids"].shape[1] == 1
 
@@ -119,8 +119,10 @@ def measure(
     findings = []
     for writer in [name for name in writers if name != "ours"]:
         ratio = median(theirs / mine for mine, theirs in zip(seconds["ours"], seconds[writer], strict=True))
-        what = f"{role}: tokens/s, ours / {writer}"
-        findings.append(Finding.at_least(what, ratio, "x", 1.3) if writer != "vllm" else Finding(what, ratio, "x"))
+        measure_name = f"{role}: tokens/s, ours / {writer}"
+        findings.append(
+            Finding.at_least(measure_name, ratio, "x", 1.3) if writer != "vllm" else Finding(measure_name, ratio, "x")
+        )
         same = sum(a == b for a, b in zip(texts["ours"], texts[writer], strict=True)) / len(texts["ours"])
         findings.append(Finding.at_least(f"{role}: steps of the same text as {writer}", 100 * same, "%", 100))
     counts = {kind: passes(engine, rounds, limit, columns) for kind, columns in (("as it is", 0), ("refilled", GPU))}
@@ -154,10 +156,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3, help="Rounds of steps")
     parser.add_argument("--runs", type=int, default=5, help="Interleaved runs")
     parser.add_argument("--out", type=Path, help="JSON; results/benchmarks/engine.json")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     study = load_study([Path("config.yaml")])
     pair, limit = next(iter(study.pairs)), study.generation.max_step_tokens
-    problems = [question.problem for question in lab_questions(study, "lab500", asked.questions)]
+    problems = [question.problem for question in lab_questions(study, "lab500", options.questions)]
     names = dict(zip(ROLES, (study.pairs[pair].draft, study.pairs[pair].target), strict=True))
     findings, detail = [], {}
     surroundings = conditions({role: str(study.model_path(name)) for role, name in names.items()})
@@ -166,13 +168,13 @@ def main() -> None:
         for role, engine in zip(ROLES, engines, strict=True):
             batch_size = study.models[names[role]].batch_size
             writers = {"ours": by_engine(engine, limit), "model.generate": by_generate(engine, limit, batch_size)}
-            rounds = rounds_of(engine, problems, asked.steps, limit)
+            rounds = rounds_of(engine, problems, options.steps, limit)
             with ExitStack() as stack:
                 if (other := on_vllm(study, pair, role, stack)) is not None:
                     writers["vllm"] = by_engine(other, limit)
-                found, detail[role] = measure(role, engine, rounds, writers, limit, asked.runs)
-            findings += found
-    report("engine", surroundings, findings, detail, asked.out)
+                of_role, detail[role] = measure(role, engine, rounds, writers, limit, options.runs)
+            findings += of_role
+    report("engine", surroundings, findings, detail, options.out)
 
 
 if __name__ == "__main__":

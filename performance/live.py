@@ -129,17 +129,17 @@ def alone(models: PairModels, passes: Sequence[Pass]) -> float:
     for role, engine in engines.items():
         forward = type(engine).forward  # the one that no watch stands before
         cache = BufferCache(engine.layers, max(longest, CAPACITY))
-        asked = []
+        inputs = []
         for each in passes:
             if each.role == role:
                 end = each.held + each.ids
                 inner = each.held > 0 and each.ids > 1
                 mask = (positions[0, each.held : end, None] >= positions[0, :end])[None, None] if inner else None
-                asked.append((torch.full((1, each.ids), 5), positions[:, each.held : end], mask, each.held))
-        if asked:
+                inputs.append((torch.full((1, each.ids), 5), positions[:, each.held : end], mask, each.held))
+        if inputs:
             forward(engine, torch.full((1, longest), 5), positions, None, cache)
         start = time.perf_counter()
-        for ids, where, mask, held in asked:
+        for ids, where, mask, held in inputs:
             cache.crop(held)
             forward(engine, ids, where, mask, cache)
         seconds += time.perf_counter() - start
@@ -151,13 +151,13 @@ def decode(
 ) -> tuple[dict[tuple[str, str, str], list[Solved]], dict[tuple[str, str], list[float]]]:
     """(policy, way, question) -> its solutions, one a run; and (policy, question) -> seconds of the passes alone."""
     watch = Watch()
-    made = decoders(models, watch)
+    by_way = decoders(models, watch)
     solved: dict[tuple[str, str, str], list[Solved]] = defaultdict(list)
     bare: dict[tuple[str, str], list[float]] = defaultdict(list)
     for run in range(-1, runs):  # the first run is not counted: it gets memory and warms the caches
         for question in questions if run >= 0 else questions[:3]:
             for policy, threshold in THRESHOLDS.items():
-                for way, decoder in made.items():
+                for way, decoder in by_way.items():
                     solution = decoder.solve(question, POLICIES[policy], threshold)
                     each = Solved(solution, watch.taken())
                     if run >= 0:
@@ -167,18 +167,19 @@ def decode(
     return solved, bare
 
 
-def by_place(
-    solved: dict[tuple[str, str, str], list[Solved]], places: Sequence[tuple[int, int]] = STEPS
+def by_position(
+    solved: dict[tuple[str, str, str], list[Solved]], ranges: Sequence[tuple[int, int]] = STEPS
 ) -> list[dict[str, Any]]:
     """Milliseconds a step of each way, by the step's place in its solution."""
     seconds: dict[tuple[int, str], list[float]] = defaultdict(list)
     for (_, way, _), runs in solved.items():
-        for place in range(len(runs[0].solution.steps)):
-            seconds[place + 1, way].append(median(seconds_of(each.solution.steps[place]) for each in runs))
+        for position in range(len(runs[0].solution.steps)):
+            seconds[position + 1, way].append(median(seconds_of(each.solution.steps[position]) for each in runs))
     rows = []
-    for first, last in places:
+    for first, last in ranges:
         ms = {
-            way: [1000 * s for place in range(first, last + 1) for s in seconds.get((place, way), ())] for way in WAYS
+            way: [1000 * s for position in range(first, last + 1) for s in seconds.get((position, way), ())]
+            for way in WAYS
         }
         if ms["ours"]:
             means = {way: fmean(values) for way, values in ms.items()}
@@ -199,18 +200,18 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="How often each is decoded each way")
     parser.add_argument("--router", type=Path, help="Directory of a trained router; the study's own, if it is there")
     parser.add_argument("--out", type=Path, help="JSON; results/benchmarks/live.json")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     study = load_study([Path("config.yaml")])
     pair = next(iter(study.pairs))
     with tempfile.TemporaryDirectory() as folder:
-        router, made = find_router(study, pair, asked.router, Path(folder))
+        router, router_name = find_router(study, pair, options.router, Path(folder))
         models = lab_models(study, pair, router)
-    questions = [each for benchmark in BENCHMARKS for each in lab_questions(study, benchmark, asked.questions)]
+    questions = [each for benchmark in BENCHMARKS for each in lab_questions(study, benchmark, options.questions)]
     names = {"draft": study.pairs[pair].draft, "target": study.pairs[pair].target, "prm": study.prm.path}
-    surroundings = conditions(names | {"router": made}) | {"thresholds": THRESHOLDS}
-    solved, bare = decode(models, questions, asked.runs)
+    surroundings = conditions(names | {"router": router_name}) | {"thresholds": THRESHOLDS}
+    solved, bare = decode(models, questions, options.runs)
     findings, detail = found(solved, bare)
-    report("live", surroundings, findings, detail, asked.out)
+    report("live", surroundings, findings, detail, options.out)
     print("\nmilliseconds a step, by its place\n  steps       of      ours  reading all  ratio")
     for row in detail["by_place"]:
         print(
@@ -231,7 +232,7 @@ def found(
     other = sum(texts[policy, "ours", name] != texts[policy, "reading all", name] for policy, _, name in solved) // 2
     first = [runs[0] for (_, way, _), runs in solved.items() if way == "ours"]
     escalated = fmean(step.author == "target" for each in first for step in each.solution.steps)
-    rows = by_place(solved)
+    rows = by_position(solved)
     count = f"{len(first)} solutions, {100 * escalated:.0f} % of steps escalated"
     findings = [
         Finding.at_most(f"time of a question beside its model calls ({count})", 100 * (wall / calls - 1), "%", 5),

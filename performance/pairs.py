@@ -118,7 +118,7 @@ def lab_questions(study: Study, benchmark: str, count: int) -> list[Question]:
 def spread(questions: Sequence[Question], count: int) -> list[Question]:
     """`count` of the questions, evenly spaced; all where there are no more."""
     count = min(count, len(questions))
-    return [questions[place * len(questions) // count] for place in range(count)]
+    return [questions[index * len(questions) // count] for index in range(count)]
 
 
 def lab_models(study: Study, pair: str, router: Path) -> PairModels:
@@ -140,10 +140,10 @@ def forget(models: PairModels) -> None:
             drop()
 
 
-def find_router(study: Study, pair: str, asked: Path | None, folder: Path) -> tuple[Path, str]:
-    """A router and what it is: `asked`, or the study's trained one, or for want of both one made of the PRM."""
-    trained = asked or StudyPaths.of(study).router(pair)
-    if asked or (trained / ROUTER_FILE).is_file():
+def find_router(study: Study, pair: str, directory: Path | None, folder: Path) -> tuple[Path, str]:
+    """A router and what it is: in `directory`, or the study's trained one, or for want of both one made of the PRM."""
+    trained = directory or StudyPaths.of(study).router(pair)
+    if directory or (trained / ROUTER_FILE).is_file():
         return trained, f"trained, {trained}"
     return router_from_prm(Path(study.prm.path), study.generation.separator, folder / "router"), "made of the PRM"
 

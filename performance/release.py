@@ -31,15 +31,15 @@ def run_at(models: PairModels, questions: Sequence[Question], policy: str, thres
         targets = [AuthoredStep("target", step.text) for step in by_target]
         if policy == "oracle":
             both = scores_of(models, "prm", [*nodes, *nodes], [*drafts, *targets])
-            scores = [both[len(nodes) + place] - both[place] for place in range(len(nodes))]
+            scores = [both[len(nodes) + index] - both[index] for index in range(len(nodes))]
         else:
             scores = scores_of(models, "prm" if policy == "rsd" else "router", nodes, drafts)
         following = []
-        for place, node in enumerate(nodes):
-            if decide(POLICIES[policy], scores[place], threshold):
-                after = node.child(targets[place], by_target[place].finish_reason)
+        for index, node in enumerate(nodes):
+            if decide(POLICIES[policy], scores[index], threshold):
+                after = node.child(targets[index], by_target[index].finish_reason)
             else:
-                after = node.child(drafts[place], by_draft[place].finish_reason)
+                after = node.child(drafts[index], by_draft[index].finish_reason)
             if models.bounds.finished(after):
                 ends[node.question.question_id] = after
             else:
@@ -52,9 +52,9 @@ def run_grid(
     models: PairModels, questions: Sequence[Question], policies: Sequence[str]
 ) -> dict[tuple[str, float], list[Node]]:
     """Every policy at every threshold of the grid, one run after the other."""
-    found = {}
+    ends = {}
     for policy in policies:
         for threshold in GRID:
             models.forget()
-            found[policy, threshold] = run_at(models, questions, policy, threshold)
-    return found
+            ends[policy, threshold] = run_at(models, questions, policy, threshold)
+    return ends

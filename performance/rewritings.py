@@ -36,8 +36,8 @@ def equivalents(answers: list[str]) -> list[str]:
 def wrongs(answers: list[str]) -> list[str]:
     """Answers that are near the gold answers and wrong."""
     first, *rest = [answer.strip().strip("$").strip() for answer in answers]
-    made = [other for other in _misses(first) if other.strip() not in [first, *rest]]
-    written = [", ".join([other, *rest]) for other in made]
+    misses = [other for other in _misses(first) if other.strip() not in [first, *rest]]
+    written = [", ".join([other, *rest]) for other in misses]
     if rest:
         written += [", ".join(rest), ", ".join([first, *rest, "7919"])]
     return list(dict.fromkeys(written))

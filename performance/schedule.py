@@ -1,6 +1,6 @@
 """Schedulers on a virtual clock: how long labelling and a sweep would take at the paper's scale (no models run).
 
-    python -m performance.schedule [--questions 30000] [--swept 1174] [--sampled 20] [--out FILE.json]
+    python -m performance.schedule [--questions 30000] [--swept 1174] [--sampled 12] [--out FILE.json]
 
 The real schedulers, courses and Algorithm 1 follow simulated questions; only engines and time are simulated. A step's
 length is lognormal (median 34 tokens, sigma 0.75), and 0.2 % run away to 4,096; a solution has 11 steps at the median,
@@ -57,18 +57,18 @@ class Run:
 def engines(rows: int) -> tuple[Clock, PairModels, list[Engine]]:
     """Simulated models behind a memory, on a clock of their own."""
     clock = Clock()
-    made: list[Engine] = [SimulatedGenerator(name, clock, rows) for name in ("draft", "target")]
-    made += [SimulatedScorer(name, clock, rows) for name in ("prm", "router")]
-    models: Any = [Memory(engine) for engine in made]
-    return clock, PairModels(*models, generation=GENERATION), made
+    simulated: list[Engine] = [SimulatedGenerator(name, clock, rows) for name in ("draft", "target")]
+    simulated += [SimulatedScorer(name, clock, rows) for name in ("prm", "router")]
+    models: Any = [Memory(engine) for engine in simulated]
+    return clock, PairModels(*models, generation=GENERATION), simulated
 
 
 def lockstep(course: Course, questions: int, chunk: int, rows: int, sampled: int) -> Run:
     """`questions` in chunks; `sampled` of these are simulated, spread over all, and stand for the others."""
-    clock, models, made = engines(rows)
+    clock, models, simulated = engines(rows)
     starts = range(0, questions, chunk)
     count = min(sampled, len(starts))
-    chosen = [starts[place * len(starts) // count] for place in range(count)]
+    chosen = [starts[index * len(starts) // count] for index in range(count)]
     begin, done = time.process_time(), 0
     for start in chosen:
         own = numbered(start, min(start + chunk, questions))
@@ -76,24 +76,24 @@ def lockstep(course: Course, questions: int, chunk: int, rows: int, sampled: int
         done += len(own)
         for name in AUTHORS[:4]:
             getattr(models, name).forget()
-    return _run(clock, made, questions / done, time.process_time() - begin)
+    return _run(clock, simulated, questions / done, time.process_time() - begin)
 
 
 def continuous(course: Course, questions: int, rows: int) -> Run:
     """All `questions`, three for each row under way, as stages do it."""
-    clock, models, made = engines(rows)
+    clock, models, simulated = engines(rows)
     begin = time.process_time()
     Continuous(models, 3 * rows, clock.loop).run(numbered(0, questions), course, lambda question, result: None)
-    return _run(clock, made, 1.0, time.process_time() - begin)
+    return _run(clock, simulated, 1.0, time.process_time() - begin)
 
 
 def numbered(first: int, last: int) -> list[Question]:
     return [Question(str(number), str(number)) for number in range(first, last)]
 
 
-def _run(clock: Clock, made: Sequence[Engine], scale: float, own_s: float) -> Run:
-    busy = {engine.identity: engine.busy_s * scale for engine in made}
-    return Run(clock.now * scale, busy, {engine.identity: round(engine.tokens * scale) for engine in made}, own_s)
+def _run(clock: Clock, simulated: Sequence[Engine], scale: float, own_s: float) -> Run:
+    busy = {engine.identity: engine.busy_s * scale for engine in simulated}
+    return Run(clock.now * scale, busy, {engine.identity: round(engine.tokens * scale) for engine in simulated}, own_s)
 
 
 def compare(
@@ -106,12 +106,12 @@ def compare(
     }
     first = next(iter(runs.values()))
     best = runs[f"continuous, {BOUND_ROWS} rows"] = continuous(course, questions, BOUND_ROWS)
-    what = f"{name} of {questions:,} questions"
-    findings = [Finding(f"{what}: {way}", run.seconds / 3600, "hours") for way, run in runs.items()]
+    title = f"{name} of {questions:,} questions"
+    findings = [Finding(f"{title}: {way}", run.seconds / 3600, "hours") for way, run in runs.items()]
     findings += [
-        Finding(f"{what}: the bound", best.bound / 3600, "hours"),
-        Finding.at_least(f"{what}: first lockstep / continuous", first.seconds / best.seconds, "x", 6),
-        Finding.at_most(f"{what}: continuous / bound", best.seconds / best.bound, "x", 1.5),
+        Finding(f"{title}: the bound", best.bound / 3600, "hours"),
+        Finding.at_least(f"{title}: first lockstep / continuous", first.seconds / best.seconds, "x", 6),
+        Finding.at_most(f"{title}: continuous / bound", best.seconds / best.bound, "x", 1.5),
     ]
     return findings, {way: asdict(run) for way, run in runs.items()}
 

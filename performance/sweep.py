@@ -49,12 +49,12 @@ def evaluate(models: PairModels, way: str, questions: Sequence[Question], seed: 
 
 def ends_of(trajectories: Sequence[Trajectory], questions: Sequence[Question]) -> Ends:
     """What a sweep found, read at the thresholds of the grid."""
-    found: dict[tuple[str, float], dict[str, Node]] = defaultdict(dict)
+    by_setting: dict[tuple[str, float], dict[str, Node]] = defaultdict(dict)
     for trajectory in trajectories:
         for threshold in GRID:
             if threshold in trajectory.interval:
-                found[trajectory.policy.name, threshold][trajectory.node.question.question_id] = trajectory.node
-    return {key: [ends[question.question_id] for question in questions] for key, ends in found.items()}
+                by_setting[trajectory.policy.name, threshold][trajectory.node.question.question_id] = trajectory.node
+    return {key: [ends[question.question_id] for question in questions] for key, ends in by_setting.items()}
 
 
 def differing(one: Ends, other: Ends, authors: bool = True) -> list[str]:
@@ -88,8 +88,8 @@ def count(models: PairModels, questions: Sequence[Question], seed: int, folder: 
         ends: dict[str, Ends] = {}
         for way in WAYS:
             counting, work[way] = pairs.counted(models)
-            asked = counting if way == "release" else pairs.stored(counting, folder / f"{number}-{way}")
-            ends[way] = evaluate(asked, way, [question], seed)
+            engines = counting if way == "release" else pairs.stored(counting, folder / f"{number}-{way}")
+            ends[way] = evaluate(engines, way, [question], seed)
         for way in ("exact", "grid"):
             assert not (wrong := differing(ends["release"], ends[way])), f"{way} differs from the release: {wrong[:5]}"
         assert work["grid"].tokens <= work["exact"].tokens, f"{question.question_id}: the grid costs more than all"
@@ -110,9 +110,9 @@ def clock(models: PairModels, questions: Sequence[Question], seed: int, runs: in
     for run in range(runs):
         for way in WAYS:
             pairs.forget(models)
-            asked = models if way == "release" else pairs.stored(models, folder / f"{run}-{way}")
+            engines = models if way == "release" else pairs.stored(models, folder / f"{run}-{way}")
             begin = time.perf_counter()
-            ends[way] = evaluate(asked, way, questions, seed)
+            ends[way] = evaluate(engines, way, questions, seed)
             seconds[way].append(time.perf_counter() - begin)
     return {
         "seconds": seconds,
@@ -158,43 +158,43 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="How often each way is timed")
     parser.add_argument("--router", type=Path, help="Directory of a trained router; the study's own, if it is there")
     parser.add_argument("--out", type=Path, help="JSON; results/benchmarks/sweep.json")
-    asked = parser.parse_args()
-    study = load_study(asked.study or [Path("config.yaml")])
+    options = parser.parse_args()
+    study = load_study(options.study or [Path("config.yaml")])
     with tempfile.TemporaryDirectory() as folder:
-        run(study, asked, Path(folder))
+        run(study, options, Path(folder))
 
 
-def run(study: Study, asked: argparse.Namespace, folder: Path) -> None:
+def run(study: Study, options: argparse.Namespace, folder: Path) -> None:
     """The whole benchmark, with `folder` for stores."""
     pair = next(iter(study.pairs))
-    router, made = pairs.find_router(study, pair, asked.router, folder)
-    questions = pairs.lab_questions(study, asked.benchmark, asked.questions)
+    router, router_name = pairs.find_router(study, pair, options.router, folder)
+    questions = pairs.lab_questions(study, options.benchmark, options.questions)
     models = pairs.lab_models(study, pair, router)
     names = {"draft": study.pairs[pair].draft, "target": study.pairs[pair].target, "prm": study.prm.path}
-    surroundings = conditions(names | {"router": made})
+    surroundings = conditions(names | {"router": router_name})
 
     timed = (
-        clock(models, pairs.spread(questions, asked.timed), study.seed, asked.runs, folder / "clock")
-        if asked.timed
+        clock(models, pairs.spread(questions, options.timed), study.seed, options.runs, folder / "clock")
+        if options.timed
         else None
     )
     counted = count(pairs.stored(models, folder / "all"), questions, study.seed, folder / "count")
     work, lengths, worst = total(counted), by_steps(counted), worst_case(study.seed, folder / "simulated")
 
-    asked_for = f"{asked.benchmark}, {len(counted)} questions"
+    title = f"{options.benchmark}, {len(counted)} questions"
     findings = [
-        Finding.at_least(f"tokens, release / exact sweep ({asked_for})", *ratio(work, "tokens"), 15),
-        Finding(f"tokens, release / grid with the store ({asked_for})", *ratio(work, "tokens", "grid")),
-        Finding(f"steps generated, release / exact sweep ({asked_for})", *ratio(work, "steps")),
-        Finding(f"inputs scored, release / exact sweep ({asked_for})", *ratio(work, "scored")),
+        Finding.at_least(f"tokens, release / exact sweep ({title})", *ratio(work, "tokens"), 15),
+        Finding(f"tokens, release / grid with the store ({title})", *ratio(work, "tokens", "grid")),
+        Finding(f"steps generated, release / exact sweep ({title})", *ratio(work, "steps")),
+        Finding(f"inputs scored, release / exact sweep ({title})", *ratio(work, "scored")),
         Finding.at_most("tokens, grid with the store / exact sweep", *ratio(work, "tokens", "exact", "grid"), 1),
     ]
-    findings += [dearer(lengths, asked.benchmark), dearer(worst, "scores uniform and independent")]
+    findings += [dearer(lengths, options.benchmark), dearer(worst, "scores uniform and independent")]
     if timed:
         medians = {way: statistics.median(values) for way, values in timed["seconds"].items()}
         findings.append(
             Finding.at_least(
-                f"seconds, release / exact sweep ({asked.timed} questions, median of {asked.runs})",
+                f"seconds, release / exact sweep ({options.timed} questions, median of {options.runs})",
                 medians["release"] / medians["exact"],
                 "x",
                 8,
@@ -206,9 +206,9 @@ def run(study: Study, asked: argparse.Namespace, folder: Path) -> None:
             )
         )
     detail = {"work": {way: vars(each) for way, each in work.items()}, "by_steps": lengths, "simulated": worst}
-    report("sweep", surroundings, findings, detail | {"timed": timed}, asked.out)
-    for title, table in ((asked.benchmark, lengths), ("scores uniform and independent", worst)):
-        print(f"\ntokens a question by steps ({title})\n steps questions   release     exact      grid  release/exact")
+    report("sweep", surroundings, findings, detail | {"timed": timed}, options.out)
+    for name, table in ((options.benchmark, lengths), ("scores uniform and independent", worst)):
+        print(f"\ntokens a question by steps ({name})\n steps questions   release     exact      grid  release/exact")
         for row in table:
             print(
                 f"{row['steps']:6} {row['questions']:9} {row['release']:9.0f} {row['exact']:9.0f} {row['grid']:9.0f} "
@@ -216,13 +216,13 @@ def run(study: Study, asked: argparse.Namespace, folder: Path) -> None:
             )
 
 
-def dearer(table: Sequence[dict[str, Any]], what: str) -> Finding:
+def dearer(table: Sequence[dict[str, Any]], title: str) -> Finding:
     """The number of steps from which on the exact sweep costs more than the release, or that it never does."""
     cheaper = [row["steps"] for row in table if row["ratio"] >= 1]
     above = [row["steps"] for row in table if row["steps"] > max(cheaper, default=0)]
     if above:
-        return Finding(f"the exact sweep is dearer than the release from ({what})", above[0], "steps on")
-    return Finding(f"the exact sweep is never dearer than the release ({what}), up to", table[-1]["steps"], "steps")
+        return Finding(f"the exact sweep is dearer than the release from ({title})", above[0], "steps on")
+    return Finding(f"the exact sweep is never dearer than the release ({title}), up to", table[-1]["steps"], "steps")
 
 
 def ratio(work: dict[str, Work], field: str, under: str = "exact", over: str = "release") -> tuple[float, str]:

@@ -63,9 +63,9 @@ def uniform(tag: int, name: int) -> float:
 
 
 @cache
-def quantile(place: int) -> float:
+def quantile(index: int) -> float:
     """The standard normal distribution's quantile at (place + 0.5) / 4096."""
-    return NormalDist().inv_cdf((place + 0.5) / 4096)
+    return NormalDist().inv_cdf((index + 0.5) / 4096)
 
 
 def lognormal(median: float, sigma: float, draw: float) -> int:
@@ -90,7 +90,7 @@ class Memory:
 
     def __init__(self, engine: Any) -> None:
         self.engine, self.identity, self.max_context = engine, engine.identity, 2**60
-        self._known: dict[Any, Any] = {}
+        self._answers: dict[Any, Any] = {}
         for name in ("prompt_ids", "step_ids", "input_ids"):
             setattr(self, name, getattr(engine, name, None))
 
@@ -98,31 +98,31 @@ class Memory:
         return request.ids
 
     def recall(self, key: Any) -> Any:
-        return self._known.get(key)
+        return self._answers.get(key)
 
     def remember(self, key: Any, value: Any) -> None:
-        self._known[key] = value
+        self._answers[key] = value
 
     def count_hit(self) -> None: ...
 
     def charge(self, calls: int, seconds: float) -> None: ...
 
     def forget(self) -> None:
-        self._known.clear()
+        self._answers.clear()
 
     def generate(
         self, contexts: Sequence[Ids], limits: Sequence[int], sampling: Sampling = GREEDY
     ) -> list[GeneratedStep]:
-        missing = [ids for ids in dict.fromkeys(contexts) if ids not in self._known]
+        missing = [ids for ids in dict.fromkeys(contexts) if ids not in self._answers]
         if missing:
-            self._known |= zip(missing, self.engine.generate(missing, limits, sampling), strict=True)
-        return [self._known[ids] for ids in contexts]
+            self._answers |= zip(missing, self.engine.generate(missing, limits, sampling), strict=True)
+        return [self._answers[ids] for ids in contexts]
 
     def score(self, inputs: Sequence[Ids]) -> list[float]:
-        missing = [ids for ids in dict.fromkeys(inputs) if ids not in self._known]
+        missing = [ids for ids in dict.fromkeys(inputs) if ids not in self._answers]
         if missing:
-            self._known |= zip(missing, self.engine.score(missing), strict=True)
-        return [self._known[ids] for ids in inputs]
+            self._answers |= zip(missing, self.engine.score(missing), strict=True)
+        return [self._answers[ids] for ids in inputs]
 
 
 @dataclass

@@ -22,17 +22,17 @@ def read_yaml(text: str) -> tuple[Any, list[str]]:
     """
     content = yaml.safe_load(text)
     root = yaml.compose(text, Loader=yaml.SafeLoader)
-    return content, [] if root is None else list(_faults(root, (), set()))
+    return content, [] if root is None else list(_problems(root, (), set()))
 
 
-def _faults(node: yaml.Node, path: tuple[str, ...], seen: set[int]) -> Iterator[str]:
+def _problems(node: yaml.Node, path: tuple[str, ...], seen: set[int]) -> Iterator[str]:
     """Faults of a node and of what is in it; what an alias names is looked at once."""
     if id(node) in seen:
         return
     seen.add(id(node))
     if isinstance(node, yaml.SequenceNode):
         for number, item in enumerate(node.value):
-            yield from _faults(item, (*path, str(number)), seen)
+            yield from _problems(item, (*path, str(number)), seen)
     elif isinstance(node, yaml.MappingNode):
         first: dict[str, int] = {}
         for key, value in node.value:
@@ -41,7 +41,7 @@ def _faults(node: yaml.Node, path: tuple[str, ...], seen: set[int]) -> Iterator[
             if name in first and isinstance(key, yaml.ScalarNode):
                 yield f"line {line}: {'.'.join(here)}: given twice (before on line {first[name]}); remove one"
             first.setdefault(name, line)
-            yield from _faults(value, here, seen)
+            yield from _problems(value, here, seen)
     elif isinstance(node, yaml.ScalarNode) and node.style is None:
         number = node.tag.endswith((":int", ":float"))
         if number and (SEXAGESIMAL.fullmatch(node.value) or OCTAL.fullmatch(node.value)):

@@ -260,5 +260,5 @@ def read_router_format(path: str | Path) -> RouterFormat:
             "lab: make reproduce), or name another directory (--router)"
         ) from error
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'file'}: {each['msg']}" for each in error.errors())
-        raise EngineError(f"{file}: {faults}; train the router again") from error
+        problems = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'file'}: {each['msg']}" for each in error.errors())
+        raise EngineError(f"{file}: {problems}; train the router again") from error

@@ -229,5 +229,5 @@ def written_tokens(choice: Json) -> list[Token] | None:
     ]
 
 
-def _named(fault: BaseException) -> str:
-    return str(fault) if isinstance(fault, _RetriableError) else f"{type(fault).__name__} {fault}".strip()
+def _named(error: BaseException) -> str:
+    return str(error) if isinstance(error, _RetriableError) else f"{type(error).__name__} {error}".strip()

@@ -128,8 +128,8 @@ class OpenAiGenerator:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(one(body)) for body in bodies]
-        except BaseExceptionGroup as faults:
-            raise faults.exceptions[0] from None
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
         return [task.result() for task in tasks]
 
     async def work(self, lane: RequestLane) -> None:

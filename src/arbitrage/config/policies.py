@@ -6,6 +6,7 @@ is the class in the module of its name in `arbitrage.speculation.policies`; a ne
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +21,8 @@ class PolicyEntry:
     label: its name in legends. needs: the models it asks at every node; the target is asked besides wherever it
     escalates. always: who writes every step, of a policy without a threshold. accept_above: a score above the threshold
     accepts the draft's step (RSD) instead of escalating. reports: what it reads of the draft's step beyond its text.
+    column: of the table `steps` (a trained one's: `heldout`) that holds its score, or "uniform" where that is known to
+    be; None where neither is, and no quantiles can be taken. lowest: thresholds below it are of no use.
     by_default: swept where a study names no policies. timed: its latency is measured. scope: "main" in Fig. 3, 4 and
     E.1, "appendix" in Fig. E.1 alone. layer: curves of a higher one are drawn on top. banded: with its interval.
     colour, line, marker: matplotlib's.
@@ -36,6 +39,8 @@ class PolicyEntry:
     always: Literal["draft", "target"] | None = None
     accept_above: bool = False
     reports: frozenset[Report] = frozenset()
+    column: str | None = None
+    lowest: float = -math.inf
     by_default: bool = True
     timed: bool = False
 
@@ -43,6 +48,11 @@ class PolicyEntry:
     def has_threshold(self) -> bool:
         """Whether a threshold decides."""
         return self.always is None
+
+    @property
+    def trained(self) -> bool:
+        """Whether it decides by a router, of which there are several trainings."""
+        return "router" in self.needs
 
 
 def _of(*needs: Need) -> frozenset[Need]:
@@ -58,17 +68,29 @@ POLICIES: dict[str, PolicyEntry] = {
         "target alone", _of("target"), "#000000", (0, (6, 3)), marker="v", always="target", timed=True
     ),
     "rsd": PolicyEntry(
-        *("RSD", _of("draft", "prm"), "#D55E00", "solid", 4, "s", "main"), banded=True, accept_above=True, timed=True
+        *("RSD", _of("draft", "prm"), "#D55E00", "solid", 4, "s", "main"),
+        banded=True,
+        accept_above=True,
+        column="draft_score",
+        timed=True,
     ),
     "oracle": PolicyEntry(
-        "Arbitrage oracle", _of("draft", "target", "prm"), "#009E73", (0, (5, 1.5)), 6, "D", "main", banded=True
+        *("Arbitrage oracle", _of("draft", "target", "prm"), "#009E73", (0, (5, 1.5)), 6, "D", "main"),
+        banded=True,
+        column="advantage",
+        lowest=0.0,  # the paper's range: below it the oracle escalates steps that gain nothing, ties all at once
     ),
     "router": PolicyEntry(
-        "Arbitrage router", _of("draft", "router"), "#0072B2", "solid", 5, "o", "main", banded=True, timed=True
+        *("Arbitrage router", _of("draft", "router"), "#0072B2", "solid", 5, "o", "main"),
+        banded=True,
+        column="router_score",
+        timed=True,
     ),
-    "random": PolicyEntry("random control", _of("draft"), "#7F7F7F", (0, (1, 1)), 0, scope="main"),
+    "random": PolicyEntry("random control", _of("draft"), "#7F7F7F", (0, (1, 1)), 0, scope="main", column="uniform"),
     "confidence": PolicyEntry(
-        "draft confidence", _of("draft"), "#CC79A7", (0, (3, 1, 1, 1)), 1, reports=frozenset({"logprobs"})
+        *("draft confidence", _of("draft"), "#CC79A7", (0, (3, 1, 1, 1)), 1),
+        reports=frozenset({"logprobs"}),
+        column="draft_confidence",
     ),
     "first_token_entropy": PolicyEntry(
         *("first-token entropy", _of("draft"), "#56B4E9", (0, (4, 1, 1, 1, 1, 1)), 2),

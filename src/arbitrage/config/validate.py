@@ -124,6 +124,12 @@ def _sweep(study: Study) -> Iterator[Problem]:
             ("sweep", "policies"),
             f"lacks {', '.join(missing)}, whose latency is timed: add them, or set {keys} to false",
         )
+    unknown = [policy for policy in policies if POLICIES[policy].has_threshold and not POLICIES[policy].column]
+    if thresholds == "quantiles" and unknown:
+        yield (
+            ("sweep", "thresholds"),
+            f"expected `exact` or a list for {', '.join(unknown)}, whose scores no labelled step has; got quantiles",
+        )
     for policy in policies:
         if "entropies" in POLICIES[policy].reports:
             yield from _unreported(study, policy)

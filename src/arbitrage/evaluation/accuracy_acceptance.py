@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from arbitrage.config.pipeline import Curves
+from arbitrage.config.policies import POLICIES
 from arbitrage.evaluation.bootstrap import Floats, interval, over_seeds, resampled_means, with_data
 from arbitrage.evaluation.curve_matching import at_acceptance
 from arbitrage.evaluation.curves import Curve, Panel, panels
@@ -42,7 +43,7 @@ def accuracy_acceptance(panel: Panel, confidence: float, seed: int) -> pd.DataFr
     """
     frames = []
     for policy, runs in sorted(panel.curves.items()):
-        trained = policy == "router"
+        trained = POLICIES[policy].trained
         for number, curve in enumerate(runs):
             own = _of_curve(curve, panel.weights, confidence)
             frames.append(own.assign(policy=policy, router_seed=number if trained else np.nan, trainings=int(trained)))

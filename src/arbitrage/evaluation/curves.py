@@ -15,14 +15,13 @@ import numpy as np
 import pandas as pd
 
 from arbitrage.config.pipeline import Curves
-from arbitrage.config.policies import THRESHOLD_POLICIES
+from arbitrage.config.policies import POLICIES, THRESHOLD_POLICIES
 from arbitrage.evaluation.bootstrap import Floats, resample_weights
 from arbitrage.evaluation.trajectory_counts import trajectory_counts
 from arbitrage.io.tables import TableError
 
 PAPER_GRID = tuple(tenth / 10 for tenth in range(11))
 BEYOND = 0.1  # how far outside the first and the last interval end the two outermost thresholds lie
-ORACLE_FROM = 0.0  # the paper's range: below it the oracle escalates steps that gain nothing, ties all at once
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def make_curve(rows: pd.DataFrame, points: int, where: str = "") -> Curve:
     """The curve of one policy's rows (sorted by question and interval) at the paper's grid and at most `points` more.
 
     A sweep of listed thresholds leaves holes between its intervals: only thresholds that hold for every question are
-    kept. The oracle's begin at ORACLE_FROM.
+    kept. They begin at the policy's `lowest`.
     Raises TableError where intervals overlap, or where no threshold is left.
     """
     questions, owner = np.unique(rows["question_id"].to_numpy(str), return_inverse=True)
@@ -110,9 +109,8 @@ def make_curve(rows: pd.DataFrame, points: int, where: str = "") -> Curve:
         )
     policy = rows["policy"].iloc[0]
     by_threshold = policy in THRESHOLD_POLICIES
-    least = ORACLE_FROM if policy == "oracle" else -np.inf
     # Without a threshold every number yields the question's only trajectory.
-    thresholds = _candidates(rows, len(questions), points, least) if by_threshold else np.zeros(1)
+    thresholds = _candidates(rows, len(questions), points, POLICIES[policy].lowest) if by_threshold else np.zeros(1)
     begins = np.searchsorted(owner, np.arange(len(questions) + 1))
     index = np.stack(
         [

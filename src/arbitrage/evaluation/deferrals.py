@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from arbitrage.config.pipeline import Curves
-from arbitrage.config.policies import THRESHOLD_POLICIES
+from arbitrage.config.policies import POLICIES, THRESHOLD_POLICIES
 from arbitrage.evaluation.bootstrap import Floats, interval, resampled_means
 from arbitrage.evaluation.curves import Panel, panels
 from arbitrage.io.csv_tables import write_csv
@@ -47,7 +47,7 @@ def outcomes(panel: Panel, confidence: float) -> pd.DataFrame:
             "pair": panel.pair,
             "benchmark": panel.benchmark,
             "policy": policy,
-            "router_seed": number if policy == "router" else np.nan,
+            "router_seed": number if POLICIES[policy].trained else np.nan,
             "threshold": curve.thresholds,
         }
         for name, rate in rates.items():

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from arbitrage.config.pipeline import Curves
-from arbitrage.config.policies import TIMED_POLICIES
+from arbitrage.config.policies import POLICIES, TIMED_POLICIES
 from arbitrage.evaluation.bootstrap import Floats, interval, resample_weights, resampled_means, with_data
 from arbitrage.evaluation.cost_model import ResampledModel, resampled_model
 from arbitrage.evaluation.curves import Curve, Panel, panels
@@ -72,7 +72,7 @@ def accuracy_latency(
     weights = with_data(panel.weights)
     frames = [
         _modelled(curve, weights, model, panel.benchmark, settings.confidence).assign(
-            policy=policy, router_seed=number if policy == "router" else np.nan
+            policy=policy, router_seed=number if POLICIES[policy].trained else np.nan
         )
         for policy in sorted(set(panel.curves) & set(TIMED_POLICIES))
         for number, curve in enumerate(panel.curves[policy])
@@ -126,7 +126,7 @@ def _measured(
     accuracy_low, accuracy_high = map(float, interval(accuracy[1:], settings.confidence))
     return {
         "policy": policy,
-        "router_seed": 0 if policy == "router" else np.nan,
+        "router_seed": 0 if POLICIES[policy].trained else np.nan,
         "threshold": threshold,
         "measured": True,
         "uninterrupted": uninterrupted,

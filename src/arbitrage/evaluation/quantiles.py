@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from arbitrage.config.policies import POLICIES
 from arbitrage.evaluation.bootstrap import Floats
-from arbitrage.evaluation.curves import ORACLE_FROM, PAPER_GRID
+from arbitrage.evaluation.curves import PAPER_GRID
 from arbitrage.io.tables import TableError, read_frame
 from arbitrage.runtime.provenance import write_json
 
-SCORES = {"rsd": "draft_score", "oracle": "advantage", "confidence": "draft_confidence"}  # columns of `steps`
 FEWEST = 10  # quantiles of the oracle, whose range above 0 holds a small part of the steps
 
 
@@ -46,26 +46,22 @@ def even_thresholds(scores: Floats, weights: Floats, count: int, least: float = 
 def quantile_thresholds(
     steps: pd.DataFrame, heldout: Sequence[pd.DataFrame], policies: Sequence[str], count: int
 ) -> dict[str, list[list[float]]]:
-    """By policy with a threshold, a list of thresholds for each of its trainings (one, where it is not the router).
+    """By policy with a threshold, a list of thresholds for each of its trainings (one, where it is not trained).
 
     steps: the pair's table `steps`; heldout: the default variant's `heldout` tables, one a training.
     """
     results: dict[str, list[list[float]]] = {}
     for policy in policies:
-        if policy in SCORES:
-            sources = [(steps, SCORES[policy])]
-        elif policy == "router":
-            sources = [(table, "router_score") for table in heldout]
-        elif policy == "random":
+        entry = POLICIES[policy]
+        if entry.column == "uniform":
             results[policy] = [sorted({*np.linspace(0, 1, count).round(9).tolist(), *PAPER_GRID})]
-            continue
-        else:
-            continue
-        least = ORACLE_FROM if policy == "oracle" else -np.inf
-        results[policy] = [
-            sorted({*even_thresholds(rows[column].to_numpy(), _weights(rows), count, least), *PAPER_GRID})
-            for rows, column in sources
-        ]
+        elif entry.column:
+            results[policy] = [
+                sorted(
+                    {*even_thresholds(rows[entry.column].to_numpy(), _weights(rows), count, entry.lowest), *PAPER_GRID}
+                )
+                for rows in (heldout if entry.trained else [steps])
+            ]
     return results
 
 
@@ -77,6 +73,5 @@ def _weights(rows: pd.DataFrame) -> Floats:
 
 def write_quantiles(steps: Path, heldout: Sequence[Path], policies: Sequence[str], count: int, out: Path) -> None:
     """Write `quantile_thresholds` of a pair as JSON, for the sweep."""
-    columns = [*SCORES.values(), "question_id"]
     tables = [read_frame(path, "heldout") for path in heldout]
-    write_json(out, quantile_thresholds(read_frame(steps, "steps")[columns], tables, policies, count))
+    write_json(out, quantile_thresholds(read_frame(steps, "steps"), tables, policies, count))

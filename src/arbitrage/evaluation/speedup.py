@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 
 from arbitrage.config.pipeline import Curves
+from arbitrage.config.policies import POLICIES
 from arbitrage.evaluation.bootstrap import Floats, resampled_means, with_data, without_bias
 from arbitrage.evaluation.comparison import NO_POINT, RECOVERED, levels_of
 from arbitrage.evaluation.cost_model import ResampledModel
@@ -81,7 +82,7 @@ def speedups(panel: Panel, model: ResampledModel) -> list[Statistic]:
             "benchmark": panel.benchmark,
             "policy": policy,
             "against": against,
-            "trainings": len(runs[policy]) if policy == "router" else 0,
+            "trainings": len(runs[policy]) if POLICIES[policy].trained else 0,
             "questions": panel.questions,
             "ratio": True,
         }

@@ -106,6 +106,10 @@ def test_a_valid_configuration_is_accepted_and_gets_its_defaults() -> None:
             'sweep.thresholds: expected one of `exact`, `quantiles` or a list, each a number, got "all"',
         ),
         ({"sweep": {"thresholds": []}}, "sweep.thresholds: expected `exact`, `quantiles` or at least one threshold"),
+        (
+            {"sweep": {"thresholds": "quantiles", "policies": ["rsd", "min_logprob"]}},
+            "sweep.thresholds: expected `exact` or a list for min_logprob",
+        ),
         ({"sweep": {"policies": ["rds"]}}, 'got "rds"; did you mean rsd?'),
         ({"sweep": {"policies": ["rsd", "rsd"]}}, "sweep.policies: expected each policy once"),
         ({"sweep": {"policies": ["rsd", "router"]}}, "sweep.policies: lacks draft_only, target_only, whose"),

@@ -11,11 +11,12 @@ from functools import lru_cache
 from scipy.optimize import linear_sum_assignment
 
 from arbitrage.grading.extract import split_list, split_outside
-from arbitrage.grading.names import agree, in_order, named, without_qualifier
-from arbitrage.grading.normalise import exact, key, plain, without_unit
+from arbitrage.grading.names import agree, assignments, in_order, named, without_qualifier
+from arbitrage.grading.normalise import exact, key, plain, ungrouped, without_unit
 from arbitrage.grading.regions import RELATION, read_region, split_relations
 from arbitrage.grading.singles import near, same_single
 from arbitrage.grading.symbolic import GaveUp
+from arbitrage.grading.units import one_quantity
 
 Same = Callable[[str, str], bool]
 
@@ -23,7 +24,9 @@ _MATRIX = re.compile(r"\\begin\{pmatrix\}(.*)\\end\{pmatrix\}", re.DOTALL)
 _CASES = re.compile(
     r"\\begin\{(?:cases|aligned|align\*?|gathered)\}(.*)\\end\{(?:cases|aligned|align\*?|gathered)\}", re.DOTALL
 )
-_REGIONAL = re.compile(r"\\(?:le|ge|ne|cup|setminus|notin|mathbb)(?![a-zA-Z])|[<>]|\\text\{or\}|\\infty")
+_REGIONAL = re.compile(
+    r"\\(?:le|ge|ne|cup|setminus|notin|mathbb)(?![a-zA-Z])|[<>]|\\text\{or\}|\\infty|(?i:all (?:real|values))"
+)
 _FLIPPED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}
 
 
@@ -33,7 +36,10 @@ def equal(answer: str, gold: str, unit: str | None = None, tolerance: float = 0.
 
     Raises GaveUp where nobody can say; such a comparison is not remembered.
     """
-    return _equal(plain(answer), plain(gold), unit, tolerance)
+    if _equal(plain(answer), plain(gold), unit, tolerance):
+        return True
+    readings = ungrouped(answer), ungrouped(gold)  # 1,200, 1,300 are two numbers
+    return readings != (answer, gold) and _equal(plain(readings[0]), plain(readings[1]), unit, tolerance)
 
 
 def match_all(answers: Sequence[str], golds: Sequence[str], same: Same) -> bool:
@@ -66,6 +72,7 @@ def _can_be_matched(table: list[list[bool]]) -> bool:
 
 
 def _equal(answer: str, gold: str, unit: str | None, tolerance: float) -> bool:
+    answer, gold = one_quantity(answer), one_quantity(gold)
     number, gold_number = exact(answer), exact(gold)
     if number is not None and gold_number is not None:
         return near(number, gold_number, answer, tolerance)
@@ -78,13 +85,28 @@ def _equal(answer: str, gold: str, unit: str | None, tolerance: float) -> bool:
     if kind and gold_kind and kind != gold_kind:
         return False
     answer = _exact_part(answer)
+
+    def same(one: str, other: str) -> bool:
+        return _equal(one, other, unit, tolerance)
+
+    ours, theirs = assignments(answer), assignments(gold)
+    if ours and theirs and (ours[1] or theirs[1]):
+        names = sorted(theirs[0])
+        return sorted(ours[0]) == names and _same_entries(
+            [[ours[0][name] for name in names]], [[theirs[0][name] for name in names]], same
+        )
     (name, value), (gold_name, gold_value) = named(answer), named(gold)
     if name and gold_name:
         values = agree(name, value, gold_name, gold_value)
         if values is None:  # two equations, perhaps in another order
             return "(" not in name + gold_name and same_single(answer, gold, unit, tolerance)
         value, gold_value = values
-    elif "," not in answer + gold and any("=" in split_relations(text)[1] for text in (value, gold_value)):
+    elif len(split_list(answer)) == len(split_list(gold)) == 1 and any(
+        "=" in split_relations(text)[1] for text in (value, gold_value)
+    ):
+        sides, signs = split_relations(value)
+        if set(signs) == {"="} and not split_relations(gold)[1]:  # 1+2 = 3
+            return all(same(side, gold_value) for side in sides)
         return same_single(answer, gold, unit, tolerance)
     return _shaped(value, gold_value, gold_name, unit, tolerance)
 
@@ -99,7 +121,7 @@ def _shaped(answer: str, gold: str, gold_name: str | None, unit: str | None, tol
         verdict = _same_region(answer, gold, same)
         if verdict is not None:
             return verdict
-    if _is_number(gold) and (_is_number(answer) or len(split_list(answer)) == 1):
+    if _is_number(gold) and (_is_number(answer) or (len(split_list(answer)) == 1 and _bracketed(answer) is None)):
         return same_single(_unwrapped(answer), gold, unit, tolerance)
     if _is_number(answer) and len(split_list(gold)) == 1:
         return same_single(answer, _unwrapped(gold), unit, tolerance)
@@ -142,7 +164,7 @@ def _same_region(answer: str, gold: str, same: Same) -> bool | None:
         if not (turned and RELATION.search(answer) and RELATION.search(gold)):
             return False
     (operands, signs), (gold_operands, gold_signs) = split_relations(answer), split_relations(gold)
-    if not signs and not gold_signs:
+    if set(signs + gold_signs) <= {"="}:
         return None
     letters = re.findall(r"(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z])", answer if theirs else gold)
     if len(set(letters)) == 1 and (theirs is None) == bool(regions):  # 2x > 6 against x > 3

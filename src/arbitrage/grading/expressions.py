@@ -4,12 +4,13 @@ Parsing is latex2sympy2_extended's, math-verify's parser, with capital and small
 our own, because math-verify rounds to a fixed number of decimals (so that small numbers are all equal), takes letters
 without their case, and reads a number out of an expression that it cannot parse. Here
 
-- numbers are equal if they are the same fraction, or agree to `DIGITS` significant digits;
+- numbers are equal if they are the same fraction, or agree to `CERTAIN_DIGITS` significant digits;
 - expressions with letters are equal if their values are at some points, of either sign, where both have a real value;
 - equations are equal if their sides' differences have a constant ratio; inequalities if it is positive besides.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
@@ -20,8 +21,9 @@ from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
 from sympy.core.function import AppliedUndef
 from sympy.core.relational import Equality, Relational, Unequality
 
-DIGITS = 50  # significant digits that equal numbers share
-LARGEST_POWER = 20_000  # binary digits of a power that is worked out exactly; larger ones are rounded to DIGITS
+DIGITS = 50  # significant digits that values at points share
+CERTAIN_DIGITS = 400  # that equal numbers share
+LARGEST_POWER = 200_000  # binary digits of a power that is worked out exactly; larger ones are rounded to DIGITS
 LARGEST_SYMBOLIC_POWER = 1000  # of a letter; at larger ones values are rounded to DIGITS
 ENOUGH_POINTS = 5  # at which two expressions with letters have equal values
 
@@ -114,11 +116,22 @@ def _same_number(ours: Any, theirs: Any, tolerance: float = 0.0) -> bool | None:
     exact, exact_theirs = _fraction(ours), _fraction(theirs)
     if exact is not None and exact_theirs is not None:
         return abs(exact - exact_theirs) <= Fraction(str(tolerance))
-    value, other = _number(ours), _number(theirs)
-    if value is None or other is None:
-        return None
-    gap, size = abs(value - other), max(abs(value), abs(other))
-    return bool(gap <= max(sympy.Float(tolerance), size * sympy.Float(10) ** -DIGITS))
+    terms, other_terms = Counter(sympy.Add.make_args(ours)), Counter(sympy.Add.make_args(theirs))
+    if terms & other_terms:  # 9^{9^9}+1 and 9^{9^9}: what both have says nothing, and drowns the rest
+        rests = [(one - two).elements() for one, two in ((terms, other_terms), (other_terms, terms))]
+        ours, theirs = (sympy.Add(*rest, evaluate=False) for rest in rests)
+        return _same_number(ours, theirs, tolerance)
+    rounded = ours.has(sympy.Float) or theirs.has(sympy.Float)  # values at a point are known to DIGITS
+    for digits in (DIGITS,) if rounded else (DIGITS, CERTAIN_DIGITS):
+        value, other = _number(ours, digits), _number(theirs, digits)
+        if value is None or other is None:
+            return None
+        gap, size = abs(value - other), max(abs(value), abs(other))
+        if gap > max(sympy.Float(tolerance), size * sympy.Float(10, digits) ** -digits):
+            return False
+        if tolerance:
+            return True
+    return True
 
 
 def _fraction(node: Any) -> Fraction | None:
@@ -144,18 +157,18 @@ def _fraction(node: Any) -> Fraction | None:
     return None
 
 
-def _number(node: Any) -> Any:
-    """A complex number to `DIGITS` significant digits and more, or None. What is 0 to all digits tried is 0."""
+def _number(node: Any, digits: int = DIGITS) -> Any:
+    """A complex number to `digits` significant digits and more, or None. What is 0 to all digits tried is 0."""
     if node.is_Rational:
         return node
     if node.has(sympy.Sum, sympy.Product, sympy.Integral, sympy.Limit, sympy.Derivative, sympy.floor, sympy.ceiling):
         node = node.doit()
     try:
-        value = node.evalf(DIGITS + 10, maxn=4 * DIGITS, strict=True)
+        value = node.evalf(digits + 10, maxn=4 * digits, strict=True)
     except sympy.core.evalf.PrecisionExhausted:
-        value = node.evalf(DIGITS + 10, maxn=4 * DIGITS)
+        value = node.evalf(digits + 10, maxn=4 * digits)
         parts = [
-            part if abs(part) > sympy.Float(10) ** -(2 * DIGITS) else sympy.S.Zero for part in value.as_real_imag()
+            part if abs(part) > sympy.Float(10) ** -(2 * digits) else sympy.S.Zero for part in value.as_real_imag()
         ]
         value = parts[0] + sympy.I * parts[1]
     real, imaginary = value.as_real_imag()

@@ -4,8 +4,17 @@ import re
 
 from arbitrage.grading.latex import group_end
 
-_BOX = re.compile(r"\\(?:f?boxed|fbox|framebox)(?![a-zA-Z])\s*(?:(\{)|(\\[a-zA-Z]+|[^\s$\\{}]+))")
+_BOX = re.compile(
+    r"\\(?:f?boxed|fbox|framebox(?:\s*\[[^\]]*\])*)(?![a-zA-Z])(?:\s|~|\\[,;: ])*(?:(\{)|(?=\\[a-zA-Z{]|[^\s$\\}]))"
+)
 _BETWEEN_BOXES = re.compile(r"[\s$,;]*(?:and|or)?[\s$,;]*")  # two boxes with only this between them are one answer
+_NOTHING = re.compile(  # what only holds a box's place: spaces, dots, "your answer"
+    r"(?:[\s~.?_…{}$]|\\(?:[,;:! ]|$)"
+    r"|\\(?:[lc]?dots|cdot|q?quad|square|Box|text|mathrm|underline|[hv]?phantom\s*\{[^{}]*\})(?![a-zA-Z])"
+    r"|(?i:(?:your |the )?(?:final )?(?:answer|result)(?: here)?))*"
+)
+_BARE_END = re.compile(r"[\s$]|\\[)\]]")
+_BARE_WORDS = re.compile(r"(?!(?:yes|no|true|false|none)\b)[A-Za-z]*[a-z]{2,}")  # "in \boxed as asked" names no answer
 _OR = re.compile(r"\\text\s*\{\s*,?\s*(?:and|or)\s*\}|\band\b|\bor\b|;")
 
 
@@ -64,10 +73,24 @@ def _content(text: str, match: re.Match[str]) -> tuple[str | None, int]:
             return None, match.end()
         content, after = text[match.end() : end].strip(), end + 1
     else:
-        after = match.end()
-        while match[2][0] == "\\" and text.startswith("{", after) and (end := group_end(text, after + 1)):
-            after = end + 1
-        content = text[match.start(2) : after].rstrip(".,;:!?*")
+        after = _bare_end(text, match.end())
+        content = text[match.end() : after].rstrip(".,;:!?*")
+        if content.count(")") > content.count("("):
+            content = content.rstrip(")")
+        if not re.search(r"[A-Za-z\d]", content) or _BARE_WORDS.fullmatch(content):
+            return None, after
     if inner := _BOX.match(content):
         content = _content(content, inner)[0] or ""
-    return content or None, after
+    return None if _NOTHING.fullmatch(content) else content, after
+
+
+def _bare_end(text: str, position: int) -> int:
+    """Where what a box without braces holds ends: at the next blank or the formula's end, outside of groups."""
+    while position < len(text) and not _BARE_END.match(text, position):
+        if text[position] == "{":
+            end = group_end(text, position + 1)
+            if end is None:
+                return position
+            position = end
+        position += 2 if text[position] == "\\" else 1
+    return position

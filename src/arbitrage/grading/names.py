@@ -11,7 +11,10 @@ _NAME = re.compile(
 )
 _FUNCTION = re.compile(r"(.+?)\(([^()]*)\)")
 _ENTRY = re.compile(r"\\in(?![a-z]) ?")
-_ARROW = re.compile(r"([a-zA-Z])?:?([a-zA-Z])\\mapsto ?(.+)")
+_ARROW = re.compile(r"([a-zA-Z])?:?([a-zA-Z]) ?\\mapsto ?(.+)")
+_JOINED = re.compile(r"\\text\{(?:and|or)\}")
+_TUPLE = re.compile(r"\((\\?[a-zA-Z]+(?:_\w)?(?:,\\?[a-zA-Z]+(?:_\w)?)+)\)=\((.+)\)")
+_SEQUENCE = re.compile(r"(.+)_([i-n])")
 _LETTER = re.compile(r"\\?[a-zA-Z]+")
 _TOKEN = re.compile(r"\\[a-zA-Z]+|.", re.DOTALL)
 _SPARE = ("\\xi", "\\zeta", "\\psi", "\\chi")  # letters for bound variables; few answers use them
@@ -62,6 +65,8 @@ def named(text: str) -> tuple[str | None, str]:
     """
     if arrow := _ARROW.fullmatch(text):
         return f"{arrow[1] or 'f'}({arrow[2]})", arrow[3]
+    if _JOINED.search(text):
+        return None, text  # several values: a list
     equals = _ENTRY.sub("=", text) if "\\in" in text else text
     parts = split_outside(equals, "=")
     if len(parts) == 1 or not _NAME.fullmatch(parts[0]) or "==" in equals or equals.rstrip().endswith("="):
@@ -78,6 +83,15 @@ def agree(name: str, value: str, gold_name: str, gold_value: str) -> tuple[str, 
     """
     ours, theirs = _FUNCTION.fullmatch(name), _FUNCTION.fullmatch(gold_name)
     if ours is None or theirs is None:
+        terms = _SEQUENCE.fullmatch(name), _SEQUENCE.fullmatch(gold_name)
+        if terms[0] and terms[1] and terms[0][2] != terms[1][2]:  # a_n = 2^n and a_k = 2^k
+            index, gold_index = terms[0][2], terms[1][2]
+            if (
+                terms[0][1] == terms[1][1]
+                and index in _TOKEN.findall(value)
+                and gold_index in _TOKEN.findall(gold_value)
+            ):
+                return renamed(value, index, _SPARE[0]), renamed(gold_value, gold_index, _SPARE[0])
         if ours is None and theirs is None:
             return (value, gold_value) if key(name) == key(gold_name) else None
         function, other = (ours, gold_name) if ours else (theirs, name)
@@ -95,6 +109,20 @@ def agree(name: str, value: str, gold_name: str, gold_value: str) -> tuple[str, 
             return None
         value, gold_value = renamed(value, argument, spare), renamed(gold_value, gold_argument, spare)
     return value, gold_value
+
+
+def assignments(text: str) -> tuple[dict[str, str], bool] | None:
+    """Values by name of "(m,n)=(1,2)" and of "m=1,n=2", and whether it is a tuple of names; None for anything else."""
+    if match := _TUPLE.fullmatch(text):
+        names, values = match[1].split(","), split_outside(match[2], ",")
+    else:
+        pairs = [named(part) for part in split_outside(_JOINED.sub(",", text), ",")]
+        names, values = [name or "" for name, _ in pairs], [value for _, value in pairs]
+    if len(names) < 2 or len(names) != len(values) or len(set(names)) < len(names):
+        return None
+    if not all(re.fullmatch(r"\\?[a-zA-Z]+(?:_\w)?", name) for name in names):
+        return None
+    return dict(zip(names, values, strict=True)), match is not None
 
 
 def renamed(text: str, letter: str, other: str) -> str:

@@ -3,7 +3,7 @@ r"""The many ways to write one answer in LaTeX, brought to one: spaces, upright 
 import re
 from fractions import Fraction
 
-from arbitrage.grading.latex import one_spelling, replace_groups
+from arbitrage.grading.latex import group_end, one_spelling, replace_groups
 from arbitrage.grading.notation import TRIGONOMETRIC
 from arbitrage.grading.units import Unit, read_unit
 
@@ -23,13 +23,22 @@ _SHORT_UNITS = frozenset(["cm", "km", "mm", "kg", "ft", "in", "lb", "oz", "yd", 
 _BEFORE_UNIT = re.compile(r"[\d})\]]\s*(?:\\?[,;: ]|~)*\s*$")
 _NUMBER_AND_UNIT = re.compile(r"(-?(?:\d[\d,]*)?\.?\d+) ?([A-Za-z%].*)")
 _MONEY = re.compile(
-    r"(?:\\\$|\bUSD|(€|\\euro(?![a-z])|\\texteuro(?![a-z]))|(£|\\pounds(?![a-z]))|(₹|\bRs\.?))\s*"
+    r"(?:\\\$|\bUSD(?=\s*[-\d.])|(€|\\euro(?![a-z])|\\texteuro(?![a-z]))|(£|\\pounds(?![a-z]))|(₹|\bRs\.?))\s*"
     r"(-?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:\\frac\{[^{}]*\}\{[^{}]*\}|\d(?!\d))?(?:\\times 10\^\{\d+\})?)"
     r"(?:\s*(?:\\text\s*\{\s*)?(?:dollars?|USD)(?:\s*\})?)?"
 )
 _SCALE = re.compile(r"(?<=\d)\s*(?:\\text\s*\{\s*)?\b(thousand|million|billion|trillion)\b\s*(?:([a-z ]*)\})?")
 _SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-_DEGREES = re.compile(r"\^\s*\{?\s*\\circ(?![a-zA-Z])\s*\}?|(?<=\d)\s*\\circ(?![a-zA-Z])")
+_DEGREES = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z]))|(?<=\d)\s*\\circ(?![a-zA-Z])")
+_MINUTES = re.compile(r"(\d+)\^\\circ\s*(\d+)\^?'(?!')\s*(?:(\d+)\^?'')?")  # 15^\circ 30'
+_COLOUR = re.compile(r"\\(?:text)?color\s*(?:\[[^\]]*\]\s*)?\{[^{}]*\}|\\(?:underline|ensuremath)(?![a-zA-Z])")
+_SIZE = re.compile(r"\\(?:tiny|scriptsize|footnotesize|small|normalsize|[lL]arge|LARGE|huge|Huge)(?![a-zA-Z])")
+_ONE_STYLED = re.compile(r"\\(?:mathrm|mathbf|boldsymbol|bm|mathit|mathsf|rm|bf|it)\s+([a-zA-Z0-9])(?![a-zA-Z])")
+_GROUP = re.compile(r"(?<![\w}\]^\\)])\{([^{},]+)(?<!\\)\}")  # braces that are no command's argument
+_OUTWARD = re.compile(r"(^|\\cup ?|\\in ?|=)([\[\]])([^\[\]()]+)([\[\]])")  # ]2,5[ is (2,5)
+_SEMICOLON = re.compile(r"(?<=[(\[])([^(),;\[\]]+);([^(),;\[\]]+)(?=[)\]])")  # [0;5]
+_GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d]|,\d)")
+_VERBS = ("is ", "are ", "must ", "has ")  # "n is odd" says something of n
 _EMPTY = re.compile(r"\\\{\s*\\\}")
 _RECURRING = re.compile(r"(\d*)\.(\d*)(?:\\overline\s*\{(\d+)\}|\((\d+)\)|((?:\\dot\s*\{?\d\}?\d*)+))")
 _GOES_ON = re.compile(r"(\d*)\.(\d*?)()()()(\d{1,3}?)\6\6+\s*(?:\\ldots|\.\.\.)")  # 0.1666...
@@ -69,7 +78,9 @@ def plain(text: str) -> str:
     if text.count("$") == 1:  # one that opens no mathematics is money
         text = re.sub(r"^(\s*-?)\$(?=\s*[\d.])", r"\1\\$", text)
     text = re.sub(r"(?<!\\)\$", " ", text)
-    text = _BARE_SWITCH.sub("", _SWITCH.sub(lambda m: f"\\mathrm{{{m[1]}}}", text))
+    if "\\" in text:
+        text = _ONE_STYLED.sub(r"\1", _SIZE.sub("", _COLOUR.sub("", text)))
+    text = _BARE_SWITCH.sub("", _SWITCH.sub(lambda m: f"{{\\mathrm{{{m[1]}}}}}", text))
     text = replace_groups(text, _STYLED, lambda m, inside: _styled(m[1], inside, m.string[: m.start()]))
     text = replace_groups(text, _TEXT, lambda m, inside: _words(inside, m.string, m.start()))
     if "illion" in text or "thousand" in text:
@@ -78,6 +89,8 @@ def plain(text: str) -> str:
         text = _MONEY.sub(_money, text).replace("\\$", r"\text{dollars}")
     text = _EMPTY.sub(lambda m: r"\emptyset", text.replace("\\langle", "(").replace("\\rangle", ")"))
     text = _DEGREES.sub(lambda m: r"^\circ", text)
+    if "'" in text:
+        text = _MINUTES.sub(_minutes, text)
     if "." in text:
         text = _RECURRING.sub(_recurring, _GOES_ON.sub(_recurring, text))
     text = _MATRIX.sub(lambda m: f"\\{m[1]}{{pmatrix}}", text)
@@ -88,7 +101,20 @@ def plain(text: str) -> str:
     text = re.sub(r"([\^_])\{(\w)\}(?!\d)", r"\1\2", text)
     text = re.sub(r"(\\text) *\{ *([^{}]*?) *\}", r"\1{\2}", text)
     text = re.sub(r" ?([^\w\\ {}]) ?| (?=[{}])|(?<=[{}]) ", lambda m: m.group(1) or "", text)
+    while (unwrapped := _GROUP.sub(r"\1", text)) != text:
+        text = unwrapped
+    if text[:1] == "{" and "," not in text and group_end(text, 1) == len(text) - 1:
+        text = text[1:-1].strip()
+    if "]" in text or ";" in text:
+        text = _SEMICOLON.sub(r"\1,\2", _OUTWARD.sub(_inward, text))
     return text[1:] if re.match(r"\+[\d\\.]", text) else text
+
+
+def ungrouped(text: str) -> str:
+    """`text` without the commas between thousands; as it is where they may be commas of a tuple, as in (1,200)."""
+    if re.search(r"[(\[{]", text) and not re.search(r",\s", text):
+        return text
+    return _GROUPED.sub(lambda m: m.group().replace(",", ""), text)
 
 
 def key(text: str) -> str:
@@ -143,7 +169,7 @@ def without_unit(text: str) -> tuple[str, Unit | None, str]:
         # A letter or two after a digit are variables (3m, 2rs), but for a few that nobody multiplies.
         return (rest.strip(), unit, "") if unit and (len(bare) > 2 or bare in _SHORT_UNITS) else (text, None, "")
     words = "" if unit else " ".join(re.findall(r"[a-z]+", re.sub(r"\\text", "", wrapped).lower()))
-    if rest.endswith(("^", "_")):
+    if rest.endswith(("^", "_")) or words.startswith(_VERBS):
         return text, None, ""
     return (rest.removesuffix("^\\circ").strip(), unit, words)
 
@@ -164,7 +190,7 @@ def _styled(command: str, inside: str, before: str) -> str:
 def _words(inside: str, text: str, start: int) -> str:
     r"""What \text{...} stands for: mostly itself; a number, or an upright e or i in an expression, is mathematics."""
     content = inside.replace("~", " ").strip()
-    if re.fullmatch(r"-?[\d.,]*\d|\\\$", content):
+    if re.fullmatch(r"-?[\d.,]*\d|\\\$|[€£₹¥]|Rs\.?", content):
         return content
     if match := _NUMBER_AND_UNIT.fullmatch(content):
         return f"{match[1]}\\text{{{match[2]}}}"
@@ -172,6 +198,18 @@ def _words(inside: str, text: str, start: int) -> str:
     if content in ("e", "i") and not alone:
         return content
     return f"\\text{{{content}}}"
+
+
+def _inward(match: re.Match[str]) -> str:
+    before, opening, inside, closing = match.groups()
+    if (opening, closing) == ("[", "]") or len(re.findall("[,;]", inside)) != 1:
+        return match.group()
+    return f"{before}{'[' if opening == '[' else '('}{inside}{']' if closing == ']' else ')'}"
+
+
+def _minutes(match: re.Match[str]) -> str:
+    value = int(match[1]) + Fraction(int(match[2]), 60) + Fraction(int(match[3] or 0), 3600)
+    return f"\\frac{{{value.numerator}}}{{{value.denominator}}}^\\circ"
 
 
 def _money(match: re.Match[str]) -> str:

@@ -17,6 +17,8 @@ _LONE_IN_BRACKETS = re.compile(r"\(([a-zA-Z])\)")
 _TIMES_BRACKET = re.compile(r"(?<![_\d.])([\d.]+)(?=\()")
 _TIMES_LETTER = re.compile(r"(?<=\d)(?<![\^_]\d) ?(?=[a-zA-Z](?![a-z]{2}))")
 _GAMMA = re.compile(r"\\([gG])amma(?![a-zA-Z(])")
+_RAISED_DIGIT = re.compile(r"\^(\d)(?=\()")
+_CAPITAL_I = re.compile(r"(?<![a-zA-Z\\_{])I(?![a-zA-Z])|(?<=\{)I(?=\})")  # the parser takes it for the imaginary unit
 _LOG_TEN = re.compile(r"\\lg(?![a-zA-Z])")
 _PLAIN_NUMBERS_FUNCTION = {"gcd": "G_{gcd}", "lcm": "L_{lcm}"}
 
@@ -37,6 +39,8 @@ def for_parser(text: str) -> str:
         lambda m: m.group() if 0 < int(m[2]) < int(m[3]) else rf"{m[1]}\cdot\frac{{{m[2]}}}{{{m[3]}}}", text
     )
     text = _LONE_IN_BRACKETS.sub(r"\1", text) if _LONE_IN_BRACKETS.fullmatch(text) else text
+    text = _RAISED_DIGIT.sub(r"^{\1}", text)
+    text = _CAPITAL_I.sub(r"\\tilde{I}", text)
     text = _TIMES_BRACKET.sub(r"\1\\cdot ", text)
     return _LOG_TEN.sub(r"\\log_{10}", _TIMES_LETTER.sub(r"\\cdot ", text))
 

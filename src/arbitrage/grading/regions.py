@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from arbitrage.grading.extract import split_outside
+from arbitrage.grading.extract import split_list, split_outside
 
 Same = Callable[[str, str], bool]
 Match = Callable[[Sequence[str], Sequence[str], Same], bool]
@@ -21,6 +21,12 @@ _BUILDER = re.compile(rf"\\\{{({_VARIABLE})(?: ?\\in ?(?:\\mathbb\{{R\}}|\\mathb
 _MEMBER = re.compile(rf"({_VARIABLE}) ?\\(in|notin)(?![a-zA-Z]) ?(.+)")
 _FLIPPED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "\\ne": "\\ne"}
 _ALL = (r"\mathbb{R}", r"\mathbb R")
+_MINUS_SET = re.compile(r"(?<=[\])}R])-(\\\{)")
+_ALL_WORDS = re.compile(
+    r"(?:\\text\{)?all (?:real )?(?:numbers|reals|values|real)(?: of)?\}? ?[a-z]?"
+    r"(?: ?(?:\\text\{)? ?(?:except|other than|but)(?: for)?\}? ?(?:x=|x\\ne ?)?(.+?)\}?)?",
+    re.IGNORECASE,
+)
 _INFINITE = ("\\infty", "-\\infty")
 
 
@@ -84,6 +90,7 @@ def read_region(text: str) -> Region | None:
     alternatives = [part for piece in _split(text, r"\text{or}") for part in _split(piece, r"\cup")]
     if len(alternatives) > 1:
         return _union([read_region(part) for part in alternatives])
+    text = _MINUS_SET.sub(r"\\setminus\1", _all_reals(text))
     if r"\setminus" in text:
         outer, *removed = _split(text, r"\setminus")
         region, holes = read_region(outer), [_points(part) for part in removed]
@@ -95,6 +102,15 @@ def read_region(text: str) -> Region | None:
     if len(conditions) > 1:
         return _intersection([read_region(part) for part in conditions], conditions)
     return _term(text.strip())
+
+
+def _all_reals(text: str) -> str:
+    """Words for all real numbers, or all but some, as signs."""
+    match = _ALL_WORDS.fullmatch(text)
+    if match is None:
+        return text
+    left_out = ",".join(split_list(match[1])) if match[1] else ""
+    return r"\mathbb{R}" + (rf"\setminus\{{{left_out}\}}" if left_out else "")
 
 
 def _split(text: str, mark: str) -> list[str]:
@@ -167,7 +183,7 @@ def _half_line(left: str, sign: str, right: str) -> Region | None:
     closed = sign in ("\\le", "\\ge")
     if lone := _LONE.fullmatch(left):
         if sign == "\\ne":
-            return Region([_EVERYTHING], holes=split_outside(right, ",") or [right], variable=lone[1])
+            return Region([_EVERYTHING], holes=split_list(right) or [right], variable=lone[1])
         piece = (
             _piece("-\\infty", False, right, closed)
             if sign in ("<", "\\le")
@@ -211,6 +227,11 @@ def _union(regions: list[Region | None]) -> Region | None:
     points = [point for region in readable for point in region.points]
     if not pieces:
         return None
+    for number, piece in enumerate(pieces):  # a point at an open end closes it
+        low, high = piece.low in points and not piece.low_closed, piece.high in points and not piece.high_closed
+        if low or high:
+            points = [p for p in points if not (low and p == piece.low) and not (high and p == piece.high)]
+            pieces[number] = Piece(piece.low, piece.low_closed or low, piece.high, piece.high_closed or high)
     holes: list[str] = []
     merged = True
     while merged:  # (a, b) and (b, c) are (a, c) without b

@@ -14,7 +14,7 @@ ENOUGH_DIGITS = 5  # an answer rounded to so many decimals and digits stands for
 _TOWER = re.compile(r"[2-9]\^\{?\d+\^\{?\d+\^|\d{2001}|!!!")
 _WRAPPED = re.compile(r"\(?\\text\{\(?([^{}\d]*?)\)?\}\)?")
 _CHOICE = re.compile(r"(?:\\text\{)?\(([A-Z])\)\}?")  # (B), whatever follows it
-_BARE_WORD = re.compile(r"\(?([A-F]|[A-Za-z]{3,}(?: [a-z]+)*)\)?")
+_BARE_WORD = re.compile(r"\(?([A-F]|(?i:no)|[A-Za-z]{3,}(?: [a-z]+)*)\)?")
 _WORDS = frozenset(
     re.findall(
         r"\S+",
@@ -22,6 +22,7 @@ _WORDS = frozenset(
         "monday tuesday wednesday thursday friday saturday sunday",
     )
 )
+_EMPTY_WORDS = frozenset(re.findall(r"\S+", "a an the of in i are be for to per and or at on with"))  # without last s
 _BASE = re.compile(r"(\w+?)_\{?(\d+)\}?")
 _RUN_TOGETHER = re.compile(r"\\frac\{[^{}]*\}\{[^{}]*\} ?\d")  # \frac431: nobody knows what is meant
 _RELATIVE_TO_PI = "\\frac{{({})\\pi}}{{180}}"
@@ -33,7 +34,8 @@ def same_single(answer: str, gold: str, unit: str | None, tolerance: float) -> b
         return ours_letter[1] == choice_letter[1]
     word, gold_word = _word(answer), _word(gold)
     if gold_word is not None:
-        choice = len(gold_word) == 1 and re.fullmatch(r"\(?([a-z])\)?", answer)  # a choice's letter in lower case
+        # A choice's letter may be small; one that stands bare may be a symbol, whose case says which.
+        choice = len(gold_word) == 1 and len(gold) > 1 and re.fullmatch(r"\(?([a-z])\)?", answer)
         return _same_word(choice[1] if choice else word, gold_word, "\\text" in answer + gold)
     if (base := _BASE.fullmatch(key(gold))) and base[1][0].isalnum() and re.search(r"\d", base[1]):
         digits = re.fullmatch(r"(\w+?)(?:_\{?(\d+)\}?)?", key(answer).replace("\\text", ""))
@@ -41,7 +43,9 @@ def same_single(answer: str, gold: str, unit: str | None, tolerance: float) -> b
             return digits[1] == base[1] and digits[2] in (None, base[2])  # the question says the base
     (value, ours, words), (gold_value, theirs, gold_words) = without_unit(answer), without_unit(gold)
     theirs = theirs or (read_unit(unit) if unit else None)
-    if (words and gold_words and not _share_a_word(words, gold_words)) or (words and theirs) or (gold_words and ours):
+    if words and gold_words and not _one_says_the_other(words, gold_words):
+        return False
+    if (words and theirs) or (gold_words and ours):
         return False
     if ours != theirs and (ours or theirs):
         return _in_units(value, ours, gold_value, theirs, tolerance)
@@ -58,13 +62,15 @@ def _in_units(value: str, ours: Unit | None, gold: str, theirs: Unit | None, tol
             return _same_value(_RELATIVE_TO_PI.format(value), gold, tolerance)
         if ours.is_plain("angle") and theirs.is_plain("degrees"):
             return _same_value(value, _RELATIVE_TO_PI.format(gold), tolerance)
-        return False
+        in_pounds = all(one.is_plain("pounds") or one.is_plain("sterling") for one in (ours, theirs))
+        return in_pounds and _same_value(value, gold, tolerance)
     if _same_value(value, gold, tolerance):
         return True  # the question names the unit
-    if ours and ours.is_plain("percent"):
-        return _same_value(_times(value, Fraction(1, 100)), gold, 0.0)
-    if theirs and theirs.is_plain("percent"):
-        return _same_value(value, _times(gold, Fraction(1, 100)), 0.0)
+    for dimension, factor in (("percent", Fraction(1, 100)), ("dozen", Fraction(12))):
+        if ours and ours.is_plain(dimension):
+            return _same_value(_times(value, factor), gold, 0.0)
+        if theirs and theirs.is_plain(dimension):
+            return _same_value(value, _times(gold, factor), 0.0)
     if ours and ours.is_plain("degrees") and exact(gold) is None:
         return _same_value(_RELATIVE_TO_PI.format(value), gold, tolerance)
     if theirs and theirs.is_plain("degrees") and exact(value) is None:
@@ -128,6 +134,7 @@ def _same_word(word: str | None, gold: str, is_text: bool) -> bool:
     return word == gold or is_text or len(gold) == 1 or gold.lower() in _WORDS
 
 
-def _share_a_word(words: str, others: str) -> bool:
-    stems = [{word.rstrip("s") for word in text.split()} for text in (words, others)]
-    return bool(stems[0] & stems[1])
+def _one_says_the_other(words: str, others: str) -> bool:
+    """Whether the words of one are all among the other's: "red apples" are apples, even numbers no odd numbers."""
+    stems = [{word.rstrip("s") for word in text.split()} - _EMPTY_WORDS for text in (words, others)]
+    return stems[0] <= stems[1] or stems[1] <= stems[0]

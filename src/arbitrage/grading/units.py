@@ -76,6 +76,10 @@ pm | pm | 1 | p.m. p.m
 dozen | dozen | 1 | dozens
 """
 _LOWERCASE_TOO = frozenset(["kg", "km", "cm"])  # KG, Km: no other unit has these letters
+_COMPOUND = re.compile(
+    r"(\d+(?:\.\d+)?) ?(?:\\text\{)?([a-z]+)\}? ?(?:\\text\{and\}|,)? ?\}? ?"
+    r"(\d+(?:\.\d+)?) ?(?:\\text\{)?([a-z]+)\}?"
+)
 _POWER_WORDS = (("square", "2"), ("sq", "2"), ("cubic", "3"), ("cu", "3"))
 
 
@@ -141,6 +145,19 @@ def read_unit(text: str) -> Unit | None:
         else:
             return None
     return Unit(tuple(sorted((dimension, power) for dimension, power in powers.items() if power)), factor)
+
+
+def one_quantity(text: str) -> str:
+    r"""`text` (plain) with two units of one kind made one: 5 feet 6 inches, 5\text{dollars}\text{and}50\text{cents}."""
+    match = _COMPOUND.fullmatch(text)
+    if match is None:
+        return text
+    number, name, smaller, other_name = match.groups()
+    unit, other = read_unit(name), read_unit(other_name)
+    if unit is None or other is None or unit.powers != other.powers or unit.factor <= other.factor:
+        return text
+    value = Fraction(number) + Fraction(smaller) * other.factor / unit.factor
+    return f"\\frac{{{value.numerator}}}{{{value.denominator}}}\\text{{{name}}}"
 
 
 def _add(powers: dict[str, int], name: str, power: int) -> None:

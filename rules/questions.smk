@@ -23,7 +23,6 @@ rule evaluation_questions:
 
 rule questions:
     input:
-        benchmarks=[PATHS.questions(benchmark) for benchmark in BENCHMARKS],
         sources=sources_of("questions"),
     output:
         table=PATHS.labelling_questions,
@@ -40,4 +39,4 @@ rule questions:
     message:
         "Sample the labelling questions, none of them in a benchmark"
     shell:
-        "arbitrage questions --out {output.table:q} --report {output.report:q} {input.benchmarks:q} 2>&1 | tee {log:q}"
+        "arbitrage questions --out {output.table:q} --report {output.report:q} 2>&1 | tee {log:q}"

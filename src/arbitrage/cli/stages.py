@@ -53,20 +53,17 @@ def evaluation_questions(
 @app.command()
 def questions(
     study: StudyPath,
-    benchmarks: Annotated[list[Path], typer.Argument(help="Question tables that must not be sampled from")],
     out: Out,
     report: Annotated[Path, typer.Option(help="JSON: duplicates, overlaps and strata")],
 ) -> None:
-    """Sample the labelling questions: de-duplicated, without the benchmarks', stratified by source."""
-    from arbitrage.io.tables import read_table, write_table
-    from arbitrage.questions.sampling import sample_questions
+    """Sample the labelling questions: de-duplicated, without any of the benchmarks', stratified by source."""
+    from arbitrage.io.tables import write_table
+    from arbitrage.questions.sampling import kept_out, sample_questions
     from arbitrage.runtime.provenance import write_json
 
-    with stage("questions", study, benchmarks, [out, report]) as run:
+    with stage("questions", study, [], [out, report]) as run:
         register_lab()
-        barred = [row for path in benchmarks for row in read_table(path, "questions")]
-        suffixes = {each.prompt_suffix for each in run.study.benchmarks.values() if each.prompt_suffix}
-        rows, counts = sample_questions(run.study.study, run.study.questions, run.study.seed, barred, suffixes)
+        rows, counts = sample_questions(run.study.study, run.study.questions, run.study.seed, kept_out(run.study))
         write_json(report, counts)
         write_table(out, "questions", rows)
 

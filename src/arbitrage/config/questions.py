@@ -174,6 +174,11 @@ class Benchmark(QuestionSource):
     limit: Count | None = Field(None, description="Use a seeded sample of this many questions; all if absent")
 
     @property
+    def whole(self) -> Benchmark:
+        """All its questions as the source has them, whatever the study asks of it: no `limit`, no `prompt_suffix`."""
+        return self.model_copy(update={"limit": None, "prompt_suffix": None})
+
+    @property
     def size(self) -> int:
         """How many questions there are to be expected: `limit`, or all of the benchmark."""
         counted = count_rows(self.path) if self.path is not None else None

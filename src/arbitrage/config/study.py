@@ -56,6 +56,11 @@ class Study(Section):
         return self.router.ablation_pair or next(iter(self.pairs))
 
     @property
+    def whole_benchmarks(self) -> dict[str, Benchmark]:
+        """The benchmarks, none of whose questions are labelled: another `limit` of one changes no router."""
+        return {name: benchmark.whole for name, benchmark in self.benchmarks.items()}
+
+    @property
     def folder(self) -> str:
         """Where this study's results go."""
         return f"{self.results}/{self.study}"

@@ -15,7 +15,7 @@ from arbitrage.io.tables import read_table
 from arbitrage.planning.estimates import Cost, Speeds, bounds, scaled
 from arbitrage.planning.pilot import Measured, Pilot, Rows
 from arbitrage.questions.normal_form import digest
-from arbitrage.questions.sampling import benchmark_questions, sample_questions
+from arbitrage.questions.sampling import benchmark_questions, kept_out, sample_questions
 from arbitrage.runtime.paths import StudyPaths
 
 FIRST, GROWTH = 2, 4  # questions of the pilot's first round; how much larger all rounds together become with each
@@ -34,8 +34,7 @@ class Plan:
         """Work; with each title that comes, `costs` knows more. Raises PlanError, and what reading questions does."""
         self.say("choosing questions")
         rows = {name: _benchmark(self.study, name) for name in self.study.benchmarks}
-        barred = [row for each in rows.values() for row in each]
-        labelling = spread(_labelling(self.study, barred), self.questions, self.study.seed)
+        labelling = spread(_labelling(self.study), self.questions, self.study.seed)
         samples = {name: spread(each, self.questions, self.study.seed) for name, each in rows.items()}
         pilots = {}
         for pair in self.study.pairs:
@@ -91,8 +90,8 @@ def _benchmark(study: Study, name: str) -> Rows:
     return benchmark_questions(study.study, name, study.benchmarks[name], study.seed)
 
 
-def _labelling(study: Study, barred: Rows) -> Rows:
+def _labelling(study: Study) -> Rows:
     written = StudyPaths.of(study).labelling_questions
     if written.is_file():
         return read_table(written, "questions")
-    return sample_questions(study.study, study.questions, study.seed, barred)[0]
+    return sample_questions(study.study, study.questions, study.seed, kept_out(study))[0]

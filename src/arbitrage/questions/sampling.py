@@ -5,10 +5,10 @@ the number of copies they came in.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection
 from typing import Any
 
 from arbitrage.config.questions import Benchmark, Questions
+from arbitrage.config.study import Study
 from arbitrage.questions.files import Row
 from arbitrage.questions.normal_form import QuestionError, digest, normalise
 from arbitrage.questions.overlap import find_overlaps
@@ -21,19 +21,17 @@ def sample_questions(
     settings: Questions,
     seed: int,
     benchmark_rows: list[Row],
-    suffixes: Collection[str] = (),
 ) -> tuple[list[Row], dict[str, Any]]:
     """The questions to label, as rows of the `questions` table sorted by id, and a report of what was left out.
 
     Blank problems, copies, and questions that overlap with `benchmark_rows` go; of the rest `settings.sample` are drawn
     by largest remainder over `source`. Report: rows read, blank, duplicates, overlap (removed, by rule and by source),
-    available and sampled (by source). suffixes: lines that benchmarks ask below each question (`prompt_suffix`), which
-    are no part of it. Raises QuestionError where fewer are left than asked for.
+    available and sampled (by source). Raises QuestionError where fewer are left than asked for.
     """
     rows = load(study_name, settings, seed)
     filled = [row for row in rows if row["problem"].strip()]
     unique = distinct(filled)
-    problems = [_without(row["problem"], suffixes) for row in benchmark_rows]
+    problems = [row["problem"] for row in benchmark_rows]
     rules = find_overlaps([row["problem"] for row in unique], problems, settings.overlap_ngram)
     clean = [row for row, rule in zip(unique, rules, strict=True) if rule is None]
     removed = [row for row, rule in zip(unique, rules, strict=True) if rule is not None]
@@ -53,6 +51,15 @@ def sample_questions(
         "sampled": _counts([row["source"] for row in sampled]),
     }
     return sampled, report
+
+
+def kept_out(study: Study) -> list[Row]:
+    """All questions of the study's benchmarks, beyond a `limit` too: none of them may be labelled.
+
+    Raises QuestionError as `benchmark_questions`.
+    """
+    whole = study.whole_benchmarks.items()
+    return [row for name, each in whole for row in benchmark_questions(study.study, name, each, study.seed)]
 
 
 def benchmark_questions(study_name: str, name: str, settings: Benchmark, seed: int) -> list[Row]:
@@ -126,12 +133,6 @@ def largest_remainder(counts: dict[str, int], size: int) -> dict[str, int]:
     for source in order[: size - sum(seats.values())]:
         seats[source] += 1
     return seats
-
-
-def _without(problem: str, suffixes: Collection[str]) -> str:
-    return next(
-        (problem.removesuffix(f"\n{suffix}") for suffix in suffixes if problem.endswith(f"\n{suffix}")), problem
-    )
 
 
 def _rank(row: Row) -> tuple[str, str, str]:

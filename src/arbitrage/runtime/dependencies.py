@@ -22,7 +22,7 @@ ZOO = ("zoo.seed", "zoo.device", "zoo.threads")
 READS: dict[str, tuple[str, ...]] = {
     "fetch": (),  # each repository at each commit has a note of its own
     "evaluation_questions": ("study", "seed", "benchmarks.{benchmark}"),
-    "questions": ("study", "seed", "questions"),
+    "questions": ("study", "seed", "questions", "whole_benchmarks"),
     "quantise": ("models.{model}.quantise", "models.{origin}.path", "models.{origin}.revision", "seed"),
     "zoo_tokenizer": ("zoo.tokenizer_questions", "zoo.seed"),
     "zoo_model": ("zoo.{role}", "zoo.marked_share", *ZOO),
@@ -82,7 +82,8 @@ def sources_read(study: Study, stage: str, **names: str) -> list[str]:
         benchmark = study.benchmarks[names["benchmark"]]
         return _optional(benchmark.path or benchmark.hub)
     if stage == "questions":
-        return _optional(study.questions.path or study.questions.hub)
+        read = (study.questions, *study.benchmarks.values())
+        return [path for source in read for path in _optional(source.path or source.hub)]
     if stage in ("dataset", "router"):
         return [study.router_init[0]]
     if stage == "convert_prm":

@@ -75,7 +75,11 @@ def test_every_threshold_of_every_question_meets_exactly_one_trajectory(smoke):
         ("dataset={max_examples: 50}", {"dataset"}, {"label", "questions"}),
         ("steps={chunk: 21}", {"label"}, {"questions", "evaluation_questions", "quantise"}),
         ("questions={sample: 81}", {"questions"}, {"evaluation_questions", "quantise"}),
-        ("benchmarks={lab500: {limit: 15}}", {"evaluation_questions"}, {"quantise"}),
+        (
+            "benchmarks={lab500: {limit: 15}}",
+            {"evaluation_questions", "sweep"},
+            {"questions", "label", "router", "quantise"},
+        ),
         (
             "models={draft: {server: {concurrency: 9, url: 'http://x/v1'}, vllm: {cache_gib: 2.0}}}",
             set(),

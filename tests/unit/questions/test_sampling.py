@@ -9,15 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arbitrage.config.questions import Benchmark, Questions
+from arbitrage.config.study import Study
 from arbitrage.questions.normal_form import QuestionError
 from arbitrage.questions.sampling import (
     benchmark_questions,
     distinct,
+    kept_out,
     largest_remainder,
     sample_questions,
     stratified,
 )
 from arbitrage.questions.sources import register
+from arbitrage.runtime.dependencies import settings_read
 
 
 @pytest.fixture
@@ -155,11 +158,29 @@ def test_a_faulty_benchmark_is_refused(lab: Any, change: dict[str, Any], limit: 
         benchmark_questions("s", "b", Benchmark(source="lab500", limit=limit), 1)
 
 
-def test_a_benchmarks_suffix_hides_no_overlap(lab: Any) -> None:
-    """Its questions are compared as they are, without the line that is asked below each."""
-    lab(pool(a=3))
+def study_of(**benchmark: Any) -> Study:
+    model = {"path": "."}
+    return Study.model_validate(
+        {
+            "study": "s",
+            "models": {"d": model, "t": model},
+            "pairs": {"p": {"draft": "d", "target": "t"}},
+            "prm": model,
+            "questions": {"source": "lab", "pool": 9, "sample": 2},
+            "benchmarks": {"b": {"source": "lab500", **benchmark}},
+        }
+    )
+
+
+def test_no_question_of_a_benchmark_is_labelled_whatever_its_limit_and_what_is_asked_below_it(lab: Any) -> None:
+    """So that another limit asks for no other labels, and trains no other router."""
+    lab(pool(a=9))
     suffix = "Answer with one whole number, and explain in two sentences how you have found it."
-    asked = [{"problem": f"a 1?\n{suffix}"}]
-    settings = Questions(source="lab", pool=3, sample=2)
-    rows, report = sample_questions("s", settings, 1, asked, {suffix})
-    assert report["overlap"]["removed"] == 1 and "a-1" not in {row["question_id"] for row in rows}
+    studies = [study_of(), study_of(limit=2), study_of(limit=3, prompt_suffix=suffix)]
+    assert [len(kept_out(study)) for study in studies] == [9, 9, 9]
+    assert all(kept_out(study) == kept_out(studies[0]) for study in studies)
+    reads = [settings_read(study, "questions") for study in studies]
+    assert reads[0] == reads[1] == reads[2]
+    assert settings_read(study_of(columns={"problem": "question"}), "questions") != reads[0]
+    with pytest.raises(QuestionError, match="0 questions are left"):  # all nine are the benchmark's
+        sample_questions("s", studies[1].questions, 1, kept_out(studies[1]))

@@ -25,14 +25,14 @@ class Generation(Section):
 class Sharded(Section):
     """A stage that is cut into jobs: `shards` of them, or as many as `questions_per_job` makes."""
 
-    shards: Count = Field(2, description="Jobs the questions are cut into")
+    shards: Count = Field(2, description="Jobs the questions are cut into, where there are as many questions")
     questions_per_job: Count | None = Field(
         None, description="Instead of `shards`: the most questions a job works on; the number of jobs follows"
     )
 
     def shards_of(self, questions: int) -> int:
-        """Number of jobs for `questions` questions, >= 1."""
-        return math.ceil(questions / self.questions_per_job) if self.questions_per_job else self.shards
+        """Number of jobs for `questions` questions (>= 1), >= 1: none without a question."""
+        return math.ceil(questions / self.questions_per_job) if self.questions_per_job else min(self.shards, questions)
 
 
 class Steps(Sharded):

@@ -64,6 +64,14 @@ def test_a_valid_configuration_is_accepted_and_gets_its_defaults() -> None:
     assert study.figures.dpi == 150
 
 
+def test_there_are_no_more_jobs_than_questions(tmp_path: Path) -> None:
+    """A benchmark of one question is one job, whatever `shards` says; before, it was refused."""
+    (tmp_path / "one.jsonl").write_text('{"problem": "What is 3 + 4?", "answer": "7"}\n')
+    benchmarks = {"one": {"path": str(tmp_path / "one.jsonl")}, "many": {"source": "lab500", "limit": 10}}
+    study = validate_config(lab(benchmarks=benchmarks, sweep={"shards": 4}, steps={"shards": 70}))
+    assert (study.sweep_shards("one"), study.sweep_shards("many"), study.steps_shards) == (1, 4, 50)
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [

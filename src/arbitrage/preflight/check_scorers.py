@@ -9,6 +9,7 @@ from typing import Any
 from arbitrage.config.study import Study
 from arbitrage.engines.checkpoints import Checkpoint, head_in
 from arbitrage.engines.factory import kind_by_head
+from arbitrage.engines.hf.batching import context_limit
 from arbitrage.engines.scoring.scorers import CLASSIFIERS, MARKED
 from arbitrage.engines.scoring.skywork import check_head
 from arbitrage.engines.scoring.step_format import encode
@@ -29,6 +30,7 @@ def prm_findings(study: Study, directory: Path) -> Iterator[Finding]:
     """What the PRM's configuration, tokenizer and, where they are here, weight files tell."""
     try:
         yield Finding("prm", "ok", _prm(study, directory))
+        yield from _reach("prm", study, directory)
     except (EngineError, ValueError) as error:
         yield Finding("prm", "fault", str(error))
 
@@ -39,6 +41,8 @@ def router_start_findings(study: Study, directory: Path) -> Iterator[Finding]:
     try:
         _router_start(study, directory)
         yield Finding(subject, "ok", "routers can start from it")
+        if study.router.init:
+            yield from _reach(subject, study, directory)
     except EngineError as error:
         yield Finding(subject, "fault", str(error))
 
@@ -93,6 +97,19 @@ def _router_start(study: Study, directory: Path) -> None:
     if not isinstance(getattr(model, "score", None), torch.nn.Linear):
         raise EngineError(
             f"{path}: no router can start from {head_in(config)}; expected a decoder-only model (Llama, Qwen2 ...)"
+        )
+
+
+def _reach(subject: str, study: Study, directory: Path) -> Iterator[Finding]:
+    """A warning where solutions may have more ids than a scorer has positions."""
+    limit, longest = context_limit(_read(directory)[0]), study.generation.max_tokens
+    if longest >= limit:
+        yield Finding(
+            subject,
+            "warning",
+            f"it reads {limit:,} ids, and a solution may have {longest:,} behind its question: the oldest steps of "
+            "what is longer are not read (the provenance records count such inputs as `shortened`); lower "
+            "generation.max_tokens, or name another checkpoint, if that matters",
         )
 
 

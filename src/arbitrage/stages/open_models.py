@@ -29,7 +29,7 @@ class CachedPair:
     generators: dict[str, StoredGenerator]
     scorers: dict[str, StoredScorer]
     attempts: Attempts
-    left_out: list[str] = field(default_factory=list)  # ids of questions whose prompt fills a model's context
+    left_out: dict[str, str] = field(default_factory=dict)  # by id, why: too long a prompt, or too little memory
 
     @property
     def engines(self) -> tuple[StoredGenerator | StoredScorer, ...]:
@@ -56,6 +56,7 @@ class CachedPair:
         }
         scored = {
             name: {"seconds": round(model.seconds, 4), "calls": model.calls, "scored": model.scored}
+            | ({"shortened": shortened} if (shortened := getattr(model.engine, "shortened", 0)) else {})
             for name, model in self.scorers.items()
         }
         return wrote | scored

@@ -70,7 +70,9 @@ def test_a_context_too_short_for_prompt_and_solution_is_a_warning_with_the_lengt
     checkpoints: dict[str, str],
 ) -> None:
     warnings = found(list(model_findings(study_of(checkpoints, generation={"max_tokens": 4000}), ["ab"])), "warning")
-    assert len(warnings) == 2 and all("context is 1,024" in warning for warning in warnings)
+    *models, prm = warnings
+    assert len(models) == 2 and all("context is 1,024" in warning for warning in models)
+    assert prm.startswith("prm: it reads 1,024 ids, and a solution may have 4,000")
 
 
 def test_a_study_none_of_whose_prompts_fits_is_a_fault_and_one_too_long_is_left_out(

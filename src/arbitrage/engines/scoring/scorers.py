@@ -6,8 +6,8 @@ Classification heads are here; PRMs that answer with a token, and judges, are in
 from __future__ import annotations
 
 import hashlib
-import logging
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,6 @@ from arbitrage.speculation.protocols import AuthoredStep, EngineError, Ids, Scor
 ROUTER_FILE = "router.json"
 CLASSIFIERS: tuple[Head, ...] = ("ForSequenceClassification", "ForTokenClassification")
 MARKED: tuple[Head, ...] = ("ForProcessRewardModel", "ForTokenClassification")
-log = logging.getLogger(__name__)
 
 
 class RouterFormat(BaseModel):
@@ -102,7 +101,7 @@ class TransformersScorer(ABC):
         self._runner = BatchRunner(
             self.name, self.forward, self.layers, self.device, placement.batch_size, positions_at_once(self.model)
         )
-        self._warned = False
+        self.shortened = 0
 
     @property
     def narrow(self) -> bool:
@@ -119,8 +118,21 @@ class TransformersScorer(ABC):
         return self._identity
 
     def input_ids(self, problem: str, history: Sequence[AuthoredStep], step: AuthoredStep) -> Ids:
-        """What the model reads (`Reader`). Raises EngineError."""
-        return self.reader.input_ids(problem, history, step)
+        """What the model reads (`Reader`): at most `max_context` ids. Raises EngineError.
+
+        Of what is longer the oldest steps go, as many as need be, and of a step that is too long alone its beginning:
+        scores at positions that a model was never trained on mean nothing. `shortened` counts such inputs.
+        """
+        ids = self.reader.input_ids(problem, history, step)
+        if len(ids) <= self.max_context:
+            return ids
+        self.shortened += 1
+        first = bisect_left(
+            range(len(history)),
+            -self.max_context,
+            key=lambda dropped: -len(self.reader.input_ids(problem, history[dropped:], step)),
+        )
+        return self.reader.input_ids(problem, history[first:], step)[-self.max_context :]
 
     @abstractmethod
     def forward(self, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: BufferCache) -> Tensor:
@@ -147,17 +159,12 @@ class TransformersScorer(ABC):
         return scores
 
     def checked(self, score: float, index: int, ids: Ids) -> float:
-        """`score`, if it is finite; otherwise ScoreError. Warns once of inputs beyond the model's positions."""
+        """`score`, if it is finite; otherwise ScoreError."""
         if score - score != 0.0:
             self.forget()  # what was kept may hold NaN too
             raise ScoreError(
                 f"{self.name}: the score of input {index} ({len(ids)} ids, the last {list(ids[-4:])}) is {score}; "
                 "expected a finite number. The weights are damaged, or the dtype is too narrow for them (try float32)"
-            )
-        if len(ids) > self.max_context and not self._warned:
-            self._warned = True
-            log.warning(
-                "%s: inputs exceed its %d positions; their scores are extrapolated", self.name, self.max_context
             )
         return score
 

@@ -143,14 +143,23 @@ def test_a_router_without_a_right_format_file_is_refused(
         RouterScorer(resolve(directory), Router())
 
 
-def test_inputs_beyond_the_models_positions_are_scored_with_one_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_of_an_input_beyond_the_models_positions_the_oldest_steps_are_not_read(tmp_path: Path) -> None:
+    """At positions it was never trained on, scores mean nothing; what a step follows from stands right before it."""
     prm = load_prm(build_classifier(tmp_path / "prm"))
-    prm.score([(5,) * (prm.max_context + 1), (6,) * (prm.max_context + 2)])
-    assert [record.message for record in caplog.records if "extrapolated" in record.message] == [
-        f"{tmp_path / 'prm'}: inputs exceed its 1024 positions; their scores are extrapolated"
-    ]
+    history = [AuthoredStep("draft", f"Then {n} + 4 = {n + 4}.\n\n") for n in range(9)]
+    whole = prm.input_ids("What is 3 + 4?", history, STEPS[0])
+    assert prm.shortened == 0 and len(whole) <= prm.max_context
+    prm.max_context = len(whole) - 1
+    assert prm.input_ids("What is 3 + 4?", history, STEPS[0]) == prm.reader.input_ids(
+        "What is 3 + 4?", history[1:], STEPS[0]
+    )
+    prm.max_context = len(prm.reader.input_ids("What is 3 + 4?", history[7:], STEPS[0]))
+    assert prm.input_ids("What is 3 + 4?", history, STEPS[0]) == prm.reader.input_ids(
+        "What is 3 + 4?", history[7:], STEPS[0]
+    )
+    prm.max_context = 7  # the step alone is longer
+    assert prm.input_ids("What is 3 + 4?", history, STEPS[0]) == whole[-7:]
+    assert prm.shortened == 3
 
 
 @pytest.mark.parametrize("labels", [1, 2])

@@ -17,8 +17,8 @@ from functools import partial
 from typing import Any
 
 from arbitrage.config.policies import Need
-from arbitrage.speculation.pair import PairModels, answers
-from arbitrage.speculation.protocols import ContinuousEngine, Remembering
+from arbitrage.speculation.pair import PairModels, answers_or_errors
+from arbitrage.speculation.protocols import ContextMemoryError, ContinuousEngine, Remembering
 from arbitrage.speculation.scheduling import Course, Finished, Open, Progress, Request, Scheduler, Work, naming
 from arbitrage.speculation.tree import Question
 
@@ -112,11 +112,14 @@ class Lane:
         while True:
             batch = await self.take(self.rows)
             try:
-                values = await self.call(answers, self.engine, [request.payload for request in batch])
+                values = await self.call(answers_or_errors, self.engine, [request.payload for request in batch])
             except Exception as error:
                 raise naming(error, list(dict.fromkeys(request.question_id for request in batch))) from error
             for request, value in zip(batch, values, strict=True):
-                self.answer(request, value)
+                if isinstance(value, ContextMemoryError):
+                    self.refuse(request, value)
+                else:
+                    self.answer(request, value)
 
     def close(self) -> None:
         """Wait for the thread to end, and count what the engine did."""

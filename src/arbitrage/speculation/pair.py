@@ -12,6 +12,7 @@ from arbitrage.speculation.policies.base import Policy
 from arbitrage.speculation.protocols import (
     GREEDY,
     AuthoredStep,
+    ContextMemoryError,
     EngineError,
     GeneratedStep,
     Generator,
@@ -77,3 +78,19 @@ def answers(engine: Generator | Scorer, requests: Sequence[StepRequest | ScoreRe
         contexts, limits = [steps[row].ids for row in rows], [steps[row].limit for row in rows]
         results |= zip(rows, cast(Generator, engine).generate(contexts, limits, sampling), strict=True)
     return [results[row] for row in range(len(steps))]
+
+
+def answers_or_errors(
+    engine: Generator | Scorer, requests: Sequence[StepRequest | ScoreRequest]
+) -> list[GeneratedStep | float | ContextMemoryError]:
+    """As `answers`, with the error in place of the answer where a context alone takes more memory than there is."""
+    if not requests:
+        return []
+    try:
+        return [*answers(engine, requests)]
+    except ContextMemoryError as error:
+        rest = [request for request in requests if request.ids not in error.contexts]
+        if len(rest) == len(requests):
+            raise
+        others = iter(answers_or_errors(engine, rest))
+        return [error if request.ids in error.contexts else next(others) for request in requests]

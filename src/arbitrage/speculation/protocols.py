@@ -237,5 +237,13 @@ class EngineError(UserError, RuntimeError):
     """A model that cannot be loaded or run; the message names the model, what was expected and the remedy."""
 
 
+class ContextMemoryError(EngineError):
+    """Contexts each of which takes more memory than there is, alone. contexts: their ids, as they were asked for."""
+
+    def __init__(self, message: str, contexts: frozenset[Ids] = frozenset()) -> None:
+        super().__init__(message)
+        self.contexts = contexts
+
+
 class ScoreError(EngineError):
     """A score that is not a finite number."""

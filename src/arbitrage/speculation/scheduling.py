@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 from arbitrage.config.policies import Need
 from arbitrage.errors import UserError
-from arbitrage.speculation.pair import PairModels, answers
-from arbitrage.speculation.protocols import ScoreRequest, StepRequest
+from arbitrage.speculation.pair import PairModels, answers_or_errors
+from arbitrage.speculation.protocols import ContextMemoryError, ScoreRequest, StepRequest
 from arbitrage.speculation.tree import Question
 
 Work = Coroutine[Any, Any, Any]
@@ -67,10 +67,15 @@ class Open:
 
 
 class Scheduler(ABC):
-    """Runs the coroutines of questions to their ends, and answers what they await."""
+    """Runs the coroutines of questions to their ends, and answers what they await.
+
+    lost: questions of the last run that ended without a result, for a context of theirs takes more memory than there
+    is; and why.
+    """
 
     def __init__(self, models: PairModels) -> None:
         self.models = models
+        self.lost: dict[str, str] = {}
         self.finished_parts = self.alive_parts = 0
 
     @abstractmethod
@@ -106,6 +111,7 @@ class Scheduler(ABC):
         self._course, self._finished = course, finished
         self._questions: dict[str, Open] = {}
         self._failure: Exception | None = None
+        self.lost = {}
         self.finished_parts = self.alive_parts = 0
 
     def _open(self, number: int, question: Question) -> None:
@@ -131,9 +137,15 @@ class Scheduler(ABC):
             self._close(state)
 
     def _failed(self, state: Open, error: Exception) -> None:
-        """A coroutine of `state` has raised: its question is lost, others go on; the first error is raised later."""
+        """A coroutine of `state` has raised: its question is lost, others go on; the first error is raised later.
+
+        Unless it is memory that this question alone is too large for: then it is left out, with the reason.
+        """
         state.failed = True
-        self._failure = self._failure or naming(error, [state.question.question_id])
+        if isinstance(error, ContextMemoryError):
+            self.lost.setdefault(state.question.question_id, str(error))
+        else:
+            self._failure = self._failure or naming(error, [state.question.question_id])
         state.alive -= 1
         self.alive_parts -= 1
         if not state.alive:
@@ -162,7 +174,7 @@ MakeScheduler = Callable[[PairModels], Scheduler]
 
 
 class Answer:
-    """A value that will be there when its batch is back. waiting: the coroutines to go on with then."""
+    """A value that will be there when its batch is back, or an error. waiting: the coroutines to go on with then."""
 
     __slots__ = ("done", "value", "waiting")
 
@@ -174,6 +186,8 @@ class Answer:
     def __await__(self) -> Generator[Answer, None, Any]:
         while not self.done:
             yield self
+        if isinstance(self.value, ContextMemoryError):
+            raise self.value
         return self.value
 
 
@@ -229,7 +243,7 @@ class Lockstep(Scheduler):
         batch.sort(key=lambda each: (each[0].rank, each[0].order))
         requests = [request for request, _ in batch]
         try:
-            values = answers(self.models.engine(requests[0].model), [request.payload for request in requests])
+            values = answers_or_errors(self.models.engine(requests[0].model), [request.payload for request in requests])
         except Exception as error:
             raise naming(error, list(dict.fromkeys(request.question_id for request in requests))) from error
         for (_, answer), value in zip(batch, values, strict=True):

@@ -69,11 +69,13 @@ def sweep(
 
         follow(0, stored, study.sweep.policies)
         for training, scorer in enumerate(further, start=1):
-            own = replace(stored, models=replace(stored.models, router=scorer), left_out=[])
+            own = replace(stored, models=replace(stored.models, router=scorer), left_out={})
             follow(training, own, [policy for policy in study.sweep.policies if policy in routed])
+            stored.left_out.update(own.left_out)
         swept = [
             {**keys, **row, "router_seed": training if row["policy"] in routed else None}
             for question, training in sorted(graded)
+            if question not in stored.left_out  # by any training: policies are compared on the same questions
             for row in graded[question, training].result()
         ]
     write_table(out, "trajectories", swept)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,7 @@ from arbitrage.speculation.tree import Question
 from arbitrage.stages.open_models import CachedPair
 
 Row = dict[str, Any]
+PROMPT_TOO_LONG = "its prompt fills the draft's or the target's context"
 OPEN_PER_ROW = 3  # questions under way in continuous mode, for each row of the widest engine: no engine waits for work
 
 
@@ -54,7 +56,9 @@ class ShardWork:
         for number, start in enumerate(chunks, start=1):
             chunk = questions[start : start + size]
             note = partial(self._note, f"chunk {number} of {len(chunks)}: ", len(chunk))
-            Lockstep(self.stored.models).run(self._fitting(chunk), self.course, self.finished, note)
+            scheduler = Lockstep(self.stored.models)
+            scheduler.run(self._fitting(chunk), self.course, self.finished, note)
+            self.stored.left_out.update(scheduler.lost)
             self.stored.commit(_name(chunk))
             self.stored.forget()
             self.progress.advance(len(chunk))
@@ -79,6 +83,8 @@ class ShardWork:
             scheduler.run(fitting, self.course, finished, partial(self._note, "", 0))
         finally:
             self._commit(uncommitted)  # of a run that ends early too: what engines did is not done again
+        self.stored.left_out.update(scheduler.lost)
+        self.progress.advance(len(scheduler.lost))
         self._note_memory()
 
     def _commit(self, finished: list[Question]) -> None:
@@ -89,7 +95,8 @@ class ShardWork:
         """The questions whose prompt leaves both models room; the others are noted as left out."""
         fitting = [question for question in questions if self.stored.models.bounds.fits(question)]
         fitting_ids = {question.question_id for question in fitting}
-        self.stored.left_out.extend(each.question_id for each in questions if each.question_id not in fitting_ids)
+        others = [each.question_id for each in questions if each.question_id not in fitting_ids]
+        self.stored.left_out.update(dict.fromkeys(others, PROMPT_TOO_LONG))
         return fitting
 
     def _note(self, before: str, questions: int, finished: int, alive: int) -> None:
@@ -129,8 +136,9 @@ def work_off(
     )
     if stored.left_out:
         print(
-            f"{title}: {len(stored.left_out)} of {len(rows)} questions left out, whose prompt fills the draft's or the "
-            f"target's context, {stored.left_out[0]} among them",
+            f"{title}: {len(stored.left_out)} of {len(rows)} questions left out: "
+            + "; ".join(f"{count}, for {reason}" for reason, count in Counter(stored.left_out.values()).most_common())
+            + f" ({next(iter(stored.left_out))} among them)",
             file=sys.stderr,
             flush=True,
         )

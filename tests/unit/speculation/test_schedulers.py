@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from performance.pairs import stored
@@ -23,7 +24,16 @@ from arbitrage.config.policies import POLICIES
 from arbitrage.speculation.continuous import Continuous
 from arbitrage.speculation.labelling import Labelling, label
 from arbitrage.speculation.pair import PairModels, answers
-from arbitrage.speculation.protocols import EngineError, GeneratedStep, Ids, RequestLane, Sampling, ScoreError
+from arbitrage.speculation.protocols import (
+    GREEDY,
+    ContextMemoryError,
+    EngineError,
+    GeneratedStep,
+    Ids,
+    RequestLane,
+    Sampling,
+    ScoreError,
+)
 from arbitrage.speculation.rows import ScoredSweep, sweep_rows
 from arbitrage.speculation.scheduling import Lockstep, MakeScheduler
 from arbitrage.speculation.sweep import Sweep, sweep
@@ -179,6 +189,53 @@ def test_a_question_that_fails_is_named_once_and_holds_up_no_other(scheduler: Ma
             QUESTIONS, Sweep(["rsd"], seed=7), lambda question, _: finished.append(question.question_id)
         )
     assert sorted(finished) == sorted(question.question_id for question in QUESTIONS if question.question_id != "q3")
+
+
+@pytest.mark.parametrize("scheduler", [Lockstep, continuous])
+@pytest.mark.parametrize("model", ["target", "prm"])
+def test_a_question_too_large_for_the_memory_is_left_out_and_all_others_are_as_without_it(
+    scheduler: MakeScheduler, model: str
+) -> None:
+    models, finished, expected = fake_models(), dict[str, Any](), dict[str, Any]()
+    setattr(models, model, LittleMemory("target") if model == "target" else LittleMemoryScorer("prm"))
+    course = scheduler(models)
+    course.run(QUESTIONS, Sweep(["rsd"], 7), lambda question, result: finished.update({question.question_id: result}))
+    assert course.lost == {"q3": "out of memory with one context"}
+    others = [question for question in QUESTIONS if question.question_id != "q3"]
+    Lockstep(fake_models()).run(
+        others, Sweep(["rsd"], 7), lambda question, result: expected.update({question.question_id: result})
+    )
+    assert finished == expected
+
+
+class LittleMemory(FakeGenerator):
+    """Too little memory for the contexts of question q3, as an engine says that torch raised OutOfMemoryError."""
+
+    def generate(
+        self, contexts: Sequence[Ids], limits: Sequence[int], sampling: Sampling = GREEDY
+    ) -> list[GeneratedStep]:
+        start = self.prompt_ids("What is 3?")
+        _refuse(frozenset(ids for ids in contexts if ids[: len(start)] == start))
+        return super().generate(contexts, limits, sampling)
+
+
+class LittleMemoryScorer(FakeScorer):
+    """As LittleMemory, for a PRM."""
+
+    def input_ids(self, problem: str, *rest: Any) -> Ids:
+        return (-1, *super().input_ids(problem, *rest)) if "3" in problem else super().input_ids(problem, *rest)
+
+    def score(self, inputs: Sequence[Ids]) -> list[float]:
+        _refuse(frozenset(ids for ids in inputs if ids[0] == -1))
+        return super().score(inputs)
+
+
+def _refuse(contexts: frozenset[Ids]) -> None:
+    try:
+        if contexts:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+    except torch.OutOfMemoryError as error:
+        raise ContextMemoryError("out of memory with one context", contexts) from error
 
 
 class Damaged(FakeScorer):

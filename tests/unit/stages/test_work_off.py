@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from arbitrage.cli import app
 from arbitrage.config.load import write_resolved
 from arbitrage.config.study import Study
 from arbitrage.engines.checkpoints import Checkpoint
+from arbitrage.engines.hf.batching import BatchRunner
+from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.engines.store.chunk_files import StoreError
 from arbitrage.engines.store.step_store import StepStore
 from arbitrage.io.tables import read_table, write_table
@@ -21,6 +24,7 @@ from arbitrage.speculation.tree import Node, Question
 from arbitrage.stages.label import label
 from arbitrage.stages.open_models import CachedPair, open_pair_cached
 from arbitrage.stages.sweep import sweep
+from arbitrage.stages.work_off import PROMPT_TOO_LONG
 from tests.support.tiny_models import build_causal, build_classifier
 
 ROUTER = {"classes": 2, "boundary": 1, "ordinal": False, "annotate": True, "separator": "\n\n"}
@@ -152,7 +156,7 @@ def test_a_question_whose_prompt_fills_a_context_is_left_out_and_told(
     write_table(tmp_path / "questions.parquet", "questions", rows)
     other = study.model_copy(update={"results": str(tmp_path)})
     _, report = label(other, "p", 0, tmp_path / "questions.parquet", tmp_path / "steps.parquet")
-    assert report["left_out"] == ["q1"] and report["work"]["draft"]["tokens"] > 0
+    assert report["left_out"] == {"q1": PROMPT_TOO_LONG} and report["work"]["draft"]["tokens"] > 0
     assert {row["question_id"] for row in read_table(tmp_path / "steps.parquet", "steps")} == {"q0", "q2"}
     assert "1 of 3 questions left out" in capsys.readouterr().err
     _, report = sweep(
@@ -165,8 +169,37 @@ def test_a_question_whose_prompt_fills_a_context_is_left_out_and_told(
         None,
         tmp_path / "t",
     )
-    assert report["left_out"] == ["q1"]
+    assert report["left_out"] == {"q1": PROMPT_TOO_LONG}
     assert {row["question_id"] for row in read_table(tmp_path / "t", "trajectories")} == {"q0", "q2"}
+
+
+@pytest.mark.parametrize("scheduler", ["lockstep", "continuous"])
+def test_a_question_that_no_memory_holds_is_left_out_with_the_reason_and_its_shard_goes_on(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheduler: str
+) -> None:
+    forward = BatchRunner.forward
+
+    def limited(
+        runner: BatchRunner, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, cache: BufferCache
+    ) -> torch.Tensor:
+        if mask.shape[-1] > 300:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return forward(runner, ids, positions, mask, cache)
+
+    monkeypatch.setattr(BatchRunner, "forward", limited)
+    problems = {"q0": "What is 3 + 4?", "q1": "a" * 500, "q2": "What is 5 + 4?"}
+    rows = [{**COLUMNS, "question_id": key, "problem": problem} for key, problem in problems.items()]
+    write_table(tmp_path / "questions.parquet", "questions", rows)
+    other = study.model_copy(update={"results": str(tmp_path), "scheduler": scheduler})
+    _, report = label(other, "p", 0, tmp_path / "questions.parquet", tmp_path / "steps.parquet")
+    assert list(report["left_out"]) == ["q1"] and "out of memory on cpu with one context" in report["left_out"]["q1"]
+    assert {row["question_id"] for row in read_table(tmp_path / "steps.parquet", "steps")} == {"q0", "q2"}
+    router = Path(study.prm.path).parent / "router"
+    _, report = sweep(
+        other, "p", "lab500", 0, tmp_path / "questions.parquet", [router, router], None, tmp_path / "swept"
+    )
+    assert list(report["left_out"]) == ["q1"]
+    assert {row["question_id"] for row in read_table(tmp_path / "swept", "trajectories")} == {"q0", "q2"}
 
 
 def test_a_solution_ends_where_either_models_context_does(study: Study) -> None:

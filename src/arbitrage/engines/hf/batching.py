@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from arbitrage.engines.hf.kv_cache import BLOCK, BufferCache, PrefixPool, block_keys
-from arbitrage.speculation.protocols import EngineError, Ids
+from arbitrage.speculation.protocols import ContextMemoryError, EngineError, Ids
 
 SCRATCH_BYTES = 3 * 2**29  # of what a layer computes on the way: 22,000 ids of a 1.5B model in bfloat16
 log = logging.getLogger(__name__)
@@ -70,6 +70,13 @@ def memory_errors() -> Iterator[None]:
 
 class OutOfMemoryError(EngineError):
     """A batch that did not fit into memory."""
+
+
+def raise_lost(lost: Mapping[Ids, ContextMemoryError]) -> None:
+    """Raise ContextMemoryError with all contexts that were too large for the memory, alone; nothing where none was."""
+    if lost:
+        first = next(iter(lost.values()))
+        raise ContextMemoryError(str(first), frozenset(lost)) from first
 
 
 class Batch:
@@ -170,6 +177,7 @@ class BatchRunner:
     ) -> None:
         """positions: ids, padding counted, that one pass may read (`positions_at_once`); one context always may."""
         self.name, self.device, self.batch_size, self.positions = name, device, batch_size, positions
+        self._most = batch_size
         self.pool = PrefixPool()
         self.cache, self.spare = BufferCache(layers, 0), BufferCache(layers, 0)
         self._forward, self._layers = forward, layers
@@ -181,7 +189,7 @@ class BatchRunner:
     def shrink(self, rows: int, error: OutOfMemoryError) -> None:
         """Half the contexts a batch from here on, after `rows` of them did not fit; what was kept is dropped.
 
-        Raises EngineError where it was one alone, and nothing kept could be dropped to make room for it.
+        Raises ContextMemoryError where it was one alone, and nothing kept could be dropped to make room for it.
         """
         kept = len(self.pool)
         self.forget()
@@ -189,7 +197,8 @@ class BatchRunner:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         if rows == 1 and not kept:
-            raise EngineError(
+            self.batch_size = self._most  # perhaps it was this one that others did not fit beside
+            raise ContextMemoryError(
                 f"{self.name}: out of memory on {self.device} with one context ({error}); use another device or dtype, "
                 "or lower generation.max_tokens"
             ) from error
@@ -241,15 +250,19 @@ class BatchRunner:
     def batches(self, contexts: Sequence[Ids]) -> Iterator[tuple[list[int], Batch]]:
         """All contexts, read and not continued, as (indices in `contexts`, the batch just read).
 
-        Raises EngineError where the device has too little memory for one alone.
+        Raises ContextMemoryError, after all others, where the device has too little memory for some alone.
         """
-        waiting = self.order(contexts)
+        waiting, lost = self.order(contexts), dict[Ids, ContextMemoryError]()
         while waiting:
             indices = waiting[: self.fitting([contexts[index] for index in waiting[: self.batch_size]])]
             try:
                 batch = self.read([contexts[index] for index in indices], 0)
             except OutOfMemoryError as error:
-                self.shrink(len(indices), error)
+                try:
+                    self.shrink(len(indices), error)
+                except ContextMemoryError as alone:
+                    lost[contexts[waiting.pop(0)]] = alone
                 continue
             waiting = waiting[len(indices) :]
             yield indices, batch
+        raise_lost(lost)

@@ -20,12 +20,26 @@ from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
 from arbitrage.engines.checkpoints import Checkpoint
 from arbitrage.engines.hf.attention import engine_name, last_logits
-from arbitrage.engines.hf.batching import Batch, BatchRunner, OutOfMemoryError, context_limit, positions_at_once
+from arbitrage.engines.hf.batching import (
+    Batch,
+    BatchRunner,
+    OutOfMemoryError,
+    context_limit,
+    positions_at_once,
+    raise_lost,
+)
 from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.engines.prompting import Prompter
 from arbitrage.engines.step_boundary import StepWriter, StopRule, eos_ids, finished_step, room
 from arbitrage.runtime.progress import Progress
-from arbitrage.speculation.protocols import GREEDY, EngineError, GeneratedStep, Ids, Sampling
+from arbitrage.speculation.protocols import (
+    GREEDY,
+    ContextMemoryError,
+    EngineError,
+    GeneratedStep,
+    Ids,
+    Sampling,
+)
 
 FREE_SHARE = 0.25  # ended rows are refilled, or leave the batch, once they are this share of it
 # For how many columns a batch is refilled. On a GPU a pass takes about as long for few rows as for many, so places kept
@@ -106,13 +120,18 @@ class TransformersGenerator:
     def generate(
         self, contexts: Sequence[Ids], limits: Sequence[int], sampling: Sampling = GREEDY
     ) -> list[GeneratedStep]:
-        """Continue each context by one step of at most `limits[i]` tokens. Raises EngineError."""
+        """Continue each context by one step of at most `limits[i]` tokens. Raises EngineError.
+
+        One that takes all memory there is while it is written ends by `length`; ContextMemoryError, after all others,
+        names those that cannot even be read.
+        """
         rooms = [self.room(context, limit) for context, limit in zip(contexts, limits, strict=True)]
         jobs = [
             Job(context, StepWriter(self.stop, room), sampling) for context, room in zip(contexts, rooms, strict=True)
         ]
         progress = Progress(len(jobs), "steps", f"writing with {self.name}", quiet=True)
         waiting = deque(jobs[index] for index in self._runner.order(contexts))
+        lost: dict[Ids, ContextMemoryError] = {}
         while waiting:
             count = self._runner.fitting([job.context for job in islice(waiting, self._runner.batch_size)])
             rows = [waiting.popleft() for _ in range(count)]
@@ -124,13 +143,15 @@ class TransformersGenerator:
                 cut_off = [job for job in jobs if not job.writer.ended and id(job) not in still]
                 try:
                     self._runner.shrink(count, error)
-                except EngineError:
-                    if not cut_off[0].writer.ids:
-                        raise
-                    cut_off.pop(0).writer.close("length")  # it has filled all memory there is, as others a context
+                except ContextMemoryError as alone:
+                    job = cut_off.pop(0)
+                    if not job.writer.ids:
+                        lost[job.context] = alone
+                    job.writer.close("length")  # it has filled all memory there is, as others a context
                 for job in cut_off:
                     job.writer = StepWriter(self.stop, job.writer.limit)
                 waiting.extendleft(reversed(cut_off))
+        raise_lost(lost)
         return [self.finished(job.writer) for job in jobs]
 
     def _write(self, batch: Batch, rows: list[Job], waiting: deque[Job], progress: Progress) -> None:

@@ -9,7 +9,7 @@ import torch
 from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.generator import TransformersGenerator, choose
 from arbitrage.engines.hf.kv_cache import BufferCache
-from arbitrage.speculation.protocols import EngineError, GeneratedStep, Ids, Sampling
+from arbitrage.speculation.protocols import ContextMemoryError, EngineError, GeneratedStep, Ids, Sampling
 from tests.support.tiny_models import CHARACTERS, build_causal
 from tests.unit.engines.conftest import load, never_stop
 
@@ -175,6 +175,21 @@ def test_one_context_that_fills_all_memory_ends_by_length_and_one_that_never_fit
     little_memory(generator, monkeypatch, 3)
     with pytest.raises(EngineError, match=r"out of memory on cpu with one context.*lower generation.max_tokens"):
         generator.generate(contexts, [5] * 4)
+
+
+def test_a_context_that_never_fits_is_named_once_the_others_are_written(
+    causal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = load(causal)
+    contexts, large = contexts_of(generator, 5), generator.prompt_ids("7 * 8 " * 60)
+    most = 2 * max(map(len, contexts)) + 30
+    assert len(large) > most
+    sizes = little_memory(generator, monkeypatch, most)
+    with pytest.raises(ContextMemoryError, match="out of memory on cpu with one context") as raised:
+        generator.generate([*contexts[:2], large, *contexts[2:]], [9] * 6)
+    assert raised.value.contexts == {large}
+    assert sizes[-1] <= most  # the longest is read first, and then the others
+    assert len(generator.generate(contexts, [9] * 5)) == 5
 
 
 def test_a_pass_reads_no_more_positions_than_its_layers_have_room_for(

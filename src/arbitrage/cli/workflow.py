@@ -36,6 +36,7 @@ def open_study(config: Mapping[str, Any], workflow: Any, models_exist: bool = Tr
     with _in_one_line():
         load.require_strict_yaml(workflow.configfiles)  # Snakemake has read them itself, and less strictly
         study = load.validate_config(config, workflow.config_settings.config)
+        study = load.locked(study, workflow.configfiles)
         if models_exist:
             load.require_sources(study)
         load.announce(study)

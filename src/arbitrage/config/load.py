@@ -17,7 +17,7 @@ import yaml
 from pydantic import ValidationError
 
 from arbitrage.config.messages import KeyPath, Problem, dotted, shape_problems, shown
-from arbitrage.config.revisions import hub_entries
+from arbitrage.config.revisions import hub_entries, lock_file, read_lock, with_commits
 from arbitrage.config.study import Study
 from arbitrage.config.validate import PINNING, source_problems, study_problems, value_problems
 from arbitrage.config.yaml_files import read_yaml
@@ -53,7 +53,21 @@ def read_study(paths: Sequence[Path], overrides: Mapping[str, Any] | None = None
             merged = _merge(merged, _read_yaml(Path(path)))
         except RecursionError as error:
             raise ConfigError([f"{path}: cannot be read: an alias (`*name`) stands inside what it names"]) from error
-    return validate_config(_merge(merged, overrides or {}))
+    return locked(validate_config(_merge(merged, overrides or {})), paths)
+
+
+def locked(study: Study, paths: Iterable[str | Path]) -> Study:
+    """The study with the commits that `arbitrage fetch` wrote beside its files for the branches they name.
+
+    Raises ConfigError where a lock file cannot be read.
+    """
+    commits: dict[str, str] = {}
+    for path in paths:
+        try:
+            commits |= read_lock(lock_file(Path(path)))
+        except (OSError, ValueError) as error:
+            raise ConfigError([str(error)]) from error
+    return with_commits(study, commits)
 
 
 def require_strict_yaml(paths: Iterable[str | Path]) -> None:

@@ -10,7 +10,10 @@ from arbitrage.preflight.findings import Finding
 
 
 def revision_findings(study: Study) -> Iterator[Finding]:
-    """A fault for each repository whose revision is no commit, with the line that pins it."""
+    """A fault for each repository whose revision is no commit, with the line that pins it.
+
+    A branch whose commit a lock file beside the study has is a commit by now (`load.locked`).
+    """
     for entry in hub_entries(study):
         if entry.is_pinned:
             continue
@@ -20,4 +23,9 @@ def revision_findings(study: Study) -> Iterator[Finding]:
         except UnresolvedError as error:
             yield Finding(subject, "fault", f"no commit, and none can be resolved here ({error}): write one down")
         else:
-            yield Finding(subject, "fault", f"{entry} may be another tomorrow; pin it: {line}")
+            yield Finding(
+                subject,
+                "fault",
+                f"{entry} may be another tomorrow; pin it: {line}, or run `arbitrage fetch`, which writes its commit "
+                "into a lock file beside the study",
+            )

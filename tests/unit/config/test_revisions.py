@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from huggingface_hub import HfApi, constants
+from typer.testing import CliRunner
 
+from arbitrage.cli import app
+from arbitrage.config.load import ConfigError, read_study
 from arbitrage.config.revisions import HubEntry, UnresolvedError, commit_of, hub_entries
 from arbitrage.config.study import Study
 from arbitrage.preflight.check_revisions import revision_findings
@@ -83,3 +87,29 @@ def test_check_says_where_no_commit_can_be_resolved(tmp_path: Path, no_hub: Path
     with pytest.raises(UnresolvedError, match="no route"):
         commit_of(HubEntry(("prm", "revision"), "model", "some/prm", "main"))
     assert {finding.verdict for finding in revision_findings(study(tmp_path))} == {"fault"}
+
+
+def test_fetch_writes_the_commits_of_branches_beside_the_study_and_from_then_on_they_are_read(
+    tmp_path: Path, asked: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(study(tmp_path).model_dump_json(exclude_defaults=True))
+    monkeypatch.setattr("arbitrage.preflight.fetch.fetch", lambda *arguments: iter(()))
+    result = CliRunner().invoke(app, ["fetch", "--study", str(file)])
+    assert result.exit_code == 0 and f"model some/prm@main is {COMMIT} today" in result.output
+    lock = tmp_path / "mine.lock.json"
+    assert json.loads(lock.read_text()) == {
+        "model some/prm@main": COMMIT,
+        "dataset HuggingFaceH4/MATH-500@v1": COMMIT,
+    }
+    read = read_study([file])
+    assert (read.prm.revision, read.benchmarks["b"].revision, read.models["t"].revision) == (COMMIT, COMMIT, OTHER)
+    assert not list(revision_findings(read))
+    assert read_study([file], {"prm": {"path": "another/prm"}}).prm.revision == "main"  # the lock is of another one
+    lock.write_text('{"model some/prm@main": "main"}')
+    with pytest.raises(ConfigError, match="expected commits of 40 digits"):
+        read_study([file])
+
+
+def test_check_names_the_lock_file_as_a_remedy(tmp_path: Path, asked: list[Any]) -> None:
+    assert all("run `arbitrage fetch`" in finding.detail for finding in revision_findings(study(tmp_path)))

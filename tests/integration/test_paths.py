@@ -69,7 +69,8 @@ sweep: {{policies: [draft_only, target_only, rsd]}}
         encoding="utf-8",
     )
     target = folder / "my results" / "odd" / "questions" / "labelling.parquet"
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", str(study), "--", str(target)]
+    targets = [str(target), str(target.with_name("exam.parquet"))]
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", str(study), "--", *targets]
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
         command, cwd=ROOT, env=PLAIN_LOCALE | {"PATH": path, "HF_HUB_OFFLINE": "1"}, capture_output=True, check=False

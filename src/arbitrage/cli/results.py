@@ -49,7 +49,7 @@ def curves(
         "comparison": write_comparison,
     }
     with stage("curves", study, trajectories, [out]) as run:
-        writers[kind](trajectories, run.study.curves, run.study.seed, out)
+        writers[kind](trajectories, run.study.curves, run.study.seed, out, run.study.sweep.listed)
 
 
 @app.command()
@@ -62,11 +62,12 @@ def accuracy_latency(
 
     with stage("accuracy_latency", study, [], [out, speedup]) as run:
         settings, seed, pairs = run.study.curves, run.study.seed, run.study.timed_pairs
+        listed = run.study.sweep.listed
         paths = StudyPaths.of(run.study)
         trajectories = [paths.trajectories(pair, benchmark) for pair in pairs for benchmark in run.study.benchmarks]
         latency = [*map(paths.latency, pairs)]
-        write_accuracy_latency(trajectories, latency, settings, seed, out)
-        write_speedup(trajectories, latency, settings, seed, speedup)
+        write_accuracy_latency(trajectories, latency, settings, seed, out, listed)
+        write_speedup(trajectories, latency, settings, seed, speedup, listed)
 
 
 @app.command()

@@ -62,6 +62,11 @@ class Sweep(Sharded):
     quantiles: Count = Field(40, ge=25, description="Thresholds a policy, where they are `quantiles`")
     chunk: Count = Field(50, description="Questions finished whole, or redone whole, within a shard")
 
+    @property
+    def listed(self) -> tuple[float, ...]:
+        """The thresholds that are listed; none where they are `exact` or `quantiles`."""
+        return () if isinstance(self.thresholds, str) else tuple(self.thresholds)
+
 
 class Latency(Section):
     """Wall-clock measurements with the live decoder, batch 1."""

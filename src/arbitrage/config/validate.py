@@ -114,6 +114,9 @@ def _sweep(study: Study) -> Iterator[Problem]:
             yield ("sweep", "thresholds"), "expected `exact`, `quantiles` or at least one threshold, got []"
         elif any(low >= high for low, high in itertools.pairwise(thresholds)):
             yield ("sweep", "thresholds"), f"expected rising thresholds, none twice, got {shown(thresholds)}"
+        elif "oracle" in policies and thresholds[-1] < 0:
+            reason = "the oracle is compared at thresholds of 0 and above: list one, or take it out of sweep.policies"
+            yield ("sweep", "thresholds"), f"{reason}; got {shown(thresholds)}"
     twice = sorted({shown(policy) for policy in policies if policies.count(policy) > 1})
     if twice:
         yield ("sweep", "policies"), f"expected each policy once, got {', '.join(twice)} more than once"

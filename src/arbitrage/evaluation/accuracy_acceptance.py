@@ -94,7 +94,11 @@ def _mean_of(runs: Sequence[Curve], weights: Floats, confidence: float, seed: in
     return pd.DataFrame(columns)[~np.isnan(samples[0])].assign(questions=weights.shape[1])
 
 
-def write_accuracy_acceptance(trajectories: Sequence[Path], settings: Curves, seed: int, out: Path) -> None:
-    """Write `accuracy_acceptance.csv` from the trajectory tables of all pairs and benchmarks."""
-    frames = [accuracy_acceptance(panel, settings.confidence, seed) for panel in panels(trajectories, settings, seed)]
+def write_accuracy_acceptance(
+    trajectories: Sequence[Path], settings: Curves, seed: int, out: Path, listed: Sequence[float] = ()
+) -> None:
+    """Write `accuracy_acceptance.csv` of all pairs and benchmarks from their trajectories; listed: see `panels`."""
+    frames = [
+        accuracy_acceptance(panel, settings.confidence, seed) for panel in panels(trajectories, settings, seed, listed)
+    ]
     write_csv(out, pd.concat(frames, ignore_index=True))

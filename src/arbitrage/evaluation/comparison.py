@@ -6,7 +6,7 @@
 - `accuracy_gain`: of `policy` over `against` at acceptance `level`
 - `mean_gain`: of `policy` over `against`, mean over the acceptance at which both have operating points
 - `lowest_gain`: the smallest such gain at any acceptance; `low` and `high` are the lowest ends of a band that holds
-  the whole curve of gains
+  the whole curve of gains, empty where that band is wider than any gain could be
 - `acceptance`: the highest at which `policy` is still as accurate as the draft plus `level` of the draft-to-target gap
 - `wasted`: wasted deferrals of `policy` as a share of all steps, at deferral rate `level`
 - `better`: the share of RSD's rejections on which the target is better, median over the thresholds 0.1 ... 0.9
@@ -27,11 +27,12 @@ import pandas as pd
 
 from arbitrage.config.pipeline import Curves
 from arbitrage.config.policies import THRESHOLD_POLICIES
-from arbitrage.evaluation.bootstrap import Floats, band, over_seeds, resampled_means, with_data
-from arbitrage.evaluation.curve_matching import GAP, at_acceptance, cheapest, evenly
+from arbitrage.evaluation.bootstrap import Floats, resampled_means, with_data
+from arbitrage.evaluation.curve_matching import NO_POINT, at_acceptance, cheapest, evenly
 from arbitrage.evaluation.curves import PAPER_GRID, Curve, Panel, panels
-from arbitrage.evaluation.estimates import ALL, COLUMNS, NOWHERE, Statistic, distinct_questions, pooled
-from arbitrage.evaluation.paper_claims import DEFERRAL, MARGIN
+from arbitrage.evaluation.estimates import COLUMNS, NOWHERE, Statistic, pooled
+from arbitrage.evaluation.lowest_gain import Gains, lowest_gains
+from arbitrage.evaluation.paper_claims import DEFERRAL
 from arbitrage.io.csv_tables import write_csv
 
 ACCEPTANCES = np.array([0.6, 0.7, 0.8, 0.9])
@@ -44,9 +45,8 @@ VERSUS = (
     ("rsd", "random"),
     ("router", "confidence"),
 )
-LOWEST = "lowest_gain"
+NO_GAP = "the target is no more accurate than the draft"
 STEPS_OF_RANGE = 101
-NO_POINT = f"no operating point within {100 * GAP:g} points of acceptance"
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,6 @@ class Resampled:
     acceptance: Floats
     accuracy: Floats
     wasted: Floats
-
-
-@dataclass(frozen=True)
-class Gains:
-    """The gain of `policy` over `against` on a panel, (K, 1 + B, STEPS_OF_RANGE), evenly over their common range."""
-
-    panel: Panel
-    policy: str
-    against: str
-    samples: Floats
-    trainings: int
 
 
 def resampled(curve: Curve, weights: Floats) -> Resampled:
@@ -129,27 +118,31 @@ def compare(panel: Panel) -> tuple[list[Statistic], list[Gains]]:
         for policy, own in runs.items():
             kept = [-cheapest(-r.acceptance, r.accuracy, levels, r.acceptance) for r in own]
             for column, level in enumerate(RECOVERED):
-                _add_kept(add, policy, level, [one[:, column] for one in kept])
+                _add_kept(add, policy, level, [one[:, column] for one in kept], levels[0, column])
     if "rsd" in runs:
         add("better", "rsd", NOWHERE, [_better(panel.curves["rsd"][0], weights)], why="fewer than 5 of 0.1 ... 0.9")
     return results, all_gains
 
 
 def levels_of(panel: Panel, weights: Floats) -> Floats:
-    """(1 + B, RECOVERED): the accuracies that recover shares of the gap between draft and target, in each resample."""
+    """(1 + B, RECOVERED): the accuracies that recover shares of the gap between draft and target, in each resample.
+
+    All NaN where the data have no such gap: the target is no more accurate than the draft.
+    """
     draft, target = (
         resampled_means(weights, panel.curves[name][0].values("correct")) for name in ("draft_only", "target_only")
     )
     levels: Floats = draft + RECOVERED * (target - draft)
-    return levels
+    return levels if target[0, 0] > draft[0, 0] else np.full_like(levels, np.nan)
 
 
-def _add_kept(add: Any, policy: str, level: float, each: list[Floats]) -> None:
+def _add_kept(add: Any, policy: str, level: float, each: list[Floats], accuracy: float) -> None:
     """Resamples that never reach the accuracy accept nothing: they would have to be left to the target."""
     reached = not any(np.isinf(one[0]) for one in each)
-    unreached = float(np.mean([np.isinf(one[1:]) for one in each]))
+    unreached = NOWHERE if np.isnan(accuracy) else float(np.mean([np.isinf(one[1:]) for one in each]))
+    why = NO_GAP if np.isnan(accuracy) else "not as accurate at any threshold"
     each = [np.where(np.isinf(one), 0.0 if reached else np.nan, one) for one in each]
-    add("acceptance", policy, level, each, unreached=unreached, why="not as accurate at any threshold")
+    add("acceptance", policy, level, each, unreached=unreached, why=why)
 
 
 def _trainings(one: list[Any], other: list[Any]) -> list[tuple[Any, Any]]:
@@ -195,41 +188,6 @@ def _better(curve: Curve, weights: Floats) -> Floats:
     return medians
 
 
-def lowest_gains(gains: Sequence[Gains], confidence: float, seed: int) -> list[dict[str, Any]]:
-    """Rows of `lowest_gain`: for each panel, and for the router over RSD over the curves of all panels together."""
-    groups: list[tuple[str, str, list[Gains]]] = [(one.panel.pair, one.panel.benchmark, [one]) for one in gains]
-    claimed = [one for one in gains if (one.policy, one.against) == ("router", "rsd")]
-    if claimed:
-        groups.append((ALL, ALL, claimed))
-    rows = []
-    for pair, benchmark, group in groups:
-        trainings = min(len(one.samples) for one in group)
-        samples = over_seeds(np.concatenate([one.samples[:trainings] for one in group], axis=2), seed)
-        low, high, above, below = band(samples, confidence, MARGIN)
-        comparable = not np.isnan(low).all()
-        rows.append(
-            dict.fromkeys(COLUMNS)
-            | {
-                "pair": pair,
-                "benchmark": benchmark,
-                "metric": LOWEST,
-                "policy": group[0].policy,
-                "against": group[0].against,
-                "value": np.nanmin(samples[0]) if comparable else NOWHERE,
-                "low": np.nanmin(low) if comparable else NOWHERE,
-                "high": np.nanmin(high) if comparable else NOWHERE,
-                "covered": float((~np.isnan(samples[0])).mean()),
-                "trainings": trainings if group[0].trainings else 0,
-                "questions": distinct_questions([one.panel for one in group]),
-                "panels": len(group) if comparable else 0,
-                "p_inside": above,
-                "p_outside": below,
-                "reason": "" if comparable else NO_POINT,
-            }
-        )
-    return rows
-
-
 def comparison(all_panels: Iterable[Panel], confidence: float, seed: int) -> pd.DataFrame:
     """`comparison.csv`: the rows of every panel, then what is pooled over them."""
     numbers: list[Statistic] = []
@@ -243,6 +201,8 @@ def comparison(all_panels: Iterable[Panel], confidence: float, seed: int) -> pd.
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def write_comparison(trajectories: Sequence[Path], settings: Curves, seed: int, out: Path) -> None:
-    """Write `comparison.csv` from the trajectory tables of all pairs and benchmarks."""
-    write_csv(out, comparison(panels(trajectories, settings, seed), settings.confidence, seed))
+def write_comparison(
+    trajectories: Sequence[Path], settings: Curves, seed: int, out: Path, listed: Sequence[float] = ()
+) -> None:
+    """Write `comparison.csv` from the trajectory tables of all pairs and benchmarks. listed: see `panels`."""
+    write_csv(out, comparison(panels(trajectories, settings, seed, listed), settings.confidence, seed))

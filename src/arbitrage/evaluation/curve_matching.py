@@ -13,6 +13,7 @@ import numpy as np
 from arbitrage.evaluation.bootstrap import Floats
 
 GAP = 0.05  # of acceptance between neighbouring operating points: wider is a hole in the curve
+NO_POINT = f"no operating point within {100 * GAP:g} points of acceptance"
 EXACT = 1e-12
 
 
@@ -65,9 +66,7 @@ def cheapest(cost: Floats, accuracy: Floats, levels: Floats, acceptance: Floats 
 
 def _below(ordered: Floats, levels: Floats) -> np.ndarray:
     """(B, L): how many of each row's ascending values lie below each level."""
-    return np.stack(
-        [np.searchsorted(row, at - EXACT, side="left") for row, at in zip(ordered, levels, strict=True)], axis=0
-    )
+    return np.stack([row.searchsorted(at) for row, at in zip(ordered, levels - EXACT, strict=True)])
 
 
 def _both(values: Floats, right: np.ndarray) -> tuple[Floats, Floats]:

@@ -70,8 +70,10 @@ class Panel:
         return int(self.weights.shape[1])
 
 
-def panels(paths: Sequence[Path], settings: Curves, seed: int) -> Iterator[Panel]:
+def panels(paths: Sequence[Path], settings: Curves, seed: int, listed: Sequence[float] = ()) -> Iterator[Panel]:
     """The panels of the trajectory tables at `paths`, by pair and benchmark in alphabetical order.
+
+    listed: the thresholds of a study that lists them: its curves have these and no others.
 
     Raises TableError where the policies of a panel were run on different questions, or where intervals overlap.
     """
@@ -79,7 +81,7 @@ def panels(paths: Sequence[Path], settings: Curves, seed: int) -> Iterator[Panel
         where = f"pair {pair}, benchmark {benchmark}"
         curves: dict[str, tuple[Curve, ...]] = {}
         for (policy, _), own in rows.groupby(["policy", "router_seed"], sort=True):
-            curve = make_curve(own.reset_index(drop=True), settings.points, f"{where}, policy {policy}")
+            curve = make_curve(own.reset_index(drop=True), settings.points, f"{where}, policy {policy}", listed)
             curves[str(policy)] = (*curves.get(str(policy), ()), curve)
         everything = {question for runs in curves.values() for curve in runs for question in curve.questions}
         for policy, missing in ((name, everything - set(c.questions)) for name, runs in curves.items() for c in runs):
@@ -92,11 +94,11 @@ def panels(paths: Sequence[Path], settings: Curves, seed: int) -> Iterator[Panel
         yield Panel(str(pair), str(benchmark), curves, weights)
 
 
-def make_curve(rows: pd.DataFrame, points: int, where: str = "") -> Curve:
+def make_curve(rows: pd.DataFrame, points: int, where: str = "", listed: Sequence[float] = ()) -> Curve:
     """The curve of one policy's rows (sorted by question and interval) at the paper's grid and at most `points` more.
 
-    A sweep of listed thresholds leaves holes between its intervals: only thresholds that hold for every question are
-    kept. They begin at the policy's `lowest`.
+    listed: instead of these, where the study lists its thresholds. A sweep of some thresholds leaves holes between its
+    intervals: only thresholds that hold for every question are kept. They begin at the policy's `lowest`.
     Raises TableError where intervals overlap, or where no threshold is left.
     """
     questions, owner = np.unique(rows["question_id"].to_numpy(str), return_inverse=True)
@@ -110,7 +112,12 @@ def make_curve(rows: pd.DataFrame, points: int, where: str = "") -> Curve:
     policy = rows["policy"].iloc[0]
     by_threshold = policy in THRESHOLD_POLICIES
     # Without a threshold every number yields the question's only trajectory.
-    thresholds = _candidates(rows, len(questions), points, POLICIES[policy].lowest) if by_threshold else np.zeros(1)
+    if not by_threshold:
+        thresholds = np.zeros(1)
+    elif listed:
+        thresholds = np.array([threshold for threshold in listed if threshold >= POLICIES[policy].lowest])
+    else:
+        thresholds = _candidates(rows, len(questions), points, POLICIES[policy].lowest)
     begins = np.searchsorted(owner, np.arange(len(questions) + 1))
     index = np.stack(
         [

@@ -69,7 +69,9 @@ def _ratio(part: Floats, whole: Floats) -> Floats:
     return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
 
 
-def write_outcomes(trajectories: Sequence[Path], settings: Curves, seed: int, out: Path) -> None:
-    """Write `outcomes.csv` from the trajectory tables of all pairs and benchmarks."""
-    frames = [outcomes(panel, settings.confidence) for panel in panels(trajectories, settings, seed)]
+def write_outcomes(
+    trajectories: Sequence[Path], settings: Curves, seed: int, out: Path, listed: Sequence[float] = ()
+) -> None:
+    """Write `outcomes.csv` from the trajectory tables of all pairs and benchmarks. listed: see `panels`."""
+    frames = [outcomes(panel, settings.confidence) for panel in panels(trajectories, settings, seed, listed)]
     write_csv(out, pd.concat(frames, ignore_index=True))

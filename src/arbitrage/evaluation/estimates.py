@@ -14,7 +14,8 @@ from arbitrage.evaluation.paper_claims import REGIONS
 
 ALL = "all"  # pair and benchmark of what is pooled over panels
 NOWHERE = float("nan")
-SHARES = ("accuracy", "acceptance", "wasted", "better")  # metrics between 0 and 1
+BOUNDS = dict.fromkeys(("accuracy", "acceptance", "wasted", "better"), (0.0, 1.0))  # of metrics
+BOUNDS |= dict.fromkeys(("accuracy_gain", "mean_gain"), (-1.0, 1.0))
 COLUMNS = [
     *("pair", "benchmark", "metric", "policy", "against", "level", "value", "low", "high"),
     *("covered", "unreached", "trainings", "questions", "panels", "p_inside", "p_outside", "reason"),
@@ -50,7 +51,7 @@ class Statistic:
         """A row with COLUMNS."""
         folded = over_seeds(np.log(self.samples) if self.ratio else self.samples, seed)
         folded = np.exp(folded) if self.ratio else folded
-        folded = np.clip(folded, 0.0, 1.0) if self.metric in SHARES else folded
+        folded = np.clip(folded, *BOUNDS.get(self.metric, (-np.inf, np.inf)))
         value = float(folded[0])
         finite = np.isfinite(value)
         low, high = map(float, interval(folded[1:], confidence)) if finite else (NOWHERE, NOWHERE)

@@ -45,18 +45,18 @@ def seconds(curve: Curve, weights: Floats, model: ResampledModel, benchmark: str
 
 
 def timed_panels(
-    trajectories: Sequence[Path], latency: Sequence[Path], settings: Curves, seed: int
+    trajectories: Sequence[Path], latency: Sequence[Path], settings: Curves, seed: int, listed: Sequence[float] = ()
 ) -> Iterator[tuple[Panel, ResampledModel, pd.DataFrame]]:
     """The panels of the timed pairs, each with its resampled cost model and its rows of the table `latency`.
 
-    trajectories, latency: the tables of these pairs.
+    trajectories, latency: the tables of these pairs; listed: as for `panels`.
     """
     timed = {str(table["pair"].iloc[0]): table for table in (read_frame(path, "latency") for path in latency)}
     if not timed:
         return
     counts = trajectory_counts(trajectories)
     models = {pair: resampled_model(table, counts, settings.resamples, seed) for pair, table in timed.items()}
-    for panel in panels(trajectories, settings, seed):
+    for panel in panels(trajectories, settings, seed, listed):
         if panel.pair in models:
             own = timed[panel.pair]
             yield panel, models[panel.pair], own[own["benchmark"] == panel.benchmark]
@@ -147,11 +147,16 @@ def _at_threshold(rows: pd.DataFrame, threshold: float) -> pd.DataFrame:
 
 
 def write_accuracy_latency(
-    trajectories: Sequence[Path], latency: Sequence[Path], settings: Curves, seed: int, out: Path
+    trajectories: Sequence[Path],
+    latency: Sequence[Path],
+    settings: Curves,
+    seed: int,
+    out: Path,
+    listed: Sequence[float] = (),
 ) -> None:
-    """Write `accuracy_latency.csv` for the pairs that were timed (if any); `latency`: one table a pair."""
+    """Write `accuracy_latency.csv` for the pairs that were timed (if any); arguments as for `timed_panels`."""
     frames = [
         accuracy_latency(panel, model, timed, settings, seed)
-        for panel, model, timed in timed_panels(trajectories, latency, settings, seed)
+        for panel, model, timed in timed_panels(trajectories, latency, settings, seed, listed)
     ]
     write_csv(out, pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=COLUMNS))

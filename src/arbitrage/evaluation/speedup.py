@@ -4,7 +4,8 @@ At accuracy a, a policy's latency is the cheapest on its curve's running maximum
 points. `speedup.csv` holds, per pair, benchmark and comparison (`policy` against `against`), by the cost model over
 all questions, the ratio of the other's latency to the policy's as these metrics:
 
-- `typical`: the geometric mean over the accuracies that both curves cover, which is the headline
+- `typical`: the geometric mean over the accuracies that both curves cover, from BOTTOM to TOP of that range, which is
+  the headline
 - `at_accuracy`: at the draft's accuracy plus `level` of the gap to the target's
 - `largest`: its largest value over the common accuracies from LARGEST_FROM of that gap on, less what picking the
   largest of noisy ratios adds (estimated by the bootstrap): no headline
@@ -28,9 +29,9 @@ import pandas as pd
 from arbitrage.config.pipeline import Curves
 from arbitrage.config.policies import POLICIES
 from arbitrage.evaluation.bootstrap import Floats, resampled_means, with_data, without_bias
-from arbitrage.evaluation.comparison import NO_POINT, RECOVERED, levels_of
+from arbitrage.evaluation.comparison import NO_GAP, RECOVERED, levels_of
 from arbitrage.evaluation.cost_model import ResampledModel
-from arbitrage.evaluation.curve_matching import cheapest, common_range, evenly
+from arbitrage.evaluation.curve_matching import NO_POINT, cheapest, common_range, evenly
 from arbitrage.evaluation.curves import Panel
 from arbitrage.evaluation.estimates import COLUMNS, NOWHERE, Statistic, pooled
 from arbitrage.evaluation.latency_curves import seconds, timed_panels
@@ -39,10 +40,7 @@ from arbitrage.io.csv_tables import write_csv
 COMPARISONS = (("router", "rsd"), ("router", "target_only"), ("rsd", "target_only"))
 STEPS_OF_RANGE = 41
 LARGEST_FROM = 0.25  # of the gap between draft and target: below it few questions decide
-BOTTOM, TOP = (
-    0.05,
-    0.9,
-)  # `typical` is read from and to so much of the curves' common range, where both are sampled well
+BOTTOM, TOP = 0.05, 0.9  # `typical` is read there of the common range, where both curves are sampled well
 
 
 @dataclass(frozen=True)
@@ -89,8 +87,9 @@ def speedups(panel: Panel, model: ResampledModel) -> list[Statistic]:
         (other,) = runs[against]
         levels = levels_of(panel, weights) if {"draft_only", "target_only"} <= set(panel.curves) else None
         over = [_over_range(own, other, levels) for own in runs[policy]]
-        for column, metric in enumerate(("typical", "largest")):
-            results.append(_statistic(head, metric, NOWHERE, [each[column] for each in over], "no common accuracy"))
+        typical, largest = ([each[column] for each in over] for column in range(2))
+        results.append(_statistic(head, "typical", NOWHERE, typical, "no common accuracy"))
+        results.append(_statistic(head, "largest", NOWHERE, largest, _why_no_largest(typical, levels)))
         if levels is not None:
             ratios = [_ratios(own, other, levels) for own in runs[policy]]
             for column, level in enumerate(RECOVERED):
@@ -137,8 +136,19 @@ def _over_range(own: _Run, other: _Run, recovered: Floats | None) -> tuple[Float
     return typical, np.exp(without_bias(largest)) if np.isfinite(largest).all() else np.full(len(low), np.nan)
 
 
+def _why_no_largest(typical: list[Floats], levels: Floats | None) -> str:
+    """Why there is no largest ratio, from the averages over the common accuracies."""
+    if not all(np.isfinite(one[0]) for one in typical):
+        return "no common accuracy"
+    if levels is not None and np.isnan(levels[0, 0]):
+        return NO_GAP
+    return "in some resamples there is none: picking the largest cannot be corrected for"
+
+
 def _why(own: list[_Run], policy: str, other: _Run, against: str, levels: Floats) -> str:
     """Why the data has no ratio at an accuracy (levels[0])."""
+    if np.isnan(levels[0]):
+        return NO_GAP
     best = {policy: min(run.accuracy[0].max() for run in own), against: other.accuracy[0].max()}
     short = [name for name, accuracy in best.items() if accuracy < levels[0] - 1e-12]
     return f"{' and '.join(short)}: no threshold is as accurate" if short else NO_POINT
@@ -152,7 +162,12 @@ def speedup(timed: Iterable[tuple[Panel, ResampledModel, pd.DataFrame]], confide
 
 
 def write_speedup(
-    trajectories: Sequence[Path], latency: Sequence[Path], settings: Curves, seed: int, out: Path
+    trajectories: Sequence[Path],
+    latency: Sequence[Path],
+    settings: Curves,
+    seed: int,
+    out: Path,
+    listed: Sequence[float] = (),
 ) -> None:
-    """Write `speedup.csv` for the pairs that were timed (`latency`: one table a pair), if any."""
-    write_csv(out, speedup(timed_panels(trajectories, latency, settings, seed), settings.confidence, seed))
+    """Write `speedup.csv` for the pairs that were timed, if any; arguments as for `timed_panels`."""
+    write_csv(out, speedup(timed_panels(trajectories, latency, settings, seed, listed), settings.confidence, seed))

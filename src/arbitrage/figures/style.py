@@ -200,7 +200,7 @@ def bands(confidence: float, rows: pd.DataFrame, listed: bool = False) -> str:
 
 def is_listed(study: Study) -> bool:
     """Whether the study sweeps thresholds that it lists, which are drawn as points."""
-    return isinstance(study.sweep.thresholds, list)
+    return bool(study.sweep.listed)
 
 
 def percent(confidence: float) -> str:

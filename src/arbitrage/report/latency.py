@@ -10,6 +10,7 @@ import pandas as pd
 from arbitrage.config.study import Study
 from arbitrage.evaluation.cost_model import CostModel
 from arbitrage.evaluation.estimates import ALL
+from arbitrage.evaluation.speedup import BOTTOM, TOP
 from arbitrage.figures.markdown import number, table, with_interval
 from arbitrage.figures.style import LABELS
 from arbitrage.report import paper
@@ -43,10 +44,12 @@ def latency_section(study: Study, speedup: pd.DataFrame, models: Sequence[CostMo
         text += f"Not timed: {', '.join(untimed)} (weights rounded in place run at the speed of full precision).\n\n"
     text += (
         f"Speed-up at matched accuracy, by the cost model (the paper: up to {paper.SPEEDUPS}), its own error in every "
-        "interval. `average` runs over the accuracies that both curves cover; the others are the draft's accuracy plus "
-        "a share of the gap to the target's. `largest` comes last and is no headline: the largest of many noisy ratios "
-        "is above 1 for two equal policies; it has been corrected for that, and has no interval, since none would "
-        "hold what it promises.\n\n"
+        "interval. `average` runs over the accuracies that both curves cover, but for the lowest "
+        f"{BOTTOM:.0%} and the highest {1 - TOP:.0%} of that range; the others are the draft's accuracy plus a share "
+        "of the gap to the target's. An interval that ends at 0 or at infinity (inf): in so many resamples the policy, "
+        "or what it is compared with, never gets there. `largest` comes last and is no headline: the largest of many "
+        "noisy ratios is above 1 for two equal policies; it has been corrected for that, and has no interval, since "
+        "none would hold what it promises.\n\n"
     )
     return text + _speedups(speedup)
 
@@ -70,7 +73,8 @@ def _model(model: CostModel) -> str:
 def _speedups(speedup: pd.DataFrame) -> str:
     levels = sorted(speedup[speedup["metric"] == "at_accuracy"]["level"].unique())
     head = ["pair", "benchmark", "policy", "over", "average", *(f"{level:.0%} of the gap" for level in levels)]
-    rows, notes = [], []
+    rows: list[list[str]] = []
+    notes: list[str] = []
     for key, own in speedup.groupby(["pair", "benchmark", "policy", "against"], sort=False):
         pair, benchmark, policy, against = map(str, key)
         parts = [own[own["metric"] == "typical"]]
@@ -79,8 +83,13 @@ def _speedups(speedup: pd.DataFrame) -> str:
         cells = [*map(_cell, parts), number(largest.iloc[0], 2) if len(largest) else ""]
         rows.append([pair, benchmark, LABELS[policy], LABELS[against], *cells, f"{own['questions'].iloc[0]:.0f}"])
         if pair != ALL:
-            reasons = own[own["value"].isna()]["reason"].dropna().unique()
-            notes += [f"- {pair}, {benchmark}, {policy} over {against}: {reason}\n" for reason in reasons]
+            empty = own[own["value"].isna()]
+            for reason, lacking in empty.groupby("reason", sort=False):
+                columns = {"typical": "average", "largest": "largest"}
+                names = ", ".join(
+                    columns.get(row.metric, f"{row.level:.0%} of the gap") for row in lacking.itertuples()
+                )
+                notes.append(f"- {pair}, {benchmark}, {LABELS[policy]} over {LABELS[against]}, {names}: {reason}\n")
     text = table([*head, "largest", "questions"], rows)
     return text + ("\nWithout a value:\n\n" + "".join(notes) if notes else "")
 

@@ -10,10 +10,11 @@ from typing import Any
 import pandas as pd
 
 from arbitrage.config.study import Study
+from arbitrage.evaluation.bootstrap import MOST_MISSING
 from arbitrage.evaluation.cost_model import read_cost_model
 from arbitrage.evaluation.curve_matching import GAP
 from arbitrage.evaluation.paper_claims import FEWEST
-from arbitrage.figures.markdown import table, with_interval
+from arbitrage.figures.markdown import number, table, with_interval
 from arbitrage.figures.style import LABELS, in_study_order
 from arbitrage.io.atomic import write_text
 from arbitrage.io.csv_tables import read_csv
@@ -122,8 +123,10 @@ def _accuracy(points: pd.DataFrame, comparison: pd.DataFrame) -> str:
         "## Accuracy at the same acceptance (%)\n\n"
         f"{table(head, rows)}\n"
         f"No value where a policy has no operating point: between neighbouring ones more than {100 * GAP:g} points of "
-        "acceptance apart, and for the oracle below threshold 0. Draft and target alone have one accuracy. Solutions "
-        f"without an answer count as wrong (mean over policies and thresholds: {failures}).\n"
+        "acceptance apart, and for the oracle below threshold 0. No brackets, here and below: all resamples are the "
+        f"same number, or more than {MOST_MISSING:.0%} of them have none. Draft and target alone have one accuracy. "
+        "Steps are those of all solutions, a policy's at its median threshold. Solutions without an answer "
+        f"count as wrong (mean over policies and thresholds: {failures}).\n"
     )
 
 
@@ -148,20 +151,28 @@ def _gains(comparison: pd.DataFrame) -> str:
     return (
         "## Gains in accuracy at the same acceptance (points)\n\n"
         "Mean over all rates at which both have operating points (`covered`: of the range both span), and the smallest "
-        "gain at any rate, with the lowest ends of a band that holds the whole curve.\n\n" + table(head, rows)
+        "gain at any rate, with the lowest ends of a band that holds the whole curve; without them where that band is "
+        "wider than any gain could be, for want of questions or trainings.\n\n" + table(head, rows)
     )
 
 
 def _kept(comparison: pd.DataFrame) -> str:
     own = comparison[comparison["metric"] == "acceptance"]
     levels = sorted(own["level"].unique())
-    head = ["pair", "benchmark", "policy", *(f"{level:.0%} of the gap" for level in levels), "unreached", "questions"]
+    head = [
+        "pair",
+        "benchmark",
+        "policy",
+        *(f"{level:.0%} of the gap" for level in levels),
+        "unreached (%)",
+        "questions",
+    ]
     rows = [
         [
             *map(str, key[:2]),
             LABELS[str(key[2])],
             *_cells(cells, levels),
-            " / ".join(f"{share:.0%}" for share in cells.sort_values("level")["unreached"]),
+            " / ".join(number(share, 0, 100) for share in cells.sort_values("level")["unreached"]),
             f"{cells['questions'].iloc[0]:.0f}",
         ]
         for key, cells in own.groupby(["pair", "benchmark", "policy"], sort=False)
@@ -169,8 +180,8 @@ def _kept(comparison: pd.DataFrame) -> str:
     return (
         "## Highest acceptance (%) that keeps an accuracy\n\n"
         "The accuracy is the draft's plus a share of the gap between draft and target, in each resample its own. "
-        "Resamples that never reach it (`unreached`, level by level) count as accepting nothing.\n\n"
-        + table(head, rows)
+        "Resamples that never reach it (`unreached`, level by level) count as accepting nothing. No value "
+        "where the target is no more accurate than the draft.\n\n" + table(head, rows)
     )
 
 

@@ -106,6 +106,7 @@ def test_there_are_no_more_jobs_than_questions(tmp_path: Path) -> None:
         ({"latency": {"questions": 1}, "benchmarks": {"m": {"source": "lab500"}}}, "latency.questions: expected two"),
         ({"sweep": {"thresholds": [0.5, 0.1]}}, "sweep.thresholds: expected rising thresholds, none twice"),
         ({"sweep": {"thresholds": [0.5, 0.5]}}, "sweep.thresholds: expected rising thresholds, none twice"),
+        ({"sweep": {"thresholds": [-0.5]}}, "the oracle is compared at thresholds of 0 and above: list one, or take"),
         ({"sweep": {"thresholds": [0.5, math.nan]}}, "sweep.thresholds.1: expected a finite number, got NaN"),
         ({"zoo": {"threads": 16**3700}}, "zoo.threads: expected a whole number of 64 bits, got a number of"),
         ({"sweep": {"thresholds": [0.5, "x"]}}, 'sweep.thresholds.1: expected a number, got "x"'),

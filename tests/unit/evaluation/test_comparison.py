@@ -9,6 +9,8 @@ import pytest
 from arbitrage.config.pipeline import Curves
 from arbitrage.evaluation.comparison import comparison
 from arbitrage.evaluation.curves import Curve, Panel, panels
+from arbitrage.evaluation.estimates import Statistic
+from arbitrage.evaluation.lowest_gain import Gains, lowest_gains
 from arbitrage.evaluation.speedup import speedups
 from arbitrage.io.csv_tables import read_csv
 from arbitrage.io.tables import write_table
@@ -153,6 +155,33 @@ def test_resamples_that_never_reach_an_accuracy_count_as_accepting_nothing() -> 
     assert row["low"] == 0
 
 
+def test_levels_between_draft_and_target_are_each_resamples_own() -> None:
+    """A policy that mixes draft and target at random keeps a share s of their gap at 1 - s accepted, whoever the
+    questions are: in every resample the same. Levels fixed at the data's would make this number look uncertain."""
+    questions, steps = 200, 41
+    generator = np.random.default_rng(5)
+    draft, target = generator.random(questions) < 0.3, generator.random(questions) < 0.8
+    accepted = np.linspace(0, 1, steps)[:, None]
+
+    def curve(share: np.ndarray, thresholds: np.ndarray) -> tuple[Curve, ...]:
+        values = {"correct": share * draft + (1 - share) * target, "acceptance": share * np.ones(questions)}
+        rows = pd.DataFrame({name: value.ravel() for name, value in values.items()})
+        rows = rows.assign(equal=0.0, worse=0.0, better=0.0, steps=1.0)
+        index = np.arange(rows.shape[0]).reshape(-1, questions)
+        return (Curve(rows, tuple(map(str, range(questions))), thresholds, index),)
+
+    curves = {
+        "rsd": curve(accepted, accepted[:, 0]),
+        "draft_only": curve(np.ones((1, 1)), np.array([np.nan])),
+        "target_only": curve(np.zeros((1, 1)), np.array([np.nan])),
+    }
+    weights = generator.multinomial(questions, np.full(questions, 1 / questions), 300).astype(float)
+    kept = comparison([Panel("p", "b", curves, weights)], 0.95, 0)
+    kept = kept[kept["metric"] == "acceptance"]
+    assert kept["value"].to_numpy() == pytest.approx(1 - kept["level"].to_numpy(dtype=float))
+    assert kept[["low", "high"]].isna().all().all()  # no resample says anything else
+
+
 def test_what_is_pooled_is_the_mean_over_panels_with_less_doubt_than_each(table: pd.DataFrame) -> None:
     gains = table[(table["metric"] == "mean_gain") & (table["policy"] == "router") & (table["against"] == "rsd")]
     panels, (pooled,) = gains[gains["pair"] != "all"], gains[gains["pair"] == "all"].to_dict("records")
@@ -171,3 +200,47 @@ def test_one_question_and_no_variance_give_numbers_without_intervals() -> None:
     assert table[["low", "high"]].isna().all().all()
     assert table[["p_inside", "p_outside"]].isna().all().all()
     assert table["reason"].str.len().gt(0).all()
+
+
+def test_a_band_wider_than_any_gain_is_left_out_with_the_reason() -> None:
+    """At a rate at which a dozen questions hardly ever change their minds, the few resamples in which they do are
+    thousands of its errors away: as many errors elsewhere would be thousands of points."""
+    generator = np.random.default_rng(3)
+    samples = generator.normal(0.02, [0.1, 1e-4], (1, 401, 2))
+    panel = simulated.panel(simulated.questions(12, generator), {}, 400, 0)
+    (row,) = lowest_gains([Gains(panel, "oracle", "rsd", samples, 0)], 0.95, 0)
+    assert -1 < row["low"] < row["value"] < 1
+    samples[:, 1::10, 1] = 0.3
+    (row,) = lowest_gains([Gains(panel, "oracle", "rsd", samples, 0)], 0.95, 0)
+    assert np.isfinite(row["value"])
+    assert np.isnan([row["low"], row["high"]]).all()
+    assert "wider than any gain could be" in row["reason"]
+
+
+@pytest.mark.parametrize(("metric", "bounds"), [("mean_gain", (-1, 1)), ("accuracy", (0, 1)), ("typical", None)])
+def test_an_interval_ends_where_a_number_can_be(metric: str, bounds: tuple[float, float] | None) -> None:
+    """Three trainings far apart: the t variable of two degrees of freedom has long tails."""
+    samples = np.random.default_rng(3).normal([[0.7], [0.1], [0.4]], 0.1, (3, 400))
+    one = Statistic("p", "b", metric, "router", "rsd", np.nan, samples, 3, 12)
+    row = one.row(0.95, 0)
+    if bounds is None:
+        assert (row["low"] < -0.2, row["high"] > 1) == (True, True)
+    else:
+        assert bounds[0] <= row["low"] < 0.1
+        assert row["high"] == bounds[1]
+
+
+def test_without_a_gap_between_draft_and_target_there_is_no_share_of_it() -> None:
+    generator = np.random.default_rng(0)
+    world = simulated.questions(200, generator)
+    seen = simulated.scores(world, 0.3, generator)
+    curves = {"rsd": (simulated.curve(world, seen, simulated.even_thresholds(0.3, 41), "rsd"),)}
+    panel = simulated.panel(world, curves, 100, 0)
+    same = panel.curves | {"target_only": panel.curves["draft_only"]}
+    panel = Panel(panel.pair, panel.benchmark, same, panel.weights)
+    kept = comparison([panel], 0.95, 0)
+    kept = kept[kept["metric"] == "acceptance"]
+    assert kept[["value", "low", "high", "unreached"]].isna().all().all()
+    assert (kept["reason"] == "the target is no more accurate than the draft").all()
+    speed = [one for one in speedups(panel, simulated.clock(100)) if one.metric == "at_accuracy"]
+    assert {one.reason for one in speed} == {"the target is no more accurate than the draft"}

@@ -10,6 +10,7 @@ from arbitrage.config.pipeline import Curves
 from arbitrage.config.policies import DEFAULT_POLICIES, THRESHOLD_POLICIES
 from arbitrage.evaluation.accuracy_acceptance import accuracy_acceptance, write_accuracy_acceptance
 from arbitrage.evaluation.curves import PAPER_GRID, make_curve, panels
+from arbitrage.evaluation.deferrals import write_outcomes
 from arbitrage.evaluation.trajectory_counts import trajectory_counts
 from arbitrage.io.csv_tables import read_csv
 from arbitrage.io.tables import TableError, write_table
@@ -156,15 +157,16 @@ def test_a_sweep_of_listed_thresholds_gives_the_listed_points(tmp_path: Path) ->
     listed = (0.25, 0.5)
     pruned = [row for row in full if any(row["threshold_low"] <= tau < row["threshold_high"] for tau in listed)]
     assert len(pruned) < len(full)
-    (panel,) = panels(_write(tmp_path, pruned), Curves(resamples=10, points=50), 0)
+    (panel,) = panels(_write(tmp_path, pruned), Curves(resamples=10, points=50), 0, listed)
     (whole,) = panels(_write(tmp_path, full), Curves(resamples=10, points=5000), 0)
     (curve,), (reference,) = panel.curves["router"], whole.curves["router"]
-    assert 0.5 in curve.thresholds
+    assert curve.thresholds.tolist() == [*listed]  # not 0.3 or 0.4 too, where they happen to be covered
     for tau, accepted in zip(curve.thresholds, curve.mean("acceptance"), strict=True):
-        nearest = np.abs(reference.thresholds - tau).argmin()
-        if reference.thresholds[nearest] == tau:
-            assert accepted == reference.mean("acceptance")[nearest]
-    assert len(curve.thresholds) < len(reference.thresholds) / 4
+        rows = reference.rows[(reference.rows["threshold_low"] <= tau) & (tau < reference.rows["threshold_high"])]
+        assert accepted == pytest.approx(rows["acceptance"].mean())
+    for kind, write in {"points": write_accuracy_acceptance, "outcomes": write_outcomes}.items():
+        write([tmp_path / "t.parquet"], Curves(resamples=10), 0, tmp_path / f"{kind}.csv", listed)
+        assert read_csv(tmp_path / f"{kind}.csv")["threshold"].tolist() == [*listed]
 
 
 def test_overlapping_intervals_are_refused(tmp_path: Path) -> None:

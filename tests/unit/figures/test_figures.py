@@ -132,6 +132,12 @@ def test_the_largest_speed_up_is_in_no_title(world: World) -> None:
     assert "largest" not in said
 
 
+def test_a_line_above_a_panel_does_not_squeeze_it(world: World) -> None:
+    figure = fig5.from_study(world.study)
+    figure.draw_without_rendering()
+    assert all(ax.get_position().width > 0.3 for ax in figure.axes if ax.get_visible())
+
+
 def test_fig5_marks_measured_points_and_says_which_pair_is_not_timed(world: World) -> None:
     figure = fig5.from_study(world.study)
     ax = figure.axes[0]

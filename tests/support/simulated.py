@@ -9,19 +9,22 @@ exceeds a threshold, so that two policies with the same noise are equally good, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pandas as pd
 
-from arbitrage.evaluation.bootstrap import Floats, resample_weights
-from arbitrage.evaluation.cost_model import ResampledModel
+from arbitrage.config.policies import TIMED_POLICIES
+from arbitrage.evaluation.bootstrap import Floats
+from arbitrage.evaluation.cost_model import ResampledModel, resampled_model
 from arbitrage.evaluation.curves import Curve, Panel
-from arbitrage.evaluation.decoder_work import FEATURES
+from arbitrage.evaluation.decoder_work import FEATURES, swept_work
 
 STEPS = 8
 SAME, DRAFT_ERRS, TARGET_ERRS = 0.5, 0.10, 0.02  # kinds of steps; the others do not matter
 SOLVABLE = 0.8
 TOKENS = 20.0  # of a step
+TIMED = 30
 PRICES = {"draft_tokens": 1.0, "target_tokens": 5.0, "rsd_score_calls": 4.0, "router_score_calls": 4.0}
 
 
@@ -59,48 +62,62 @@ def scores(world: Questions, noise: float, generator: np.random.Generator) -> Fl
 
 def curve(world: Questions, seen: Floats, thresholds: Floats, policy: str) -> Curve:
     """The policy's curve at `thresholds`: as `curves.make_curve` would read it off a sweep."""
-    escalated = (seen[None] > thresholds[:, None, None]) & world.exists
-    return _curve(world, escalated, thresholds, policy)
+    ordered = np.where(world.exists, seen, -np.inf)
+    most = np.argsort(-ordered, axis=1, kind="stable")
+    count = (ordered[None] > thresholds[:, None, None]).sum(axis=2)
+    return _curve(world, most, count, thresholds, policy)
 
 
 def alone(world: Questions, policy: str) -> Curve:
     """Draft alone or target alone."""
-    escalated = world.exists[None] & (policy == "target_only")
-    return _curve(world, escalated, np.array([np.nan]), policy)
+    most = np.argsort(~world.exists, axis=1, kind="stable")
+    count = world.exists.sum(axis=1)[None] * (policy == "target_only")
+    return _curve(world, most, count, np.array([np.nan]), policy)
 
 
-def _curve(world: Questions, escalated: np.ndarray, thresholds: Floats, policy: str) -> Curve:
-    steps = world.exists.sum(axis=1).astype(float)
-    errs = ((world.kind == 1) & world.exists & ~escalated) | ((world.kind == 2) & escalated)
-    count = escalated.sum(axis=2)
+def _curve(world: Questions, most: np.ndarray, count: np.ndarray, thresholds: Floats, policy: str) -> Curve:
+    """Trajectory k of a question escalates its first k steps in the order `most`; count: (T, Q), k by threshold."""
+
+    def among(event: np.ndarray) -> Floats:
+        """(Q, STEPS + 1): on how many of its first k steps the event holds."""
+        first = np.take_along_axis(event & world.exists, most, axis=1).astype(float)
+        return np.cumsum(np.pad(first, ((0, 0), (1, 0))), axis=1)
+
+    steps = world.exists.sum(axis=1).astype(float)[:, None] * np.ones(STEPS + 1)
+    escalations = among(world.exists)
+    missed = ((world.kind == 1) & world.exists).sum(axis=1)[:, None] - among(world.kind == 1)
     values = {
-        "correct": ~errs.any(axis=2) & world.solvable,
-        "acceptance": 1 - count / steps,
-        "steps": np.broadcast_to(steps, count.shape),
-        "escalations": count,
-        "better": (escalated & (world.advantage > 0)).sum(axis=2),
-        "equal": (escalated & (world.advantage == 0)).sum(axis=2),
-        "worse": (escalated & (world.advantage < 0)).sum(axis=2),
-        "draft_tokens": TOKENS * steps * np.ones((len(thresholds), 1)) * (policy != "target_only"),
-        "target_tokens": TOKENS * count,
-        "answered": np.ones_like(count),
-        "text_acceptance": 1 - (escalated & (world.kind != 0)).sum(axis=2) / steps,
-        "chosen_tokens": TOKENS * steps * np.ones((len(thresholds), 1)),
-        "chosen_draft_tokens": TOKENS * (steps - count),
-        "prompt_tokens": np.full(count.shape, 40.0),
-        "catch_up_tokens": np.zeros_like(count),
-        "judged_tokens": TOKENS * steps * np.ones((len(thresholds), 1)),
+        "correct": (missed + among(world.kind == 2) == 0) & world.solvable[:, None],
+        "acceptance": 1 - escalations / steps,
+        "steps": steps,
+        "escalations": escalations,
+        "better": among(world.advantage > 0),
+        "equal": among(world.advantage == 0),
+        "worse": among(world.advantage < 0),
+        "draft_tokens": TOKENS * steps * (policy != "target_only"),
+        "target_tokens": TOKENS * escalations,
+        "answered": np.ones_like(steps),
+        "text_acceptance": 1 - among(world.kind != 0) / steps,
+        "chosen_tokens": TOKENS * steps,
+        "chosen_draft_tokens": TOKENS * (steps - escalations),
+        "prompt_tokens": np.full(steps.shape, 40.0),
+        "catch_up_tokens": np.zeros_like(steps),
+        "judged_tokens": TOKENS * steps,
     }
-    rows = pd.DataFrame({name: np.asarray(value, dtype=float).ravel() for name, value in values.items()})
-    rows["policy"], rows["benchmark"] = policy, "simulated"
-    index = np.arange(escalated.shape[0] * world.count).reshape(escalated.shape[:2])
+    flat = np.stack([np.asarray(value, dtype=float).ravel() for value in values.values()])
+    rows = pd.DataFrame(flat.T, columns=list(values))
+    for name, value in {"policy": policy, "benchmark": "simulated"}.items():
+        rows[name] = pd.Categorical.from_codes(np.zeros(len(rows), dtype=np.int8), [value])
+    index = count + (STEPS + 1) * np.arange(world.count)
     return Curve(rows, tuple(map(str, range(world.count))), thresholds, index)
 
 
 def panel(world: Questions, curves: dict[str, tuple[Curve, ...]], resamples: int, seed: int) -> Panel:
     """The panel of these curves, with draft and target alone."""
     both = {policy: (alone(world, policy),) for policy in ("draft_only", "target_only")}
-    weights = resample_weights(world.count, resamples, seed, "simulated")
+    drawn = np.random.default_rng([7, seed]).integers(0, world.count, (resamples, world.count))
+    drawn += world.count * np.arange(resamples)[:, None]  # faster than `resample_weights`, and the same
+    weights = np.bincount(drawn.ravel(), minlength=resamples * world.count).reshape(resamples, -1).astype(float)
     return Panel("pair", "simulated", curves | both, weights)
 
 
@@ -110,6 +127,37 @@ def clock(resamples: int) -> ResampledModel:
     return ResampledModel(np.tile(seconds, (1 + resamples, 1)), {}, {})
 
 
+def timed(panel: Panel, generator: np.random.Generator, resamples: int, seed: int) -> ResampledModel:
+    """The cost model of a study that times its first TIMED questions by that clock, refitted in each resample.
+
+    Every question runs at a speed of its own (10 % around the mean), every solution is off by 3 % more.
+    """
+    speed = generator.lognormal(-0.005, 0.1, TIMED)
+    work, thresholds = [], []
+    for policy, (first, *_) in panel.curves.items():
+        if policy in TIMED_POLICIES:
+            places = np.unique(np.linspace(0, len(first.thresholds) - 1, 5).round().astype(int))
+            work.append(swept_work(first.rows.iloc[first.index[places, :TIMED].ravel()]).astype({"policy": str}))
+            thresholds.append(np.repeat(first.thresholds[places], TIMED))
+    table = pd.concat(work, ignore_index=True)
+    factor = np.resize(speed, len(table)) * generator.lognormal(0, 0.03, len(table))
+    table["draft_s"], table["target_s"] = (
+        factor * PRICES[f"{name}_tokens"] * table[f"{name}_tokens"] for name in ("draft", "target")
+    )
+    table["score_s"], table["catch_up_s"] = factor * PRICES["router_score_calls"] * table["score_calls"], 0.0
+    table["wall_s"] = table["draft_s"] + table["target_s"] + table["score_s"]
+    table["threshold"] = np.concatenate(thresholds)
+    table["question_id"] = np.resize([f"{number:03d}" for number in range(TIMED)], len(table))
+    table = table.assign(pair="pair", benchmark="simulated", uninterrupted=False)
+    unswept = (
+        table.iloc[:1]
+        .drop(columns="threshold")
+        .assign(question_id="none", router_seed=-1, threshold_low=0.0, threshold_high=1.0)
+    )
+    return resampled_model(table, unswept, resamples, seed)
+
+
+@cache
 def even_thresholds(noise: float, count: int) -> Floats:
     """`count` thresholds even in acceptance, from questions of the world that no study evaluates on."""
     generator = np.random.default_rng(2**20)
@@ -118,6 +166,7 @@ def even_thresholds(noise: float, count: int) -> Floats:
     return np.quantile(seen, np.linspace(0, 1, count))
 
 
+@cache
 def uneven_thresholds(noise: float, acceptances: tuple[float, ...]) -> Floats:
     """Thresholds that accept these shares of the steps: where a fixed grid may fall."""
     generator = np.random.default_rng(2**20)

@@ -158,7 +158,7 @@ def band(samples: Floats, confidence: float, margin: float) -> tuple[Floats, Flo
     error = (ends[1] - ends[0])[used] / 2
     apart = (resampled[:, used] - value[used]) / error
     apart = np.where(np.isnan(apart), 0.0, apart)
-    widest = np.quantile(np.abs(apart).max(axis=1), confidence)
+    widest = _quantile(np.sort(np.abs(apart).max(axis=1)), np.array(len(apart)), confidence)
     low[used], high[used] = value[used] - widest * error, value[used] + widest * error
     farthest = apart.max(axis=1)  # how far above the truth a curve strays by chance, anywhere
 

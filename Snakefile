@@ -7,7 +7,8 @@
 #                 trajectories/  every policy's solutions, graded              rules/sweep.smk
 #                 latency/ curves/  timed solutions, cost models, curves       rules/latency.smk, rules/curves.smk
 #                 figures/ tables/  of the paper, from this study              rules/figures.smk
-#                 summary.md     our numbers beside the paper's                rules/report.smk; logs/ timings/ of all
+#                 summary.md     our numbers beside the paper's                rules/report.smk
+#                 report/        all of it to look at in a browser             rules/report.smk; logs/ timings/ of all
 from arbitrage.cli import workflow as study_workflow
 
 if not workflow.config_settings.configfiles:  # a study stands alone; this one is the default
@@ -36,6 +37,7 @@ rule all:
     input:
         rules.figures.input,
         rules.report.output,
+        rules.page.output,
 
 
 onstart:

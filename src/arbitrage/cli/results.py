@@ -117,6 +117,15 @@ def report(study: StudyPath, out: Out) -> None:
 
 
 @app.command()
+def page(study: StudyPath, out: Out) -> None:
+    """The report as one file to open in a browser, with an explorer of every solution at every threshold."""
+    from arbitrage.report.page.page import write_page
+
+    with stage("page", study, [], [out]) as run:
+        write_page(run.study, out)
+
+
+@app.command()
 def sensitivity(
     results: Annotated[
         list[Path], typer.Argument(help="Results of studies that differ in their PRM (results/<study>)")

@@ -12,7 +12,7 @@ from typing import Any
 
 from arbitrage.config.revisions import hub_entries
 from arbitrage.config.study import Study
-from arbitrage.runtime.outputs import CURVES, LATENCY_CURVES
+from arbitrage.runtime.outputs import CURVES, LATENCY_CURVES, TABLES
 from arbitrage.runtime.paths import StudyPaths
 from arbitrage.runtime.provenance import files_of
 
@@ -55,6 +55,7 @@ READS: dict[str, tuple[str, ...]] = {
     "figure": ("study", "seed", "figures", "curves.confidence", "sweep.thresholds"),
     "table": ("curves.confidence", "router", "dataset"),
     "report": ("study", "seed", "curves", "router.seeds"),
+    "page": ("study", "curves.confidence", "figures"),
 }
 
 
@@ -121,6 +122,11 @@ def results_read(study: Study, stage: str, name: str = "") -> list[Path]:
     if stage == "report":
         kinds = (*CURVES, *LATENCY_CURVES)
         return [*map(paths.curves, kinds), *map(paths.cost_model, timed), paths.router_quality, paths.sampling_report]
+    if stage == "page":
+        swept = [paths.trajectories(pair, benchmark) for pair in study.pairs for benchmark in study.benchmarks]
+        curves = map(paths.curves, ("accuracy_acceptance", "outcomes", *LATENCY_CURVES))
+        tables = [paths.table(name, "md") for name in TABLES]
+        return [*swept, *map(paths.questions, study.benchmarks), *curves, *tables, paths.summary]
     return []
 
 

@@ -113,6 +113,11 @@ class StudyPaths:
         """The report: our numbers beside the paper's."""
         return self.folder / "summary.md"
 
+    @property
+    def page(self) -> Path:
+        """The report as one file to open in a browser, with an explorer of the solutions."""
+        return self.folder / "report" / "index.html"
+
     def zoo(self, name: str) -> Path:
         """What retraining the lab's models leaves: tokenizer, draft, target, prm, metrics.json."""
         return self.folder / "zoo" / name

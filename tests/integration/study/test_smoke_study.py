@@ -23,6 +23,7 @@ EXPECTED = [
     "curves/accuracy_acceptance.csv",
     "curves/accuracy_latency.csv",
     "summary.md",
+    "report/index.html",
 ]
 
 

@@ -19,6 +19,7 @@ from tests.integration.study.conftest import ROOT, SmokeStudy, environment
 pytestmark = [pytest.mark.study, pytest.mark.timeout(1800)]
 
 STEPS, SWEPT = "steps/small.parquet", "trajectories/small/lab500.parquet"
+PAGE = "report/index.html"
 DATASET = "router/small/default/dataset"
 
 
@@ -91,7 +92,7 @@ def test_one_thing_wrong_is_one_finding(folder, spoil, expected):
 
 
 def test_what_a_stopped_run_has_not_made_yet_is_one_finding(folder):
-    for made in [*folder.glob("figures/*"), *folder.glob("tables/*"), folder / "summary.md"]:
+    for made in [*folder.glob("figures/*"), *folder.glob("tables/*"), folder / "summary.md", folder / PAGE]:
         made.unlink(missing_ok=True)
         record_of(made).unlink(missing_ok=True)
     ((kind, subject),) = found(folder)
@@ -104,7 +105,7 @@ def test_what_was_made_from_something_changed_is_stale_and_the_rest_is_not(folde
     (folder / curves).write_text("".join(lines[:-1]))
     amend(folder, curves, sha256=digest(folder / curves))
     drawn = [f"figures/{name}.{kind}" for name in ("fig3", "figA1") for kind in ("pdf", "png")]
-    assert found(folder) == [("stale", name) for name in (*drawn, "summary.md")]
+    assert found(folder) == [("stale", name) for name in (*drawn, "summary.md", PAGE)]
 
 
 def test_another_checkpoint_at_the_same_place_makes_stale(folder):

@@ -1,0 +1,130 @@
+"""`report/index.html`: a study's summary, figures, tables, and an explorer of its solutions, in one file, no network.
+
+Sections whose results are missing say so. The page holds vega-embed's bundle (BSD-3-Clause) and the explorer's script.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from importlib import import_module
+from importlib.resources import files
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import vl_convert
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from matplotlib.figure import Figure
+
+from arbitrage.config.study import Study
+from arbitrage.figures.style import of_panel, panels_of
+from arbitrage.io.atomic import write_text
+from arbitrage.io.csv_tables import read_csv
+from arbitrage.io.tables import TableError
+from arbitrage.report.page.charts import acceptance_chart, latency_chart
+from arbitrage.report.page.explorer_data import explorer_data
+from arbitrage.runtime.outputs import FIGURES, TABLES
+from arbitrage.runtime.paths import StudyPaths
+from arbitrage.runtime.provenance import SUFFIX
+
+EMBED = "window.vegaEmbed = vegaEmbed; window.vega = vega; window.vegaLite = vegaLite;"  # what the page's script calls
+READING = {
+    "fig3": "Deferrals that bring nothing: how often the target's step was no better than the draft's it replaced.",
+    "fig4": "Accuracy against acceptance. Higher is better at the same share of accepted draft steps.",
+    "fig5": "Accuracy against latency. Further up and to the left is better.",
+    "fig6": "One question on which RSD and the router, at the same overall acceptance, choose differently.",
+    "figA1": "What became of the steps that each policy rejected.",
+    "figE1": "Fig. 4 with the controls that the paper does not have.",
+}
+
+
+def write_page(study: Study, out: Path) -> None:
+    """Write the page of a study's results, whole or not at all."""
+    paths = StudyPaths.of(study)
+    environment = Environment(
+        loader=PackageLoader("arbitrage.report.page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    page = environment.get_template("index.html.j2").render(
+        study=study.study,
+        summary=_summary(paths),
+        figures=[_figure(study, name) for name in FIGURES],
+        tables=[_table(paths, name) for name in TABLES],
+        records=_records(paths),
+        data=_packed(explorer_data(study)),
+        charts=_as_script(_charts(paths)),
+        bundle=vl_convert.javascript_bundle(EMBED),
+        script=_asset("explorer.js"),
+        style=_asset("page.css"),
+    )
+    write_text(out, page)
+
+
+def _summary(paths: StudyPaths) -> str:
+    if not paths.summary.is_file():
+        return _missing(paths.summary)
+    return _as_html(paths.summary.read_text(encoding="utf-8"))
+
+
+def _figure(study: Study, name: str) -> dict[str, str]:
+    """name, how to read it, the file that holds its numbers, and the drawing as a data URL (or why there is none)."""
+    try:
+        figure: Figure = import_module(f"arbitrage.figures.{name}").from_study(study)
+    except (FileNotFoundError, TableError) as error:
+        return {"name": name, "reading": READING[name], "missing": str(error), "url": ""}
+    text = StringIO()
+    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):  # equal bytes; text stays text
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    encoded = base64.b64encode(text.getvalue().encode()).decode()
+    return {"name": name, "reading": READING[name], "missing": "", "url": f"data:image/svg+xml;base64,{encoded}"}
+
+
+def _table(paths: StudyPaths, name: str) -> dict[str, str]:
+    path = paths.table(name, "md")
+    return {"name": name, "html": _as_html(path.read_text(encoding="utf-8")) if path.is_file() else _missing(path)}
+
+
+def _charts(paths: StudyPaths) -> dict[str, dict[str, Any]]:
+    """Specifications by kind and panel ("<pair> <benchmark>"); kinds without a table are empty."""
+    kinds = {"acceptance": ("accuracy_acceptance", acceptance_chart), "latency": ("accuracy_latency", latency_chart)}
+    charts: dict[str, dict[str, Any]] = {}
+    for kind, (table, draw) in kinds.items():
+        path = paths.curves(table)
+        rows = read_csv(path) if path.is_file() else None
+        charts[kind] = {} if rows is None else {f"{p} {b}": draw(of_panel(rows, p, b)) for p, b in panels_of(rows)}
+    return charts
+
+
+def _records(paths: StudyPaths) -> list[dict[str, Any]]:
+    """Of every result: its path, the command that makes it, the seconds it took, its SHA-256."""
+    rows = []
+    for record in sorted(paths.folder.rglob(f"*{SUFFIX}")):
+        content = json.loads(record.read_text(encoding="utf-8"))
+        rows.append({key: content.get(key, "") for key in ("output", "command", "wall_s", "sha256")})
+    return rows
+
+
+def _missing(path: Path) -> str:
+    return f"<p class='missing'>{path} is missing: run the study that writes it.</p>"
+
+
+def _as_html(markdown: str) -> str:
+    return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown))
+
+
+def _packed(value: dict[str, Any]) -> str:
+    """JSON, compressed (without a time, so that equal data are equal bytes), in base64."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+
+
+def _as_script(value: Any) -> str:
+    """JSON that can stand inside a script element."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _asset(name: str) -> str:
+    return (files("arbitrage.report.page") / "templates" / name).read_text(encoding="utf-8")

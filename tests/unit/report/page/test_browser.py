@@ -1,0 +1,75 @@
+"""The report in a real browser: its numbers are the tables', a question opens, filters count, the address keeps all."""
+
+import html
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+from arbitrage.config.study import Study
+from arbitrage.io.csv_tables import read_csv
+from arbitrage.report.page.explorer_data import panel_data
+from arbitrage.report.page.page import write_page
+from arbitrage.runtime.paths import StudyPaths
+from tests.unit.report.page.test_page import way_at
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.extra,
+    pytest.mark.timeout(400),
+    pytest.mark.skipif(BROWSER is None, reason="no chromium; on Debian: apt-get install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def page(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "index.html"
+    write_page(study, path)
+    return path
+
+
+def opened(page: Path, *options: str, **state: object) -> str:
+    """What the browser makes of the page at this state; errors on its console fail the test."""
+    address = f"file://{page}#{urlencode({'panel': 'small lab500', **state})}" if state else f"file://{page}"
+    command = [str(BROWSER), "--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=30000"]
+    command += ["--enable-logging=stderr", *options, address]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
+    told = [line for line in done.stderr.splitlines() if "CONSOLE" in line and "Infinite extent" not in line]
+    assert not told
+    return html.unescape(done.stdout)
+
+
+def test_the_numbers_at_a_threshold_are_those_of_the_table(study: Study, page: Path) -> None:
+    points = read_csv(StudyPaths.of(study).curves("accuracy_acceptance"))
+    own = points[(points["pair"] == "small") & (points["benchmark"] == "lab500") & (points["policy"] == "rsd")]
+    row = own.iloc[len(own) // 2]
+    dom = opened(page, "--dump-dom", run="rsd", tau=row["threshold"], against="oracle")
+    assert 'data-ready="true"' in dom
+    for name, value in (("acceptance", row["acceptance"]), ("accuracy", row["accuracy"])):
+        (shown,) = re.findall(rf'id="now-{name}">([0-9.]+) %', dom)
+        assert float(shown) == pytest.approx(100 * value, abs=0.051)
+
+
+def test_a_question_opens_with_the_sweeps_own_texts_and_filters_count_right(study: Study, page: Path) -> None:
+    paths = StudyPaths.of(study)
+    panel = panel_data(paths.trajectories("small", "lab500"), paths.questions("lab500"))
+    run = panel["runs"].index("rsd")
+    ways = {question["id"]: way_at(question, run, 0.5) for question in panel["questions"]}
+    escalated = [name for name, way in ways.items() if "t" in way[3]]
+    chosen = next(question for question in panel["questions"] if question["id"] == escalated[-1])
+    dom = opened(page, "--dump-dom", run="rsd", tau=0.5, outcome="escalated", question=chosen["id"])
+    assert f"{len(escalated)} of {len(ways)} questions" in dom and dom.count('<li><button') == len(escalated)
+    path = ways[chosen["id"]][3]
+    for index, author in enumerate(path):
+        text = chosen["texts"][chosen["nodes"][path[:index]][0 if author == "d" else 1]]
+        assert text.strip() in dom
+    assert dom.count('class="step target"') == path.count("t")
+
+
+@pytest.mark.parametrize("size", ["1280,1000", "390,844"])
+def test_it_is_drawn_at_the_width_of_a_desk_and_of_a_phone(page: Path, size: str, tmp_path: Path) -> None:
+    opened(page, f"--window-size={size}", f"--screenshot={tmp_path / 'page.png'}", run="rsd", tau=0.5)
+    assert (tmp_path / "page.png").stat().st_size > 20_000

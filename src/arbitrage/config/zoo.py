@@ -90,7 +90,7 @@ class Zoo(Section):
     )
     prm_middle: JudgeSize = Field(
         default=JudgeSize(rank=30, new_layers=1, steps=600, learning_rate=2e-3),
-        description="A weaker PRM, for the sensitivity page: on the router base, as the router start is, trained longer",
+        description="A weaker PRM, for the sensitivity page: as the router start is made, trained longer",
     )
     prm_weak: JudgeSize = Field(
         default=JudgeSize(rank=30, new_layers=1, steps=30, learning_rate=2e-3),

@@ -61,7 +61,7 @@ def test_a_question_opens_with_the_sweeps_own_texts_and_filters_count_right(stud
     escalated = [name for name, way in ways.items() if "t" in way[3]]
     chosen = next(question for question in panel["questions"] if question["id"] == escalated[-1])
     dom = opened(page, "--dump-dom", run="rsd", tau=0.5, outcome="escalated", question=chosen["id"])
-    assert f"{len(escalated)} of {len(ways)} questions" in dom and dom.count('<li><button') == len(escalated)
+    assert f"{len(escalated)} of {len(ways)} questions" in dom and dom.count("<li><button") == len(escalated)
     path = ways[chosen["id"]][3]
     for index, author in enumerate(path):
         text = chosen["texts"][chosen["nodes"][path[:index]][0 if author == "d" else 1]]

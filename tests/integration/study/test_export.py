@@ -111,12 +111,12 @@ def test_results_with_a_fault_are_not_packed(smoke, tmp_path):
 
 def test_the_model_card_says_what_the_router_is_and_how_good(smoke, unpacked):
     card = unpacked / ROUTER / "README.md"
-    assert metadata_load(card)["license"] == "apache-2.0"  # of the lab's PRM, which it starts from
+    assert metadata_load(card)["license"] == "apache-2.0"  # of the checkpoint that it starts from
     text = card.read_text()
     trained = json.loads((smoke.folder / ROUTER / "training.json").read_text())
     record = json.loads(record_text(unpacked))
     for said in (
-        "src/arbitrage/lab/zoo/prm",
+        "src/arbitrage/lab/zoo/router_start",
         f"{trained['examples']:,} examples",
         record["sha256"],
         "this one among them",

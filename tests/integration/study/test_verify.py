@@ -54,7 +54,7 @@ def test_every_result_has_a_record_of_everything_that_made_it(smoke):
         if record["stage"] not in ("evaluation_questions", "questions"):
             assert record["inputs"], record["output"]
     by_stage = {record["stage"]: record for record in records}
-    assert "src/arbitrage/lab/zoo/prm" in by_stage["router"]["inputs"]  # the checkpoint it starts from
+    assert "src/arbitrage/lab/zoo/router_start" in by_stage["router"]["inputs"]  # the checkpoint it starts from
     assert {"draft", "target", "prm", "router"} <= set(by_stage["sweep"]["models"])
     assert {"path", "revision", "dtype"} <= set(by_stage["sweep"]["settings"]["models.target"])
 

@@ -23,10 +23,6 @@ from arbitrage.speculation.protocols import EngineError
 
 ZOO = Path(__file__).parents[3] / "src" / "arbitrage" / "lab" / "zoo"
 
-# Strict: once the committed models are those of this recipe, these tests fail until the mark goes.
-earlier_recipe = pytest.mark.xfail(strict=True, reason="the committed models are of the recipe before this one")
-
-
 def test_a_saved_tokenizer_is_compact_and_exact(tokenizer_folder: Path) -> None:
     tokenizer = load_tokenizer(tokenizer_folder)
     assert len(tokenizer) <= VOCABULARY_SIZE
@@ -75,7 +71,6 @@ def test_rounding_keeps_the_largest_weights_and_refuses_what_cannot_be() -> None
         round_to_bits(weight, bits=1, group_size=4)
 
 
-@earlier_recipe
 @pytest.mark.parametrize("role", ROLES)
 def test_the_committed_zoo_is_what_its_cards_say(role: str) -> None:
     card = (ZOO / role / "README.md").read_text()
@@ -88,7 +83,6 @@ def test_the_committed_zoo_is_what_its_cards_say(role: str) -> None:
     ]
 
 
-@earlier_recipe
 @pytest.mark.parametrize("role", ROLES)
 def test_the_recipe_on_a_card_is_the_default_configuration(role: str) -> None:
     written = recipe_line(json.loads((ZOO / role / "training.json").read_text()))

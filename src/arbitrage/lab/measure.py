@@ -106,7 +106,7 @@ def milliseconds_per_decision(model: Any) -> float:
         state = model.model(input_ids=ids[:, :TIMED_STEP], past_key_values=cache, use_cache=True).last_hidden_state
         model.score(state[:, -1]).item()
         rounds.append((time.perf_counter() - started) * 1e3)
-        cache.crop(TIMED_CONTEXT)
+        cache.crop(-TIMED_STEP)
     return statistics.median(rounds)
 
 

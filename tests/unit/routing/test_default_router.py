@@ -26,9 +26,9 @@ def test_the_default_routers_scores_follow_the_advantage_on_held_out_questions(t
     monkeypatch.chdir(ROOT)
     overrides = {
         "results": str(tmp_path),
-        "questions": {"pool": 2500, "sample": 700},
+        "questions": {"pool": 1000, "sample": 200},
         "steps": {"shards": 1},
-        "dataset": {"validation": 0.4, "max_examples": 1000},
+        "dataset": {"validation": 0.4, "max_examples": 600},
     }
     study = load_study([ROOT / "config.yaml"], overrides)
     register_sources()
@@ -39,7 +39,7 @@ def test_the_default_routers_scores_follow_the_advantage_on_held_out_questions(t
         tmp_path / "steps.parquet",
         study.router.variants["default"],
         study.dataset,
-        resolve(study.prm.path).tokenizer(),
+        resolve(*study.router_init).tokenizer(),
         study.generation.separator,
         study.seed,
         tmp_path / "dataset",
@@ -47,7 +47,7 @@ def test_the_default_routers_scores_follow_the_advantage_on_held_out_questions(t
     settings = study.router.training
     train_router(
         tmp_path / "dataset",
-        resolve(study.prm.path),
+        resolve(*study.router_init),
         settings,
         seed=study.seed,
         device="cpu",

@@ -42,14 +42,15 @@ ROUNDING = 1e-6
 
 @pytest.mark.models
 @pytest.mark.timeout(1800)
-def test_on_the_shipped_models(tmp_path):
-    """50 labolympiad questions, all policies; the router is the PRM with a new head, as before its training."""
+@pytest.mark.parametrize("count", [2, pytest.param(50, marks=pytest.mark.extra)])
+def test_on_the_shipped_models(tmp_path, count):
+    """Questions of labolympiad, all policies; the router is the router start with a new head, not yet trained."""
     from arbitrage.lab.question_stream import benchmark_questions
 
-    rows = benchmark_questions("labolympiad", 50)
+    rows = benchmark_questions("labolympiad", count)
     questions = [Question(row["question_id"], row["problem"]) for row in rows]
     generation = Generation(max_steps=40, max_tokens=1024, max_step_tokens=64)
-    router = router_from(ZOO / "prm", tmp_path / "router", seed=0)
+    router = router_from(ZOO / "router_start", tmp_path / "router", seed=0)
     models = _load(ZOO / "draft", ZOO / "target", ZOO / "prm", router, generation)
     _agree(*models, questions, generation, tmp_path, live_thresholds=1)
 

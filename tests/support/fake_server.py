@@ -28,7 +28,7 @@ class FakeServer:
 
     def __init__(self, directory: Path, dialect: Dialect = "vllm", models: tuple[str, ...] = ("fake",)) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(directory)
-        self.model = AutoModelForCausalLM.from_pretrained(directory).eval()
+        self.model = AutoModelForCausalLM.from_pretrained(directory, dtype="float32").eval()
         eos = GenerationConfig.from_pretrained(directory).eos_token_id
         self.eos = eos if isinstance(eos, list) else [eos]
         self.dialect, self.models = dialect, models

@@ -23,6 +23,7 @@ from arbitrage.speculation.protocols import EngineError
 
 ZOO = Path(__file__).parents[3] / "src" / "arbitrage" / "lab" / "zoo"
 
+
 def test_a_saved_tokenizer_is_compact_and_exact(tokenizer_folder: Path) -> None:
     tokenizer = load_tokenizer(tokenizer_folder)
     assert len(tokenizer) <= VOCABULARY_SIZE

@@ -100,7 +100,7 @@ class Plain(NamedTuple):
 def reference(directories: dict[str, Path]) -> dict[str, list[Plain]]:
     """Three steps to each problem, by forward passes over whole contexts."""
     tokenizer = AutoTokenizer.from_pretrained(directories["draft"])
-    model = AutoModelForCausalLM.from_pretrained(directories["draft"]).eval()
+    model = AutoModelForCausalLM.from_pretrained(directories["draft"], dtype="float32").eval()
     found = {}
     for problem in PROBLEMS:
         message = [{"role": "user", "content": problem}]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from arbitrage.config.pipeline import Generation
 from arbitrage.speculation.decoder import LiveDecoder
 from arbitrage.speculation.pair import PairModels
-from arbitrage.speculation.protocols import GREEDY, AuthoredStep, GeneratedStep, Ids, Sampling
+from arbitrage.speculation.protocols import GREEDY, AuthoredStep, GeneratedStep, Ids, Logprobs, Sampling
 from arbitrage.speculation.tree import Question
 
 GENERATION = Generation(max_steps=6, max_tokens=200, max_step_tokens=20)
@@ -18,10 +18,15 @@ def _hash(*parts: object) -> int:
 
 
 class FakeGenerator:
-    """Writes one of a few words a context, so that two models often agree; ends by and by. One id a character."""
+    """Writes one of a few words a context, so that two models often agree; ends by and by. One id a character.
+
+    What it reads is as likely as a hash of the ids before says.
+    """
+
+    end_ids = (0,)
 
     def __init__(self, name: str, words: int = 3) -> None:
-        self.identity, self.words, self.calls = name, words, 0
+        self.identity, self.words, self.calls, self.reads = name, words, 0, 0
         self.max_context = 2**20
         self.last_prefill_s, self.last_prefill_tokens = 0.0, 0
 
@@ -39,6 +44,14 @@ class FakeGenerator:
 
     def generate_one(self, context: Ids, limit: int) -> GeneratedStep:
         return self._step(context, GREEDY)
+
+    def read(self, inputs: Sequence[Ids], starts: Sequence[int]) -> list[Logprobs]:
+        return [self.read_one(ids, start) for ids, start in zip(inputs, starts, strict=True)]
+
+    def read_one(self, ids: Ids, start: int) -> Logprobs:
+        assert 0 < start < len(ids)
+        self.reads += 1
+        return tuple(-(_hash(self.identity, "read", ids[: at + 1]) % 64) / 64 for at in range(start, len(ids)))
 
     def reset(self) -> None:
         pass

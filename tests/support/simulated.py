@@ -103,6 +103,7 @@ def _curve(world: Questions, most: np.ndarray, count: np.ndarray, thresholds: Fl
         "prompt_tokens": np.full(steps.shape, 40.0),
         "catch_up_tokens": np.zeros_like(steps),
         "judged_tokens": TOKENS * steps,
+        "escalations_before_end": escalations,
     }
     flat = np.stack([np.asarray(value, dtype=float).ravel() for value in values.values()])
     rows = pd.DataFrame(flat.T, columns=list(values))

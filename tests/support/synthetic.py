@@ -22,6 +22,7 @@ from arbitrage.io.tables import write_table
 PAIRS = {"small": 0.85, "lowbit": 0.93}  # how often the draft's step is right after right steps
 BENCHMARKS = {"lab500": (3, 8), "labolympiad": (6, 14)}  # steps of a question
 SECONDS = {"draft": 0.001, "target": 0.005, "catch_up": 0.0002, "rsd": 0.002, "router": 0.003, "fixed": 0.01}
+SECONDS |= {"target_likelihood": 0.004, "warm": 0.0005}
 PROMPT_TOKENS = 40
 Node = tuple[str, ...]  # who wrote each step so far
 
@@ -59,6 +60,7 @@ def node(
         "random": _uniform(*where, "u"),
         "confidence": 0.6 * _uniform(*where, "c") + (0.0 if steps["draft"]["right"] else 0.25),
         "first_token_entropy": 2.0 * _uniform(*where, "entropy") + (0.0 if steps["draft"]["right"] else 0.5),
+        "target_likelihood": 0.7 * _uniform(*where, "likely") + (0.0 if steps["draft"]["right"] else 0.29),
         "min_logprob": 0.8 * _uniform(*where, "lowest") + (0.0 if steps["draft"]["right"] else 0.15),
     }
     return steps
@@ -149,10 +151,12 @@ def trajectories(
     ]
 
 
-def latency(pair: str, benchmark: str, questions: int, noise: float = 0.03) -> list[dict[str, Any]]:
+def latency(
+    pair: str, benchmark: str, questions: int, noise: float = 0.03, policies: tuple[str, ...] = ("rsd", "router")
+) -> list[dict[str, Any]]:
     """Rows of the table `latency`: times made of SECONDS by what the decoder does, with relative noise."""
     settings: list[tuple[str, float | None]] = [("draft_only", None), ("target_only", None)]
-    settings += [(policy, tau) for policy in ("rsd", "router") for tau in (0.15, 0.3, 0.45, 0.6, 0.75)]
+    settings += [(policy, tau) for policy in policies for tau in (0.15, 0.3, 0.45, 0.6, 0.75)]
     rows = []
     for question in questions_of(benchmark, questions):
         for policy, tau in settings:
@@ -171,13 +175,19 @@ def _timed(
     pair: str, benchmark: str, question: str, policy: str, tau: float | None, steps: list[dict[str, Any]], noise: float
 ) -> dict[str, Any]:
     unseen, catch_up, score_tokens = PROMPT_TOKENS, 0, PROMPT_TOKENS if tau is not None else 0
+    warm = policy == "target_likelihood"  # the target reads all there is as it judges
     for number, step in enumerate(steps):
         if tau is not None:
-            score_tokens += step["draft_tokens"] + (step["target_tokens"] if number + 1 < len(steps) else 0)
+            own = 1 if warm and step["target_tokens"] else step["target_tokens"]
+            score_tokens += step["draft_tokens"] + (own if number + 1 < len(steps) else 0)
+        if warm:
+            continue
         if step["model"] == "target":
             catch_up, unseen = catch_up + unseen, 1  # the last token it wrote is not in its cache
         else:
             unseen += step["draft_tokens"]
+    escalations = sum(step["model"] == "target" for step in steps)
+    caught_up = SECONDS["catch_up"] * catch_up + SECONDS["warm"] * escalations * warm
     draft = SECONDS["draft"] * sum(step["draft_tokens"] for step in steps)
     target = SECONDS["target"] * sum(step["target_tokens"] for step in steps)
     score = SECONDS[policy] * len(steps) if tau is not None else 0.0
@@ -190,11 +200,11 @@ def _timed(
         "policy": policy,
         "threshold": tau,
         "uninterrupted": False,
-        "wall_s": factor * (SECONDS["fixed"] + draft + target + score + SECONDS["catch_up"] * catch_up),
+        "wall_s": factor * (SECONDS["fixed"] + draft + target + score + caught_up),
         "draft_s": draft * factor,
         "score_s": score * factor,
         "target_s": target * factor,
-        "catch_up_s": SECONDS["catch_up"] * catch_up * factor,
+        "catch_up_s": caught_up * factor,
         "other_s": SECONDS["fixed"] * factor,
         "draft_tokens": sum(step["draft_tokens"] for step in steps),
         "target_tokens": sum(step["target_tokens"] for step in steps),
@@ -202,7 +212,7 @@ def _timed(
         "score_calls": len(steps) if tau is not None else 0,
         "score_tokens": score_tokens,
         "steps": len(steps),
-        "escalations": sum(step["model"] == "target" for step in steps),
+        "escalations": escalations,
     }
 
 

@@ -73,6 +73,13 @@ def solve(
             f"only with models.{loaded.pairs[pair].draft}.top_logprobs; set it to 20"
         )
         raise typer.BadParameter(message, param_hint="--policy")
+    target = loaded.pairs[pair].target
+    if chosen.entry.target_reads and not loaded.models[target].reads:
+        message = (
+            f"{policy} has the target read the draft's steps, which engine {loaded.models[target].engine} cannot; set "
+            f"models.{target}.engine to transformers or vllm"
+        )
+        raise typer.BadParameter(message, param_hint="--policy")
     at = number if chosen.has_threshold else None
     with open_decoder(loaded, pair, router if routed else None) as decoder:
         show(Console(), decoder.stream(Question("live", question), chosen, at), policy, at)

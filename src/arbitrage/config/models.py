@@ -71,6 +71,11 @@ class Model(Section):
         return frozenset(("logprobs", "entropies") if whole else ("logprobs",))
 
     @property
+    def reads(self) -> bool:
+        """Whether its engine gives log-probabilities of what another model wrote."""
+        return self.engine != "openai"
+
+    @property
     def starts_server(self) -> bool:
         """Whether a job that runs it starts a vLLM server for it."""
         return self.engine == "openai" and self.server.url is None

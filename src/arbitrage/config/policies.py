@@ -19,13 +19,14 @@ class PolicyEntry:
     """One policy.
 
     label: its name in legends. needs: the models it asks at every node; the target is asked besides wherever it
-    escalates. always: who writes every step, of a policy without a threshold. accept_above: a score above the threshold
+    escalates. target_reads: the target reads the draft's step at every node, and writes only where it escalates.
+    always: who writes every step, of a policy without a threshold. accept_above: a score above the threshold
     accepts the draft's step (RSD) instead of escalating. reports: what it reads of the draft's step beyond its text.
     column: of the table `steps` (a trained one's: `heldout`) that holds its score, or "uniform" where that is known to
     be; None where neither is, and no quantiles can be taken. lowest: thresholds below it are of no use.
-    by_default: swept where a study names no policies. timed: its latency is measured. scope: "main" in Fig. 3, 4 and
-    E.1, "appendix" in Fig. E.1 alone. layer: curves of a higher one are drawn on top. banded: with its interval.
-    colour, line, marker: matplotlib's.
+    by_default: swept where a study names no policies. timed: its latency is measured where it is swept. scope: "main"
+    in Fig. 3, 4 and E.1, "appendix" in Fig. E.1 alone. layer: curves of a higher one are drawn on top. banded: with its
+    interval. colour, line, marker: matplotlib's.
     """
 
     label: str
@@ -36,6 +37,7 @@ class PolicyEntry:
     marker: str = "o"
     scope: Literal["main", "appendix"] = "appendix"
     banded: bool = False
+    target_reads: bool = False
     always: Literal["draft", "target"] | None = None
     accept_above: bool = False
     reports: frozenset[Report] = frozenset()
@@ -100,6 +102,17 @@ POLICIES: dict[str, PolicyEntry] = {
     "min_logprob": PolicyEntry(
         *("lowest token probability", _of("draft"), "#8C510A", (0, (2, 1)), 3),
         reports=frozenset({"logprobs"}),
+        by_default=False,
+    ),
+    "target_likelihood": PolicyEntry(
+        *("target's lowest probability", _of("draft"), "#882255", (0, (5, 1, 1, 1)), 3),
+        target_reads=True,
+        by_default=False,
+        timed=True,
+    ),
+    "target_mean_likelihood": PolicyEntry(
+        *("target's mean probability", _of("draft"), "#44AA99", (0, (3, 1, 1, 1, 1, 1)), 2),
+        target_reads=True,
         by_default=False,
     ),
 }

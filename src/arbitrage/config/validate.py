@@ -120,7 +120,7 @@ def _sweep(study: Study) -> Iterator[Problem]:
     twice = sorted({shown(policy) for policy in policies if policies.count(policy) > 1})
     if twice:
         yield ("sweep", "policies"), f"expected each policy once, got {', '.join(twice)} more than once"
-    missing = [policy for policy in TIMED_POLICIES if policy not in policies]
+    missing = [policy for policy in TIMED_POLICIES if POLICIES[policy].by_default and policy not in policies]
     if missing and study.timed_pairs:
         keys = ", ".join(dotted(("pairs", name, "latency")) for name in study.timed_pairs)
         yield (
@@ -136,6 +136,8 @@ def _sweep(study: Study) -> Iterator[Problem]:
     for policy in policies:
         if "entropies" in POLICIES[policy].reports:
             yield from _unreported(study, policy)
+        if POLICIES[policy].target_reads:
+            yield from _unread(study, policy)
 
 
 def _unreported(study: Study, policy: str) -> Iterator[Problem]:
@@ -146,6 +148,18 @@ def _unreported(study: Study, policy: str) -> Iterator[Problem]:
                 ("models", name, "top_logprobs"),
                 f"expected 1 to 20, as sweep.policies has {policy}, which reads the entropies of the draft's tokens; "
                 f"got 0, with which engine {study.models[name].engine} reports none",
+            )
+
+
+def _unread(study: Study, policy: str) -> Iterator[Problem]:
+    """Targets whose engine cannot read the draft's step, as `policy` has them do."""
+    for name in dict.fromkeys(pair.target for pair in study.pairs.values()):
+        if name in study.models and not study.models[name].reads:
+            yield (
+                ("models", name, "engine"),
+                f"expected transformers or vllm, as sweep.policies has {policy}, for which the target reads the "
+                f"draft's steps; got {study.models[name].engine}: completions servers do not all report the "
+                "log-probabilities of a prompt",
             )
 
 

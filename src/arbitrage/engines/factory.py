@@ -14,7 +14,7 @@ from arbitrage.config.study import Study
 from arbitrage.engines.checkpoints import Checkpoint, resolve
 from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.hf.incremental import LiveGenerator
-from arbitrage.engines.prefix_cached import PrefixCachedGenerator, PrefixCaching
+from arbitrage.engines.prefix_cached import PrefixCachedGenerator, PrefixCachedReader, PrefixCaching, PrefixReading
 from arbitrage.engines.scoring.answer_prm import AnswerScorer
 from arbitrage.engines.scoring.scorers import CLASSIFIERS, MARKED, PrmScorer, RouterScorer, TransformersScorer
 from arbitrage.engines.server.generator import OpenAiGenerator
@@ -126,6 +126,8 @@ def live_generator(generator: Generator) -> IncrementalGenerator:
     """`generator` for one question at a time, with a cache that is kept between calls."""
     if isinstance(generator, TransformersGenerator):
         return LiveGenerator(generator)
+    if isinstance(generator, PrefixReading):
+        return PrefixCachedReader(generator)
     if isinstance(generator, PrefixCaching):
         return PrefixCachedGenerator(generator)
     raise EngineError(f"{type(generator).__name__} cannot decode live")

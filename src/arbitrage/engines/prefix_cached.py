@@ -6,12 +6,13 @@ what such an engine looks prefixes up by, keeps one question from profiting of a
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+import time
+from typing import Protocol, cast, runtime_checkable
 from uuid import uuid4
 
 from arbitrage.engines.hf.incremental import common_length
 from arbitrage.speculation.forwarding import ForwardingPrompter
-from arbitrage.speculation.protocols import GeneratedStep, Ids, Prompting
+from arbitrage.speculation.protocols import GeneratedStep, Ids, Logprobs, Prompting
 
 
 @runtime_checkable
@@ -24,6 +25,17 @@ class PrefixCaching(Prompting, Protocol):
         Only contexts with the same `salt` share what was read. whole: up to the solution's end instead, in one go.
         Raises EngineError.
         """
+
+
+@runtime_checkable
+class PrefixReading(PrefixCaching, Protocol):
+    """One that also reads what another model wrote (`protocols.Reading`), one text at a time."""
+
+    @property
+    def end_ids(self) -> Ids: ...
+
+    def read_one(self, ids: Ids, start: int, salt: str) -> Logprobs:
+        """Log-probabilities of `ids` from index `start` on. Only contexts with the same `salt` share what was read."""
 
 
 class PrefixCachedGenerator(ForwardingPrompter[PrefixCaching]):
@@ -58,3 +70,24 @@ class PrefixCachedGenerator(ForwardingPrompter[PrefixCaching]):
         # Nor has the last token of a step been read by the model that wrote it.
         self._held = (*context, *self.step_ids(step.text)[:-1])
         return step
+
+
+class PrefixCachedReader(PrefixCachedGenerator):
+    """Reads steps with `generator` besides (`protocols.IncrementalReading`).
+
+    Such an engine keeps no output, so the id before what it reads is always read, and so is the last one of a context
+    that it continues.
+    """
+
+    @property
+    def end_ids(self) -> Ids:
+        return cast(PrefixReading, self.generator).end_ids
+
+    def read_one(self, ids: Ids, start: int) -> Logprobs:
+        """Log-probabilities of `ids` from index `start` (>= 1) on. Raises EngineError."""
+        begin = time.perf_counter()
+        logprobs = cast(PrefixReading, self.generator).read_one(ids, start, self._salt)
+        self.last_prefill_s = time.perf_counter() - begin
+        self.last_prefill_tokens = len(ids) - common_length(self._held, ids[: start - 1])
+        self._held = ids
+        return logprobs

@@ -14,7 +14,7 @@ from typing import Any
 
 from arbitrage.engines.prompting import turn_end
 from arbitrage.engines.text_codec import codec_of
-from arbitrage.speculation.protocols import EngineError, FinishReason, GeneratedStep, Ids
+from arbitrage.speculation.protocols import EngineError, FinishReason, GeneratedStep, Ids, Logprobs
 
 
 class StopRule:
@@ -28,6 +28,8 @@ class StopRule:
         self.separator = separator
         named, codec, (turn, _) = frozenset(eos_ids), codec_of(tokenizer), turn_end(tokenizer)
         self.eos_ids = named if turn is None else named | {turn}
+        usual = tokenizer.eos_token_id if turn is None else turn
+        self.end_ids: Ids = (usual,) if usual is not None else tuple(sorted(named)[:1])  # the one that is read
         self.decode = codec.decode  # text of generated ids, special tokens left out
         # What decides of texts and ends, for the identity of engines; for most checkpoints the separator alone.
         self.description = (
@@ -136,3 +138,13 @@ def finished_step(name: str, writer: StepWriter) -> GeneratedStep:
             "the weights are damaged, or the dtype is too narrow for them (try float32)"
         )
     return writer.step()
+
+
+def checked_logprobs(name: str, logprobs: Logprobs, ids: Ids) -> Logprobs:
+    """What model `name` gives the last of `ids`. Raises EngineError where one is not a number."""
+    if any(map(math.isnan, logprobs)):
+        raise EngineError(
+            f"{name}: a log-probability among those of the ids {list(ids[-len(logprobs) :])} is not a number; the "
+            "weights are damaged, or the dtype is too narrow for them (try float32)"
+        )
+    return logprobs

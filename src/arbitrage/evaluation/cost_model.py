@@ -31,7 +31,7 @@ PARTS = {  # part of the wall time: what it depends on
     "draft_s": ["solution", "draft_tokens", "draft_calls"],
     "score_s": [name for name in FEATURES if "_score_" in name],
     "target_s": ["target_tokens", "target_calls"],
-    "catch_up_s": ["target_calls", "catch_up_tokens"],
+    "catch_up_s": ["catch_up_calls", "warm_calls", "catch_up_tokens"],
     "rest_s": ["solution", "draft_calls", "target_calls"],
 }
 SETTING = ["benchmark", "policy", "threshold"]

@@ -10,14 +10,19 @@ import pandas as pd
 from arbitrage.config.policies import POLICIES, TIMED_POLICIES, needing
 from arbitrage.evaluation.bootstrap import Floats
 
-# Timed policies that ask a scorer, each its own: the PRM and the router.
-SCORED = tuple(name for name in TIMED_POLICIES if POLICIES[name].needs & {"prm", "router"})
+# Timed policies for which a model reads the draft's step, each its own: the PRM, the router, the target.
+SCORED = tuple(
+    name for name in TIMED_POLICIES if POLICIES[name].needs & {"prm", "router"} or POLICIES[name].target_reads
+)
+READ_BY_TARGET = tuple(name for name in SCORED if POLICIES[name].target_reads)
 FEATURES = [
     "solution",
     "draft_tokens",
     "draft_calls",
     "target_tokens",
     "target_calls",
+    "catch_up_calls",
+    "warm_calls",
     "catch_up_tokens",
     *(f"{policy}_score_{unit}" for policy in SCORED for unit in ("calls", "tokens")),
 ]
@@ -29,15 +34,19 @@ def features(counts: pd.DataFrame) -> Floats:
 
     The prompt is read once by whoever reads anything: the target as part of its first catch-up, a scorer before its
     first step; the draft's share of it is in the constant. An accepted step is read by the target when it is next
-    asked, a rejected one by no one but the scorer.
+    asked, a rejected one by no one but the scorer. A target that has read the draft's step to judge it (`warm_calls`)
+    has nothing to catch up on: it goes on from its cache at once, or reads a last id again, as its engine does it.
     """
-    by_draft = _of_policies(counts, needing("draft"))
+    by_draft, by_target = _of_policies(counts, needing("draft")), _of_policies(counts, READ_BY_TARGET)
+    escalations = counts["escalations"].to_numpy()
     values = {
         "solution": np.ones(len(counts)),
         "draft_tokens": counts["draft_tokens"],
         "draft_calls": counts["steps"].to_numpy() * by_draft,
         "target_tokens": counts["target_tokens"],
-        "target_calls": counts["escalations"],
+        "target_calls": escalations,
+        "catch_up_calls": escalations * ~by_target,
+        "warm_calls": escalations * by_target,
         "catch_up_tokens": counts["catch_up_tokens"],
     }
     for scored in SCORED:
@@ -58,12 +67,14 @@ def swept_work(counts: pd.DataFrame) -> pd.DataFrame:
     """Trajectories' counts with what the decoder would read: `catch_up_tokens`, `score_calls`, `score_tokens`."""
     names = ("prompt_tokens", "escalations", "catch_up_tokens", "steps", "judged_tokens")
     prompt, escalations, read, steps, judged = (counts[name].to_numpy(np.float64) for name in names)
-    scored = _of_policies(counts, SCORED)
+    scored, by_target = _of_policies(counts, SCORED), _of_policies(counts, READ_BY_TARGET)
+    # Of its own steps a target that judges reads the last token only, which is not in its cache yet.
+    own = counts["draft_tokens"].to_numpy(np.float64) + counts["escalations_before_end"].to_numpy(np.float64)
     return counts.assign(
-        # First the target reads the prompt; later its own last token, which is not in its cache yet.
-        catch_up_tokens=read + (prompt + escalations - 1) * (escalations > 0),
+        # First the target reads the prompt; later its own last token.
+        catch_up_tokens=(read + (prompt + escalations - 1) * (escalations > 0)) * ~by_target,
         score_calls=steps * scored,
-        score_tokens=(judged + prompt) * scored,
+        score_tokens=(np.where(by_target, own, judged) + prompt) * scored,
     )
 
 

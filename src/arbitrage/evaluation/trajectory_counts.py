@@ -31,7 +31,8 @@ def trajectory_counts(paths: Sequence[Path]) -> pd.DataFrame:
     ungraded (questions of the pair and benchmark that are left out), chosen_tokens, chosen_draft_tokens,
     better / equal / worse (escalated steps with st >, =, < sd), and what the decoder does at batch 1 for this
     trajectory: draft_tokens, target_tokens, catch_up_tokens (accepted steps the target has to read before it writes),
-    judged_tokens (steps a scorer reads); both without the prompt_tokens. router_seed is -1 without a router.
+    judged_tokens (steps a scorer reads), escalations_before_end (those that another step follows); tokens without the
+    prompt_tokens. router_seed is -1 without a router.
 
     Raises TableError where a table is not one of trajectories, where there is no trajectory, where a trajectory has no
     step, and where an escalated step has no target score.
@@ -98,6 +99,7 @@ def _count_steps(steps: pa.ListArray, frame: pd.DataFrame) -> dict[str, np.ndarr
         "catch_up_tokens": per_row(draft_tokens * (~escalated & (position < last_escalation[owner]))),
         # Each draft step is read by the scorer; an escalated step only on the way to judging the next one.
         "judged_tokens": per_row(draft_tokens + target_tokens * (position < end)),
+        "escalations_before_end": per_row(escalated & (position < end)),
     }
 
 

@@ -95,7 +95,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("uninterrupted", pa.bool_()),  # draft or target alone in one generation, not step by step
             ("wall_s", pa.float64()),  # the whole solution, seconds
             ("draft_s", pa.float64()),
-            ("score_s", pa.float64()),  # PRM (RSD) or router
+            ("score_s", pa.float64()),  # PRM (RSD), router, or a target that judges
             ("target_s", pa.float64()),  # target decoding, without the catch-up
             ("catch_up_s", pa.float64()),  # target reading prompt and accepted steps it has not seen
             ("other_s", pa.float64()),  # the rest: the five add up to wall_s
@@ -103,7 +103,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("target_tokens", pa.int32()),
             ("catch_up_tokens", pa.int32()),
             ("score_calls", pa.int32()),
-            ("score_tokens", pa.int32()),  # tokens the scorer read
+            ("score_tokens", pa.int32()),  # tokens that model read
             ("steps", pa.int32()),
             ("escalations", pa.int32()),
         ]

@@ -10,10 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, fields
+from typing import cast
 
 from arbitrage.config.pipeline import Generation
 from arbitrage.speculation.algorithm1 import Trajectory, algorithm1
 from arbitrage.speculation.decision import Interval
+from arbitrage.speculation.pair import require_reading
 from arbitrage.speculation.policies.base import Policy
 from arbitrage.speculation.protocols import (
     Author,
@@ -21,14 +23,20 @@ from arbitrage.speculation.protocols import (
     EngineError,
     GeneratedStep,
     IncrementalGenerator,
+    IncrementalReading,
     IncrementalScorer,
+    Logprobs,
 )
 from arbitrage.speculation.tree import Bounds, Contexts, Node, Question
 
 
 @dataclass(slots=True)
 class Costs:
-    """Seconds and counts of one solution, or of one step of it."""
+    """Seconds and counts of one solution, or of one step of it.
+
+    score: by PRM and router, or by the target where it reads the draft's step to decide. catch_up: what the target
+    reads before it writes.
+    """
 
     draft_s: float = 0.0
     score_s: float = 0.0
@@ -102,13 +110,15 @@ class LiveDecoder:
         """The same, one decided step at a time, as soon as it is decided.
 
         Raises ValueError where the policy needs a threshold and none is given, or a model that is not there, and
-        EngineError where the prompt fills a model's context.
+        EngineError where the prompt fills a model's context, or the target cannot read as the policy has it read.
         """
         if policy.has_threshold and threshold is None:
             raise ValueError(f"policy {policy.name!r} needs a threshold; give one, such as 0.5")
         for model in sorted(policy.needs):
             if getattr(self, model) is None:
                 raise ValueError(f"policy {policy.name!r} needs a {model}; load one")
+        if policy.entry.target_reads:
+            require_reading(policy, self.target, IncrementalReading)
         for engine in (self.draft, self.target, self.prm, self.router):
             if engine is not None:
                 engine.reset()
@@ -167,6 +177,17 @@ class LiveHere:
             self._steps["target"] = step
         return self._steps["target"]
 
+    async def target_logprobs(self) -> Logprobs:
+        """The target's log-probability of each token of the draft's step here; its cache holds the step from now on."""
+        request = self._contexts["target"].reading(self.node, await self.draft())
+        if request.start == len(request.ids):
+            return ()
+        target = cast(IncrementalReading, self._decoder.target)
+        start = time.perf_counter()
+        logprobs = target.read_one(request.ids, request.start)
+        self._charge(start, target.last_prefill_tokens)
+        return logprobs
+
     async def prm_scores(self, *authors: Author) -> list[float]:
         """The PRM's score of each author's step here."""
         steps = [await (self.draft() if author == "draft" else self.target()) for author in authors]
@@ -188,10 +209,13 @@ class LiveHere:
     def _read(self, scorer: IncrementalScorer, step: AuthoredStep) -> float:
         start = time.perf_counter()
         score = scorer.score_one(scorer.input_ids(self.node.question.problem, self.node.steps, step))
+        self._charge(start, scorer.last_tokens)
+        return score
+
+    def _charge(self, start: float, tokens: int) -> None:
         self.costs.score_s += time.perf_counter() - start
         self.costs.score_calls += 1
-        self.costs.score_tokens += scorer.last_tokens
-        return score
+        self.costs.score_tokens += tokens
 
 
 def _at_once(trajectories: AsyncIterator[Trajectory]) -> Iterator[Trajectory]:

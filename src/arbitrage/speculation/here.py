@@ -12,11 +12,13 @@ from arbitrage.speculation.protocols import (
     Author,
     AuthoredStep,
     GeneratedStep,
+    Logprobs,
+    ReadRequest,
     Sampling,
     ScoreRequest,
     StepRequest,
 )
-from arbitrage.speculation.scheduling import DRAFT, PRM, PRM_OF_TARGET, ROUTER, TARGET, Request, Scheduler
+from arbitrage.speculation.scheduling import DRAFT, PRM, PRM_OF_TARGET, READING, ROUTER, TARGET, Request, Scheduler
 
 
 class ScheduledHere:
@@ -42,6 +44,14 @@ class ScheduledHere:
     async def target(self) -> GeneratedStep:
         """The target's step here, greedy."""
         return await self._step("target")
+
+    async def target_logprobs(self) -> Logprobs:
+        """The target's log-probability of each token of the draft's step here."""
+        request = self._scheduler.models.contexts["target"].reading(self.node, await self.draft())
+        if request.start >= len(request.ids):
+            return ()
+        logprobs: Logprobs = await self._submit("target", request, READING)
+        return logprobs
 
     async def prm_scores(self, *authors: Author) -> list[float]:
         """The PRM's score of each author's step here; each is asked for as soon as its step is there."""
@@ -74,7 +84,12 @@ class ScheduledHere:
         return self._scheduler.models.score_request(model, self.node, step)
 
     def _submit(
-        self, model: Need, payload: StepRequest | ScoreRequest, position: int, sample: int = 0, rank: int = 0
+        self,
+        model: Need,
+        payload: StepRequest | ScoreRequest | ReadRequest,
+        position: int,
+        sample: int = 0,
+        rank: int = 0,
     ) -> Awaitable[Any]:
         turn = (len(self.node.steps), position, sample)
         return self._scheduler.submit(Request(model, payload, self.node.question.question_id, turn, rank, self._order))

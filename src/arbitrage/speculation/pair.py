@@ -16,6 +16,10 @@ from arbitrage.speculation.protocols import (
     EngineError,
     GeneratedStep,
     Generator,
+    Logprobs,
+    Reading,
+    ReadRequest,
+    Remembering,
     Sampling,
     Scorer,
     ScoreRequest,
@@ -53,9 +57,12 @@ class PairModels:
         return engine
 
     def require(self, policy: Policy) -> None:
-        """Raise EngineError where a model that `policy` needs was not loaded."""
+        """Raise EngineError where a model that `policy` needs was not loaded, or cannot read as it has it read."""
         for model in policy.needs:
             self.engine(model)
+        if policy.entry.target_reads:
+            target = self.target.engine if isinstance(self.target, Remembering) else self.target
+            require_reading(policy, target, Reading)
 
     def step_request(self, model: Need, node: Node, sampling: Sampling = GREEDY) -> StepRequest:
         """The next step of draft or target at a node."""
@@ -67,22 +74,40 @@ class PairModels:
         return ScoreRequest(scorer.input_ids(node.question.problem, node.steps, step))
 
 
-def answers(engine: Generator | Scorer, requests: Sequence[StepRequest | ScoreRequest]) -> list[GeneratedStep | float]:
-    """What a synchronous engine answers to requests, in their order; those of one sampling are one call."""
+def require_reading(policy: Policy, target: object, ability: type) -> None:
+    """Raise EngineError where `target` lacks the `ability` to read steps (`Reading`, `IncrementalReading`)."""
+    if not isinstance(target, ability):
+        raise EngineError(
+            f"policy {policy.name!r} has the target read the draft's steps, which {type(target).__name__} cannot; run "
+            "the target with engine transformers or vllm, or leave the policy out"
+        )
+
+
+def answers(
+    engine: Generator | Scorer, requests: Sequence[StepRequest | ScoreRequest | ReadRequest]
+) -> list[GeneratedStep | float | Logprobs]:
+    """What a synchronous engine answers to requests, in their order.
+
+    Those of one sampling are one call, and so are readings, after which their steps may go on.
+    """
     if isinstance(requests[0], ScoreRequest):
         return list(cast(Scorer, engine).score([request.ids for request in requests]))
-    results: dict[int, GeneratedStep | float] = {}
-    steps = cast(Sequence[StepRequest], requests)
-    for sampling in dict.fromkeys(request.sampling for request in steps):
-        rows = [row for row, request in enumerate(steps) if request.sampling == sampling]
+    results: dict[int, GeneratedStep | float | Logprobs] = {}
+    reads = {row: request for row, request in enumerate(requests) if isinstance(request, ReadRequest)}
+    if reads:
+        ids, starts = zip(*reads.values(), strict=True)
+        results |= zip(reads, cast(Reading, engine).read(ids, starts), strict=True)
+    steps = {row: request for row, request in enumerate(requests) if isinstance(request, StepRequest)}
+    for sampling in dict.fromkeys(request.sampling for request in steps.values()):
+        rows = [row for row, request in steps.items() if request.sampling == sampling]
         contexts, limits = [steps[row].ids for row in rows], [steps[row].limit for row in rows]
         results |= zip(rows, cast(Generator, engine).generate(contexts, limits, sampling), strict=True)
-    return [results[row] for row in range(len(steps))]
+    return [results[row] for row in range(len(requests))]
 
 
 def answers_or_errors(
-    engine: Generator | Scorer, requests: Sequence[StepRequest | ScoreRequest]
-) -> list[GeneratedStep | float | ContextMemoryError]:
+    engine: Generator | Scorer, requests: Sequence[StepRequest | ScoreRequest | ReadRequest]
+) -> list[GeneratedStep | float | Logprobs | ContextMemoryError]:
     """As `answers`, with the error in place of the answer where a context alone takes more memory than there is."""
     if not requests:
         return []

@@ -21,6 +21,7 @@ from arbitrage.errors import UserError
 Author = Literal["draft", "target"]
 FinishReason = Literal["separator", "eos", "length"]
 Ids = tuple[int, ...]
+Logprobs = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,13 @@ class ScoreRequest(NamedTuple):
     ids: Ids
 
 
+class ReadRequest(NamedTuple):
+    """What a reading generator is asked: the log-probability of each of `ids` from index `start` (>= 1) on."""
+
+    ids: Ids
+    start: int
+
+
 @dataclass(frozen=True, slots=True)
 class AuthoredStep:
     """A step of a history: its text, and the model that wrote it."""
@@ -124,6 +132,23 @@ class Generator(Prompting, Protocol):
         self, contexts: Sequence[Ids], limits: Sequence[int], sampling: Sampling = GREEDY
     ) -> list[GeneratedStep]:
         """Continue each context by one step of at most `limits[i]` tokens (>= 1), in the order of the contexts."""
+
+
+@runtime_checkable
+class Reading(Protocol):
+    """A generator that also reads what another model wrote.
+
+    end_ids: what closes a solution in its ids, one end-of-sequence id; none where its tokenizer names none.
+    """
+
+    @property
+    def end_ids(self) -> Ids: ...
+
+    def read(self, inputs: Sequence[Ids], starts: Sequence[int]) -> list[Logprobs]:
+        """Natural log-probability of each id of `inputs[i]` from index `starts[i]` (>= 1) on, after all ids before it.
+
+        Of the model at temperature 1, in float32, <= 0. Raises EngineError where one is not a number.
+        """
 
 
 class Scorer(Protocol):
@@ -160,6 +185,20 @@ class IncrementalGenerator(Prompting, Protocol):
 
     def reset(self) -> None:
         """Forget the cache."""
+
+
+@runtime_checkable
+class IncrementalReading(Protocol):
+    """A generator for one question at a time that also reads what another model wrote (`Reading`)."""
+
+    last_prefill_tokens: int  # ids read in the last call
+    last_prefill_s: float  # seconds that took
+
+    @property
+    def end_ids(self) -> Ids: ...
+
+    def read_one(self, ids: Ids, start: int) -> Logprobs:
+        """As `Reading.read`, of one input, in one pass over the ids that the cache does not hold; it then holds all."""
 
 
 class IncrementalScorer(Protocol):

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from arbitrage.config.policies import Need
 from arbitrage.errors import UserError
 from arbitrage.speculation.pair import PairModels, answers_or_errors
-from arbitrage.speculation.protocols import ContextMemoryError, ScoreRequest, StepRequest
+from arbitrage.speculation.protocols import ContextMemoryError, ReadRequest, ScoreRequest, StepRequest
 from arbitrage.speculation.tree import Question
 
 Work = Coroutine[Any, Any, Any]
@@ -24,7 +24,7 @@ Finished = Callable[[Question, Any], None]  # given a question and its result
 Progress = Callable[[int, int], None]  # told how many trajectories are finished, and how many are under way
 
 # Positions of requests within a step: in lockstep, a later request waits for the earlier ones of others.
-DRAFT, PRM, ROUTER, TARGET, PRM_OF_TARGET = range(5)
+DRAFT, PRM, ROUTER, READING, TARGET, PRM_OF_TARGET = range(6)
 AT_THE_END = math.inf  # the depth of what is asked once a question's trajectories are finished
 
 
@@ -37,7 +37,7 @@ class Request:
     """
 
     model: Need
-    payload: StepRequest | ScoreRequest
+    payload: StepRequest | ScoreRequest | ReadRequest
     question_id: str
     turn: tuple[float, int, int]
     rank: int

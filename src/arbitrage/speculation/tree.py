@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 from arbitrage.config.pipeline import Generation
-from arbitrage.speculation.protocols import AuthoredStep, FinishReason, Ids, Prompting
+from arbitrage.speculation.protocols import (
+    AuthoredStep,
+    FinishReason,
+    GeneratedStep,
+    Ids,
+    Prompting,
+    Reading,
+    ReadRequest,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,16 @@ class Contexts:
     def tokens_so_far(self, node: Node) -> int:
         """Tokens of the steps of `node`, the prompt not counted."""
         return len(self.ids(node)) - len(self._build(node.question, ()))
+
+    def reading(self, node: Node, step: GeneratedStep) -> ReadRequest:
+        """What a `Reading` generator reads of another's `step` at `node`.
+
+        The ids of its text, which are those that the node after it has, and `end_ids` where it ended by `eos`. What
+        does not fit into the model's context is not read.
+        """
+        end = cast(Reading, self.generator).end_ids if step.finish_reason == "eos" else ()
+        ids = self._build(node.question, (*(each.text for each in node.steps), step.text)) + end
+        return ReadRequest(ids[: self.generator.max_context - 1], len(self.ids(node)))
 
     def _build(self, question: Question, texts: tuple[str, ...]) -> Ids:
         ids = self._ids.setdefault(question.question_id, {})

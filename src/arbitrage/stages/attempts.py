@@ -14,7 +14,8 @@ from typing import Any
 
 from arbitrage.io.atomic import write_text
 
-Work = dict[str, dict[str, float]]  # by model: seconds and calls, and tokens it generated or inputs it scored
+# By model: seconds and calls, tokens it generated or inputs it scored, and steps it read.
+Work = dict[str, dict[str, float]]
 
 
 class Attempts:

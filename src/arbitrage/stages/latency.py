@@ -106,11 +106,13 @@ def _warmup(runs: Sequence[Run], count: int) -> list[Run]:
 
 
 def settings_of(swept: Sequence[dict[str, Any]], acceptances: Sequence[float]) -> list[Setting]:
-    """The timed policies: those with a threshold where they accept so many of the steps in the `swept` rows."""
+    """The timed policies that were `swept`: those with a threshold where they accept so many of the steps there."""
     alone = [policy for policy in TIMED_POLICIES if policy not in THRESHOLD_POLICIES]
     settings = [Setting(policy, None, whole) for policy in alone for whole in (True, False)]
     for policy in filter(THRESHOLD_POLICIES.__contains__, TIMED_POLICIES):
         rows = [row for row in swept if row["policy"] == policy and not row["router_seed"]]  # the first training
+        if not rows and not POLICIES[policy].entry.by_default:
+            continue
         points = operating_points(rows, acceptances)
         _warn_of_far_ones(policy, acceptances, points)
         settings += [Setting(policy, threshold) for threshold in sorted(point.threshold for point in points)]
@@ -187,9 +189,10 @@ def _work(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
         return round(float(sum(row[column] for row in rows if row["policy"] in policies)), 4)
 
     scorers: tuple[Need, ...] = ("prm", "router")
+    reading = total("score_s", [policy for policy in TIMED_POLICIES if POLICIES[policy].entry.target_reads])
     return {
         "draft": {"seconds": total("draft_s"), "tokens": total("draft_tokens")},
-        "target": {"seconds": total("target_s") + total("catch_up_s"), "tokens": total("target_tokens")},
+        "target": {"seconds": total("target_s") + total("catch_up_s") + reading, "tokens": total("target_tokens")},
     } | {
         name: {"seconds": total("score_s", needing(name)), "scored": total("score_calls", needing(name))}
         for name in scorers

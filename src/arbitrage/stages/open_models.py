@@ -52,6 +52,7 @@ class CachedPair:
         """What each model did so far."""
         wrote = {
             name: {"seconds": round(model.seconds, 4), "calls": model.calls, "tokens": model.tokens}
+            | ({"read": model.read_steps} if model.read_steps else {})
             for name, model in self.generators.items()
         }
         scored = {

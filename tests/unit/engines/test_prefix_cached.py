@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from arbitrage.engines.prefix_cached import PrefixCachedGenerator, PrefixCaching
-from arbitrage.speculation.protocols import GeneratedStep, Ids
+from arbitrage.engines.prefix_cached import PrefixCachedGenerator, PrefixCachedReader, PrefixCaching, PrefixReading
+from arbitrage.speculation.protocols import GeneratedStep, Ids, IncrementalReading, Logprobs
 
 
 class Echo:
@@ -37,6 +37,32 @@ def test_a_rejected_step_is_not_read_again_and_only_what_is_new_counts() -> None
     assert live.last_prefill_tokens == 1
 
 
+class ReadingEcho(Echo):
+    """Reads too: everything is as likely as its number says."""
+
+    end_ids = (0,)
+
+    def read_one(self, ids: Ids, start: int, salt: str) -> Logprobs:
+        self.salts.append(salt)
+        return tuple(-float(each) for each in ids[start:])
+
+
+def test_a_judged_step_is_in_the_cache_whether_it_is_accepted_or_not() -> None:
+    echo = ReadingEcho()
+    live = PrefixCachedReader(echo)
+    prompt, step = live.prompt_ids("question"), live.step_ids("ab")
+    assert live.read_one(prompt + step, len(prompt)) == (-97.0, -98.0)
+    assert live.last_prefill_tokens == 10 and live.last_prefill_s > 0
+    live.generate_one(prompt, 9)  # rejected: the last id of the context is read again
+    assert live.last_prefill_tokens == 1
+    live.read_one(prompt + step + step, len(prompt) + 2)  # of what it wrote itself the last token was not read
+    assert live.last_prefill_tokens == 3
+    live.read_one(prompt + step * 3, len(prompt) + 4)  # accepted: the id before the next step, and that
+    assert live.last_prefill_tokens == 3
+    assert len(set(echo.salts)) == 1 and live.end_ids == (0,)
+    assert isinstance(live, IncrementalReading) and not isinstance(PrefixCachedGenerator(echo), IncrementalReading)
+
+
 def test_every_question_pays_for_its_own_prompt() -> None:
     echo = Echo()
     live = PrefixCachedGenerator(echo)
@@ -52,3 +78,4 @@ def test_every_question_pays_for_its_own_prompt() -> None:
 
 def test_an_engine_is_recognised_by_what_it_offers() -> None:
     assert isinstance(Echo(), PrefixCaching) and not isinstance(object(), PrefixCaching)
+    assert isinstance(ReadingEcho(), PrefixReading) and not isinstance(Echo(), PrefixReading)

@@ -1,5 +1,7 @@
 """The cost model: it finds the seconds the simulated clock was made of, and says how wrong it is."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from arbitrage.evaluation.cost_model import fit_cost_model, read_cost_model, resampled_model
 from arbitrage.evaluation.decoder_work import FEATURES, features, swept_work
 from arbitrage.evaluation.trajectory_counts import trajectory_counts
-from arbitrage.io.tables import read_frame
+from arbitrage.io.tables import read_frame, write_table
 from tests.conftest import World
 from tests.support import synthetic
 
@@ -33,6 +35,28 @@ def test_without_noise_the_seconds_of_the_clock_are_found(counts: pd.DataFrame) 
         assert model.seconds[f"{policy}_score_calls"] == pytest.approx(synthetic.SECONDS[policy], rel=1e-2)
     assert model.seconds["solution"] == pytest.approx(synthetic.SECONDS["fixed"], rel=1e-2)
     assert model.heldout_mean_error < 1e-3
+
+
+def test_a_target_that_reads_the_drafts_steps_is_charged_one_pass_a_step_and_no_catching_up(tmp_path: Path) -> None:
+    policies = ("rsd", "router", "target_likelihood")
+    alone = ("draft_only", "target_only")
+    timed, swept = [], []
+    for name in synthetic.BENCHMARKS:
+        timed += synthetic.latency("small", name, 8, 0.0, policies)
+        rows = synthetic.trajectories("small", name, 8, (*alone, *policies))
+        swept.append(tmp_path / f"{name}.parquet")
+        write_table(swept[-1], "trajectories", rows)
+    latency, counts = pd.DataFrame(timed).astype({"threshold": float}), trajectory_counts(swept)
+    model = fit_cost_model(latency, counts, 0.25, 0)
+    assert model.same_solution == 1 and model.heldout_mean_error < 1e-3
+    assert model.seconds["target_likelihood_score_calls"] == pytest.approx(0.004, rel=1e-2)
+    assert model.seconds["warm_calls"] == pytest.approx(0.0005, rel=1e-2)
+    assert model.seconds["catch_up_tokens"] == pytest.approx(synthetic.SECONDS["catch_up"], rel=1e-2)
+    both = swept_work(counts).merge(latency[~latency["uninterrupted"]], on=["benchmark", "question_id", "policy"])
+    both = both[(both["threshold_low"] <= both["threshold"]) & (both["threshold"] < both["threshold_high"])]
+    assert set(both["policy"]) == set(policies)
+    for column in ("catch_up_tokens", "score_calls", "score_tokens"):
+        assert (both[f"{column}_x"] == both[f"{column}_y"]).all(), column
 
 
 def test_the_error_on_held_out_questions_is_that_of_the_noise(world: World) -> None:

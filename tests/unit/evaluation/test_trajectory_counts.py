@@ -15,7 +15,9 @@ from tests.support import synthetic
 
 def _by_hand(steps: list[dict[str, Any]]) -> dict[str, float]:
     """The same numbers, the slow way."""
-    found = dict.fromkeys(["better", "equal", "worse", "catch_up_tokens", "judged_tokens"], 0.0)
+    found = dict.fromkeys(
+        ["better", "equal", "worse", "catch_up_tokens", "judged_tokens", "escalations_before_end"], 0.0
+    )
     unseen = 0
     for place, step in enumerate(steps):
         found["judged_tokens"] += step["draft_tokens"]
@@ -26,6 +28,7 @@ def _by_hand(steps: list[dict[str, Any]]) -> dict[str, float]:
         unseen = 0
         if place + 1 < len(steps):
             found["judged_tokens"] += step["target_tokens"]
+            found["escalations_before_end"] += 1
         if step["draft_step"] is not None:
             gain = step["target_score"] - step["draft_score"]
             found["better" if gain > 0 else "equal" if gain == 0 else "worse"] += 1

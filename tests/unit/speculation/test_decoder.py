@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -43,7 +44,7 @@ class Watched:
     def over(self, forward: Callable[..., Any]) -> Callable[..., Any]:
         """`forward`, watched."""
 
-        def watched(ids: torch.Tensor, positions: Any, mask: Any, cache: BufferCache) -> Any:
+        def watched(ids: torch.Tensor, positions: Any, mask: Any, cache: BufferCache, *count: int) -> Any:
             held, new = cache.length, ids[0].tolist()
             before = self.holds if held else []  # a new question
             self.holds = before[:held] + new
@@ -53,7 +54,7 @@ class Watched:
             self.passes, self.read = self.passes + 1, self.read + len(new)
             self.again += shared - held
             self.rolled_back += held < len(before)
-            return forward(ids, positions, mask, cache)
+            return forward(ids, positions, mask, cache, *count)
 
         return watched
 
@@ -79,6 +80,7 @@ def watched_decoder(zoo: Path) -> tuple[LiveDecoder, dict[str, Watched]]:
     for name, engine in (("draft", draft), ("target", target), ("prm", prm), ("router", router)):
         watched[name] = Watched()
         engine.forward = watched[name].over(engine.forward)  # type: ignore[method-assign]
+    target.logits_after = watched["target"].over(target.logits_after)  # type: ignore[method-assign]
     live = LiveDecoder(
         LiveGenerator(draft), LiveGenerator(target), LiveScorer(prm), LiveScorer(router), GENERATION, seed=0
     )
@@ -123,3 +125,32 @@ def test_the_target_reads_accepted_steps_only_when_it_is_asked_and_in_one_pass(z
                 accepted = 0
             passes, read = target.passes, target.read
     assert caught_up > 0
+
+
+def test_a_target_that_judges_reads_each_draft_step_in_one_pass_and_writes_on_from_there(zoo: Path) -> None:
+    decoder, watched = watched_decoder(zoo)
+    target, policy = watched["target"], POLICIES["target_likelihood"]
+    accepted = [step for each in QUESTIONS for step in decoder.stream(each, policy, 1.0)]
+    threshold = median(step.policy_score for step in accepted if step.policy_score is not None)
+    escalated = 0
+    for question in QUESTIONS:
+        unread: int | None = len(decoder.target.prompt_ids(question.problem))
+        passes, read, again = target.passes, target.read, target.again
+        for step in decoder.stream(question, policy, threshold):
+            assert step.draft is not None
+            judged = len(decoder.target.step_ids(step.draft.text)) + (step.draft.finish_reason == "eos")
+            if (
+                unread is None
+            ):  # of its own step at least the last token; more, where the text has other ids than it wrote
+                unread = max(1, step.costs.score_tokens - judged)
+            assert (step.costs.score_calls, step.costs.score_tokens) == (1, unread + judged)
+            assert step.costs.catch_up_tokens == 0
+            written = step.target.tokens - 1 if step.target else 0  # the first follows from what was read
+            assert target.passes - passes == 1 + written
+            assert target.read - read == unread + judged + written
+            escalated += step.target is not None
+            unread = None if step.target else 0
+            passes, read = target.passes, target.read
+        assert target.again == again
+    assert 0 < escalated < len(accepted)
+    assert watched["prm"].passes == watched["router"].passes == 0

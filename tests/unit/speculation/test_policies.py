@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,10 +14,17 @@ from arbitrage.config import policies as registered
 from arbitrage.config.load import ConfigError, validate_config
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Sweep
+from arbitrage.engines.store.cached import StoredGenerator
+from arbitrage.engines.store.step_store import StepStore
 from arbitrage.figures import style
+from arbitrage.speculation.continuous import Continuous
+from arbitrage.speculation.forwarding import ForwardingGenerator
 from arbitrage.speculation.policies import POLICIES
-from arbitrage.speculation.protocols import Author, EngineError, GeneratedStep, lumped_entropy
+from arbitrage.speculation.protocols import Author, EngineError, GeneratedStep, Ids, Logprobs, lumped_entropy
+from arbitrage.speculation.scheduling import Lockstep
+from arbitrage.speculation.sweep import sweep
 from arbitrage.speculation.tree import Node, Question
+from tests.support.fakes import QUESTIONS, fake_decoder, fake_models
 
 NODE = Node(Question("q", "What is 3 + 4?"))
 DRAFT = GeneratedStep("We add.\n\n", "separator", (-0.5, -2.0, -0.25), (1.5, 0.5, 0.25))
@@ -29,12 +37,16 @@ class Fixed:
     step: GeneratedStep = DRAFT
     node: Node = NODE
     seed: int = 7
+    read: Logprobs = (-0.25, -1.0, -0.5, -0.25)
 
     async def draft(self) -> GeneratedStep:
         return self.step
 
     async def target(self) -> GeneratedStep:
         return DRAFT
+
+    async def target_logprobs(self) -> Logprobs:
+        return self.read
 
     async def prm_scores(self, *authors: Author) -> list[float]:
         return [{"draft": 0.25, "target": 0.875}[author] for author in authors]
@@ -54,10 +66,74 @@ class Fixed:
         ("confidence", 1 - math.exp(-2.75 / 3)),
         ("first_token_entropy", 1.5),  # nats
         ("min_logprob", 1 - math.exp(-2.0)),
+        ("target_likelihood", 1 - math.exp(-1.0)),
+        ("target_mean_likelihood", 1 - math.exp(-0.5)),
     ],
 )
 def test_each_policy_scores_a_node_in_its_own_units(policy: str, score: float | None) -> None:
     assert asyncio.run(POLICIES[policy].score(Fixed())) == score
+
+
+@pytest.mark.parametrize("policy", ["target_likelihood", "target_mean_likelihood"])
+def test_likelihoods_lie_between_0_and_1_whatever_the_target_reads(policy: str) -> None:
+    for read, score in (((), 0.0), ((0.0, 0.0), 0.0), ((-1.0, -math.inf), 1.0)):
+        assert asyncio.run(POLICIES[policy].score(Fixed(read=read))) == score
+
+
+@pytest.mark.parametrize("policy", ["target_likelihood", "target_mean_likelihood"])
+def test_a_target_that_cannot_read_is_refused_before_anything_is_generated(policy: str, tmp_path: Path) -> None:
+    models, decoder = fake_models(), fake_decoder(seed=7)
+    stored = StoredGenerator(Writing(models.target), StepStore(tmp_path, "test"))
+    for target in (Writing(models.target), stored):
+        with pytest.raises(EngineError, match=rf"{policy}.* which Writing cannot; run the target with engine trans"):
+            sweep(replace(models, target=target), QUESTIONS, [policy], seed=7)
+    decoder = replace(decoder, target=Writing(decoder.target))  # type: ignore[arg-type]
+    with pytest.raises(EngineError, match="which Writing cannot"):
+        decoder.solve(QUESTIONS[0], POLICIES[policy], 0.5)
+    assert models.draft.calls == decoder.draft.calls == 0  # type: ignore[attr-defined]
+    study = {
+        "study": "s",
+        "models": {"d": {"path": "a/b", "revision": "0" * 40, "engine": "openai"}, "t": {"path": "a/c"}},
+        "pairs": {"p": {"draft": "d", "target": "t", "latency": False}},
+        "prm": {"path": "a/d", "revision": "0" * 40},
+        "benchmarks": {"lab500": {"source": "lab500"}},
+        "sweep": {"policies": ["rsd", policy]},
+    }
+    for engine in ("transformers", "vllm"):
+        study["models"]["t"] = {"path": "a/c", "revision": "0" * 40, "engine": engine}  # type: ignore[index]
+        assert validate_config(study).sweep.policies == ["rsd", policy]
+    study["models"]["t"]["engine"] = "openai"  # type: ignore[index]
+    with pytest.raises(ConfigError, match=rf"models\.t\.engine: expected transformers or vllm.*{policy}.*got openai"):
+        validate_config(study)
+
+
+class Writing(ForwardingGenerator[Any]):
+    """A generator that only writes."""
+
+    def generate_one(self, context: Ids, limit: int) -> GeneratedStep:
+        return self.generator.generate_one(context, limit)  # type: ignore[no-any-return]
+
+    def reset(self) -> None:
+        self.generator.reset()
+
+
+def test_another_threshold_or_policy_reads_nothing_anew(tmp_path: Path) -> None:
+    models, store = fake_models(), StepStore(tmp_path, "test")
+    draft, target = StoredGenerator(models.draft, store), StoredGenerator(models.target, store)
+    stored = replace(models, draft=draft, target=target)
+    whole = sweep(stored, QUESTIONS, ["target_likelihood"], seed=7)
+    read, calls = models.target.reads, models.target.calls  # type: ignore[attr-defined]
+    assert store.read_steps == target.read_steps == read > 0
+    store.commit("chunk")
+    again = StepStore(tmp_path, "test")
+    stored = replace(models, draft=StoredGenerator(models.draft, again), target=StoredGenerator(models.target, again))
+    for scheduler in (Lockstep, lambda models: Continuous(models, 5)):
+        assert sweep(stored, QUESTIONS, ["target_likelihood"], seed=7, scheduler=scheduler) == whole
+        sweep(stored, QUESTIONS, ["target_likelihood"], 7, {"target_likelihood": [0.25, 0.5]}, scheduler)
+    assert (models.target.reads, models.target.calls) == (read, calls)  # type: ignore[attr-defined]
+    assert (again.read_steps, again.generated_tokens) == (0, 0)
+    sweep(stored, QUESTIONS, ["target_mean_likelihood"], seed=7)
+    assert again.hits > 0
 
 
 def test_random_is_a_number_of_seed_and_node() -> None:
@@ -102,7 +178,8 @@ def test_a_policy_is_one_file_and_one_entry() -> None:
     files = {file.stem for file in folder.glob("*.py")} - {"__init__", "base"}
     assert files == set(registered.POLICIES) == set(POLICIES)
     assert set(style.COLOURS) == set(registered.POLICIES) and len(set(style.COLOURS.values())) == len(style.COLOURS)
-    assert {"first_token_entropy", "min_logprob"} <= set(style.drawn("main", "appendix"))
-    assert not {"first_token_entropy", "min_logprob"} & set(Sweep().policies)  # tables of studies stay as they were
+    named = {"first_token_entropy", "min_logprob", "target_likelihood", "target_mean_likelihood"}
+    assert named <= set(style.drawn("main", "appendix"))
+    assert not named & set(Sweep().policies)  # tables of studies stay as they were
     for name, policy in POLICIES.items():
         assert policy.name == name and (policy.entry.always is None) == policy.has_threshold

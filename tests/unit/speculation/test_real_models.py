@@ -8,6 +8,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 from performance.plain import scores_of, steps_of
@@ -191,6 +192,20 @@ def _plain(models: PairModels, questions: list[Question], policy: Policy, thresh
     return list(nodes.values())
 
 
+_AVERAGES = {"target_likelihood": min, "target_mean_likelihood": fmean}
+
+
+def _read(models: PairModels, here: list[Node], drafts: list[GeneratedStep]) -> list[tuple[float, ...]]:
+    """What the target reads of each draft step: its text, and the token that ends it."""
+    inputs, starts = [], []
+    for node, draft in zip(here, drafts, strict=True):
+        context = models.contexts["target"].ids(node)
+        end = models.target.end_ids if draft.finish_reason == "eos" else ()  # type: ignore[attr-defined]
+        inputs.append(context + models.target.step_ids(draft.text) + end)
+        starts.append(len(context))
+    return models.target.read(inputs, starts)  # type: ignore[attr-defined,no-any-return]
+
+
 def _scores(models: PairModels, policy: Policy, here: list[Node], drafts: list[GeneratedStep]) -> list[float]:
     """By the table of docs/method.md, without the policies' own code."""
     steps = [AuthoredStep("draft", step.text) for step in drafts]
@@ -206,6 +221,8 @@ def _scores(models: PairModels, policy: Policy, here: list[Node], drafts: list[G
         both = scores_of(models, "prm", here + here, steps + targets)
         pairs = enumerate(zip(steps, targets, strict=True))
         return [0.0 if a.text == b.text else both[len(here) + row] - both[row] for row, (a, b) in pairs]
+    if policy.entry.target_reads:
+        return [1 - math.exp(_AVERAGES[policy.name](read)) for read in _read(models, here, drafts)]
     if policy.name == "first_token_entropy":
         return [step.entropies[0] if step.entropies else math.nan for step in drafts]
     if policy.name == "min_logprob":

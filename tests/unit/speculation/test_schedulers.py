@@ -30,6 +30,7 @@ from arbitrage.speculation.protocols import (
     EngineError,
     GeneratedStep,
     Ids,
+    Logprobs,
     RequestLane,
     Sampling,
     ScoreError,
@@ -42,7 +43,7 @@ from tests.support.fakes import QUESTIONS, FakeGenerator, FakeScorer, fake_model
 
 SMALL = Generation(max_steps=3, max_tokens=200, max_step_tokens=20)
 ALL = list(POLICIES)
-FEW = ["target_only", "rsd", "oracle", "router"]  # every kind of request
+FEW = ["target_only", "rsd", "oracle", "router", "target_likelihood"]  # every kind of request
 
 
 def continuous(models: PairModels, open_questions: int = 5) -> Continuous:
@@ -60,6 +61,7 @@ class Shuffled:
         self.prompt_ids = getattr(engine, "prompt_ids", None)
         self.step_ids = getattr(engine, "step_ids", None)
         self.input_ids = getattr(engine, "input_ids", None)
+        self.end_ids, self.read = getattr(engine, "end_ids", None), getattr(engine, "read", None)
 
     async def work(self, lane: RequestLane) -> None:
         under_way: list[Any] = []
@@ -117,7 +119,7 @@ def counted(folder: Path) -> tuple[PairModels, list[Any]]:
     models, asked = fake_models(), list[Any]()
     for name in ("draft", "target"):
         engine = getattr(models, name)
-        engine.generate = partial(_generate, engine, asked)
+        engine.generate, engine.read = partial(_generate, engine, asked), partial(_read, engine, asked)
     for name in ("prm", "router"):
         engine = getattr(models, name)
         engine.score = partial(_score, engine, asked)
@@ -129,6 +131,11 @@ def _generate(
 ) -> list[GeneratedStep]:
     asked += [(engine.identity, *each, sampling) for each in zip(contexts, limits, strict=True)]
     return FakeGenerator.generate(engine, contexts, limits, sampling)
+
+
+def _read(engine: FakeGenerator, asked: list[Any], inputs: Sequence[Ids], starts: Sequence[int]) -> list[Logprobs]:
+    asked += [(engine.identity, *each) for each in zip(inputs, starts, strict=True)]
+    return FakeGenerator.read(engine, inputs, starts)
 
 
 def _score(engine: FakeScorer, asked: list[Any], inputs: Sequence[Ids]) -> list[float]:
@@ -192,18 +199,26 @@ def test_a_question_that_fails_is_named_once_and_holds_up_no_other(scheduler: Ma
 
 
 @pytest.mark.parametrize("scheduler", [Lockstep, continuous])
-@pytest.mark.parametrize("model", ["target", "prm"])
+@pytest.mark.parametrize(
+    ("model", "policies"),
+    [
+        ("target", ["rsd"]),
+        ("prm", ["rsd"]),
+        ("target", ["target_likelihood"]),
+        ("target", ["target_only", "target_likelihood"]),
+    ],
+)
 def test_a_question_too_large_for_the_memory_is_left_out_and_all_others_are_as_without_it(
-    scheduler: MakeScheduler, model: str
+    scheduler: MakeScheduler, model: str, policies: list[str]
 ) -> None:
     models, finished, expected = fake_models(), dict[str, Any](), dict[str, Any]()
     setattr(models, model, LittleMemory("target") if model == "target" else LittleMemoryScorer("prm"))
     course = scheduler(models)
-    course.run(QUESTIONS, Sweep(["rsd"], 7), lambda question, result: finished.update({question.question_id: result}))
+    course.run(QUESTIONS, Sweep(policies, 7), lambda question, result: finished.update({question.question_id: result}))
     assert course.lost == {"q3": "out of memory with one context"}
     others = [question for question in QUESTIONS if question.question_id != "q3"]
     Lockstep(fake_models()).run(
-        others, Sweep(["rsd"], 7), lambda question, result: expected.update({question.question_id: result})
+        others, Sweep(policies, 7), lambda question, result: expected.update({question.question_id: result})
     )
     assert finished == expected
 
@@ -214,9 +229,16 @@ class LittleMemory(FakeGenerator):
     def generate(
         self, contexts: Sequence[Ids], limits: Sequence[int], sampling: Sampling = GREEDY
     ) -> list[GeneratedStep]:
+        self._fit(contexts)
+        return super().generate(contexts, limits, sampling)
+
+    def read(self, inputs: Sequence[Ids], starts: Sequence[int]) -> list[Logprobs]:
+        self._fit(inputs)
+        return super().read(inputs, starts)
+
+    def _fit(self, contexts: Sequence[Ids]) -> None:
         start = self.prompt_ids("What is 3?")
         _refuse(frozenset(ids for ids in contexts if ids[: len(start)] == start))
-        return super().generate(contexts, limits, sampling)
 
 
 class LittleMemoryScorer(FakeScorer):

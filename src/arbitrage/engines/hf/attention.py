@@ -36,13 +36,27 @@ def last_logits(model: Any, ids: Tensor, positions: Tensor, mask: Tensor | None,
 
     positions: [rows, n]; mask: [rows, 1, n, columns], True where visible, or None for plain causal attention.
     """
+    return logits_after(model, ids, positions, mask, cache, 1)[:, -1]
+
+
+def logits_after(
+    model: Any, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: BufferCache, count: int
+) -> Tensor:
+    """As `last_logits`, after each of the last `count` ids (1 to n): [rows, count, vocabulary]."""
     output = model(
         input_ids=ids,
         position_ids=positions,
         attention_mask=mask_for(model, mask),
         past_key_values=cache,
         use_cache=True,
-        logits_to_keep=1,
+        logits_to_keep=count,
     )
-    logits: Tensor = output.logits[:, -1]
+    logits: Tensor = output.logits
     return logits
+
+
+def logprobs_of(logits: Tensor, ids: Tensor) -> Tensor:
+    """Log-probabilities [..., n] in float32 of `ids` [..., n] by `logits` [..., n, vocabulary]; <= 0, or NaN."""
+    logits = logits.float()
+    given = logits.gather(-1, ids[..., None])[..., 0]
+    return (given - logits.logsumexp(dim=-1)).clamp(max=0.0)

@@ -68,6 +68,11 @@ def memory_errors() -> Iterator[None]:
         raise
 
 
+def _held(ids: Ids, fresh: int) -> list[bytes]:
+    """Keys of the whole blocks that the pool may hold of `ids`, whose last `fresh` (>= 1) are read anyway."""
+    return block_keys(ids[:-fresh])
+
+
 class OutOfMemoryError(EngineError):
     """A batch that did not fit into memory."""
 
@@ -80,11 +85,21 @@ def raise_lost(lost: Mapping[Ids, ContextMemoryError]) -> None:
 
 
 class Batch:
-    """Contexts being read and continued together. `output`: [rows, width] at the last column."""
+    """Contexts being read and continued together. `output`: [rows, width] at the last column, or `forward`'s."""
 
-    def __init__(self, runner: BatchRunner, cache: BufferCache, contexts: Sequence[Ids], room: int) -> None:
+    def __init__(
+        self,
+        runner: BatchRunner,
+        cache: BufferCache,
+        contexts: Sequence[Ids],
+        room: int,
+        fresh: Sequence[int] = (),
+        forward: Forward | None = None,
+    ) -> None:
+        """fresh: how many of each context's last ids are read whatever the pool holds, 1 if absent: those whose output
+        is asked for. forward: what reads, if not the runner's."""
         self._runner, self._cache, self._contexts = runner, cache, list(contexts)
-        keys = [block_keys(ids[:-1]) for ids in contexts]  # the last id is always read: its output is asked for
+        keys = [_held(ids, count) for ids, count in zip(contexts, fresh or [1] * len(contexts), strict=True)]
         self._cached = [runner.pool.cached_blocks(row) for row in keys]
         device = runner.device
         past = max(self._cached) * BLOCK
@@ -106,7 +121,7 @@ class Batch:
         itself = columns == columns[past:, None]  # keeps a padding query's softmax finite
         mask = (self._visible[:, None, :] & causal) | itself
         positions = (lengths[:, None] - width + torch.arange(width, device=device)).clamp(min=0)
-        self.output = runner.forward(ids.to(device), positions, mask[:, None], cache)
+        self.output = (forward or runner.forward)(ids.to(device), positions, mask[:, None], cache)
         self._positions = lengths[:, None]
         self._visible = torch.nn.functional.pad(self._visible, (0, room), value=True)
 
@@ -212,7 +227,7 @@ class BatchRunner:
         self.pool.clear()
         self.cache, self.spare = BufferCache(self._layers, 0), BufferCache(self._layers, 0)
 
-    def order(self, contexts: Sequence[Ids]) -> list[int]:
+    def order(self, contexts: Sequence[Ids], fresh: Sequence[int] = ()) -> list[int]:
         """Places in `contexts` in the order in which they are best read: those with about as much to read together.
 
         The longest first: a later one then fits where an earlier one ended, and buffers need not grow.
@@ -220,43 +235,58 @@ class BatchRunner:
 
         def cost(index: int) -> tuple[int, int, int]:
             ids = contexts[index]
-            cached = self.pool.cached_blocks(block_keys(ids[:-1]))
+            cached = self.pool.cached_blocks(_held(ids, fresh[index] if fresh else 1))
             return (len(ids) - cached * BLOCK) // (2 * BLOCK), len(ids), index
 
         self.pool.begin_call()
         return sorted(range(len(contexts)), key=cost, reverse=True)
 
-    def fitting(self, contexts: Sequence[Ids]) -> int:
-        """How many of `contexts`, from the first on, one pass reads: `batch_size`, or what `positions` leaves."""
-        contexts = contexts[: self.batch_size]
-        if len(contexts) * max(map(len, contexts)) <= self.positions:  # nearly always; keys take time
+    def fitting(self, contexts: Sequence[Ids], fresh: Sequence[int] = (), positions: int | None = None) -> int:
+        """How many of `contexts`, from the first on, one pass reads: `batch_size`, or what `positions` leaves.
+
+        fresh: as of `Batch`. positions: instead of the runner's.
+        """
+        contexts, positions = contexts[: self.batch_size], self.positions if positions is None else positions
+        if len(contexts) * max(map(len, contexts)) <= positions:  # nearly always; keys take time
             return len(contexts)
         count, widest = 0, 0
-        for ids in contexts:
-            widest = max(widest, len(ids) - self.pool.cached_blocks(block_keys(ids[:-1])) * BLOCK)
-            if count and (count + 1) * widest > self.positions:
+        for ids, last in zip(contexts, fresh or [1] * len(contexts), strict=False):
+            widest = max(widest, len(ids) - self.pool.cached_blocks(_held(ids, last)) * BLOCK)
+            if count and (count + 1) * widest > positions:
                 break
             count += 1
         return count
 
-    def read(self, contexts: Sequence[Ids], room: int) -> Batch:
+    def read(
+        self, contexts: Sequence[Ids], room: int, fresh: Sequence[int] = (), forward: Forward | None = None
+    ) -> Batch:
         """Read at most `batch_size` contexts, with room for `room` more columns; in place of the batch before.
 
-        What a later context may continue is for the caller to `remember`. Raises OutOfMemoryError.
+        fresh, forward: as of `Batch`. What a later context may continue is for the caller to `remember`. Raises
+        OutOfMemoryError.
         """
         with memory_errors():
-            return Batch(self, self.cache, contexts, room)
+            return Batch(self, self.cache, contexts, room, fresh, forward)
 
-    def batches(self, contexts: Sequence[Ids]) -> Iterator[tuple[list[int], Batch]]:
+    def batches(
+        self,
+        contexts: Sequence[Ids],
+        fresh: Sequence[int] = (),
+        forward: Forward | None = None,
+        positions: int | None = None,
+    ) -> Iterator[tuple[list[int], Batch]]:
         """All contexts, read and not continued, as (indices in `contexts`, the batch just read).
 
-        Raises ContextMemoryError, after all others, where the device has too little memory for some alone.
+        fresh, forward: as of `Batch`; positions: as of `fitting`. Raises ContextMemoryError, after all others, where
+        the device has too little memory for some alone.
         """
-        waiting, lost = self.order(contexts), dict[Ids, ContextMemoryError]()
+        waiting, lost = self.order(contexts, fresh), dict[Ids, ContextMemoryError]()
         while waiting:
-            indices = waiting[: self.fitting([contexts[index] for index in waiting[: self.batch_size]])]
+            most = waiting[: self.batch_size]
+            last = [fresh[index] for index in most] if fresh else []
+            indices = most[: self.fitting([contexts[index] for index in most], last, positions)]
             try:
-                batch = self.read([contexts[index] for index in indices], 0)
+                batch = self.read([contexts[index] for index in indices], 0, last[: len(indices)], forward)
             except OutOfMemoryError as error:
                 try:
                     self.shrink(len(indices), error)

@@ -19,8 +19,9 @@ from torch import Tensor
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
 from arbitrage.engines.checkpoints import Checkpoint
-from arbitrage.engines.hf.attention import engine_name, last_logits
+from arbitrage.engines.hf.attention import engine_name, last_logits, logits_after, logprobs_of
 from arbitrage.engines.hf.batching import (
+    SCRATCH_BYTES,
     Batch,
     BatchRunner,
     OutOfMemoryError,
@@ -30,7 +31,7 @@ from arbitrage.engines.hf.batching import (
 )
 from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.engines.prompting import Prompter
-from arbitrage.engines.step_boundary import StepWriter, StopRule, eos_ids, finished_step, room
+from arbitrage.engines.step_boundary import StepWriter, StopRule, checked_logprobs, eos_ids, finished_step, room
 from arbitrage.runtime.progress import Progress
 from arbitrage.speculation.protocols import (
     GREEDY,
@@ -38,6 +39,7 @@ from arbitrage.speculation.protocols import (
     EngineError,
     GeneratedStep,
     Ids,
+    Logprobs,
     Sampling,
 )
 
@@ -68,7 +70,7 @@ class Job:
 
 
 class TransformersGenerator:
-    """A causal language model that writes steps (`protocols.Generator`)."""
+    """A causal language model that writes steps (`protocols.Generator`), and reads them (`protocols.Reading`)."""
 
     def __init__(self, checkpoint: Checkpoint, model: Model, generation: Generation) -> None:
         """Load `checkpoint` as `model` says. Raises EngineError (`checkpoints`, `StopRule`, `context_limit`)."""
@@ -87,6 +89,9 @@ class TransformersGenerator:
         self.layers = int(self.model.config.get_text_config(decoder=True).num_hidden_layers)
         weights = checkpoint.fingerprint(model.dtype, engine_name(self.model))
         self._identity = hashlib.sha256(f"{weights}\n{self.stop.description}".encode()).hexdigest()
+        vocabulary = int(self.model.config.get_text_config(decoder=True).vocab_size)
+        # Readings also hold logits, two or three times over, of each id.
+        self._readable = max(1, min(positions_at_once(self.model), SCRATCH_BYTES // (12 * vocabulary)))
         self.refilled_columns = REFILLED_COLUMNS.get(self.device.type, REFILLED_COLUMNS["cuda"])
         self._runner = BatchRunner(
             self.name, self.forward, self.layers, self.device, model.batch_size, positions_at_once(self.model)
@@ -95,6 +100,10 @@ class TransformersGenerator:
     @property
     def identity(self) -> str:
         return self._identity
+
+    @property
+    def end_ids(self) -> Ids:
+        return self.stop.end_ids
 
     def prompt_ids(self, problem: str) -> Ids:
         """Ids of the rendered prompt (`prompts`). Raises EngineError."""
@@ -107,6 +116,13 @@ class TransformersGenerator:
     def forward(self, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: BufferCache) -> Tensor:
         """Read `ids` [rows, n] after what `cache` holds; return the logits of what follows [rows, vocabulary]."""
         return last_logits(self.model, ids, positions, mask, cache)
+
+    def logits_after(
+        self, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: BufferCache, count: int
+    ) -> Tensor:
+        """Read `ids` [rows, n] after what `cache` holds; return the logits of what follows each of the last `count`
+        (1 to n) of them [rows, count, vocabulary]."""
+        return logits_after(self.model, ids, positions, mask, cache, count)
 
     def room(self, context: Ids, limit: int) -> int:
         """How many tokens a step after `context` may have (`stopping.room`). Raises EngineError."""
@@ -153,6 +169,37 @@ class TransformersGenerator:
                 waiting.extendleft(reversed(cut_off))
         raise_lost(lost)
         return [self.finished(job.writer) for job in jobs]
+
+    @torch.inference_mode()
+    def read(self, inputs: Sequence[Ids], starts: Sequence[int]) -> list[Logprobs]:
+        """Log-probabilities of each input's ids from its start on (`protocols.Reading`). Raises EngineError.
+
+        ContextMemoryError, after all others, names those that the device has too little memory for, alone.
+        """
+        # The id before them, whose output is the first one's, and they.
+        fresh = [len(ids) - start + 1 for ids, start in zip(inputs, starts, strict=True)]
+        most = max(fresh, default=1)
+
+        def forward(ids: Tensor, positions: Tensor, mask: Tensor | None, cache: BufferCache) -> Tensor:
+            logits = self.logits_after(ids, positions, mask, cache, min(most, ids.shape[1]))
+            return logprobs_of(logits[:, :-1], ids[:, 1 - logits.shape[1] :])
+
+        results: list[Logprobs] = [()] * len(inputs)
+        progress = Progress(len(inputs), "steps", f"reading with {self.name}", quiet=True)
+        for indices, batch in self._runner.batches(inputs, fresh, forward, self._readable):
+            batch.remember(dict.fromkeys(range(len(indices)), ()))
+            for index, row in zip(indices, batch.output.tolist(), strict=True):
+                results[index] = self.checked(tuple(row[len(row) + 1 - fresh[index] :]), inputs[index])
+            progress.advance(len(indices), tokens=sum(fresh[index] - 1 for index in indices))
+        return results
+
+    def checked(self, logprobs: Logprobs, ids: Ids) -> Logprobs:
+        """What was read of the end of `ids`. Raises EngineError where one is not a number."""
+        try:
+            return checked_logprobs(self.name, logprobs, ids)
+        except EngineError:
+            self.forget()  # what was kept may hold NaN too
+            raise
 
     def _write(self, batch: Batch, rows: list[Job], waiting: deque[Job], progress: Progress) -> None:
         """Write the steps of `rows`, the jobs of `batch`, to their ends; those that end make room for `waiting`."""

@@ -7,19 +7,22 @@ rest is read: a rejected step costs the draft a rollback, and an escalation cost
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
+from arbitrage.engines.hf.attention import logprobs_of
 from arbitrage.engines.hf.batching import Forward
 from arbitrage.engines.hf.generator import TransformersGenerator, choose
 from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.engines.scoring.scorers import TransformersScorer
 from arbitrage.engines.step_boundary import StepWriter, StopRule
 from arbitrage.speculation.forwarding import ForwardingPrompter, ForwardingReader
-from arbitrage.speculation.protocols import GeneratedStep, Ids
+from arbitrage.speculation.protocols import GeneratedStep, Ids, Logprobs
 
+# (ids [1, n], positions [1, n], mask, cache, count) -> outputs after each of the last `count` ids [1, count, width]
+ForwardAll = Callable[[Tensor, Tensor, Tensor | None, BufferCache, int], Tensor]
 CAPACITY = 512  # ids a cache first has room for; it doubles where that is short
 
 
@@ -33,41 +36,70 @@ class LiveContext:
 
     def __init__(self, forward: Forward, layers: int, device: torch.device) -> None:
         self.held: list[int] = []
+        self._outputs: dict[int, Tensor] = {}  # kept ones [1, width], by the number of ids they come after
         self._forward, self._device = forward, device
         self._cache = BufferCache(layers, CAPACITY)
         self._positions = torch.arange(CAPACITY, device=device)[None]
 
     def reset(self) -> None:
         """Forget everything; the memory stays, so that a first step is not timed with getting it."""
-        self.held.clear()
-        self._cache.crop(0)
+        self._crop(0)
 
     def read(self, ids: Ids) -> tuple[Tensor, int]:
         """Make the cache hold `ids`; return the output after the last one [1, width], and how many ids were read.
 
-        The last id is always read, even where the cache holds it already: its output was not kept.
+        The last id is read even where the cache holds it already, unless `read_given` has kept its output.
         """
-        shared = common_length(self.held, ids[:-1])
-        self._cache.crop(shared)
-        del self.held[shared:]
-        rest = ids[shared:]
+        shared = common_length(self.held, ids)
+        if shared == len(ids) and shared in self._outputs:
+            self._crop(shared)
+            return self._outputs[shared], 0
+        rest = ids[self._crop(min(shared, len(ids) - 1)) :]
         return self.feed(torch.tensor([rest], device=self._device), list(rest)), len(rest)
 
-    def feed(self, tokens: Tensor, ids: list[int]) -> Tensor:
-        """Append `tokens` [1, n], which are `ids`; return the output after the last one [1, width]."""
+    def read_given(self, ids: Ids, start: int, forward: ForwardAll) -> tuple[Tensor, int]:
+        """Make the cache hold `ids`; return the outputs before each id from index `start` (>= 1) on [n, width].
+
+        And how many ids were read, in one pass by `forward`. The outputs after the id before `start` and after the last
+        one are kept: whichever of the two a solution goes on from, that id is not read again.
+        """
+        shared = common_length(self.held, ids)
+        before = self._outputs.get(start) if shared >= start else None
+        count = len(ids) - start + (before is None)
+        rest = ids[self._crop(min(shared, len(ids) - count)) :]
+
+        def every(ids: Tensor, positions: Tensor, mask: Tensor | None, cache: BufferCache) -> Tensor:
+            return forward(ids, positions, mask, cache, count)
+
+        outputs = self.feed(torch.tensor([rest], device=self._device), list(rest), every)[0]
+        if before is not None:
+            outputs = torch.cat([before, outputs])
+        self._outputs = {start: outputs[:1].clone(), len(ids): outputs[-1:].clone()}
+        return outputs[:-1], len(rest)
+
+    def _crop(self, length: int) -> int:
+        """Drop all ids from index `length` on, and what came after them; returns it."""
+        self._cache.crop(length)
+        del self.held[length:]
+        self._outputs = {count: output for count, output in self._outputs.items() if count <= length}
+        return length
+
+    def feed(self, tokens: Tensor, ids: list[int], forward: Forward | None = None) -> Tensor:
+        """Append `tokens` [1, n], which are `ids`; return the output after the last one [1, width], or `forward`'s."""
         start, end = len(self.held), len(self.held) + len(ids)
         if end > self._positions.shape[1]:
             self._positions = torch.arange(2 * end, device=self._device)[None]
         positions = self._positions[:, start:end]
         # Without a mask one token sees everything, and the first tokens see each other causally: the fast paths.
         mask = None if start == 0 or len(ids) == 1 else (positions[0, :, None] >= self._positions[0, :end])[None, None]
-        output = self._forward(tokens, positions, mask, self._cache)
+        output = (forward or self._forward)(tokens, positions, mask, self._cache)
         self.held += ids
         return output
 
 
 class LiveGenerator(ForwardingPrompter[TransformersGenerator]):
-    """Writes one greedy step at a time with the model of `generator` (`protocols.IncrementalGenerator`).
+    """Writes one greedy step at a time with the model of `generator` (`protocols.IncrementalGenerator`), and reads one
+    (`protocols.IncrementalReading`).
 
     last_prefill_tokens: ids read before the first token; last_prefill_s, last_decode_s: seconds of reading, of writing.
     """
@@ -88,6 +120,20 @@ class LiveGenerator(ForwardingPrompter[TransformersGenerator]):
     def generate_whole(self, context: Ids, limit: int) -> GeneratedStep:
         """Continue `context` to its end in one go, separators and all. Raises EngineError."""
         return self._write(context, limit, self.generator.stop.whole())
+
+    @property
+    def end_ids(self) -> Ids:
+        return self.generator.end_ids
+
+    @torch.inference_mode()
+    def read_one(self, ids: Ids, start: int) -> Logprobs:
+        """Log-probabilities of `ids` from index `start` on, in one pass over what is new. Raises EngineError."""
+        generator = self.generator
+        begin = _now(generator.device)
+        outputs, self.last_prefill_tokens = self._context.read_given(ids, start, generator.logits_after)
+        logprobs = logprobs_of(outputs, torch.tensor(ids[start:], device=generator.device)).tolist()
+        self.last_prefill_s, self.last_decode_s = _now(generator.device) - begin, 0.0
+        return generator.checked(tuple(logprobs), ids)
 
     @torch.inference_mode()
     def _write(self, context: Ids, limit: int, rule: StopRule) -> GeneratedStep:

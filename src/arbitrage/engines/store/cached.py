@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import cast
 
-from arbitrage.engines.store.step_store import StepStore, score_key, step_key
+from arbitrage.engines.store.step_store import StepStore, read_key, score_key, step_key
 from arbitrage.speculation.forwarding import ForwardingGenerator, ForwardingScorer
 from arbitrage.speculation.protocols import (
     GREEDY,
     GeneratedStep,
     Generator,
     Ids,
+    Logprobs,
+    Reading,
+    ReadRequest,
     Sampling,
     Scorer,
     ScoreRequest,
@@ -22,14 +26,14 @@ from arbitrage.speculation.protocols import (
 class StoredGenerator(ForwardingGenerator[Generator]):
     """`generator` through `store` (`protocols.Generator`, and `protocols.Remembering` for schedulers).
 
-    Its own counts: calls (of the model), tokens and steps it generated, seconds that took, hits (contexts answered
-    without it).
+    Its own counts: calls (of the model), tokens and steps it generated, steps it read, seconds that took, hits
+    (contexts answered without it).
     """
 
     def __init__(self, generator: Generator, store: StepStore) -> None:
         super().__init__(generator)
         self.store = store
-        self.calls = self.steps = self.tokens = self.hits = 0
+        self.calls = self.steps = self.tokens = self.read_steps = self.hits = 0
         self.seconds = 0.0
 
     @property
@@ -37,28 +41,34 @@ class StoredGenerator(ForwardingGenerator[Generator]):
         """The engine itself."""
         return self.generator
 
-    def key(self, request: StepRequest) -> bytes:
+    def key(self, request: StepRequest | ReadRequest) -> bytes:
         """What the answer to a request is remembered by."""
+        if isinstance(request, ReadRequest):
+            return read_key(self.generator.identity, *request)
         return step_key(self.generator.identity, request.ids, request.limit, request.sampling)
 
-    def recall(self, key: bytes) -> GeneratedStep | None:
+    def recall(self, key: bytes) -> GeneratedStep | Logprobs | None:
         """The answer, if it is remembered."""
         if key not in self.store:
             return None
         self.count_hit()
-        return self.store.step(key)
+        return self.store.written(key)
 
     def count_hit(self) -> None:
         """Count a request that was answered without the engine."""
         self.hits += 1
         self.store.count(hits=1, misses=0)
 
-    def remember(self, key: bytes, step: GeneratedStep) -> None:
+    def remember(self, key: bytes, answer: GeneratedStep | Logprobs) -> None:
         """Remember an answer of the engine."""
-        self.store.add_step(key, step)
         self.store.count(hits=0, misses=1)
-        self.steps += 1
-        self.tokens += step.tokens
+        if isinstance(answer, GeneratedStep):
+            self.store.add_step(key, answer)
+            self.steps += 1
+            self.tokens += answer.tokens
+        else:
+            self.store.add_reading(key, answer)
+            self.read_steps += 1
 
     def charge(self, calls: int, seconds: float) -> None:
         """Count calls of the engine and the seconds it was busy."""
@@ -80,6 +90,26 @@ class StoredGenerator(ForwardingGenerator[Generator]):
         self.hits += len(keys) - len(rows)
         self.store.count(hits=len(keys) - len(rows), misses=0)
         return [self.store.step(key) for key in keys]
+
+    def read(self, inputs: Sequence[Ids], starts: Sequence[int]) -> list[Logprobs]:
+        """As the model would (`Reading`); equal inputs are asked for once. Raises what the model raises."""
+        keys = [self.key(ReadRequest(ids, start)) for ids, start in zip(inputs, starts, strict=True)]
+        rows = _missing(self.store, keys)
+        if rows:
+            begin = time.perf_counter()
+            reading = cast(Reading, self.generator)
+            logprobs = reading.read([inputs[row] for row in rows], [starts[row] for row in rows])
+            self.charge(1, time.perf_counter() - begin)
+            for row, own in zip(rows, logprobs, strict=True):
+                self.remember(keys[row], own)
+        self.hits += len(keys) - len(rows)
+        self.store.count(hits=len(keys) - len(rows), misses=0)
+        return [cast(Logprobs, self.store.written(key)) for key in keys]
+
+    @property
+    def end_ids(self) -> Ids:
+        """The generator's own (`Reading`)."""
+        return cast(Reading, self.generator).end_ids
 
 
 class StoredScorer(ForwardingScorer[Scorer]):

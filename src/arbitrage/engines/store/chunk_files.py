@@ -32,11 +32,11 @@ FORMAT_KEY = b"arbitrage.store"
 SCHEMA = pa.schema(
     [
         ("key", pa.binary(16)),
-        ("text", pa.string()),  # null for a score, as are the other columns of a step
+        ("text", pa.string()),  # null for a score or a reading, as are the other columns of a step
         ("finish", pa.int8()),  # why a step ended: index in step_store.FINISH_REASONS
-        ("logprobs", pa.list_(pa.float32())),  # of the step's tokens
+        ("logprobs", pa.list_(pa.float32())),  # of the step's tokens; of those that were read; null for a score
         ("entropies", pa.list_(pa.float32())),  # of the step's tokens, in nats; null where the engine reports none
-        ("score", pa.float64()),  # null for a step
+        ("score", pa.float64()),  # null for a step or a reading
     ],
     metadata={FORMAT_KEY: str(FORMAT)},
 )

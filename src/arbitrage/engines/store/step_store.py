@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from arbitrage.engines.store.chunk_files import SCHEMA, read_chunks, write_chunk
-from arbitrage.speculation.protocols import FinishReason, GeneratedStep, Ids, Sampling
+from arbitrage.speculation.protocols import FinishReason, GeneratedStep, Ids, Logprobs, Sampling
 
 FINISH_REASONS: tuple[FinishReason, ...] = ("separator", "eos", "length")
 
@@ -26,6 +26,11 @@ def step_key(identity: str, ids: Ids, limit: int, sampling: Sampling) -> bytes:
     """Key of one step. Greedy decoding has no seed: all its samples are one."""
     drawn = f"{sampling.temperature!r}:{sampling.seed}:{sampling.sample}" if sampling.temperature > 0 else "greedy"
     return _key(f"step\n{identity}\n{drawn}\n{limit}\n", ids)
+
+
+def read_key(identity: str, ids: Ids, start: int) -> bytes:
+    """Key of the log-probabilities of `ids` from index `start` on."""
+    return _key(f"read\n{identity}\n{start}\n", ids)
 
 
 def score_key(identity: str, ids: Ids) -> bytes:
@@ -50,9 +55,10 @@ class _Lists:
 
 
 class StepStore:
-    """Steps and scores by key, in memory and in the chunk files of `<root>/<namespace>/`.
+    """Steps, readings and scores by key, in memory and in the chunk files of `<root>/<namespace>/`.
 
-    Counters since opening: generated_steps, generated_tokens, scored (computed and added); hits, misses (looked up).
+    Counters since opening: generated_steps, generated_tokens, read_steps, scored (computed and added); hits, misses
+    (looked up).
     """
 
     def __init__(self, root: Path, namespace: str) -> None:
@@ -61,7 +67,7 @@ class StepStore:
         Raises StoreError where a chunk may not be read.
         """
         self.directory = Path(root) / namespace
-        self.generated_steps = self.generated_tokens = self.scored = self.hits = self.misses = 0
+        self.generated_steps = self.generated_tokens = self.read_steps = self.scored = self.hits = self.misses = 0
         self._added: list[tuple[bytes, Record]] = []
         self._committed = 0  # how many of `_added` are on disk
         loaded = read_chunks(self.directory)
@@ -79,8 +85,8 @@ class StepStore:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def step(self, key: bytes) -> GeneratedStep:
-        """A remembered step. Raises KeyError."""
+    def written(self, key: bytes) -> GeneratedStep | Logprobs:
+        """What a generator answered: a remembered step, or the log-probabilities it read. Raises KeyError."""
         row = self._rows[key]
         if row < self._loaded:
             text, finish = self._text[row].as_py(), int(self._finish[row])
@@ -88,8 +94,16 @@ class StepStore:
         else:
             text, finish, logprobs, entropies, _ = self._added[row - self._loaded][1]  # type: ignore[assignment]
         assert logprobs is not None, "the key of a score"
+        if text is None:
+            return tuple(logprobs.tolist())
         step_entropies = None if entropies is None else tuple(entropies.tolist())
-        return GeneratedStep(str(text), FINISH_REASONS[finish], tuple(logprobs.tolist()), step_entropies)
+        return GeneratedStep(text, FINISH_REASONS[finish], tuple(logprobs.tolist()), step_entropies)
+
+    def step(self, key: bytes) -> GeneratedStep:
+        """A remembered step. Raises KeyError."""
+        step = self.written(key)
+        assert isinstance(step, GeneratedStep), "the key of a reading"
+        return step
 
     def score(self, key: bytes) -> float:
         """A remembered score. Raises KeyError."""
@@ -103,6 +117,11 @@ class StepStore:
         self._add(key, (step.text, FINISH_REASONS.index(step.finish_reason), logprobs, entropies, None))
         self.generated_steps += 1
         self.generated_tokens += step.tokens
+
+    def add_reading(self, key: bytes, logprobs: Logprobs) -> None:
+        """Remember log-probabilities that were read; on disk with the next `commit`."""
+        self._add(key, (None, None, np.array(logprobs, dtype=np.float32), None, None))
+        self.read_steps += 1
 
     def add_score(self, key: bytes, score: float) -> None:
         """Remember a score; on disk with the next `commit`."""

@@ -24,6 +24,7 @@ from arbitrage.config.pipeline import Generation
 from arbitrage.engines.checkpoints import Checkpoint
 from arbitrage.engines.prompting import Prompter
 from arbitrage.engines.step_boundary import StepWriter, StopRule, eos_ids, finished_step, room
+from arbitrage.engines.vllm.given import READ_SALT, GivenText
 from arbitrage.engines.vllm.lane import LaneWork
 from arbitrage.engines.vllm.options import engine_arguments
 from arbitrage.runtime.child_processes import guard_children
@@ -32,6 +33,8 @@ from arbitrage.speculation.protocols import (
     EngineError,
     GeneratedStep,
     Ids,
+    Logprobs,
+    ReadRequest,
     RequestLane,
     Sampling,
     lumped_entropy,
@@ -54,7 +57,10 @@ _closed_here: list[Any] = []
 
 
 class VllmGenerator:
-    """A causal language model that writes steps (`protocols.Generator`); to be closed when no longer needed."""
+    """A causal language model that writes steps (`protocols.Generator`) and reads them (`protocols.Reading`).
+
+    To be closed when no longer needed.
+    """
 
     def __init__(self, checkpoint: Checkpoint, model: Model, generation: Generation, share: float = 0.9) -> None:
         """Start vLLM on `checkpoint` as `model` says.
@@ -93,6 +99,10 @@ class VllmGenerator:
     def identity(self) -> str:
         return self._identity
 
+    @property
+    def end_ids(self) -> Ids:
+        return self.stop.end_ids
+
     def close(self) -> None:
         """Shut vLLM down and free its memory; inside this process, once all its engines are closed."""
         self._opened.close()
@@ -130,10 +140,30 @@ class VllmGenerator:
         waiting = list(range(len(contexts)))
         while waiting:  # a second time only where vLLM has stopped at a separator that the whole text does not have
             requests = {at: self.request(contexts[at], writers[at], sampling) for at in waiting}
-            for at, completion in self._outputs(requests):
-                self.take(writers[at], completion)
+            for at, output in self._outputs(requests):
+                self.take(writers[at], output.outputs[0])
             waiting = [at for at in waiting if not writers[at].ended]
         return [finished_step(self.name, writer) for writer in writers]
+
+    def read(self, inputs: Sequence[Ids], starts: Sequence[int], salt: str = READ_SALT) -> list[Logprobs]:
+        """Log-probabilities of each input's ids from its start on (`protocols.Reading`). Raises EngineError."""
+        payloads = map(ReadRequest, inputs, starts)
+        texts = {at: self.given(payload, salt) for at, payload in enumerate(payloads)}
+        results: dict[int, Logprobs] = {}
+        while waiting := {at: text.request() for at, text in texts.items() if at not in results}:
+            for at, output in self._outputs(waiting):
+                if (logprobs := texts[at].take(self.name, output)) is not None:
+                    results[at] = logprobs
+        return [results[at] for at in texts]
+
+    def given(self, payload: ReadRequest, salt: str) -> GivenText:
+        """What is read, to be handed to vLLM. Only texts and contexts with the same `salt` share what was read."""
+        return GivenText(self._vllm, payload, salt)
+
+    def read_one(self, ids: Ids, start: int, salt: str) -> Logprobs:
+        """The same for one input, in live decoding (`prefix_cached.PrefixReading`)."""
+        (logprobs,) = self.read([ids], [start], salt)
+        return logprobs
 
     async def work(self, lane: RequestLane) -> None:
         """Answer requests as they come (`protocols.ContinuousEngine`). Raises EngineError where vLLM fails."""
@@ -145,9 +175,9 @@ class VllmGenerator:
         rule = self.stop.whole() if whole else self.stop
         writer = StepWriter(rule, room(self.name, context, limit, self.max_context))
         while not writer.ended:
-            for _, completion in self._outputs({0: self.request(context, writer, GREEDY, salt)}):
+            for _, output in self._outputs({0: self.request(context, writer, GREEDY, salt)}):
                 first = first or time.perf_counter() - start
-                self.take(writer, completion)
+                self.take(writer, output.outputs[0])
         return finished_step(self.name, writer), first
 
     def request(self, context: Ids, writer: StepWriter, sampling: Sampling, salt: str | None = None) -> tuple[Any, Any]:
@@ -167,7 +197,7 @@ class VllmGenerator:
         return self._vllm.inputs.tokens_input([*context, *writer.ids], cache_salt=salt), parameters
 
     def _outputs(self, requests: Mapping[int, tuple[Any, Any]]) -> Iterator[tuple[int, Any]]:
-        """Run requests to their ends; what they wrote, by key, as it comes. Raises EngineError where vLLM fails."""
+        """Run requests to their ends; vLLM's outputs, by key, as they come. Raises EngineError where vLLM fails."""
         under_way: list[str] = []
         try:
             for key, (prompt, parameters) in requests.items():
@@ -175,7 +205,7 @@ class VllmGenerator:
             while self.engine.has_unfinished_requests():
                 with self.without_compiling():
                     outputs = self.engine.step()
-                yield from ((int(output.request_id), output.outputs[0]) for output in outputs)
+                yield from ((int(output.request_id), output) for output in outputs)
             under_way.clear()
         except Exception as error:  # vLLM's own, torch's, and what its processes died of
             raise self.broken(error) from error

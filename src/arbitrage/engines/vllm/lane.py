@@ -6,17 +6,18 @@ import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arbitrage.engines.step_boundary import StepWriter, finished_step, room
-from arbitrage.speculation.protocols import EngineError, GeneratedStep, RequestLane
+from arbitrage.engines.vllm.given import READ_SALT, GivenText
+from arbitrage.speculation.protocols import EngineError, GeneratedStep, Logprobs, ReadRequest, RequestLane
 
 if TYPE_CHECKING:
     from arbitrage.engines.vllm.generator import VllmGenerator
 
 
 class UnderWay(NamedTuple):
-    """A request that vLLM works on, and vLLM's own name of it."""
+    """A request that vLLM works on, what takes its outputs, and vLLM's own name of it."""
 
     request: Any
-    writer: StepWriter
+    taker: StepWriter | GivenText
     internal: str
 
 
@@ -35,8 +36,8 @@ class LaneWork:
             while True:
                 free = lane.rows - len(self._under_way)
                 fresh = lane.take_now(free) if self._under_way else await lane.take(free)
-                for request, step in await lane.call(self._pass, self._writers(fresh)):
-                    lane.answer(request, step)
+                for request, answer in await lane.call(self._pass, self._takers(fresh)):
+                    lane.answer(request, answer)
         finally:
             await lane.call(self._abort)  # in vLLM's turn: its last step may still run
 
@@ -44,40 +45,53 @@ class LaneWork:
         if self._under_way:
             self._generator.engine.abort_request([each.internal for each in self._under_way.values()], internal=True)
 
-    def _writers(self, requests: list[Any]) -> list[tuple[Any, StepWriter]]:
-        """Each request with the writer of its step; where a context is too long, only its question is told."""
-        generator, writers = self._generator, []
+    def _takers(self, requests: list[Any]) -> list[tuple[Any, StepWriter | GivenText]]:
+        """Each request with what takes its outputs; where a context is too long, only its question is told."""
+        generator, takers = self._generator, list[tuple[Any, StepWriter | GivenText]]()
         for request in requests:
+            if isinstance(request.payload, ReadRequest):
+                takers.append((request, generator.given(request.payload, READ_SALT)))
+                continue
             try:
                 limit = room(generator.name, request.payload.ids, request.payload.limit, generator.max_context)
             except EngineError as error:
                 self._lane.refuse(request, error)
             else:
-                writers.append((request, StepWriter(generator.stop, limit)))
-        return writers
+                takers.append((request, StepWriter(generator.stop, limit)))
+        return takers
 
-    def _pass(self, fresh: list[tuple[Any, StepWriter]]) -> list[tuple[Any, GeneratedStep]]:
-        """Hand fresh requests to vLLM and have it go one step; the requests that ended with it, and their steps."""
-        generator, ended = self._generator, []
+    def _pass(self, fresh: list[tuple[Any, StepWriter | GivenText]]) -> list[tuple[Any, GeneratedStep | Logprobs]]:
+        """Hand fresh requests to vLLM and have it go one step; the requests that ended with it, and their answers."""
+        generator, ended = self._generator, list[tuple[Any, GeneratedStep | Logprobs]]()
         try:
-            for request, writer in fresh:
-                self._hand_over(request, writer)
+            for request, taker in fresh:
+                self._hand_over(request, taker)
             with generator.without_compiling():
                 outputs = generator.engine.step() if self._under_way else []
             for output in outputs:
-                request, writer, _ = self._under_way.pop(output.request_id)
-                generator.take(writer, output.outputs[0])
-                if writer.ended:
-                    ended.append((request, finished_step(generator.name, writer)))
-                else:  # vLLM has stopped at a separator that the whole text does not have
-                    self._hand_over(request, writer)
+                request, taker, _ = self._under_way.pop(output.request_id)
+                if (answer := self._answer(taker, output)) is not None:
+                    ended.append((request, answer))
+                else:
+                    self._hand_over(request, taker)
         except EngineError:
             raise
         except Exception as error:  # vLLM's own, torch's, and what its processes died of
             raise generator.broken(error) from error
         return ended
 
-    def _hand_over(self, request: Any, writer: StepWriter) -> None:
+    def _answer(self, taker: StepWriter | GivenText, output: Any) -> GeneratedStep | Logprobs | None:
+        """None where vLLM has to go on: it stopped at a separator that the text does not have, or read too little."""
+        name = self._generator.name
+        if isinstance(taker, GivenText):
+            return taker.take(name, output)
+        self._generator.take(taker, output.outputs[0])
+        return finished_step(name, taker) if taker.ended else None
+
+    def _hand_over(self, request: Any, taker: StepWriter | GivenText) -> None:
         name = f"lane-{next(self._numbers)}"
-        prompt, parameters = self._generator.request(request.payload.ids, writer, request.payload.sampling)
-        self._under_way[name] = UnderWay(request, writer, self._generator.engine.add_request(name, prompt, parameters))
+        if isinstance(taker, GivenText):
+            prompt, parameters = taker.request()
+        else:
+            prompt, parameters = self._generator.request(request.payload.ids, taker, request.payload.sampling)
+        self._under_way[name] = UnderWay(request, taker, self._generator.engine.add_request(name, prompt, parameters))

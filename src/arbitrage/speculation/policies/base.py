@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Protocol
 
 from arbitrage.config.policies import POLICIES, Need, PolicyEntry
-from arbitrage.speculation.protocols import Author, GeneratedStep
+from arbitrage.speculation.protocols import Author, GeneratedStep, Logprobs
 from arbitrage.speculation.tree import Node
 
 
@@ -27,6 +27,12 @@ class Here(Protocol):
 
     async def target(self) -> GeneratedStep:
         """The target's step here, greedy."""
+
+    async def target_logprobs(self) -> Logprobs:
+        """The target's log-probability of each token of the draft's step here, of its end too where it ends by `eos`.
+
+        Tokens are the target's; natural logarithms, <= 0; none where the step has no token.
+        """
 
     async def prm_scores(self, *authors: Author) -> list[float]:
         """The PRM's score of each author's step here, in (0, 1). Equal texts have one score."""

@@ -8,11 +8,13 @@ import random
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import AutoTokenizer
 
 from arbitrage.engines.hf.generator import TransformersGenerator
+from arbitrage.engines.server.generator import OpenAiGenerator
 from arbitrage.speculation.continuous import Lane
 from arbitrage.speculation.protocols import (
     ContinuousEngine,
@@ -20,6 +22,8 @@ from arbitrage.speculation.protocols import (
     GeneratedStep,
     Generator,
     Ids,
+    Reading,
+    ReadRequest,
     StepRequest,
 )
 from arbitrage.speculation.scheduling import Request
@@ -103,6 +107,54 @@ def test_solutions_are_those_of_plain_greedy_decoding_alone_and_in_a_batch(
         assert [(step.text, step.tokens, step.finish_reason) for step in alone] == [
             (step.text, step.tokens, step.finish_reason) for step in together[:4]
         ]
+
+
+@pytest.mark.models
+def test_what_another_wrote_is_as_likely_as_plain_decoding_has_it(
+    engine: Open, reference: dict[str, list[Plain]]
+) -> None:
+    """Where an engine reads at all: with and without what it has in its cache, in a batch and alone, and its end."""
+    generator = engine("draft")
+    assert isinstance(generator, Reading) == (not isinstance(generator, OpenAiGenerator))
+    if not isinstance(generator, Reading):
+        return
+    inputs, starts, expected = [], [], []
+    for problem in PROBLEMS:
+        ids = generator.prompt_ids(problem)
+        for plain in reference[problem]:
+            end = generator.end_ids if plain.reason == "eos" else ()
+            read = generator.step_ids(plain.text) + end
+            if len(read) == len(plain.logprobs):  # what was written is what is read
+                inputs.append(ids + read)
+                starts.append(len(ids))
+                expected.append(plain.logprobs)
+            ids += read
+    assert len(inputs) > 2 * len(PROBLEMS)
+    for _ in range(2):  # the second time its cache holds what is asked for
+        for logprobs, own in zip(generator.read(inputs, starts), expected, strict=True):
+            assert logprobs == pytest.approx(own, abs=1e-4)
+    generator.forget()  # type: ignore[attr-defined]
+    generator.generate([ids[:start] for ids, start in zip(inputs, starts, strict=True)], [40] * len(inputs))
+    assert generator.read(inputs[:1], starts[:1])[0] == pytest.approx(expected[0], abs=1e-4)
+    assert max(map(max, generator.read(inputs, starts))) <= 0.0
+
+    async def beside() -> list[Any]:
+        """Under the continuous scheduler, while steps are being written."""
+        lane = Lane(generator, "test")
+        worker = asyncio.create_task(lane.work())
+        asked = list(map(ReadRequest, inputs, starts)) + [StepRequest(ids, 40) for ids in inputs[:3]]
+        requests = [Request("target", one, "q", (0, 0, 0), 0, (at % 7,)) for at, one in enumerate(asked)]
+        try:
+            return list(await asyncio.gather(*map(lane.submit, requests)))
+        finally:
+            worker.cancel()
+            await asyncio.gather(worker, return_exceptions=True)
+            lane.close()
+
+    *together, first, _, _ = asyncio.run(beside())
+    for logprobs, own in zip(together, expected, strict=True):
+        assert logprobs == pytest.approx(own, abs=1e-4)
+    assert first.text == generator.generate(inputs[:1], [40])[0].text
 
 
 def test_the_order_of_the_answers_is_that_of_the_questions(engine: Open) -> None:

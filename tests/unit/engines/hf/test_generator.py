@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -136,15 +138,23 @@ def test_a_template_without_bos_gets_one_and_a_second_bos_is_refused(causal: Pat
 
 def little_memory(generator: TransformersGenerator, monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
     """Have passes fail that hold more than `most` columns in all rows; their sizes as they come."""
-    forward, sizes = generator._runner._forward, list[int]()
+    sizes = list[int]()
 
-    def limited(ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, cache: BufferCache) -> torch.Tensor:
+    def limited(
+        forward: Callable[..., torch.Tensor],
+        ids: torch.Tensor,
+        positions: torch.Tensor,
+        mask: torch.Tensor,
+        cache: BufferCache,
+        *count: int,
+    ) -> torch.Tensor:
         sizes.append(ids.shape[0] * mask.shape[-1])
         if sizes[-1] > most:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return forward(ids, positions, mask, cache)
+        return forward(ids, positions, mask, cache, *count)
 
-    monkeypatch.setattr(generator._runner, "_forward", limited)
+    monkeypatch.setattr(generator._runner, "_forward", partial(limited, generator._runner._forward))
+    monkeypatch.setattr(generator, "logits_after", partial(limited, generator.logits_after))
     return sizes
 
 
@@ -190,6 +200,25 @@ def test_a_context_that_never_fits_is_named_once_the_others_are_written(
     assert raised.value.contexts == {large}
     assert sizes[-1] <= most  # the longest is read first, and then the others
     assert len(generator.generate(contexts, [9] * 5)) == 5
+
+
+def test_a_text_that_never_fits_is_named_once_the_others_are_read(
+    causal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = load(causal)
+    inputs, large = contexts_of(generator, 5), generator.prompt_ids("7 * 8 " * 60)
+    starts = [len(ids) // 2 for ids in inputs]
+    expected = generator.read(inputs, starts)
+    generator.forget()
+    most = 2 * max(map(len, inputs)) + 30
+    assert len(large) > most
+    sizes = little_memory(generator, monkeypatch, most)
+    with pytest.raises(ContextMemoryError, match="out of memory on cpu with one context") as raised:
+        generator.read([*inputs[:2], large, *inputs[2:]], [*starts[:2], len(large) - 3, *starts[2:]])
+    assert raised.value.contexts == {large}
+    assert sizes[-1] <= most < max(sizes)
+    for logprobs, own in zip(generator.read(inputs, starts), expected, strict=True):
+        assert logprobs == pytest.approx(own, abs=1e-4)
 
 
 def test_a_pass_reads_no_more_positions_than_its_layers_have_room_for(

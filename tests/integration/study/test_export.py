@@ -41,7 +41,7 @@ def test_tables_figures_provenance_and_routers_are_packed_and_nothing_else(smoke
     for name in ("steps/small.parquet", "trajectories/lowbit/lab500.parquet", "figures/fig4.pdf", "tables/table1.csv"):
         assert {name, f"{name}.provenance.json"} <= names
     assert {f"{ROUTER}/{file}" for file in ("model.safetensors", "tokenizer.json", "router.json", "README.md")} <= names
-    assert not [name for name in names if re.search(r"shard-|/dataset|^models/|^logs|/\.|ten-class/model", name)]
+    assert not [name for name in names if re.search(r"shard-|/dataset|^models/|^logs|/\.|four-class/model", name)]
     assert not (smoke.folder / ROUTER / "README.md").exists()  # the card is made for the bundle
 
 

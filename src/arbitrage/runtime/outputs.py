@@ -56,7 +56,7 @@ def _results(study: Study, paths: StudyPaths) -> Iterator[tuple[Path, str | None
         yield paths.table(table, "csv"), None, True
         yield paths.table(table, "md"), None, True
     yield paths.summary, None, True
-    yield paths.page, None, True
+    yield paths.page, None, False  # it names where things are on this machine
 
 
 def _results_of(study: Study, pair: str, paths: StudyPaths) -> Iterator[tuple[Path, str | None, bool]]:

@@ -12,7 +12,7 @@ from arbitrage.evaluation.accuracy_acceptance import write_accuracy_acceptance
 from arbitrage.evaluation.comparison import write_comparison
 from arbitrage.evaluation.cost_model import write_cost_model
 from arbitrage.evaluation.deferrals import write_outcomes
-from arbitrage.evaluation.latency_curves import write_accuracy_latency
+from arbitrage.evaluation.latency_curves import timed_panels, write_accuracy_latency
 from arbitrage.evaluation.router_quality import write_quality
 from arbitrage.evaluation.speedup import write_speedup
 from tests.support import synthetic
@@ -71,7 +71,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     write_outcomes(swept, study.curves, study.seed, curves / "outcomes.csv")
     write_comparison(swept, study.curves, study.seed, curves / "comparison.csv")
     write_cost_model(tables["latency"][0], swept, study.latency.heldout, study.seed, cost)
-    write_accuracy_latency(swept, tables["latency"], study.curves, study.seed, curves / "accuracy_latency.csv")
-    write_speedup(swept, tables["latency"], study.curves, study.seed, curves / "speedup.csv")
+    timed = list(timed_panels(swept, tables["latency"], study.curves, study.seed))
+    write_accuracy_latency(timed, study.curves, study.seed, curves / "accuracy_latency.csv")
+    write_speedup(timed, study.curves, study.seed, curves / "speedup.csv")
     write_quality(tables["heldout"], study.curves, study.seed, folder / "router" / "quality.csv")
     return World(study, tables, cost)

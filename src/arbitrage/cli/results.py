@@ -57,17 +57,17 @@ def accuracy_latency(
     study: StudyPath, out: Out, speedup: Annotated[Path, typer.Option(help="Where speedup.csv goes")]
 ) -> None:
     """Accuracy against latency, measured and modelled, and the speed-up at matched accuracy."""
-    from arbitrage.evaluation.latency_curves import write_accuracy_latency
+    from arbitrage.evaluation.latency_curves import timed_panels, write_accuracy_latency
     from arbitrage.evaluation.speedup import write_speedup
 
     with stage("accuracy_latency", study, [], [out, speedup]) as run:
         settings, seed, pairs = run.study.curves, run.study.seed, run.study.timed_pairs
-        listed = run.study.sweep.listed
         paths = StudyPaths.of(run.study)
         trajectories = [paths.trajectories(pair, benchmark) for pair in pairs for benchmark in run.study.benchmarks]
         latency = [*map(paths.latency, pairs)]
-        write_accuracy_latency(trajectories, latency, settings, seed, out, listed)
-        write_speedup(trajectories, latency, settings, seed, speedup, listed)
+        timed = list(timed_panels(trajectories, latency, settings, seed, run.study.sweep.listed))
+        write_accuracy_latency(timed, settings, seed, out)
+        write_speedup(timed, settings, seed, speedup)
 
 
 @app.command()

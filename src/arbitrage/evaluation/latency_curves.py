@@ -7,7 +7,7 @@ of both is the sweep's, over all questions at that threshold, never that of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ COLUMNS = [
     *("latency_s", "latency_low", "latency_high", "accuracy", "accuracy_low", "accuracy_high", "acceptance"),
     *("questions", "timed_questions"),
 ]
+TimedPanel = tuple[Panel, ResampledModel, pd.DataFrame]
+"""A panel of a timed pair, the pair's resampled cost model, and the panel's rows of the table `latency`."""
 
 
 def seconds(curve: Curve, weights: Floats, model: ResampledModel, benchmark: str) -> Floats:
@@ -46,7 +48,7 @@ def seconds(curve: Curve, weights: Floats, model: ResampledModel, benchmark: str
 
 def timed_panels(
     trajectories: Sequence[Path], latency: Sequence[Path], settings: Curves, seed: int, listed: Sequence[float] = ()
-) -> Iterator[tuple[Panel, ResampledModel, pd.DataFrame]]:
+) -> Iterator[TimedPanel]:
     """The panels of the timed pairs, each with its resampled cost model and its rows of the table `latency`.
 
     trajectories, latency: the tables of these pairs; listed: as for `panels`.
@@ -146,17 +148,7 @@ def _at_threshold(rows: pd.DataFrame, threshold: float) -> pd.DataFrame:
     return rows[(rows["threshold_low"] <= threshold) & (threshold < rows["threshold_high"])]
 
 
-def write_accuracy_latency(
-    trajectories: Sequence[Path],
-    latency: Sequence[Path],
-    settings: Curves,
-    seed: int,
-    out: Path,
-    listed: Sequence[float] = (),
-) -> None:
-    """Write `accuracy_latency.csv` for the pairs that were timed (if any); arguments as for `timed_panels`."""
-    frames = [
-        accuracy_latency(panel, model, timed, settings, seed)
-        for panel, model, timed in timed_panels(trajectories, latency, settings, seed, listed)
-    ]
+def write_accuracy_latency(timed: Iterable[TimedPanel], settings: Curves, seed: int, out: Path) -> None:
+    """Write `accuracy_latency.csv` for the pairs that were timed (if any); timed: from `timed_panels`."""
+    frames = [accuracy_latency(panel, model, rows, settings, seed) for panel, model, rows in timed]
     write_csv(out, pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=COLUMNS))

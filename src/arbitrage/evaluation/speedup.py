@@ -18,7 +18,7 @@ counts as the worst value: a speed-up of 0, or an infinite one where it is the o
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from arbitrage.evaluation.cost_model import ResampledModel
 from arbitrage.evaluation.curve_matching import NO_POINT, cheapest, common_range, evenly
 from arbitrage.evaluation.curves import Panel
 from arbitrage.evaluation.estimates import COLUMNS, NOWHERE, Statistic, pooled
-from arbitrage.evaluation.latency_curves import seconds, timed_panels
+from arbitrage.evaluation.latency_curves import TimedPanel, seconds
 from arbitrage.io.csv_tables import write_csv
 
 COMPARISONS = (("router", "rsd"), ("router", "target_only"), ("rsd", "target_only"))
@@ -154,20 +154,13 @@ def _why(own: list[_Run], policy: str, other: _Run, against: str, levels: Floats
     return f"{' and '.join(short)}: no threshold is as accurate" if short else NO_POINT
 
 
-def speedup(timed: Iterable[tuple[Panel, ResampledModel, pd.DataFrame]], confidence: float, seed: int) -> pd.DataFrame:
+def speedup(timed: Iterable[TimedPanel], confidence: float, seed: int) -> pd.DataFrame:
     """`speedup.csv`: the rows of every timed panel, then what is pooled over them."""
     numbers = [one for panel, model, _ in timed for one in speedups(panel, model)]
     rows = [one.row(confidence, seed) for one in (*numbers, *pooled(numbers))]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def write_speedup(
-    trajectories: Sequence[Path],
-    latency: Sequence[Path],
-    settings: Curves,
-    seed: int,
-    out: Path,
-    listed: Sequence[float] = (),
-) -> None:
-    """Write `speedup.csv` for the pairs that were timed, if any; arguments as for `timed_panels`."""
-    write_csv(out, speedup(timed_panels(trajectories, latency, settings, seed, listed), settings.confidence, seed))
+def write_speedup(timed: Iterable[TimedPanel], settings: Curves, seed: int, out: Path) -> None:
+    """Write `speedup.csv` for the pairs that were timed, if any; timed: from `latency_curves.timed_panels`."""
+    write_csv(out, speedup(timed, settings.confidence, seed))

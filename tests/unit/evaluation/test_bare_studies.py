@@ -8,7 +8,7 @@ from arbitrage.config.study import Study
 from arbitrage.evaluation.accuracy_acceptance import write_accuracy_acceptance
 from arbitrage.evaluation.comparison import write_comparison
 from arbitrage.evaluation.deferrals import write_outcomes
-from arbitrage.evaluation.latency_curves import write_accuracy_latency
+from arbitrage.evaluation.latency_curves import timed_panels, write_accuracy_latency
 from arbitrage.evaluation.router_quality import write_quality
 from arbitrage.evaluation.speedup import write_speedup
 from arbitrage.figures import fig4, fig5, figE1
@@ -31,8 +31,8 @@ def test_a_study_of_few_policies_and_no_clock_has_all_its_results(
     write_accuracy_acceptance(swept, settings, seed, curves / "accuracy_acceptance.csv")
     write_outcomes(swept, settings, seed, curves / "outcomes.csv")
     write_comparison(swept, settings, seed, curves / "comparison.csv")
-    write_accuracy_latency([], [], settings, seed, curves / "accuracy_latency.csv")
-    write_speedup([], [], settings, seed, curves / "speedup.csv")
+    write_accuracy_latency([], settings, seed, curves / "accuracy_latency.csv")
+    write_speedup([], settings, seed, curves / "speedup.csv")
     write_quality(world.tables["heldout"], settings, seed, folder / "router" / "quality.csv")
     points = read_csv(curves / "accuracy_acceptance.csv")
     assert set(points["policy"]) == set(policies)
@@ -50,8 +50,8 @@ def test_a_single_timed_question_has_no_intervals_and_is_drawn(world: World, tmp
     timed = read_table(world.tables["latency"][0], "latency")
     first = {row["benchmark"]: row["question_id"] for row in reversed(timed)}
     write_table(tmp_path / "timed.parquet", "latency", [r for r in timed if r["question_id"] == first[r["benchmark"]]])
-    swept = world.tables["trajectories"]
-    write_accuracy_latency(swept, [tmp_path / "timed.parquet"], settings, seed, tmp_path / "points.csv")
+    panels = timed_panels(world.tables["trajectories"], [tmp_path / "timed.parquet"], settings, seed)
+    write_accuracy_latency(panels, settings, seed, tmp_path / "points.csv")
     points = read_csv(tmp_path / "points.csv")
     measured = points[points["measured"]]
     assert len(measured) and measured[["latency_low", "latency_high"]].isna().all(axis=None)

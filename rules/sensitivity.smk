@@ -8,6 +8,14 @@ from shlex import quote
 PRMS = ("prm_weak", "prm_middle", "prm")
 SEEDS = (1, 2, 3)
 ZOO = "src/arbitrage/lab/zoo"
+STUDIES = {
+    "prms": [f"results/sensitivity-{prm}" for prm in PRMS],
+    "seeds": [f"results/zoo-seed-{seed}" for seed in SEEDS],
+}
+DONE = {
+    "prms": [f"results/sensitivity/{prm}.done" for prm in PRMS],
+    "seeds": [f"results/sensitivity/seed-{seed}.done" for seed in SEEDS],
+}
 
 
 def quoted_changes(seed):
@@ -51,23 +59,6 @@ rule prm_study:
         " --config study=sensitivity-{wildcards.prm} {params.prm:q} 2>&1 | tee {log:q}"
 
 
-rule prms:
-    input:
-        expand(rules.prm_study.output, prm=PRMS),
-    output:
-        multiext("results/sensitivity/prms", ".csv", ".md", ".pdf", ".png"),
-    log:
-        "results/sensitivity/prms.log",
-    conda:
-        "../envs/analysis.yaml"
-    params:
-        studies=[f"results/sensitivity-{prm}" for prm in PRMS],
-    message:
-        "Set the PRMs side by side"
-    shell:
-        "arbitrage sensitivity {params.studies:q} --out results/sensitivity/prms 2>&1 | tee {log:q}"
-
-
 rule seed_zoo:
     input:
         study="studies/small-zoo.yaml",
@@ -106,18 +97,26 @@ rule seed_study:
         "snakemake --cores {threads} --configfile {input.study:q} --config {params.changes} 2>&1 | tee {log:q}"
 
 
-rule seeds:
+rule side_by_side:
     input:
-        expand(rules.seed_study.output, seed=SEEDS),
+        lambda w: DONE[w.kind],
     output:
-        multiext("results/sensitivity/seeds", ".csv", ".md", ".pdf", ".png"),
+        multiext("results/sensitivity/{kind}", ".csv", ".md", ".pdf", ".png"),
     log:
-        "results/sensitivity/seeds.log",
+        "results/sensitivity/{kind}.log",
+    wildcard_constraints:
+        kind="prms|seeds",
     conda:
         "../envs/analysis.yaml"
     params:
-        studies=[f"results/zoo-seed-{seed}" for seed in SEEDS],
+        studies=lambda w: STUDIES[w.kind],
     message:
-        "Set the seeds side by side"
+        "Set the {wildcards.kind} side by side"
     shell:
-        "arbitrage sensitivity {params.studies:q} --out results/sensitivity/seeds 2>&1 | tee {log:q}"
+        "arbitrage sensitivity {params.studies:q} --out results/sensitivity/{wildcards.kind} 2>&1 | tee {log:q}"
+
+
+rule seeds:
+    input:
+        multiext("results/sensitivity/seeds", ".csv", ".md", ".pdf", ".png"),
+    localrule: True

@@ -104,7 +104,9 @@ def as_markdown(rows: pd.DataFrame) -> str:
         cells = []
         for _, study in studies:
             theirs = own[own["study"] == study]
-            value, low, high = (float(theirs[name].iloc[0]) if len(theirs) else float("nan") for name in COLUMNS[6:9])
+            value, low, high = (
+                float(theirs[name].iloc[0]) if len(theirs) else float("nan") for name in ("value", "low", "high")
+            )
             cells.append(markdown.with_interval(value, low, high, 1, scale=100))
         lines.append([pair, benchmark, policy, accepted, *cells])
     return markdown.table(header, lines)

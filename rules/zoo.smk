@@ -3,13 +3,12 @@
 # results/<study>/zoo/{tokenizer,draft,base,target,prm,router_base,router_start,prm_middle,prm_weak}/, solutions.parquet,
 # metrics.json; sizes and lengths are the study's section `zoo`. Every training goes on where it was killed.
 from arbitrage.cli import workflow as study_workflow
+from arbitrage.lab.zoo_cards import JUDGES, ROLES
 
 if not workflow.config_settings.configfiles:
 
     configfile: "config.yaml"
 
-
-ROLES = ("draft", "base", "target", "prm", "router_start", "prm_middle", "prm_weak")  # those that are measured
 
 STUDY = study_workflow.open_study(config, workflow, models_exist=False)
 
@@ -114,7 +113,7 @@ rule zoo_judge:
     benchmark:
         PATHS.timing("zoo_judge", "{role}")
     wildcard_constraints:
-        role="prm|router_start|prm_middle|prm_weak",
+        role="|".join(JUDGES),
     conda:
         "../envs/training.yaml"
     threads: STUDY.zoo.threads

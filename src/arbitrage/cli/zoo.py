@@ -14,7 +14,7 @@ from arbitrage.cli.common import Out, StudyPath, stage, use_threads
 from arbitrage.io.atomic import whole_directory
 
 if TYPE_CHECKING:
-    from arbitrage.config.zoo import TrainingLength, Zoo
+    from arbitrage.config.zoo import JudgeSize, TrainingLength, Zoo
     from arbitrage.lab.optimise import Schedule
 
 app = typer.Typer()
@@ -105,10 +105,10 @@ def zoo_judge(
     """Train the lab's PRM, the judge that routers start from, or a weaker PRM, on the checker's labels."""
     with stage("zoo_judge", study, [base, solutions], [out], role=role) as run:
         from arbitrage.lab.prm import train_judge
+        from arbitrage.lab.zoo_cards import JUDGES
 
         zoo = run.study.zoo
-        judges = {"prm": zoo.prm, "router_start": zoo.router_start}
-        size = (judges | {"prm_middle": zoo.prm_middle, "prm_weak": zoo.prm_weak})[role]
+        size: JudgeSize = {judge: getattr(zoo, judge) for judge in JUDGES}[role]
         use_threads(zoo.threads)
         parts = (size.rank, size.new_layers)
         train_judge(base, solutions, out, *parts, _schedule(size), zoo.seed, zoo.device, _recipe(zoo, role))

@@ -21,14 +21,14 @@ from arbitrage.lab.generation import (
     split_steps,
 )
 from arbitrage.lab.question_stream import Benchmark, LabRow, benchmark_questions
+from arbitrage.lab.zoo_cards import JUDGES, ROLES
 from arbitrage.quantisation.rounding import quantise_directory
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 BENCHMARKS: tuple[Benchmark, ...] = ("lab500", "labolympiad")
-LANGUAGE_MODELS = ("draft", "base", "target")
-JUDGES = ("prm", "router_start", "prm_middle", "prm_weak")
+LANGUAGE_MODELS = tuple(role for role in ROLES if role not in JUDGES)
 TIMED_TOKENS = 100
 TIMED_CONTEXT = 80
 TIMED_ROUNDS = 5

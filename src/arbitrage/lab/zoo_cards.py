@@ -22,6 +22,8 @@ ROLES = {
     "prm_middle": "A weaker PRM, for the sensitivity page: as shallow as the router start, trained longer.",
     "prm_weak": "The weakest PRM of the sensitivity page: as shallow as the router start, its training stopped early.",
 }
+JUDGES = ("prm", "router_start", "prm_middle", "prm_weak")
+"""The roles that are classifiers; the others are language models."""
 LESSONS = "Fresh questions of the split `zoo-training`, profile `lessons`, with worked solutions."
 SOLUTIONS = (
     "Greedy, sampled and turn-taking solutions of draft and target to questions of the split `prm`, labelled step by "

@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from arbitrage.config.policies import POLICIES
+from arbitrage.config.policies import POLICIES, THRESHOLD_POLICIES
 from arbitrage.report.page.explorer_data import run_name
 
 NOW = "now"  # the data set that the page fills: rows with policy, x and accuracy, of the threshold the slider is at
@@ -26,17 +26,8 @@ def latency_chart(points: pd.DataFrame) -> dict[str, Any]:
 
 def _chart(points: pd.DataFrame, x: str, title: str, scale: float) -> dict[str, Any]:
     shown = points[points[x].notna() & points["accuracy"].notna()]
-    curves = [
-        {
-            "run": run_name(row["policy"], row["router_seed"]),
-            "policy": POLICIES[row["policy"]].label,
-            "order": order,
-            "threshold": None if pd.isna(row["threshold"]) else row["threshold"],
-            "x": round(scale * row[x], 4),
-            "accuracy": round(100 * row["accuracy"], 3),
-        }
-        for order, row in enumerate(shown.sort_values(["policy", "threshold"]).to_dict("records"))
-    ]
+    by_threshold = shown["policy"].isin(THRESHOLD_POLICIES)
+    curves, ends = (_points(shown[chosen], x, scale) for chosen in (by_threshold, ~by_threshold))
     policies = [name for name in POLICIES if name in set(shown["policy"])]
     colour = alt.Color(
         "policy:N",
@@ -52,13 +43,11 @@ def _chart(points: pd.DataFrame, x: str, title: str, scale: float) -> dict[str, 
     }
     lines = (
         alt.Chart(alt.InlineData(values=curves))
-        .transform_filter("datum.policy != 'draft alone' && datum.policy != 'target alone'")
         .mark_line(strokeWidth=1.4, opacity=0.8)
         .encode(**axes, color=colour, detail="run:N", order="order:Q")
     )
     alone = (
-        alt.Chart(alt.InlineData(values=curves))
-        .transform_filter("datum.policy == 'draft alone' || datum.policy == 'target alone'")
+        alt.Chart(alt.InlineData(values=ends))
         .mark_point(shape="triangle-up", size=70, filled=True)
         .encode(**axes, color=colour)
     )
@@ -70,3 +59,18 @@ def _chart(points: pd.DataFrame, x: str, title: str, scale: float) -> dict[str, 
     chart = alt.layer(lines, alone, here).properties(**SIZE).configure(background="transparent")
     specification: dict[str, Any] = chart.to_dict()
     return specification
+
+
+def _points(rows: pd.DataFrame, x: str, scale: float) -> list[dict[str, Any]]:
+    """Rows of a curve table as Vega-Lite's values, in the order in which lines are to join them."""
+    return [
+        {
+            "run": run_name(row["policy"], row["router_seed"]),
+            "policy": POLICIES[row["policy"]].label,
+            "order": order,
+            "threshold": None if pd.isna(row["threshold"]) else row["threshold"],
+            "x": round(scale * row[x], 4),
+            "accuracy": round(100 * row["accuracy"], 3),
+        }
+        for order, row in enumerate(rows.sort_values(["policy", "threshold"]).to_dict("records"))
+    ]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from arbitrage.lab.zoo_cards import ROLES
+from arbitrage.lab.zoo_cards import JUDGES, ROLES
 from arbitrage.runtime.provenance import digest
 from tests.integration.study.conftest import ROOT, environment
 
@@ -76,7 +76,7 @@ def test_a_changed_key_trains_again_what_reads_it(results: Path, changes: dict[s
     planned = snakemake(results, *ZOO_RULES, "--dry-run", **changes)
     assert planned.returncode == 0, planned.stderr[-2000:]
     counted = {line.split()[0]: line.split()[-1] for line in planned.stdout.splitlines() if line.startswith("zoo")}
-    judges = "2" if "zoo_solutions" in again else "1"
+    judges = str(len(JUDGES)) if "zoo_solutions" in again else "1"
     assert counted == {rule: judges if rule == "zoo_judge" else "1" for rule in again}
 
 

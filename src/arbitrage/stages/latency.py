@@ -24,7 +24,7 @@ from arbitrage.runtime.paths import StudyPaths
 from arbitrage.runtime.progress import Progress
 from arbitrage.speculation.decoder import Costs, LiveDecoder, LiveSolution, LiveStep
 from arbitrage.speculation.policies import POLICIES
-from arbitrage.speculation.protocols import Author
+from arbitrage.speculation.protocols import Author, ContextMemoryError
 from arbitrage.speculation.tree import Question
 from arbitrage.stages.solve import open_decoder
 
@@ -56,8 +56,10 @@ def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[l
     Draft and target alone are timed in one uninterrupted generation, and step by step as the policies write. Settings
     are interleaved question by question, starting with another one each time, and benchmarks question by question, so
     that drift of the machine hits all alike. `latency.warmup` solutions of every policy come first and are not counted.
+    A question that the device has too little memory for, in one context, is left out under every setting.
     Returns the tables it read, and what its provenance record tells besides: `texts_equal_to_sweep`, the share of timed
-    solutions (step by step) whose text equals the sweep's at that threshold, the models' `work`, and the `conditions`.
+    solutions (step by step) whose text equals the sweep's at that threshold, the models' `work`, the `conditions`, and
+    the ids of questions `left_out`. Raises ContextMemoryError where none is left.
     """
     by_benchmark: list[list[list[Run]]] = []  # the runs of each question of each benchmark
     expected: dict[Run, str] = {}
@@ -79,22 +81,44 @@ def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[l
             )
         expected |= _expected(swept, [run for group in by_benchmark[-1] for run in group])
     runs = [run for groups in zip_longest(*by_benchmark, fillvalue=[]) for group in groups for run in group]
-    rows, stepped, equal = [], 0, 0
+    solutions: list[tuple[Run, LiveSolution]] = []
     with open_decoder(study, pair, router) as decoder:
         gc.freeze()  # what is loaded by now stays: the collection before each solution need not go through it
+        lost: dict[str, ContextMemoryError] = {}
         for run in _warmup(runs, study.latency.warmup):
-            timed(decoder, run)
+            _timed_unless_lost(decoder, run, lost)
         progress = Progress(len(runs), "solutions", f"latency {pair}")
         with Conditions(study.threads) as conditions:
             for run in runs:
-                solution = timed(decoder, run)
-                if not run.setting.uninterrupted:
-                    stepped, equal = stepped + 1, equal + (solution.text == expected[run])
-                rows.append({"study": study.study, "pair": pair, **row_of(run, solution)})
+                solution = _timed_unless_lost(decoder, run, lost)
+                if solution is not None:
+                    solutions.append((run, solution))
                 progress.advance()
+    solutions = [(run, solution) for run, solution in solutions if run.question.question_id not in lost]
+    if lost and not solutions:
+        raise next(iter(lost.values()))
+    rows = [{"study": study.study, "pair": pair, **row_of(run, solution)} for run, solution in solutions]
+    equal = [solution.text == expected[run] for run, solution in solutions if not run.setting.uninterrupted]
     write_table(out, "latency", rows)
-    report = {"texts_equal_to_sweep": equal / stepped, "work": _work(rows), "conditions": conditions.noted}
+    report = {
+        "texts_equal_to_sweep": sum(equal) / len(equal),
+        "work": _work(rows),
+        "conditions": conditions.noted,
+        "left_out": sorted(lost),
+    }
     return read, report
+
+
+def _timed_unless_lost(decoder: LiveDecoder, run: Run, lost: dict[str, ContextMemoryError]) -> LiveSolution | None:
+    """The timed solution; None where its question is in `lost` or, by too little memory for it, comes to be."""
+    if run.question.question_id in lost:
+        return None
+    try:
+        return timed(decoder, run)
+    except ContextMemoryError as error:
+        print(f"{run.question.question_id} is left out of the timing: {error}", file=sys.stderr, flush=True)
+        lost[run.question.question_id] = error
+        return None
 
 
 def _warmup(runs: Sequence[Run], count: int) -> list[Run]:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from arbitrage.config.study import Study
+from arbitrage.speculation.protocols import ContextMemoryError
 from arbitrage.stages import latency
 from tests.support import synthetic
 from tests.support.fakes import fake_decoder
@@ -13,46 +14,56 @@ from tests.support.fakes import fake_decoder
 QUESTIONS = 6
 
 
+class Timing:
+    """A timing of two benchmarks by a decoder of fakes: its `runs` in order, warm-up first, its `rows` and `report`.
+
+    too_large: ids of questions that the device has too little memory for.
+    """
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, too_large: frozenset[str] = frozenset()) -> None:
+        study = Study.model_validate(
+            {
+                "study": "timing",
+                "models": {"d": {"path": "d"}, "t": {"path": "t"}},
+                "pairs": {"small": {"draft": "d", "target": "t"}},
+                "prm": {"path": "prm"},
+                "benchmarks": {name: {"source": name} for name in synthetic.BENCHMARKS},
+            }
+        )
+        self.runs: list[latency.Run] = []
+        self.rows: list[dict[str, Any]] = []
+        policies = ("draft_only", "target_only", "rsd", "router")
+        original = latency.timed
+
+        class Decoder:
+            def __enter__(self) -> object:
+                return fake_decoder(0)
+
+            def __exit__(self, *error: object) -> None:
+                pass
+
+        def read(path: Path, table: str) -> list[dict[str, Any]]:
+            benchmark = next(name for name in synthetic.BENCHMARKS if name in str(path))
+            if table == "trajectories":
+                return synthetic.trajectories("small", benchmark, QUESTIONS, policies)
+            return [{"question_id": name, "problem": name} for name in synthetic.questions_of(benchmark, QUESTIONS)]
+
+        def timed(decoder: Any, run: latency.Run) -> Any:
+            self.runs.append(run)
+            if run.question.question_id in too_large and run.setting.policy == "rsd":
+                raise ContextMemoryError("out of memory on cuda with one context of 9000 tokens")
+            return original(decoder, latency.Run(run.benchmark, run.question, latency.Setting("target_only", None)))
+
+        monkeypatch.setattr(latency, "open_decoder", lambda *arguments: Decoder())
+        monkeypatch.setattr(latency, "read_table", read)
+        monkeypatch.setattr(latency, "timed", timed)
+        monkeypatch.setattr(latency, "write_table", lambda out, table, rows: self.rows.extend(rows))
+        _, self.report = latency.measure_latency(study, "small", folder, folder / "latency.parquet")
+
+
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[latency.Run]:
-    """The runs of a timing of two benchmarks, in their order, the uncounted ones first."""
-    study = Study.model_validate(
-        {
-            "study": "timing",
-            "models": {"d": {"path": "d"}, "t": {"path": "t"}},
-            "pairs": {"small": {"draft": "d", "target": "t"}},
-            "prm": {"path": "prm"},
-            "benchmarks": {name: {"source": name} for name in synthetic.BENCHMARKS},
-        }
-    )
-    done: list[latency.Run] = []
-    policies = ("draft_only", "target_only", "rsd", "router")
-
-    class Decoder:
-        def __enter__(self) -> object:
-            return fake_decoder(0)
-
-        def __exit__(self, *error: object) -> None:
-            pass
-
-    def read(path: Path, table: str) -> list[dict[str, Any]]:
-        benchmark = next(name for name in synthetic.BENCHMARKS if name in str(path))
-        if table == "trajectories":
-            return synthetic.trajectories("small", benchmark, QUESTIONS, policies)
-        return [{"question_id": name, "problem": name} for name in synthetic.questions_of(benchmark, QUESTIONS)]
-
-    original = latency.timed
-
-    def timed(decoder: Any, run: latency.Run) -> Any:
-        done.append(run)
-        return original(decoder, latency.Run(run.benchmark, run.question, latency.Setting("target_only", None)))
-
-    monkeypatch.setattr(latency, "open_decoder", lambda *arguments: Decoder())
-    monkeypatch.setattr(latency, "read_table", read)
-    monkeypatch.setattr(latency, "timed", timed)
-    monkeypatch.setattr(latency, "write_table", lambda *arguments: None)
-    latency.measure_latency(study, "small", tmp_path, tmp_path / "latency.parquet")
-    return done
+    return Timing(tmp_path, monkeypatch).runs
 
 
 def test_every_policy_is_warmed_up_before_the_clock_counts(runs: list[latency.Run]) -> None:
@@ -76,3 +87,25 @@ def test_draft_and_target_alone_are_timed_in_one_generation_and_step_by_step(run
     for policy in ("draft_only", "target_only"):
         assert {run.setting.uninterrupted for run in runs[6:] if run.setting.policy == policy} == {True, False}
     assert not any(run.setting.uninterrupted for run in runs if run.setting.policy in ("rsd", "router"))
+
+
+def test_a_question_too_large_for_the_memory_is_left_out_under_every_setting_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = Timing(tmp_path, monkeypatch)
+    monkeypatch.undo()
+    lost = whole.rows[0]["question_id"]
+    rest = Timing(tmp_path, monkeypatch, frozenset({lost}))
+    assert rest.report["left_out"] == [lost]
+    assert [row["question_id"] for row in rest.rows] == [
+        row["question_id"] for row in whole.rows if row["question_id"] != lost
+    ]
+    assert capsys.readouterr().err.count(f"{lost} is left out of the timing: out of memory") == 1
+
+
+def test_where_no_question_fits_into_the_memory_the_stage_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = {name for benchmark in synthetic.BENCHMARKS for name in synthetic.questions_of(benchmark, QUESTIONS)}
+    with pytest.raises(ContextMemoryError, match="9000 tokens"):
+        Timing(tmp_path, monkeypatch, frozenset(every))

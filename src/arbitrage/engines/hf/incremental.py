@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from arbitrage.engines.hf.attention import logprobs_of
-from arbitrage.engines.hf.batching import Forward
+from arbitrage.engines.hf.batching import Forward, OutOfMemoryError, memory_errors
 from arbitrage.engines.hf.generator import TransformersGenerator, choose
 from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.engines.scoring.scorers import TransformersScorer
 from arbitrage.engines.step_boundary import StepWriter, StopRule
 from arbitrage.speculation.forwarding import ForwardingPrompter, ForwardingReader
-from arbitrage.speculation.protocols import GeneratedStep, Ids, Logprobs
+from arbitrage.speculation.protocols import ContextMemoryError, GeneratedStep, Ids, Logprobs
 
 # (ids [1, n], positions [1, n], mask, cache, count) -> outputs after each of the last `count` ids [1, count, width]
 ForwardAll = Callable[[Tensor, Tensor, Tensor | None, BufferCache, int], Tensor]
@@ -85,14 +85,23 @@ class LiveContext:
         return length
 
     def feed(self, tokens: Tensor, ids: list[int], forward: Forward | None = None) -> Tensor:
-        """Append `tokens` [1, n], which are `ids`; return the output after the last one [1, width], or `forward`'s."""
+        """Append `tokens` [1, n], which are `ids`; return the output after the last one [1, width], or `forward`'s.
+
+        Raises ContextMemoryError where the device has too little memory; `reset` makes the context usable again.
+        """
         start, end = len(self.held), len(self.held) + len(ids)
         if end > self._positions.shape[1]:
             self._positions = torch.arange(2 * end, device=self._device)[None]
         positions = self._positions[:, start:end]
         # Without a mask one token sees everything, and the first tokens see each other causally: the fast paths.
         mask = None if start == 0 or len(ids) == 1 else (positions[0, :, None] >= self._positions[0, :end])[None, None]
-        output = (forward or self._forward)(tokens, positions, mask, self._cache)
+        try:
+            with memory_errors():
+                output = (forward or self._forward)(tokens, positions, mask, self._cache)
+        except OutOfMemoryError as error:
+            raise ContextMemoryError(
+                f"out of memory on {self._device} with one context of {end} tokens ({error})"
+            ) from error
         self.held += ids
         return output
 

@@ -3,10 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from arbitrage.engines.hf.incremental import LiveGenerator, LiveScorer
 from arbitrage.engines.scoring.scorers import PrmScorer
-from arbitrage.speculation.protocols import AuthoredStep
+from arbitrage.speculation.protocols import AuthoredStep, ContextMemoryError
 from tests.unit.engines.conftest import load, never_stop
 from tests.unit.engines.hf.test_generator import contexts_of, same
 
@@ -75,3 +76,22 @@ def test_a_whole_solution_in_one_go_passes_separators_and_ends_at_the_limit(caus
     assert whole.finish_reason in ("eos", "length")
     assert whole.tokens >= step.tokens
     assert same(live.generate_one(context, 60), step)  # the rule of steps is as it was
+
+
+def test_too_little_memory_for_one_context_is_told_and_the_next_one_is_answered(
+    causal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = load(causal)
+    live = LiveGenerator(generator)
+    context = contexts_of(generator, 1)[0]
+    expected = live.generate_one(context, 20)
+    live.reset()
+
+    def full(*arguments: object) -> None:
+        raise torch.OutOfMemoryError("tried to allocate 2 GiB")
+
+    with monkeypatch.context() as patch, pytest.raises(ContextMemoryError, match=rf"{len(context)} tokens.*2 GiB"):
+        patch.setattr(live._context, "_forward", full)
+        live.generate_one(context, 20)
+    live.reset()
+    assert same(live.generate_one(context, 20), expected)

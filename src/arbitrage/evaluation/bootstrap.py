@@ -13,11 +13,13 @@ import zlib
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaincinv
 
 Floats = NDArray[np.float64]
 
 MOST_MISSING = 0.05  # no interval where more than this share of the resamples has no value
 NO_WIDTH = 1e-12
+LIKE_NORMAL = 1e4  # degrees of freedom
 
 
 def resample_weights(items: int, resamples: int, seed: int, name: str = "") -> Floats:
@@ -90,10 +92,13 @@ def _quantile(ordered: Floats, counts: np.ndarray, level: float) -> Floats:
 def over_seeds(samples: Floats, seed: int) -> Floats:
     """Samples of the mean over a router's trainings, (1 + resamples, ...), from those of each, (K, 1 + resamples, ...).
 
-    To the resamples of the questions the variation of the training is added, as a t variable of K - 1 degrees of
-    freedom scaled by the standard error between trainings (a Behrens-Fisher sum), the same one over all further axes,
-    so that bands stay bands. Trainings also differ by chance, on the questions that happen to be there: that part is in
-    both, and is taken out of the resamples. One training: its own samples, which tell nothing of another one.
+    To the resamples of the questions the variation of the training is added, as a normal variable scaled by the
+    standard error between trainings, and the sum is widened to a t variable of Welch's and Satterthwaite's degrees of
+    freedom: K - 1 where only trainings vary, many where only questions do. The draws are the same over all further
+    axes, so that bands stay bands. Trainings also differ by chance, on the questions that happen to be there: that part
+    is in both, and is taken out of the resamples. One training: its own samples, which tell nothing of another one.
+
+    Source: B. L. Welch, "The generalization of 'Student's' problem", Biometrika 34 (1947).
     """
     trainings = len(samples)
     mean: Floats = samples.mean(axis=0)
@@ -105,13 +110,18 @@ def over_seeds(samples: Floats, seed: int) -> Floats:
     with np.errstate(invalid="ignore"):
         chance = _variance(samples[:, 1:] - resampled, axis=1).mean(axis=0) / (trainings - 1)  # in the mean's own
         whole = _variance(resampled, axis=0)
-        shared = np.sqrt(np.clip(whole - chance, 0, None) / np.where(whole > 0, whole, 1.0))
-        shrunk = np.where(np.isfinite(resampled), value + shared * (resampled - value), resampled)
-    draws = generator.standard_normal((len(resampled), trainings))
-    draws /= np.sqrt(generator.chisquare(trainings - 1, size=(len(draws), 1)) / (trainings - 1))
-    noise = np.tensordot(draws, apart, axes=1) / np.sqrt(trainings * (trainings - 1))
-    result = mean.copy()
-    result[1:] = shrunk + noise
+        questions = np.clip(whole - chance, 0, None)
+        shared = np.sqrt(questions / np.where(whole > 0, whole, 1.0))
+        training = (apart**2).sum(axis=0) / (trainings * (trainings - 1))
+        degrees = (trainings - 1) * ((questions + training) / np.where(training > 0, training, 1e-30)) ** 2
+        degrees = np.where(degrees < LIKE_NORMAL, degrees, LIKE_NORMAL)
+        noise = np.tensordot(generator.standard_normal((len(resampled), trainings)), apart, axes=1)
+        noise /= np.sqrt(trainings * (trainings - 1))
+        levels = generator.random((len(resampled), *(1,) * value.ndim))
+        widened = np.sqrt(degrees / 2 / gammaincinv(degrees / 2, levels))  # sqrt(k / chi squared of k)
+        error = widened * (shared * (resampled - value) + noise)
+        result = mean.copy()
+        result[1:] = np.where(np.isfinite(resampled), value + error, resampled)
     return result
 
 

@@ -103,6 +103,21 @@ def test_an_interval_over_trainings_and_questions_covers_another_training(traini
         assert questions_alone / 250 < 0.75
 
 
+def test_trainings_that_differ_little_widen_an_interval_little() -> None:
+    """Three trainings alone would tell little (t of 2 degrees of freedom); beside many questions they need not."""
+    generator = np.random.default_rng(9)
+    ratios = []
+    for trial in range(60):
+        questions = generator.normal(0, 0.3, 300)  # what all trainings find hard
+        answers = 0.6 + questions + generator.normal(0.02 * generator.standard_normal((3, 1)), 0.02, (3, 300))
+        weights = with_data(resample_weights(300, 400, trial))
+        each = np.stack([resampled_means(weights, own[None])[:, 0] for own in answers])
+        (low, high), (first, last) = (interval(one[1:], 0.95) for one in (over_seeds(each, trial), each[0]))
+        truth = np.sqrt(0.3**2 / 300 + 0.02**2 / 3) / np.sqrt(0.3**2 / 300)
+        ratios.append((high - low) / (last - first) / truth)
+    assert 0.95 <= float(np.mean(ratios)) <= 1.2
+
+
 def test_two_sets_of_trainings_of_one_configuration_do_not_differ() -> None:
     """The audit's finding: one training beside another, on the same questions, "differs" most of the time."""
     generator = np.random.default_rng(6)

@@ -49,7 +49,8 @@ def _routers(world: simulated.Questions, noises: Floats, generator: np.random.Ge
 def _panel(questions: int, noises: Floats, generator: np.random.Generator, resamples: int, seed: int) -> Panel:
     world = simulated.questions(questions, generator)
     ranges = {noise: np.unique([*PAPER_GRID, *simulated.even_thresholds(noise, 41)]) for noise in (ROUTER, RSD)}
-    above = np.append(0.0, np.quantile(np.abs(world.advantage[world.kind == 1]), np.linspace(0, 1, 21)))
+    gains = world.advantage[world.advantage > 0]
+    above = np.append(0.0, np.quantile(gains, np.linspace(0, 1, 41)))  # no hole, as in an exact sweep
     curves = {
         "router": tuple(
             simulated.curve(world, seen, ranges[ROUTER], "router") for seen in _routers(world, noises, generator)

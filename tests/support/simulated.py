@@ -149,7 +149,7 @@ def timed(panel: Panel, generator: np.random.Generator, resamples: int, seed: in
     table["wall_s"] = table["draft_s"] + table["target_s"] + table["score_s"]
     table["threshold"] = np.concatenate(thresholds)
     table["question_id"] = np.resize([f"{number:03d}" for number in range(TIMED)], len(table))
-    table = table.assign(pair="pair", benchmark="simulated", uninterrupted=False)
+    table = table.assign(pair="pair", benchmark="simulated", uninterrupted=False, speculative_tokens=0)
     unswept = (
         table.iloc[:1]
         .drop(columns="threshold")

@@ -76,6 +76,10 @@ class Latency(Section):
         [0.1, 0.3, 0.5, 0.7, 0.9], min_length=1, description="Where timed policies with a threshold are timed"
     )
     warmup: int = Field(1, ge=0, description="Solutions of every policy decoded before the clock counts")
+    speculative_tokens: list[Count] = Field(
+        [4, 8],
+        description="Draft tokens a round with which token-level speculative decoding of the target is timed; or []",
+    )
     heldout: float = Field(0.25, gt=0.0, lt=1.0, description="Share of timed questions kept from the cost model's fit")
 
 

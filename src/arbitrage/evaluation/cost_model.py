@@ -158,6 +158,7 @@ def resampled_model(latency: pd.DataFrame, counts: pd.DataFrame, resamples: int,
 
 def _alone(latency: pd.DataFrame, questions: np.ndarray, times: Floats) -> dict[str, Floats]:
     """Uninterrupted over stepped seconds of draft and target alone, in each of `times` (B, questions)."""
+    latency = latency[latency["speculative_tokens"] == 0]
     owner = np.searchsorted(questions, _questions_of(latency)[0])
     whole = latency["uninterrupted"].to_numpy(bool)
     wall = latency["wall_s"].to_numpy()

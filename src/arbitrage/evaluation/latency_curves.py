@@ -25,7 +25,7 @@ from arbitrage.io.csv_tables import write_csv
 from arbitrage.io.tables import TableError, read_frame
 
 COLUMNS = [
-    *("pair", "benchmark", "policy", "router_seed", "threshold", "measured", "uninterrupted"),
+    *("pair", "benchmark", "policy", "router_seed", "threshold", "measured", "uninterrupted", "speculative_tokens"),
     *("latency_s", "latency_low", "latency_high", "accuracy", "accuracy_low", "accuracy_high", "acceptance"),
     *("questions", "timed_questions"),
 ]
@@ -79,9 +79,10 @@ def accuracy_latency(
         for policy in sorted(set(panel.curves) & set(TIMED_POLICIES))
         for number, curve in enumerate(panel.curves[policy])
     ]
-    settings_of = ["policy", "threshold", "uninterrupted"]
+    settings_of = ["policy", "threshold", "uninterrupted", "speculative_tokens"]
     measured = [
-        _measured(panel, str(key[0]), key[1], bool(key[2]), group["wall_s"].to_numpy(), settings, seed)
+        _measured(panel, str(key[0]), key[1], group["wall_s"].to_numpy(), settings, seed)
+        | {"uninterrupted": bool(key[2]), "speculative_tokens": int(key[3])}
         for key, group in timed.groupby(settings_of, dropna=False, sort=True)
         if key[0] in panel.curves
     ]
@@ -101,6 +102,7 @@ def _modelled(curve: Curve, weights: Floats, model: ResampledModel, benchmark: s
         "threshold": curve.thresholds,
         "measured": False,
         "uninterrupted": False,
+        "speculative_tokens": 0,
         "latency_s": latency[0],
         "latency_low": low,
         "latency_high": high,
@@ -112,9 +114,7 @@ def _modelled(curve: Curve, weights: Floats, model: ResampledModel, benchmark: s
     return pd.DataFrame(columns)
 
 
-def _measured(
-    panel: Panel, policy: str, threshold: float, uninterrupted: bool, wall: Floats, settings: Curves, seed: int
-) -> dict[str, Any]:
+def _measured(panel: Panel, policy: str, threshold: float, wall: Floats, settings: Curves, seed: int) -> dict[str, Any]:
     curve = panel.curves[policy][0]  # a router's first training is the one that is timed
     times = resample_weights(len(wall), settings.resamples, seed, f"timed {panel.benchmark}")
     low, high = map(float, interval(resampled_means(times, wall), settings.confidence))
@@ -131,7 +131,6 @@ def _measured(
         "router_seed": 0 if POLICIES[policy].trained else np.nan,
         "threshold": threshold,
         "measured": True,
-        "uninterrupted": uninterrupted,
         "latency_s": wall.mean(),
         "latency_low": low,
         "latency_high": high,

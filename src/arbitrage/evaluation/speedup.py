@@ -7,6 +7,8 @@ all questions, the ratio of the other's latency to the policy's as these metrics
 - `typical`: the geometric mean over the accuracies that both curves cover, from BOTTOM to TOP of that range, which is
   the headline
 - `at_accuracy`: at the draft's accuracy plus `level` of the gap to the target's
+- `token_level`: of the target alone over itself, by token-level speculative decoding with `level` draft tokens a round
+  (the same text): the ratio of the measured times, over the timed questions
 - `largest`: its largest value over the common accuracies from LARGEST_FROM of that gap on, less what picking the
   largest of noisy ratios adds (estimated by the bootstrap): no headline
 
@@ -28,7 +30,7 @@ import pandas as pd
 
 from arbitrage.config.pipeline import Curves
 from arbitrage.config.policies import POLICIES
-from arbitrage.evaluation.bootstrap import Floats, resampled_means, with_data, without_bias
+from arbitrage.evaluation.bootstrap import Floats, resample_weights, resampled_means, with_data, without_bias
 from arbitrage.evaluation.comparison import NO_GAP, RECOVERED, levels_of
 from arbitrage.evaluation.cost_model import ResampledModel
 from arbitrage.evaluation.curve_matching import NO_POINT, cheapest, common_range, evenly
@@ -98,6 +100,28 @@ def speedups(panel: Panel, model: ResampledModel) -> list[Statistic]:
     return results
 
 
+def token_level(panel: Panel, timed: pd.DataFrame) -> list[Statistic]:
+    """How much faster the target alone is by token-level speculative decoding, on the timed questions of a panel.
+
+    timed: the panel's rows of the table `latency`. Resampled by question; nothing is modelled.
+    """
+    target = timed[(timed["policy"] == "target_only") & timed["uninterrupted"].astype(bool)]
+    times = target.pivot_table(index="question_id", columns="speculative_tokens", values="wall_s", aggfunc="mean")
+    times = times.dropna()
+    if 0 not in times or times.shape[1] < 2:
+        return []
+    weights = with_data(resample_weights(len(times), len(panel.weights), 0, f"timed {panel.benchmark}"))
+    means = resampled_means(weights, times.to_numpy().T)
+    head: dict[str, Any] = {"pair": panel.pair, "benchmark": panel.benchmark, "trainings": 0, "questions": len(times)}
+    head |= {"policy": "target_only", "against": "target_only", "ratio": True}
+    alone = means[:, list(times).index(0)]
+    return [
+        _statistic(head, "token_level", float(tokens), [alone / means[:, column]], "")
+        for column, tokens in enumerate(times)
+        if tokens
+    ]
+
+
 def _statistic(head: dict[str, Any], metric: str, level: float, each: list[Floats], why: str) -> Statistic:
     samples = np.stack(each)
     measured = np.isfinite(samples[:, 0]).all() and (samples[:, 0] > 0).all()
@@ -156,7 +180,7 @@ def _why(own: list[_Run], policy: str, other: _Run, against: str, levels: Floats
 
 def speedup(timed: Iterable[TimedPanel], confidence: float, seed: int) -> pd.DataFrame:
     """`speedup.csv`: the rows of every timed panel, then what is pooled over them."""
-    numbers = [one for panel, model, _ in timed for one in speedups(panel, model)]
+    numbers = [one for panel, model, rows in timed for one in (*speedups(panel, model), *token_level(panel, rows))]
     rows = [one.row(confidence, seed) for one in (*numbers, *pooled(numbers))]
     return pd.DataFrame(rows, columns=COLUMNS)
 

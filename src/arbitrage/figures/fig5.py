@@ -18,7 +18,9 @@ from arbitrage.io.csv_tables import read_csv
 from arbitrage.runtime.paths import StudyPaths
 
 POLICIES = tuple(policy for policy in style.drawn("main", "appendix") if policy in TIMED_POLICIES)
+SPECULATIVE = "P"
 ALONE = tuple(policy for policy in style.ALONE if policy in TIMED_POLICIES)
+CHECKED: Any = {"color": style.COLOURS["target_only"], "marker": SPECULATIVE, "linestyle": ""}
 OPEN: Any = {"color": "#444444", "marker": "^", "markerfacecolor": "white", "linestyle": ""}
 
 
@@ -39,8 +41,10 @@ def draw(
             for _, own in modelled[modelled["policy"] == policy].groupby("router_seed", dropna=False):
                 _modelled(ax, policy, own.sort_values(["latency_s", "threshold"]), listed)
         for policy in (*POLICIES, *ALONE):
-            for whole, own in measured[measured["policy"] == policy].groupby("uninterrupted"):
-                _measured(ax, policy, own, stepped=policy in ALONE and not whole)
+            of_policy = measured[measured["policy"] == policy]
+            for (whole, tokens), own in of_policy.groupby(["uninterrupted", "speculative_tokens"]):
+                marker = SPECULATIVE if tokens else style.MARKERS[policy]
+                _measured(ax, policy, own, marker, stepped=policy in ALONE and not whole)
         ax.set_xlim(0, None)
         ax.set_xlabel("mean latency of a solution (s)")
         ax.set_ylabel("accuracy (%)")
@@ -65,7 +69,7 @@ def _modelled(ax: Axes, policy: str, rows: pd.DataFrame, listed: bool) -> None:
         ax.plot(piece["latency_s"], 100 * piece["accuracy"], linewidth=1.2, **look)
 
 
-def _measured(ax: Axes, policy: str, rows: pd.DataFrame, stepped: bool) -> None:
+def _measured(ax: Axes, policy: str, rows: pd.DataFrame, marker: str, stepped: bool) -> None:
     """Points with their intervals where there are any; open ones for draft and target alone written step by step."""
     low, high = (rows[f"latency_{end}"].fillna(rows["latency_s"]) for end in ("low", "high"))
     bottom, top = (rows[f"accuracy_{end}"].fillna(rows["accuracy"]) for end in ("low", "high"))
@@ -74,7 +78,7 @@ def _measured(ax: Axes, policy: str, rows: pd.DataFrame, stepped: bool) -> None:
         100 * rows["accuracy"],
         xerr=[rows["latency_s"] - low, high - rows["latency_s"]],
         yerr=[100 * (rows["accuracy"] - bottom), 100 * (top - rows["accuracy"])],
-        fmt=style.MARKERS[policy],
+        fmt=marker,
         color=style.COLOURS[policy],
         markerfacecolor="white" if stepped else style.COLOURS[policy],
         markersize=7 if policy in ALONE else 5,  # a policy's may lie on it
@@ -97,6 +101,7 @@ def _headline(speedup: pd.DataFrame) -> str:
 
 def _handles(points: pd.DataFrame) -> list[Line2D]:
     shown = [policy for policy in (*reversed(POLICIES), *reversed(ALONE)) if policy in set(points["policy"])]
+    speculative = (points["speculative_tokens"] > 0).any()
     marks = [
         Line2D(
             [], [], color=style.COLOURS[policy], marker=style.MARKERS[policy], linestyle="", label=style.LABELS[policy]
@@ -108,6 +113,7 @@ def _handles(points: pd.DataFrame) -> list[Line2D]:
         Line2D([], [], color="#444444", linewidth=1.2, label="curve: modelled, all questions"),
         Line2D([], [], color="#444444", marker="o", linestyle="", label="marker: measured, timed questions"),
         Line2D([], [], **OPEN, label="open: alone, but step by step"),
+        *([Line2D([], [], **CHECKED, label="target, token-level speculation")] if speculative else []),
     ]
 
 
@@ -120,6 +126,12 @@ def _caption(points: pd.DataFrame, confidence: float, untimed: Sequence[str]) ->
         "uninterrupted generation (filled) and, as the policies write, step by step (open). A line breaks where no "
         f"threshold gives an operating point within {100 * GAP:g} points of acceptance."
     )
+    tokens = sorted(points.loc[points["speculative_tokens"] > 0, "speculative_tokens"].astype(int).unique())
+    if tokens:
+        caption += (
+            f" Crosses: the target's own text, the draft proposing {' or '.join(map(str, tokens))} tokens a round and "
+            "the target checking them in one pass."
+        )
     trainings = points["router_seed"].nunique()
     if trainings > 1:
         caption += f" The router has a curve for each of its {trainings} trainings; the first was timed."

@@ -201,6 +201,27 @@ class IncrementalReading(Protocol):
         """As `Reading.read`, of one input, in one pass over the ids that the cache does not hold; it then holds all."""
 
 
+@dataclass(frozen=True, slots=True)
+class CheckedSolution:
+    """A whole solution by token-level speculative decoding, and what the draft had to do for it."""
+
+    solution: GeneratedStep
+    proposed: int  # tokens the draft wrote
+    proposing_s: float  # seconds that took
+
+
+@runtime_checkable
+class TokenSpeculation(Protocol):
+    """A generator for one question at a time that checks another's tokens: token-level speculative decoding."""
+
+    def can_check(self, draft: IncrementalGenerator) -> bool:
+        """Whether a token of the draft's is the same text here."""
+
+    def generate_checked(self, draft: Any, context: Ids, limit: int, proposed: int) -> CheckedSolution:
+        """What `generate_whole` writes, where the draft proposes up to `proposed` tokens at a time (Leviathan et al.
+        2023, greedily: tokens are kept up to the first that is not this model's own)."""
+
+
 class IncrementalScorer(Protocol):
     """A scorer for one question at a time, which keeps its cache between calls."""
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 import gc
 import hashlib
 import sys
-import time
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -22,39 +21,23 @@ from arbitrage.io.tables import read_table, write_table
 from arbitrage.runtime.conditions import Conditions
 from arbitrage.runtime.paths import StudyPaths
 from arbitrage.runtime.progress import Progress
-from arbitrage.speculation.decoder import Costs, LiveDecoder, LiveSolution, LiveStep
+from arbitrage.speculation.decoder import LiveDecoder, LiveSolution
 from arbitrage.speculation.policies import POLICIES
-from arbitrage.speculation.protocols import Author, ContextMemoryError
+from arbitrage.speculation.protocols import ContextMemoryError
 from arbitrage.speculation.tree import Question
 from arbitrage.stages.solve import open_decoder
+from arbitrage.stages.timed_solution import Run, Setting, can_check, timed
 
 PARTS = ("draft_s", "score_s", "target_s", "catch_up_s")
 FAR = 0.05  # from a wanted acceptance rate, and worth a word
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What is timed: a policy, and its threshold where it has one."""
-
-    policy: str
-    threshold: float | None
-    uninterrupted: bool = False  # draft or target alone, in one generation
-
-
-@dataclass(frozen=True)
-class Run:
-    """One solution to be timed."""
-
-    benchmark: str
-    question: Question
-    setting: Setting
-
-
 def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[list[Path], dict[str, Any]]:
     """Time the timed policies, at thresholds spread over acceptance (paper, section 5); one row a solution.
 
-    Draft and target alone are timed in one uninterrupted generation, and step by step as the policies write. Settings
-    are interleaved question by question, starting with another one each time, and benchmarks question by question, so
+    Draft and target alone are timed in one uninterrupted generation, and step by step as the policies write; the target
+    also by token-level speculative decoding, where its engine does that and reads the draft's tokens. Settings are
+    interleaved question by question, starting with another one each time, and benchmarks question by question, so
     that drift of the machine hits all alike. `latency.warmup` solutions of every policy come first and are not counted.
     A question that the device has too little memory for, in one context, is left out under every setting.
     Returns the tables it read, and what its provenance record tells besides: `texts_equal_to_sweep`, the share of timed
@@ -69,7 +52,9 @@ def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[l
         questions, trajectories = paths.questions(benchmark), paths.trajectories(pair, benchmark)
         read += [questions, trajectories]
         swept = read_table(trajectories, "trajectories")
-        settings = settings_of(swept, study.latency.acceptances)
+        settings = settings_of(swept, study.latency.acceptances) + [
+            Setting("target_only", None, True, tokens) for tokens in study.latency.speculative_tokens
+        ]
         answered = {row["question_id"] for row in swept}  # a question that fills a context has no trajectory
         solved = [row for row in read_table(questions, "questions") if row["question_id"] in answered]
         chosen = _sample(solved, study.latency.questions, study.seed)
@@ -83,6 +68,9 @@ def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[l
     runs = [run for groups in zip_longest(*by_benchmark, fillvalue=[]) for group in groups for run in group]
     solutions: list[tuple[Run, LiveSolution]] = []
     with open_decoder(study, pair, router) as decoder:
+        if not can_check(decoder):
+            print(f"{pair}: no token-level speculative decoding; its engines do none with this pair", file=sys.stderr)
+            runs = [run for run in runs if not run.setting.speculative_tokens]
         gc.freeze()  # what is loaded by now stays: the collection before each solution need not go through it
         lost: dict[str, ContextMemoryError] = {}
         for run in _warmup(runs, study.latency.warmup):
@@ -102,11 +90,27 @@ def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[l
     write_table(out, "latency", rows)
     report = {
         "texts_equal_to_sweep": sum(equal) / len(equal),
-        "work": _work(rows),
+        "work": _work([row for row in rows if not row["speculative_tokens"]]),
         "conditions": conditions.noted,
         "left_out": sorted(lost),
+        "speculative_texts_equal": _equal_to_the_targets(solutions),
     }
     return read, report
+
+
+def _equal_to_the_targets(solutions: Sequence[tuple[Run, LiveSolution]]) -> float | None:
+    """The share of solutions by token-level speculative decoding whose text is that of the target alone."""
+    alone = {
+        (run.benchmark, run.question): solution.text
+        for run, solution in solutions
+        if run.setting == Setting("target_only", None, True)
+    }
+    equal = [
+        solution.text == alone[run.benchmark, run.question]
+        for run, solution in solutions
+        if run.setting.speculative_tokens
+    ]
+    return sum(equal) / len(equal) if equal else None
 
 
 def _timed_unless_lost(decoder: LiveDecoder, run: Run, lost: dict[str, ContextMemoryError]) -> LiveSolution | None:
@@ -123,9 +127,9 @@ def _timed_unless_lost(decoder: LiveDecoder, run: Run, lost: dict[str, ContextMe
 
 def _warmup(runs: Sequence[Run], count: int) -> list[Run]:
     """The first `count` runs of every policy: each has kernels, buffers and caches of its own to pay for."""
-    chosen: dict[tuple[str, bool], list[Run]] = {}
+    chosen: dict[Setting, list[Run]] = {}
     for run in runs:
-        chosen.setdefault((run.setting.policy, run.setting.uninterrupted), []).append(run)
+        chosen.setdefault(replace(run.setting, threshold=None), []).append(run)
     return [run for own in chosen.values() for run in own[:count]]
 
 
@@ -176,36 +180,6 @@ def _expected(swept: Sequence[dict[str, Any]], runs: Sequence[Run]) -> dict[Run,
     return texts
 
 
-def timed(decoder: LiveDecoder, run: Run) -> LiveSolution:
-    """One solution, with nothing in the way of the clock."""
-    gc.collect()
-    gc.disable()  # a collection in the middle of one solution would be charged to it
-    try:
-        if run.setting.uninterrupted:
-            return _in_one_go(decoder, run)
-        return decoder.solve(run.question, POLICIES[run.setting.policy], run.setting.threshold)
-    finally:
-        gc.enable()
-
-
-def _in_one_go(decoder: LiveDecoder, run: Run) -> LiveSolution:
-    """Draft or target alone, as anybody would run it: one generation from the prompt to the end."""
-    start, costs = time.perf_counter(), Costs()
-    author: Author = POLICIES[run.setting.policy].always or "target"
-    model = decoder.draft if author == "draft" else decoder.target
-    model.reset()
-    step = model.generate_whole(model.prompt_ids(run.question.problem), decoder.generation.max_tokens)
-    seconds = time.perf_counter() - start
-    if author == "draft":
-        costs.draft_s, costs.draft_tokens = seconds, step.tokens
-        solution = LiveStep(step, None, None, author, costs)
-    else:
-        costs.target_s, costs.catch_up_s = seconds - model.last_prefill_s, model.last_prefill_s
-        costs.target_tokens, costs.catch_up_tokens = step.tokens, model.last_prefill_tokens
-        solution = LiveStep(None, step, None, author, costs)
-    return LiveSolution([solution], seconds, costs)
-
-
 def _work(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Seconds of each model over all timed solutions, the tokens it generated or the steps it scored."""
 
@@ -231,6 +205,7 @@ def row_of(run: Run, solution: LiveSolution) -> dict[str, Any]:
         "policy": run.setting.policy,
         "threshold": run.setting.threshold,
         "uninterrupted": run.setting.uninterrupted,
+        "speculative_tokens": run.setting.speculative_tokens,
         "wall_s": solution.wall_s,
         **asdict(solution.costs),
         "other_s": solution.wall_s - sum(getattr(solution.costs, part) for part in PARTS),

@@ -1,5 +1,6 @@
 """The tables of a finished study agree with themselves and with each other."""
 
+import json
 from typing import Any
 
 import pandas as pd
@@ -116,7 +117,11 @@ def test_a_router_is_held_out_from_the_steps_it_did_not_train_on(smoke: SmokeStu
 def test_each_timed_question_is_of_its_benchmark_and_timed_once_a_policy(smoke: SmokeStudy, study: Study) -> None:
     for pair in (name for name in study.pairs if study.pairs[name].latency):
         rows = read_arrow(smoke.folder / f"latency/{pair}.parquet", "latency").to_pandas()
-        assert not rows.duplicated(["benchmark", "question_id", "policy", "threshold", "uninterrupted"]).any()
+        setting = ["policy", "threshold", "uninterrupted", "speculative_tokens"]
+        assert not rows.duplicated(["benchmark", "question_id", *setting]).any()
+        assert set(rows["speculative_tokens"]) == {0, *study.latency.speculative_tokens}
+        record = json.loads((smoke.folder / f"latency/{pair}.parquet.provenance.json").read_text())
+        assert record["speculative_texts_equal"] >= 0.95  # but for tokens as likely as each other, up to rounding
         assert (rows["escalations"] <= rows["steps"]).all()
         assert set(rows["benchmark"]) == set(study.benchmarks)
         for benchmark, timed in rows.groupby("benchmark"):

@@ -16,6 +16,7 @@ from arbitrage.io.csv_tables import read_csv
 from arbitrage.io.tables import TableError, read_frame
 from tests.conftest import World
 from tests.support import simulated
+from tests.support.synthetic import SPECULATIVE
 
 
 @pytest.fixture
@@ -55,10 +56,11 @@ def test_columns_are_as_promised_and_only_timed_pairs_are_there(points: pd.DataF
 def test_a_measured_point_is_the_mean_time_of_the_timed_questions(world: World, points: pd.DataFrame) -> None:
     timed = read_frame(world.tables["latency"][0], "latency")
     measured = points[points["measured"]]
-    assert len(measured) == 28
+    assert len(measured) == 32
     for row in measured.itertuples():
         same = timed["threshold"].isna() if np.isnan(row.threshold) else timed["threshold"] == row.threshold
         same &= timed["uninterrupted"] == row.uninterrupted
+        same &= timed["speculative_tokens"] == row.speculative_tokens
         own = timed[(timed["benchmark"] == row.benchmark) & (timed["policy"] == row.policy) & same]
         assert row.latency_s == pytest.approx(own["wall_s"].mean())
         assert row.latency_low < row.latency_s < row.latency_high
@@ -69,6 +71,7 @@ def test_accuracy_at_a_measured_point_is_that_of_all_questions(world: World, poi
     accuracy = read_csv(world.folder / "curves" / "accuracy_acceptance.csv")
     for policy in ("draft_only", "target_only"):
         own = points[points["measured"] & (points["policy"] == policy) & points["uninterrupted"]]
+        own = own[own["speculative_tokens"] == 0]
         ours = own.set_index("benchmark")["accuracy"]
         whole = accuracy[(accuracy["pair"] == "small") & (accuracy["policy"] == policy)].set_index("benchmark")
         assert ours.to_dict() == whole["accuracy"].to_dict()
@@ -86,7 +89,7 @@ def test_modelled_latency_grows_from_the_drafts_to_more_than_the_targets(points:
 def test_alone_is_modelled_as_one_generation(points: pd.DataFrame) -> None:
     alone = points[(points["policy"] == "target_only") & (points["benchmark"] == "lab500")]
     stepped = alone[alone["measured"] & ~alone["uninterrupted"]]["latency_s"].iloc[0]
-    whole = alone[alone["measured"] & alone["uninterrupted"]]["latency_s"].iloc[0]
+    whole = alone[alone["measured"] & alone["uninterrupted"] & (alone["speculative_tokens"] == 0)]["latency_s"].iloc[0]
     assert whole == pytest.approx(0.9 * stepped)
     assert alone[~alone["measured"]]["latency_s"].iloc[0] == pytest.approx(whole, rel=0.15)
 
@@ -102,13 +105,22 @@ def test_a_threshold_the_sweep_does_not_cover_is_refused(world: World, panel: Pa
 
 
 def test_every_comparison_has_its_average_its_largest_and_its_accuracies(speedup: pd.DataFrame) -> None:
-    panels = speedup[speedup["pair"] != "all"]
+    panels = speedup[(speedup["pair"] != "all") & (speedup["metric"] != "token_level")]
     metrics = panels.groupby(["benchmark", "policy", "against"])["metric"].value_counts().unstack()
     assert len(metrics) == 6
     assert (metrics[["at_accuracy", "largest", "typical"]] == [4, 1, 1]).all().all()
     assert not (panels["value"].isna() & panels["reason"].isna()).any()
     (pooled,) = speedup[speedup["pair"] == "all"].to_dict("records")
     assert (pooled["metric"], pooled["policy"], pooled["against"], pooled["panels"]) == ("typical", "router", "rsd", 2)
+
+
+def test_token_level_speculation_is_set_beside_the_target_alone_as_measured(speedup: pd.DataFrame) -> None:
+    rows = speedup[speedup["metric"] == "token_level"]
+    assert len(rows) == len(SPECULATIVE) * rows["benchmark"].nunique() == 4
+    for row in rows.itertuples():
+        assert row.value == pytest.approx(SPECULATIVE[int(row.level)])
+        assert row.policy == row.against == "target_only"
+        assert row.questions == 10
 
 
 def test_the_largest_of_two_equal_policies_is_no_bound_to_quote() -> None:

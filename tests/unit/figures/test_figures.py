@@ -141,7 +141,7 @@ def test_a_line_above_a_panel_does_not_squeeze_it(world: World) -> None:
 def test_fig5_marks_measured_points_and_says_which_pair_is_not_timed(world: World) -> None:
     figure = fig5.from_study(world.study)
     ax = figure.axes[0]
-    assert sum(len(container.lines[0].get_xdata()) for container in ax.containers) == 14
+    assert sum(len(container.lines[0].get_xdata()) for container in ax.containers) == 16
     assert "No latency for lowbit" in " ".join(figure._supxlabel.get_text().split())
     assert any("router over RSD" in text.get_text() for text in ax.texts)
 

@@ -8,6 +8,7 @@ import torch
 from arbitrage.engines.hf.incremental import LiveGenerator, LiveScorer
 from arbitrage.engines.scoring.scorers import PrmScorer
 from arbitrage.speculation.protocols import AuthoredStep, ContextMemoryError
+from tests.support.tiny_models import build_causal
 from tests.unit.engines.conftest import load, never_stop
 from tests.unit.engines.hf.test_generator import contexts_of, same
 
@@ -95,3 +96,44 @@ def test_too_little_memory_for_one_context_is_told_and_the_next_one_is_answered(
         live.generate_one(context, 20)
     live.reset()
     assert same(live.generate_one(context, 20), expected)
+
+
+@pytest.mark.parametrize("proposed", [1, 4, 7])
+@pytest.mark.parametrize("alike", [True, False])
+def test_a_solution_with_the_drafts_tokens_checked_is_the_targets_own(
+    checkpoints_root: Path, tmp_path: Path, proposed: int, alike: bool
+) -> None:
+    build_causal(tmp_path / "other", "bpe", seed=9, architecture="qwen2")
+    target = LiveGenerator(load(checkpoints_root / "qwen2-bpe"))
+    draft = LiveGenerator(load(checkpoints_root / "qwen2-bpe" if alike else tmp_path / "other"))
+    assert target.can_check(draft)
+    for context in contexts_of(target.generator, 3, seed=4):
+        target.reset()
+        expected = target.generate_whole(context, 60)
+        target.reset()
+        draft.reset()
+        checked = target.generate_checked(draft, context, 60, proposed)
+        assert same(checked.solution, expected)
+        assert checked.proposed > 0 and checked.proposing_s > 0
+        if alike:  # all are kept: a round writes one token more than was proposed
+            rounds = -(-expected.tokens // (proposed + 1))
+            assert checked.proposed <= rounds * proposed
+
+
+def test_a_draft_without_room_proposes_nothing_and_the_target_goes_on(
+    causal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, draft = LiveGenerator(load(causal)), LiveGenerator(load(causal))
+    context = contexts_of(target.generator, 1)[0]
+    expected = target.generate_whole(context, 40)
+    target.reset()
+    monkeypatch.setattr(draft.generator, "max_context", len(context) + 9)
+    checked = target.generate_checked(draft, context, 40, 4)
+    assert same(checked.solution, expected)
+    assert checked.proposed <= 8
+
+
+def test_a_draft_of_another_vocabulary_is_not_checked(causal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, draft = LiveGenerator(load(causal)), LiveGenerator(load(causal))
+    monkeypatch.setattr(draft.generator.tokenizer, "get_vocab", lambda: {"other": 0})
+    assert not target.can_check(draft)

@@ -1,0 +1,85 @@
+"""One solution against the clock: by a policy, by one model alone, or by token-level speculative decoding."""
+
+from __future__ import annotations
+
+import gc
+import time
+from dataclasses import dataclass
+from typing import cast
+
+from arbitrage.speculation.decoder import Costs, LiveDecoder, LiveSolution, LiveStep
+from arbitrage.speculation.policies import POLICIES
+from arbitrage.speculation.protocols import Author, TokenSpeculation
+from arbitrage.speculation.tree import Question
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is timed: a policy, and its threshold where it has one."""
+
+    policy: str
+    threshold: float | None
+    uninterrupted: bool = False  # draft or target alone, in one generation
+    speculative_tokens: int = 0  # a round, proposed by the draft and checked by the target
+
+
+@dataclass(frozen=True)
+class Run:
+    """One solution to be timed."""
+
+    benchmark: str
+    question: Question
+    setting: Setting
+
+
+def can_check(decoder: LiveDecoder) -> bool:
+    """Whether the target can check the draft's tokens (token-level speculative decoding)."""
+    return isinstance(decoder.target, TokenSpeculation) and decoder.target.can_check(decoder.draft)
+
+
+def timed(decoder: LiveDecoder, run: Run) -> LiveSolution:
+    """One solution, with nothing in the way of the clock."""
+    gc.collect()
+    gc.disable()  # a collection in the middle of one solution would be charged to it
+    try:
+        if run.setting.speculative_tokens:
+            return _checked(decoder, run)
+        if run.setting.uninterrupted:
+            return _in_one_go(decoder, run)
+        return decoder.solve(run.question, POLICIES[run.setting.policy], run.setting.threshold)
+    finally:
+        gc.enable()
+
+
+def _in_one_go(decoder: LiveDecoder, run: Run) -> LiveSolution:
+    """Draft or target alone, as anybody would run it: one generation from the prompt to the end."""
+    start, costs = time.perf_counter(), Costs()
+    author: Author = POLICIES[run.setting.policy].always or "target"
+    model = decoder.draft if author == "draft" else decoder.target
+    model.reset()
+    step = model.generate_whole(model.prompt_ids(run.question.problem), decoder.generation.max_tokens)
+    seconds = time.perf_counter() - start
+    if author == "draft":
+        costs.draft_s, costs.draft_tokens = seconds, step.tokens
+        solution = LiveStep(step, None, None, author, costs)
+    else:
+        costs.target_s, costs.catch_up_s = seconds - model.last_prefill_s, model.last_prefill_s
+        costs.target_tokens, costs.catch_up_tokens = step.tokens, model.last_prefill_tokens
+        solution = LiveStep(None, step, None, author, costs)
+    return LiveSolution([solution], seconds, costs)
+
+
+def _checked(decoder: LiveDecoder, run: Run) -> LiveSolution:
+    """The target alone, its tokens proposed by the draft; reading the prompt is part of the target's time."""
+    start, costs = time.perf_counter(), Costs()
+    target = cast(TokenSpeculation, decoder.target)
+    decoder.draft.reset()
+    decoder.target.reset()
+    prompt = decoder.target.prompt_ids(run.question.problem)
+    checked = target.generate_checked(
+        decoder.draft, prompt, decoder.generation.max_tokens, run.setting.speculative_tokens
+    )
+    seconds = time.perf_counter() - start
+    costs.draft_s, costs.draft_tokens = checked.proposing_s, checked.proposed
+    costs.target_s, costs.target_tokens = seconds - checked.proposing_s, checked.solution.tokens
+    return LiveSolution([LiveStep(None, checked.solution, None, "target", costs)], seconds, costs)

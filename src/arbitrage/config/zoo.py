@@ -61,13 +61,13 @@ class Zoo(Section):
     tokenizer_questions: int = Field(default=20_000, ge=100, description="Questions the vocabulary is counted in")
     evaluation_questions: int = Field(default=500, ge=1, le=500, description="Questions a benchmark is measured on")
     low_bits: list[int] = Field(default=[3, 4], description="Roundings of the target to measure, in bits")
-    low_bit_group_size: int = Field(default=16, ge=2, description="Weights that share a scale when rounded")
+    low_bit_group_size: int = Field(default=32, ge=2, description="Weights that share a scale when rounded")
     marked_share: Share = Field(
         default=0.25,
         description="Share of the base's documents whose steps begin with an author's mark, as a router's do",
     )
     draft: LanguageModelSize = Field(
-        default=LanguageModelSize(width=64, layers=2, heads=2, inner=192, steps=1500, tokens_per_batch=1536),
+        default=LanguageModelSize(width=64, layers=2, heads=2, inner=192, steps=2000, tokens_per_batch=1536),
         description="The draft",
     )
     base: LanguageModelSize = Field(

@@ -20,11 +20,11 @@ EXACT = 1e-12
 def at_acceptance(acceptance: Floats, values: Floats, levels: Floats) -> Floats:
     """What each curve has (its accuracy, say) at acceptance rates.
 
-    acceptance, values: (B, T). levels: (L,), or (B, L) for levels of each curve's own. Result (B, L); NaN outside the
-    curve's range of acceptance, and for all curves where a level lies in a gap of curve 0.
+    acceptance, values: (B, T), in the order of thresholds. levels: (L,), or (B, L) for levels of each curve's own.
+    Result (B, L); NaN outside the curve's range of acceptance, and for all curves where a level lies in a gap of
+    curve 0. Where several thresholds accept the same share, the strictest of them counts (`_from_the_strict_end`).
     """
-    order = np.argsort(acceptance, axis=1, kind="stable")
-    x, y = (np.take_along_axis(part, order, axis=1) for part in (acceptance, values))
+    x, y = _from_the_strict_end(acceptance, values)
     levels = np.broadcast_to(levels, (len(x), np.shape(levels)[-1]))
     right = _below(x, levels)
     inside = right < x.shape[1]
@@ -37,6 +37,21 @@ def at_acceptance(acceptance: Floats, values: Floats, levels: Floats) -> Floats:
     gap = ~met[0] & (x_right[0] - x_left[0] > GAP)
     matched[:, gap] = np.nan
     return matched
+
+
+def _from_the_strict_end(acceptance: Floats, values: Floats) -> tuple[Floats, Floats]:
+    """Both, (B, T), from the threshold that escalates most on, without the points that accept less than one before.
+
+    A looser threshold can accept less: after a wrong step that it lets pass, RSD's PRM finds fault with every later
+    one. Two solutions of the same acceptance then differ by tens of points of accuracy, and a line from one to the
+    other would be a mixture that nobody follows.
+    """
+    if acceptance[0, 0] > acceptance[0, -1]:
+        acceptance, values = acceptance[:, ::-1], values[:, ::-1]
+    highest = np.maximum.accumulate(acceptance, axis=1)
+    rising = np.where(acceptance >= highest, np.arange(acceptance.shape[1]), 0)
+    last = np.maximum.accumulate(rising, axis=1)
+    return np.take_along_axis(acceptance, last, axis=1), np.take_along_axis(values, last, axis=1)
 
 
 def cheapest(cost: Floats, accuracy: Floats, levels: Floats, acceptance: Floats | None = None) -> Floats:

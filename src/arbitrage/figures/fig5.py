@@ -39,7 +39,7 @@ def draw(
         modelled, measured = rows[~rows["measured"]], rows[rows["measured"]]
         for policy in POLICIES:
             for _, own in modelled[modelled["policy"] == policy].groupby("router_seed", dropna=False):
-                _modelled(ax, policy, own.sort_values(["latency_s", "threshold"]), listed)
+                _modelled(ax, policy, own.sort_values("threshold"), listed)
         for policy in (*POLICIES, *ALONE):
             of_policy = measured[measured["policy"] == policy]
             for (whole, tokens), own in of_policy.groupby(["uninterrupted", "speculative_tokens"]):

@@ -130,7 +130,7 @@ def curve(axes: Axes, policy: str, rows: pd.DataFrame, x: str, y: str, listed: b
     for part in parts:
         if part.empty:
             continue
-        part = part.sort_values([x, "threshold"])
+        part = part.sort_values("threshold" if part["threshold"].notna().all() else x)
         if listed and part["threshold"].notna().all():
             _points(axes, policy, part, x, y)
             continue

@@ -37,10 +37,19 @@ def test_levels_may_be_each_curves_own() -> None:
 
 
 def test_between_near_points_a_curve_is_straight_and_beyond_them_it_is_not_known() -> None:
-    acceptance, accuracy = np.array([[0.64, 0.60, 0.62]]), np.array([[0.5, 0.9, 0.8]])
+    acceptance, accuracy = np.array([[0.64, 0.62, 0.60]]), np.array([[0.5, 0.8, 0.9]])
     found = at_acceptance(acceptance, accuracy, np.array([0.59, 0.60, 0.61, 0.63, 0.64]))[0]
     assert np.isnan(found[0])
     assert found[1:] == pytest.approx([0.9, 0.85, 0.65, 0.5])
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_where_a_looser_threshold_accepts_less_the_strictest_of_equal_ones_counts(direction: int) -> None:
+    """A wrong step that is let pass has all later ones escalated: less is accepted, and the answer is wrong."""
+    acceptance = np.array([[0.60, 0.64, 0.62, 0.58, 0.61, 0.66]])[:, ::direction]
+    accuracy = np.array([[0.90, 0.86, 0.70, 0.50, 0.45, 0.40]])[:, ::direction]
+    found = at_acceptance(acceptance, accuracy, np.array([0.60, 0.62, 0.64, 0.65]))[0]
+    assert found.tolist() == pytest.approx([0.90, 0.88, 0.86, 0.63])
 
 
 def test_there_is_no_value_across_a_gap_of_more_than_five_points() -> None:

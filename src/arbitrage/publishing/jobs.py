@@ -1,4 +1,4 @@
-"""The jobs of a study, from the provenance records of what they wrote: in which order they ran, and what they needed."""
+"""The jobs of a study, from the records of what they wrote: in which order they ran, and what they needed."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ CITATION = "CITATION.cff"
 
 @dataclass(frozen=True)
 class Software:
-    """The citation file's `title`, `version`, `license` (SPDX), authors, DOI (None where it has none), and the paper."""
+    """Of the citation file: title, version, licence (SPDX), authors, DOI (None where it has none), and the paper."""
 
     title: str
     version: str

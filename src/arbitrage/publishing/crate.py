@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from arbitrage.config.study import Study
 from arbitrage.publishing.check_records import with_parents
@@ -70,7 +70,7 @@ class Crate:
             *self._not_packed(),
         ]
         contexts = ["https://w3id.org/ro/crate/1.1/context", "https://w3id.org/ro/terms/workflow-run/context"]
-        return {"@context": contexts, "@graph": graph}
+        return {"@context": contexts, "@graph": [_compact(entity) for entity in graph]}
 
     def _root(self) -> Iterator[Entity]:
         about = [
@@ -116,9 +116,13 @@ class Crate:
         yield {"@id": ENGINE, "@type": "WebSite", "name": "Snakemake"}
         for position, stage in enumerate(self._stages):
             tool = {"@id": _tool(stage), "@type": "SoftwareApplication", "name": f"arbitrage {stage.replace('_', '-')}"}
-            yield tool | {"version": self.made_by.version, "url": self.made_by.paper["url"]}
+            yield tool | {"version": self.made_by.version, **self._address}
             step = {"@id": _step(stage), "@type": "HowToStep", "name": stage, "position": str(position)}
             yield step | {"workExample": {"@id": _tool(stage)}}
+
+    @property
+    def _address(self) -> Entity:
+        return {"url": self.made_by.url} if self.made_by.url else {}
 
     @property
     def _stages(self) -> list[str]:
@@ -196,6 +200,7 @@ class Crate:
             "programmingLanguage": {"@id": LANGUAGE},
             "step": [{"@id": _step(stage)} for stage in self._stages],
             "hasPart": [{"@id": _tool(stage)} for stage in self._stages],
+            **self._address,
             **doi,
         }
 
@@ -221,17 +226,10 @@ class Crate:
         return _reference(name) if name in self.files else {"@id": f"#not-packed/{quote(name)}"}
 
 
-def named_files(content: Mapping[str, Any]) -> dict[str, str | None]:
-    """What a description says is in the bundle: sha256 of files by path, None of directories (as the paths end in `/`).
-
-    Raises KeyError, TypeError where it is none.
-    """
-    entities = [entity for entity in content["@graph"] if {"File", "Dataset"} & set(_list(entity["@type"]))]
-    return {unquote(entity["@id"]): entity.get("sha256") for entity in entities if entity["@id"] != "./"}
-
-
-def _list(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else value
+def _compact(entity: Entity) -> Entity:
+    """An entity with lists of one value as that value, and without empty ones: so RO-Crate 1.1 recommends it."""
+    told = {key: value[0] if isinstance(value, list) and len(value) == 1 else value for key, value in entity.items()}
+    return {key: value for key, value in told.items() if value != []}
 
 
 def _reference(name: str) -> Entity:

@@ -6,7 +6,7 @@ record set is one Parquet table; columns are told by their schema and meaning (`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,8 +180,3 @@ def _field(table: PackedTable, column: pa.Field) -> dict[str, Any]:
 
 def _source(table: PackedTable, column: str) -> dict[str, Any]:
     return {"fileObject": {"@id": table.path}, "extract": {"column": column}}
-
-
-def named_files(content: Mapping[str, Any]) -> dict[str, str]:
-    """sha256 of the files that a description names, by their path. Raises KeyError, TypeError where it is not one."""
-    return {file["contentUrl"]: file["sha256"] for file in content["distribution"]}

@@ -18,13 +18,14 @@ CITATION = "CITATION.cff"
 
 @dataclass(frozen=True)
 class Software:
-    """Of the citation file: title, version, licence (SPDX), authors, DOI (None where it has none), and the paper."""
+    """What the citation file says; `license` by its SPDX name, `doi` and `url` None where it has none."""
 
     title: str
     version: str
     license: str
     authors: list[str]
     doi: str | None
+    url: str | None
     paper: Mapping[str, Any]
 
     @property
@@ -71,6 +72,7 @@ def software(folder: Path) -> Software:
             license=content["license"],
             authors=[_name(author) for author in content["authors"]],
             doi=_doi(content),
+            url=content.get("repository-code") or content.get("url"),
             paper=content["preferred-citation"],
         )
     except KeyError as error:

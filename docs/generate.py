@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +13,7 @@ import pyarrow as pa
 from arbitrage.config.schema import Key, keys
 from arbitrage.io import tables
 from arbitrage.io.atomic import write_text
+from arbitrage.io.column_meanings import STEP, meaning
 
 NOTE = "<!-- Written by `make docs` from the code; edit {source} instead. -->\n"
 
@@ -75,16 +74,14 @@ def configuration_page() -> str:
 def data_page(examples: Mapping[str, Mapping[str, Any]]) -> str:
     """docs/data.md: every table with its columns, their types and meanings, and an example row of each."""
     lines = [NOTE.format(source="src/arbitrage/io/tables.py or docs/table_examples.json"), DATA]
-    meanings = _comments()
     for name, schema in tables.SCHEMAS.items():
         lines += [f"\n## `{name}`\n", "| column | type | meaning | example |", "| --- | --- | --- | --- |"]
         for column in schema:
             example = json.dumps(examples.get(name, {}).get(column.name), ensure_ascii=False)
-            meaning = meanings.get((name, column.name), "")
-            lines.append(_row(f"`{column.name}`", _type(column.type), meaning, f"`{example}`"))
+            lines.append(_row(f"`{column.name}`", _type(column.type), meaning(name, column.name), f"`{example}`"))
     lines += ["\n## A step in `trajectories.steps`\n", "| field | type | meaning |", "| --- | --- | --- |"]
     for field in tables.TRAJECTORY_STEP:
-        lines.append(_row(f"`{field.name}`", _type(field.type), meanings.get(("TRAJECTORY_STEP", field.name), "")))
+        lines.append(_row(f"`{field.name}`", _type(field.type), meaning(STEP, field.name)))
     return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
 
 
@@ -110,20 +107,6 @@ def _type(kind: pa.DataType) -> str:
     if pa.types.is_list(kind):
         return f"list of {_type(kind.value_type)}"
     return "step" if pa.types.is_struct(kind) else str(kind)
-
-
-def _comments() -> dict[tuple[str, str], str]:
-    """Comments beside the columns in io/tables.py, by table and column: the one place where columns are explained."""
-    found: dict[tuple[str, str], str] = {}
-    table = ""
-    for line in inspect.getsource(tables).splitlines():
-        start = re.match(r'(?:    "(\w+)": pa\.schema|([A-Z_]+) = pa\.struct)', line)
-        if start:
-            table = start[1] or start[2]
-        column = re.match(r'\s+\("(\w+)", .*\),  # (.*)', line)
-        if column:
-            found[table, column[1]] = column[2]
-    return found
 
 
 def write_pages(docs: Path) -> None:

@@ -48,12 +48,15 @@ def verify(
 def export(
     results: Annotated[Path, typer.Argument(help="A finished study's results (results/<study>)")],
     bundle: Annotated[Path, typer.Argument(help="The zip to write, whole or not at all")],
+    doi: Annotated[
+        str | None, typer.Option(help="The DOI it will be published under, where one has been reserved")
+    ] = None,
 ) -> None:
-    """Pack tables, figures, provenance and the router, with a model card, for publishing.
+    """Pack tables, figures, provenance and the router, with cards and machine-readable descriptions, for publishing.
 
     Results with a fault are refused. Example: `arbitrage export results/lab lab.zip`
     """
     from arbitrage.publishing.bundle import export as write_bundle
 
-    names = write_bundle(results, bundle)
+    names = write_bundle(results, bundle, doi)
     print(f"{bundle}: {len(names)} files, {bundle.stat().st_size / 1e6:,.1f} MB; arbitrage verify {bundle} checks it")

@@ -42,11 +42,11 @@ TRAJECTORY_STEP = pa.struct(
 SCHEMAS: dict[str, pa.Schema] = {
     "questions": pa.schema(
         [
-            ("study", pa.string()),
-            ("question_id", pa.string()),
+            ("study", pa.string()),  # whose results these are
+            ("question_id", pa.string()),  # unique in its benchmark, or among the labelling questions
             ("source", pa.string()),  # the stratum: NuminaMath's `source`, the lab's family, the benchmark's subject
-            ("problem", pa.string()),
-            ("solution", pa.string()),
+            ("problem", pa.string()),  # the question as it is asked
+            ("solution", pa.string()),  # a worked solution, as the source has it
             ("answers", pa.list_(pa.string())),  # one or several gold answers, in no order
             ("grading", pa.string()),  # JSON: what the grader needs besides (tolerance, unit, answer type), or "{}"
         ]
@@ -54,13 +54,13 @@ SCHEMAS: dict[str, pa.Schema] = {
     "steps": pa.schema(
         [
             ("study", pa.string()),
-            ("pair", pa.string()),
+            ("pair", pa.string()),  # the draft and the target, by the name of both in the study
             ("question_id", pa.string()),
             ("problem", pa.string()),
             ("step_index", pa.int32()),  # 0 for the first step
             ("history", pa.list_(HISTORY_STEP)),  # the chosen steps so far
-            ("draft_step", pa.string()),
-            ("target_steps", pa.list_(pa.string())),  # sample 0 is the greedy one
+            ("draft_step", pa.string()),  # what the draft writes next
+            ("target_steps", pa.list_(pa.string())),  # what the target writes there; sample 0 is the greedy one
             ("draft_score", pa.float64()),  # sd, in (0, 1)
             ("target_scores", pa.list_(pa.float64())),  # st of each target step, in (0, 1)
             ("advantage", pa.float64()),  # mean(st) - sd, in (-1, 1)
@@ -72,14 +72,14 @@ SCHEMAS: dict[str, pa.Schema] = {
         [
             ("study", pa.string()),
             ("pair", pa.string()),
-            ("benchmark", pa.string()),
+            ("benchmark", pa.string()),  # by its name in the study
             ("question_id", pa.string()),
-            ("policy", pa.string()),
+            ("policy", pa.string()),  # what decided which steps are escalated to the target
             ("router_seed", pa.int32()),  # which training of the router decided; null for the other policies
             ("threshold_low", pa.float64()),  # the trajectory holds for threshold_low <= tau < threshold_high
-            ("threshold_high", pa.float64()),
+            ("threshold_high", pa.float64()),  # itself not included
             ("prompt_tokens", pa.int32()),  # length of the draft's prompt, for the cost model
-            ("steps", pa.list_(TRAJECTORY_STEP)),
+            ("steps", pa.list_(TRAJECTORY_STEP)),  # the chosen steps in their order
             ("answer", pa.string()),  # as extracted; null where none was found
             ("correct", pa.bool_()),  # null where ungraded: comparing took too much time or memory
         ]
@@ -95,18 +95,18 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("uninterrupted", pa.bool_()),  # draft or target alone in one generation, not step by step
             ("speculative_tokens", pa.int32()),  # a round: the target alone by token-level speculative decoding; else 0
             ("wall_s", pa.float64()),  # the whole solution, seconds
-            ("draft_s", pa.float64()),
+            ("draft_s", pa.float64()),  # draft decoding
             ("score_s", pa.float64()),  # PRM (RSD), router, or a target that judges
             ("target_s", pa.float64()),  # target decoding, without the catch-up
             ("catch_up_s", pa.float64()),  # target reading prompt and accepted steps it has not seen
             ("other_s", pa.float64()),  # the rest: the five add up to wall_s
-            ("draft_tokens", pa.int32()),
-            ("target_tokens", pa.int32()),
-            ("catch_up_tokens", pa.int32()),
-            ("score_calls", pa.int32()),
+            ("draft_tokens", pa.int32()),  # tokens the draft generated
+            ("target_tokens", pa.int32()),  # tokens the target generated
+            ("catch_up_tokens", pa.int32()),  # tokens the target read without generating them
+            ("score_calls", pa.int32()),  # how often PRM, router or judging target was asked
             ("score_tokens", pa.int32()),  # tokens that model read
-            ("steps", pa.int32()),
-            ("escalations", pa.int32()),
+            ("steps", pa.int32()),  # of the solution
+            ("escalations", pa.int32()),  # how many of them are the target's
         ]
     ),
     "examples": pa.schema(  # what a router variant is trained on, or held out: one draft step in its context
@@ -126,7 +126,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         [
             ("study", pa.string()),
             ("pair", pa.string()),
-            ("variant", pa.string()),
+            ("variant", pa.string()),  # of the router, by its name in the study
             ("router_seed", pa.int32()),  # which training of the variant, from 0
             ("question_id", pa.string()),
             ("step_index", pa.int32()),

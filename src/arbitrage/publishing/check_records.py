@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import ValidationError
@@ -80,6 +80,11 @@ def study_of(folder: Path, records: Records) -> Study:
 def is_bundle(folder: Path) -> bool:
     """Whether `folder` is an unpacked bundle."""
     return (folder / MANIFEST).is_file()
+
+
+def with_parents(name: str) -> list[str]:
+    """A path and the directories that it lies in, the nearest first."""
+    return [name, *(parent.as_posix() for parent in PurePosixPath(name).parents)]
 
 
 def named_code(code: Mapping[str, Any]) -> str:

@@ -15,16 +15,16 @@ EXAMPLES = ("train.parquet", "validation.parquet")  # the tables in a router's d
 def schema_findings(folder: Path, results: Iterable[Result]) -> Iterator[Finding]:
     """Findings on the Parquet tables among `results`; every page of them is read, so that its checksum is compared."""
     for result in results:
-        for path, table in _tables(folder, result):
+        for name, table in tables_in(result):
             try:
-                for _ in read_batches(path, table):
+                for _ in read_batches(folder / name, table):
                     pass
             except TableError as error:
                 yield Finding("broken", result.path, str(error).removeprefix(f"{folder / result.path}: "))
 
 
-def _tables(folder: Path, result: Result) -> list[tuple[Path, str]]:
-    path = folder / result.path
+def tables_in(result: Result) -> list[tuple[str, str]]:
+    """The Parquet tables that a result is or holds: path in the study's folder, and schema."""
     if result.path.endswith("/dataset"):
-        return [(path / name, "examples") for name in EXAMPLES]
-    return [(path, result.table)] if result.table else []
+        return [(f"{result.path}/{name}", "examples") for name in EXAMPLES]
+    return [(result.path, result.table)] if result.table else []

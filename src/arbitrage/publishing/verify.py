@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from arbitrage.config.study import Study
-from arbitrage.publishing.check_records import Records, is_bundle, named_code, read_records, result_files, study_of
+from arbitrage.publishing.check_descriptions import description_findings
+from arbitrage.publishing.check_records import (
+    Records,
+    is_bundle,
+    named_code,
+    read_records,
+    result_files,
+    study_of,
+    with_parents,
+)
 from arbitrage.publishing.check_schemas import schema_findings
 from arbitrage.publishing.manifest import manifest_findings
 from arbitrage.publishing.mismatches import Finding
@@ -35,9 +44,12 @@ def verify(folder: Path, study: Study | None = None) -> list[Finding]:
     bundle = is_bundle(folder)
     records = read_records(folder)
     findings = [*records.findings, *(manifest_findings(folder) if bundle else ())]
+    if bundle:
+        known = {finding.subject for finding in findings}
+        findings += [finding for finding in description_findings(folder) if finding.subject not in known]
     study = study or study_of(folder, records)
     due = [result for result in results(study) if result.published or not bundle]
-    settled = {name for finding in findings for name in _with_parents(finding.subject)}
+    settled = {name for finding in findings for name in with_parents(finding.subject)}
     unmade = [result for result in due if not (folder / result.path).exists() and result.path not in records.by_result]
     for result in due:
         if result.path not in settled and result not in unmade:
@@ -111,7 +123,7 @@ def _left_over(folder: Path, due: set[str], records: Records) -> Iterator[Findin
     reported: set[str] = set()
     for file in result_files(folder):
         name = file.relative_to(folder).as_posix().removesuffix(SUFFIX)
-        owners = _with_parents(name)
+        owners = with_parents(name)
         if due & set(owners) or reported & set(owners):
             continue
         owner = next((owner for owner in owners if owner in records.by_result), None)
@@ -122,10 +134,6 @@ def _left_over(folder: Path, due: set[str], records: Records) -> Iterator[Findin
             yield Finding("foreign", owner, "left over: the study as it is does not make it; take it away")
         else:
             yield Finding("missing", owner, "has a provenance record, but is gone; take the record away too")
-
-
-def _with_parents(name: str) -> list[str]:
-    return [name, *(parent.as_posix() for parent in Path(name).parents)]
 
 
 def _of_code(records: Records) -> Iterator[Finding]:

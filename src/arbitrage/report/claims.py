@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,7 +16,11 @@ from arbitrage.evaluation.paper_claims import BETTER_ABOUT, CLOSE, FEWEST, LEAST
 from arbitrage.figures.markdown import with_interval
 from arbitrage.report import paper
 from arbitrage.report.verdicts import Evidence
+from arbitrage.runtime.paths import StudyPaths
 
+IN_FOLDER = StudyPaths(Path())  # the files that the numbers are in, as seen from the study's folder
+COMPARISON, SPEEDUP = IN_FOLDER.curves("comparison").as_posix(), IN_FOLDER.curves("speedup").as_posix()
+QUALITY = IN_FOLDER.router_quality.as_posix()
 LARGEST_ERROR = 0.1  # of the cost model's settings, on average: no verdict on latency beyond it
 NAN = float("nan")
 
@@ -70,7 +75,7 @@ def _curves(comparison: pd.DataFrame) -> Iterator[Evidence]:
     for metric, policy, against, text, words in of_points:
         rows = comparison[(comparison["metric"] == metric) & (comparison["policy"] == policy)]
         rows = rows[rows["against"].isna() if against is None else rows["against"] == against]
-        yield from _pooled(rows, text, words, 1, 100)
+        yield from _pooled(rows, text, words, 1, 100, COMPARISON)
 
 
 def _speed(speedup: pd.DataFrame, models: Sequence[CostModel], busy: Sequence[str]) -> Iterator[Evidence]:
@@ -86,11 +91,11 @@ def _speed(speedup: pd.DataFrame, models: Sequence[CostModel], busy: Sequence[st
         if not mean <= LARGEST_ERROR:
             size = f"{mean:.0%} on average over settings" if errors else "an unknown amount"
             obstacle = obstacle or f"the cost model of pair {model.pair} is off by {size} on held-out questions"
-    yield from _pooled(rows, text, "{}x on average over common accuracies", 2, 1, obstacle)
+    yield from _pooled(rows, text, "{}x on average over common accuracies", 2, 1, SPEEDUP, obstacle)
 
 
 def _pooled(
-    rows: pd.DataFrame, text: str, words: str, digits: int, scale: float, obstacle: str = ""
+    rows: pd.DataFrame, text: str, words: str, digits: int, scale: float, data: str, obstacle: str = ""
 ) -> Iterator[Evidence]:
     """The claim of the row `all`, the other rows as its panels; nothing where there is no such row."""
     panels = [
@@ -105,6 +110,7 @@ def _pooled(
             _number(row["p_outside"]),
             _obstacle(row) or obstacle,
             panels,
+            data,
         )
 
 
@@ -138,7 +144,8 @@ def _ranking(quality: pd.DataFrame) -> Iterator[Evidence]:
     for row in default:
         if row["pair"] == ALL:
             supports, contradicts = _number(row["rho_p_above"]), _number(row["rho_p_below"])
-            yield Evidence(text, _metric(row, "rho"), supports, contradicts, _too_little(row, "rho"), panels)
+            obstacle = _too_little(row, "rho")
+            yield Evidence(text, _metric(row, "rho"), supports, contradicts, obstacle, panels, QUALITY)
 
 
 def _variants(study: Study, quality: pd.DataFrame) -> Iterator[Evidence]:
@@ -160,7 +167,8 @@ def _variants(study: Study, quality: pd.DataFrame) -> Iterator[Evidence]:
             if study.router.variants.get(row["ranking"]) == variant and row.get(gain, NAN) == row.get(gain, NAN):
                 ends = ("above", "below") if sign > 0 else ("below", "above")
                 supports, contradicts = (_number(row[f"{gain}_p_{end}"]) for end in ends)
-                yield Evidence(text, _metric(row, gain), supports, contradicts, _too_little(row, gain))
+                obstacle = _too_little(row, gain)
+                yield Evidence(text, _metric(row, gain), supports, contradicts, obstacle, data=QUALITY)
 
 
 def _metric(row: dict[str, Any], name: str) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from arbitrage.config.study import Study
 from arbitrage.evaluation.bootstrap import MOST_MISSING
-from arbitrage.evaluation.cost_model import read_cost_model
+from arbitrage.evaluation.cost_model import CostModel, read_cost_model
 from arbitrage.evaluation.curve_matching import GAP
 from arbitrage.evaluation.paper_claims import FEWEST
 from arbitrage.figures.markdown import number, table, with_interval
@@ -29,29 +29,42 @@ from arbitrage.runtime.provenance import record_of
 def write_summary(study: Study, out: Path) -> None:
     """Write the summary of a finished study from the files in its folder; FileNotFoundError where one is missing."""
     paths = StudyPaths.of(study)
-    timed = [pair for pair, settings in study.pairs.items() if settings.latency]
-    speedup = _curves(study, "speedup") if timed else pd.DataFrame()
-    comparison, accuracy = _curves(study, "comparison"), _curves(study, "accuracy_acceptance")
-    quality = read_csv(paths.router_quality)
-    models = [read_cost_model(paths.cost_model(pair)) for pair in timed]
-    busy = [line for pair in timed for line in busy_lines(pair, _conditions(paths, pair))]
-    results = verdicts(claims(study, comparison, speedup, quality, models, busy), study.curves.confidence)
+    speedup, models, busy = _timing(study, paths)
+    comparison, accuracy = _curves(study, paths, "comparison"), _curves(study, paths, "accuracy_acceptance")
     parts = [
         _head(study, accuracy),
-        _verdicts(study, results),
+        _verdicts(study, verdicts_of(study, paths)),
         _accuracy(accuracy, comparison),
         _gains(comparison),
         _kept(comparison),
         _wasted(comparison),
         latency_section(study, speedup, models, busy),
-        _router(quality),
+        _router(read_csv(paths.router_quality)),
         _provenance(paths),
     ]
     write_text(out, "\n".join(parts))
 
 
-def _curves(study: Study, name: str) -> pd.DataFrame:
-    return in_study_order(read_csv(StudyPaths.of(study).curves(name)), study)
+def verdicts_of(study: Study, paths: StudyPaths) -> list[Verdict]:
+    """The verdicts on the paper's claims that the summary in `paths` gives, in its order.
+
+    Raises FileNotFoundError where a file of the results is missing.
+    """
+    speedup, models, busy = _timing(study, paths)
+    comparison, quality = _curves(study, paths, "comparison"), read_csv(paths.router_quality)
+    return verdicts(claims(study, comparison, speedup, quality, models, busy), study.curves.confidence)
+
+
+def _timing(study: Study, paths: StudyPaths) -> tuple[pd.DataFrame, list[CostModel], list[str]]:
+    """Speed-ups and cost models of the timed pairs, and what speaks against trusting them, a sentence each."""
+    timed = study.timed_pairs
+    speedup = _curves(study, paths, "speedup") if timed else pd.DataFrame()
+    models = [read_cost_model(paths.cost_model(pair)) for pair in timed]
+    return speedup, models, [line for pair in timed for line in busy_lines(pair, _conditions(paths, pair))]
+
+
+def _curves(study: Study, paths: StudyPaths, name: str) -> pd.DataFrame:
+    return in_study_order(read_csv(paths.curves(name)), study)
 
 
 def _head(study: Study, accuracy: pd.DataFrame) -> str:

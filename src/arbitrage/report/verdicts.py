@@ -15,7 +15,8 @@ class Evidence:
 
     text: what the paper says, and how we read it. ours: our number with its interval. supports, contradicts: one-sided
     p values of the claim's being true and of its being false, NaN where there is none. obstacle: why the data allow no
-    verdict whatever the p values, or "". panels: (where, our number there).
+    verdict whatever the p values, or "". panels: (where, our number there). data: the CSV file that holds our number,
+    in the study's folder.
     """
 
     text: str
@@ -24,6 +25,7 @@ class Evidence:
     contradicts: float
     obstacle: str = ""
     panels: list[tuple[str, str]] = field(default_factory=list)
+    data: str = ""
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def _results_of(study: Study, pair: str, paths: StudyPaths) -> Iterator[tuple[Pa
         yield paths.label(pair, shard), "steps", False
     yield paths.steps(pair), "steps", True
     for variant in study.variants_of(pair):
-        yield paths.dataset(pair, variant), None, False
+        yield paths.dataset(pair, variant), None, variant == "default"
         for seed in range(study.router.seeds):
             yield paths.router(pair, variant, seed), None, variant == "default"
             yield paths.heldout(pair, variant, seed), "heldout", True

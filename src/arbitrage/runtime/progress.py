@@ -30,7 +30,7 @@ class Progress:
         if self.counts:
             line += f", {self.rates(**self.counts)}"
         if self.done >= self.total:
-            line += f", took {_duration(self.elapsed)}"
+            line += f", took {duration(self.elapsed)}"
         elif left := self.left():
             line += f", {left}"
         self.note(line)
@@ -55,10 +55,11 @@ class Progress:
     def left(self, partly: float = 0.0) -> str:
         """The time that is left, where anything is done; partly: units of those not done that are, all in all."""
         done = self.done + partly
-        return f"about {_duration((self.total - done) * self.elapsed / done)} left" if done > 0 else ""
+        return f"about {duration((self.total - done) * self.elapsed / done)} left" if done > 0 else ""
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time in words: `42 s`, `3 min 20 s`, `5 h 12 min`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

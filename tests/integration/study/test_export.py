@@ -7,8 +7,11 @@ import subprocess
 import zipfile
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
+from datasets import get_dataset_config_names, load_dataset
 from huggingface_hub import metadata_load
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from arbitrage.io.csv_tables import read_csv
 from arbitrage.publishing.bundle import export, opened
@@ -41,7 +44,10 @@ def test_tables_figures_provenance_and_routers_are_packed_and_nothing_else(smoke
     for name in ("steps/small.parquet", "trajectories/lowbit/lab500.parquet", "figures/fig4.pdf", "tables/table1.csv"):
         assert {name, f"{name}.provenance.json"} <= names
     assert {f"{ROUTER}/{file}" for file in ("model.safetensors", "tokenizer.json", "router.json", "README.md")} <= names
-    assert not [name for name in names if re.search(r"shard-|/dataset|^models/|^logs|/\.|four-class/model", name)]
+    assert {"router/small/default/dataset/train.parquet", "workflow/Snakefile", "workflow/rules/sweep.smk"} <= names
+    assert {"README.md", "CLAIMS.md", "croissant.json", "ro-crate-metadata.json", "manifest.json"} <= names
+    left_out = r"shard-|four-class/dataset|^models/|^logs|/\.|four-class/model"
+    assert not [name for name in names if re.search(left_out, name)]
     assert not (smoke.folder / ROUTER / "README.md").exists()  # the card is made for the bundle
 
 
@@ -107,6 +113,41 @@ def test_results_with_a_fault_are_not_packed(smoke, tmp_path):
     with pytest.raises(ExportError, match=r"1 faults, the first: summary.md is missing"):
         export(folder, tmp_path / "out.zip")
     assert not (tmp_path / "out.zip").exists()
+
+
+def test_a_bundle_is_not_given_a_doi_that_is_none(smoke, tmp_path):
+    with pytest.raises(ExportError, match=r"'doi:10/x' is no DOI; expected its bare name"):
+        export(smoke.folder, tmp_path / "out.zip", "doi:10/x")
+
+
+def test_claims_are_those_of_the_summary(unpacked):
+    summary = (unpacked / "summary.md").read_text()
+    rows = re.findall(
+        r"^\| ((?:Fig|Tab)\. .*?) \| (.*?) \| (\w+) \| `snakemake", (unpacked / "CLAIMS.md").read_text(), re.M
+    )
+    assert len(rows) == int(re.search(r"Of (\d+) claims", summary)[1])
+    for claim, ours, verdict in rows:
+        assert f"| {ours} | {claim} | **{verdict}** |" in summary
+
+
+def test_every_table_is_described_and_its_card_loads_it(unpacked, tmp_path_factory):
+    described = json.loads((unpacked / "croissant.json").read_text())["distribution"]
+    tables = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*.parquet")}
+    assert {each["contentUrl"] for each in described} == tables
+    cache = str(tmp_path_factory.mktemp("cache"))
+    loaded = {
+        name: sum(split.num_rows for split in load_dataset(str(unpacked), name, cache_dir=cache).values())
+        for name in get_dataset_config_names(str(unpacked))
+    }
+    rows = {name: pq.read_metadata(unpacked / name).num_rows for name in tables}
+    assert sum(loaded.values()) == sum(rows.values())
+    assert loaded["steps"] == rows["steps/small.parquet"] + rows["steps/lowbit.parquet"]
+
+
+def test_transformers_loads_a_packed_router(unpacked):
+    model = AutoModelForSequenceClassification.from_pretrained(unpacked / ROUTER)
+    tokenizer = AutoTokenizer.from_pretrained(unpacked / ROUTER)
+    assert model(**tokenizer("3 + 4 = 7", return_tensors="pt")).logits.shape == (1, model.config.num_labels)
 
 
 def test_the_model_card_says_what_the_router_is_and_how_good(smoke, unpacked):

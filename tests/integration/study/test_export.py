@@ -2,8 +2,10 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -128,6 +130,15 @@ def test_claims_are_those_of_the_summary(unpacked):
     assert len(rows) == int(re.search(r"Of (\d+) claims", summary)[1])
     for claim, ours, verdict in rows:
         assert f"| {ours} | {claim} | **{verdict}** |" in summary
+
+
+def test_snakemake_takes_the_command_of_a_claim(unpacked):
+    command = re.search(r"`(snakemake [^`]*)`", (unpacked / "CLAIMS.md").read_text())[1]
+    words = shlex.split(command.replace("study.json", str(unpacked / "study.json")))
+    done = subprocess.run(
+        [sys.executable, "-m", *words, "-n"], cwd=ROOT, env=environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_table_is_described_and_its_card_loads_it(unpacked, tmp_path_factory):

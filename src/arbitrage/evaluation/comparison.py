@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 from arbitrage.config.pipeline import Curves
-from arbitrage.config.policies import THRESHOLD_POLICIES
+from arbitrage.config.policies import POLICIES, THRESHOLD_POLICIES
 from arbitrage.evaluation.bootstrap import Floats, resampled_means, with_data
 from arbitrage.evaluation.curve_matching import NO_POINT, at_acceptance, cheapest, evenly
 from arbitrage.evaluation.curves import PAPER_GRID, Curve, Panel, panels
@@ -78,7 +78,8 @@ def compare(panel: Panel) -> tuple[list[Statistic], list[Gains]]:
     def add(metric: str, policy: str, level: float, each: list[Floats], **further: Any) -> None:
         against = further.get("against")
         samples = np.stack(each)
-        trained = len(samples) if "router" in (policy, against) else 0
+        routed = [name for name in (policy, against) if name and POLICIES[name].trained]
+        trained = len(samples) if routed else 0
         why = further.pop("why", NO_POINT)
         results.append(
             Statistic(

@@ -31,7 +31,7 @@ READS: dict[str, tuple[str, ...]] = {
     "zoo_judge": ("zoo.{role}", *ZOO),
     "zoo_metrics": ("zoo.evaluation_questions", "zoo.low_bits", "zoo.low_bit_group_size", "zoo.threads"),
     "convert_prm": ("prm.path", "prm.revision", "prm.kind"),
-    "label": (*PAIR, "scheduler", "steps"),
+    "label": (*PAIR, "scheduler", "steps", "target_reads_labelled"),
     "steps": (),
     "dataset": (
         *("seed", "dataset", "router.variants.{variant}", "router.init", "router.revision"),

@@ -66,7 +66,7 @@ def _results_of(study: Study, pair: str, paths: StudyPaths) -> Iterator[tuple[Pa
     for variant in study.variants_of(pair):
         yield paths.dataset(pair, variant), None, False
         for seed in range(study.router.seeds):
-            yield paths.router(pair, variant, seed), None, variant == "default"
+            yield paths.router(pair, variant, seed), None, variant in ("default", *study.routing_variants)
             yield paths.heldout(pair, variant, seed), "heldout", True
     if study.sweep.thresholds == "quantiles":
         yield paths.quantiles(pair), None, True

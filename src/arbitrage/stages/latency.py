@@ -50,12 +50,13 @@ class Run:
     setting: Setting
 
 
-def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[list[Path], dict[str, Any]]:
+def measure_latency(study: Study, pair: str, routers: Sequence[Path], out: Path) -> tuple[list[Path], dict[str, Any]]:
     """Time the timed policies, at thresholds spread over acceptance (paper, section 5); one row a solution.
 
     Draft and target alone are timed in one uninterrupted generation, and step by step as the policies write. Settings
     are interleaved question by question, starting with another one each time, and benchmarks question by question, so
     that drift of the machine hits all alike. `latency.warmup` solutions of every policy come first and are not counted.
+    routers: directories of the first training of each kind that a timed policy decides by.
     Returns the tables it read, and what its provenance record tells besides: `texts_equal_to_sweep`, the share of timed
     solutions (step by step) whose text equals the sweep's at that threshold, the models' `work`, and the `conditions`.
     """
@@ -80,7 +81,7 @@ def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[l
         expected |= _expected(swept, [run for group in by_benchmark[-1] for run in group])
     runs = [run for groups in zip_longest(*by_benchmark, fillvalue=[]) for group in groups for run in group]
     rows, stepped, equal = [], 0, 0
-    with open_decoder(study, pair, router) as decoder:
+    with open_decoder(study, pair, routers) as decoder:
         gc.freeze()  # what is loaded by now stays: the collection before each solution need not go through it
         for run in _warmup(runs, study.latency.warmup):
             timed(decoder, run)

@@ -19,7 +19,7 @@ from arbitrage.config.policies import POLICIES
 from arbitrage.config.study import Study
 from arbitrage.errors import UserError
 from arbitrage.runtime import dependencies, gpus, locks, provenance, resources
-from arbitrage.runtime.outputs import FIGURES
+from arbitrage.runtime.outputs import FIGURES, TABLES
 
 ROOM_FOR_NOTHING = 2**16  # bytes free where a writer that could not go on has left its half file
 
@@ -77,7 +77,8 @@ def stage(
     locks.watch_parent()
     loaded = load(study)
     refuse_unknown(loaded, **names)
-    run = Run(loaded, [*inputs, *dependencies.results_read(loaded, name, names.get("figure", ""))])
+    drawn = names.get("figure") or names.get("table") or ""
+    run = Run(loaded, [*inputs, *dependencies.results_read(loaded, name, drawn)])
     if shard is not None:
         _refuse_shard(run.study, shard, names.get("benchmark"))
     settings = dependencies.settings_read(run.study, name, **names)
@@ -135,6 +136,7 @@ def refuse_unknown(study: Study, **names: str) -> None:
         "model": study.models,
         "role": ("draft", "base", "router_base", "prm", "router_start", "prm_middle", "prm_weak"),
         "figure": FIGURES,
+        "table": TABLES,
     }
     for word, name in names.items():
         if name not in names_by_kind[word]:

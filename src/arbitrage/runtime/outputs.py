@@ -10,8 +10,8 @@ from typing import Literal, get_args
 from arbitrage.config.study import Study
 from arbitrage.runtime.paths import StudyPaths
 
-FigureName = Literal["fig3", "fig4", "fig5", "fig6", "figA1", "figE1"]
-TableName = Literal["table1", "table2", "table3", "tableC1"]
+FigureName = Literal["fig3", "fig4", "fig5", "fig6", "figA1", "figE1", "routers"]
+TableName = Literal["table1", "table2", "table3", "tableC1", "routers"]
 CurveKind = Literal["accuracy_acceptance", "outcomes", "comparison"]  # those of trajectories alone
 
 FIGURES: tuple[FigureName, ...] = get_args(FigureName)

@@ -19,7 +19,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from arbitrage.config.router import Dataset, Router, RouterTraining, Variant
+from arbitrage.config.router import Dataset, Loss, Router, RouterTraining, Variant
 from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.scoring.scorers import RouterScorer
 from arbitrage.io.tables import write_table
@@ -211,6 +211,18 @@ def test_a_router_learns_a_rule_it_can_see(dataset: Path, checkpoint: Path, tmp_
     train(dataset, checkpoint, tmp_path / "router", RouterTraining(epochs=12.0, batch_size=8, learning_rate=3e-3))
     rows = heldout_rows(dataset, RouterScorer(resolve(tmp_path / "router"), Router()), "default")
     right = [(row["router_score"] > 0.5) == (row["advantage"] > 0) for row in rows]
+    assert sum(right) / len(right) > 0.9
+
+
+@pytest.mark.parametrize("loss", ["weighted", "regression"])
+def test_a_classifier_learns_from_advantages_too(loss: Loss, dataset: Path, checkpoint: Path, tmp_path: Path) -> None:
+    encoding = TextEncoding(build_tokenizer("char"), "\n\n", annotate=True)
+    steps = dataset.with_name("steps.parquet")
+    build_dataset(steps, Variant(loss=loss), Dataset(), encoding, 42, tmp_path / "data")
+    settings = RouterTraining(epochs=12.0, batch_size=8, learning_rate=3e-3)
+    assert train(tmp_path / "data", checkpoint, tmp_path / "router", settings)["loss"] == loss
+    rows = heldout_rows(tmp_path / "data", RouterScorer(resolve(tmp_path / "router"), Router()), loss)
+    right = [(row["router_score"] > 0.5) == (row["advantage"] > 0) for row in rows if row["advantage"]]
     assert sum(right) / len(right) > 0.9
 
 

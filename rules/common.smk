@@ -11,7 +11,6 @@ PATHS = StudyPaths.of(STUDY)
 SOURCE = f"{workflow.basedir}/src/arbitrage"
 PAIRS = list(STUDY.pairs)
 BENCHMARKS = list(STUDY.benchmarks)
-NEEDS_ROUTER = "router" in STUDY.sweep.policies
 OWN_VLLM = any(model.engine != "transformers" and model.server.url is None for model in STUDY.models.values())
 MODELS_ENV = "../envs/vllm.yaml" if OWN_VLLM else "../envs/training.yaml"  # of the jobs that run a pair's models
 
@@ -41,7 +40,17 @@ def resources_of(rule):
 
 
 def _resource(rule, name, wildcards, attempt):
-    return resources.resources(STUDY, rule, wildcards.get("pair"), attempt)[name]
+    return resources.resources(STUDY, rule, wildcards.get("pair"), attempt, wildcards.get("variant"))[name]
+
+
+def of_routing_variants(path, trainings=STUDY.router.seeds):
+    """`path` (of `PATHS`) for each training of the variants that decide for swept policies."""
+    return [path("{pair}", variant, seed) for variant in STUDY.routing_variants for seed in range(trainings)]
+
+
+def as_options(paths):
+    """Words of a command that name trained routers."""
+    return " ".join(f"--router {quote(path)}" for path in paths)
 
 
 def derived_models(pair):

@@ -1,4 +1,4 @@
-# One rule for each figure and table of the paper; each depends on its own module, so that editing one redraws that one alone.
+# One rule for all figures and one for all tables; each depends on its own module, so that editing one redraws that one alone.
 FIGURE_HELPERS = {"fig6": ["evaluation/worked_example"], "figE1": ["figures/fig4"]}  # what a figure's module draws with
 
 
@@ -40,7 +40,7 @@ rule figure:
 
 rule table:
     input:
-        results=results_read(STUDY, "table"),
+        results=lambda w: results_read(STUDY, "table", w.table),
         module=f"{SOURCE}/figures/{{table}}.py",
         helpers=[f"{SOURCE}/figures/{name}.py" for name in ("router_table", "markdown")],
     output:

@@ -5,7 +5,7 @@ rule latency:
     input:
         questions=[PATHS.questions(benchmark) for benchmark in BENCHMARKS],
         trajectories=lambda w: [PATHS.trajectories(w.pair, benchmark) for benchmark in BENCHMARKS],
-        router=PATHS.router("{pair}"),
+        router=of_routing_variants(PATHS.router, trainings=1),
         models=lambda w: derived_models(w.pair),
         sources=sources_of("latency"),
     output:
@@ -22,10 +22,11 @@ rule latency:
         **resources_of("latency"),
     params:
         reads=reads_of("latency"),
+        router=lambda w, input: as_options(input.get("router", [])),
     message:
         "Latency of {wildcards.pair}, alone on the machine"
     shell:
-        "arbitrage latency --pair {wildcards.pair} --router {input.router:q} --out {output:q} 2>&1 | tee {log:q}"
+        "arbitrage latency --pair {wildcards.pair} {params.router} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule cost_model:

@@ -18,7 +18,7 @@ rule dataset:
     params:
         reads=reads_of("dataset"),
     message:
-        "Balanced data set for the router {wildcards.variant} of {wildcards.pair}"
+        "Data set for the router {wildcards.variant} of {wildcards.pair}"
     shell:
         "arbitrage dataset --variant {wildcards.variant} --steps {input.steps:q} --out {output:q} 2>&1 | tee {log:q}"
 
@@ -98,7 +98,7 @@ rule router_quality:
 rule quantiles:
     input:
         steps=rules.steps.output,
-        heldout=[PATHS.heldout("{pair}", "default", seed) for seed in range(STUDY.router.seeds)] if NEEDS_ROUTER else [],
+        heldout=of_routing_variants(PATHS.heldout),
     output:
         PATHS.quantiles("{pair}"),
     log:

@@ -4,7 +4,7 @@
 rule sweep:
     input:
         questions=rules.evaluation_questions.output,
-        router=[PATHS.router("{pair}", seed=seed) for seed in range(STUDY.router.seeds)] if NEEDS_ROUTER else [],
+        router=of_routing_variants(PATHS.router),
         thresholds=PATHS.quantiles("{pair}") if STUDY.sweep.thresholds == "quantiles" else [],
         models=lambda w: derived_models(w.pair),
         sources=sources_of("sweep"),
@@ -20,7 +20,7 @@ rule sweep:
         **resources_of("sweep"),
     params:
         reads=reads_of("sweep"),
-        router=lambda w, input: " ".join(f"--router {quote(path)}" for path in input.get("router", [])),
+        router=lambda w, input: as_options(input.get("router", [])),
         thresholds=lambda w, input: f"--thresholds {quote(input.thresholds)}" if input.get("thresholds") else "",
     message:
         "Sweep of {wildcards.pair} on {wildcards.benchmark}, shard {wildcards.shard}"

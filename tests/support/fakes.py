@@ -1,12 +1,15 @@
 """Models made of hashes: they write short texts and score them, deterministically, without torch."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 
 from arbitrage.config.pipeline import Generation
+from arbitrage.config.router import RouterKind
 from arbitrage.speculation.decoder import LiveDecoder
 from arbitrage.speculation.pair import PairModels
 from arbitrage.speculation.protocols import GREEDY, AuthoredStep, GeneratedStep, Ids, Logprobs, Sampling
+from arbitrage.speculation.scalars import SIGNALS, names_of
 from arbitrage.speculation.tree import Question
 
 GENERATION = Generation(max_steps=6, max_tokens=200, max_step_tokens=20)
@@ -87,6 +90,21 @@ class FakeScorer:
         pass
 
 
+class FakeScalarRouter:
+    """A score in (0, 1) hashed from the scalars."""
+
+    def __init__(self, kind: RouterKind) -> None:
+        self.names = names_of(kind, entropies=True)
+
+    def score_one(self, values: Sequence[float]) -> float:
+        assert len(values) == len(self.names) and all(map(math.isfinite, values))
+        return (1 + _hash(self.names, tuple(values)) % 39) / 40
+
+
+def fake_scalar_routers() -> dict[RouterKind, FakeScalarRouter]:
+    return {kind: FakeScalarRouter(kind) for kind in SIGNALS}
+
+
 def fake_models() -> PairModels:
     return PairModels(
         FakeGenerator("draft"),
@@ -94,6 +112,7 @@ def fake_models() -> PairModels:
         FakeScorer("prm"),
         FakeScorer("router", authors=True),
         GENERATION,
+        fake_scalar_routers(),
     )
 
 
@@ -105,4 +124,5 @@ def fake_decoder(seed: int) -> LiveDecoder:
         FakeScorer("router", authors=True),
         GENERATION,
         seed,
+        fake_scalar_routers(),
     )

@@ -32,6 +32,9 @@ def assert_steps(table: pa.Table, samples: int) -> None:
         targets.mean(axis=1) - rows["draft_score"].to_numpy(), abs=1e-9
     )
     assert (rows["label"] == (rows["advantage"] > 0)).all(), "a label is not [advantage > 0]"
+    confidence = rows["draft_logprobs"].map(lambda logprobs: 1 - np.exp(min(0.0, np.mean(logprobs, dtype=np.float64))))
+    assert rows["draft_confidence"].to_numpy() == pytest.approx(confidence.to_numpy(), abs=1e-9)
+    assert ((rows["tokens_so_far"] > 0) == (rows["step_index"] > 0)).all()
     assert (rows["history"].map(len) == rows["step_index"]).all(), "a history has not as many steps as step_index says"
     for question, index in rows.groupby("question_id")["step_index"]:
         assert list(index) == list(range(len(index))), f"{question}: steps {list(index)}"

@@ -6,7 +6,7 @@ import errno
 import glob
 import shutil
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +15,11 @@ from typing import Annotated, Any
 import typer
 
 from arbitrage.config.load import STUDY_VARIABLE, load_study, read_resolved, read_study
+from arbitrage.config.policies import POLICIES
 from arbitrage.config.study import Study
 from arbitrage.errors import UserError
 from arbitrage.runtime import dependencies, gpus, locks, provenance, resources
-from arbitrage.runtime.outputs import FIGURES
+from arbitrage.runtime.outputs import FIGURES, TABLES
 
 ROOM_FOR_NOTHING = 2**16  # bytes free where a writer that could not go on has left its half file
 
@@ -37,6 +38,13 @@ Shard = Annotated[int, typer.Option("--shard", min=0, help="Which slice of the q
 QuestionsPath = Annotated[Path, typer.Option("--questions", help="A `questions` table")]
 Training = Annotated[int, typer.Option("--seed", min=0, help="Which training of the variant, from 0")]
 RouterPath = Annotated[Path, typer.Option("--router", help="Directory of a trained router")]
+RouterPaths = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--router",
+        help="Directory of a trained router, where a policy decides by one; again for a further kind or training",
+    ),
+]
 
 
 @dataclass
@@ -69,13 +77,14 @@ def stage(
     locks.watch_parent()
     loaded = load(study)
     refuse_unknown(loaded, **names)
-    run = Run(loaded, [*inputs, *dependencies.results_read(loaded, name, names.get("figure", ""))])
+    drawn = names.get("figure") or names.get("table") or ""
+    run = Run(loaded, [*inputs, *dependencies.results_read(loaded, name, drawn)])
     if shard is not None:
         _refuse_shard(run.study, shard, names.get("benchmark"))
     settings = dependencies.settings_read(run.study, name, **names)
     if models:
         alone = name == "latency"  # nobody may use its GPUs while it looks at the clock
-        cards = resources.gpus(run.study, name, names.get("pair"))
+        cards = resources.gpus(run.study, name, names.get("pair"), names.get("variant"))
         gpus.claim(cards, share=run.study.resources.share_gpus and not alone)
         use_threads(run.study.threads)
     started = time.time()
@@ -127,10 +136,25 @@ def refuse_unknown(study: Study, **names: str) -> None:
         "model": study.models,
         "role": ("draft", "base", "router_base", "prm", "router_start", "prm_middle", "prm_weak"),
         "figure": FIGURES,
+        "table": TABLES,
     }
     for word, name in names.items():
         if name not in names_by_kind[word]:
             raise typer.BadParameter(f"the study has no {word} {name!r}; it has {', '.join(names_by_kind[word])}")
+
+
+def refuse_missing_routers(policies: Iterable[str], routers: Sequence[Path]) -> None:
+    """Raise BadParameter where a policy decides by a kind of router of which none is among `routers`, directories."""
+    from arbitrage.engines.scoring.scalar_router import kind_of
+
+    if not all(path.is_dir() for path in routers):
+        return  # whoever loads them says which is not there
+    given = {kind_of(path) for path in routers}
+    for policy in policies:
+        kind = POLICIES[policy].router
+        if kind is not None and kind not in given:
+            message = f"missing, but sweep.policies has {policy}; give the directory of a trained one, of kind {kind}"
+            raise typer.BadParameter(message, param_hint="--router")
 
 
 def _refuse_shard(study: Study, shard: int, benchmark: str | None) -> None:

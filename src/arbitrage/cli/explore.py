@@ -62,9 +62,13 @@ def solve(
     if policy not in POLICIES:
         raise typer.BadParameter(f"{threshold} names the policy {policy!r}, which does not exist")
     chosen = POLICIES[policy]
-    routed = "router" in chosen.needs
+    routed = chosen.entry.trained
     if routed and router is None:
-        router = StudyPaths.of(loaded).router(pair)
+        variant = loaded.variant_of(policy)
+        if variant is None:
+            message = f"{policy} decides by a router of kind {chosen.entry.router}, of which the study has no variant"
+            raise typer.BadParameter(message, param_hint="--policy")
+        router = StudyPaths.of(loaded).router(pair, variant)
     use_threads(loaded.threads)
     draft = loaded.models[loaded.pairs[pair].draft]
     if unreported := chosen.entry.reports - draft.reports:
@@ -81,7 +85,7 @@ def solve(
         )
         raise typer.BadParameter(message, param_hint="--policy")
     at = number if chosen.has_threshold else None
-    with open_decoder(loaded, pair, router if routed else None) as decoder:
+    with open_decoder(loaded, pair, [router] if routed and router else []) as decoder:
         show(Console(), decoder.stream(Question("live", question), chosen, at), policy, at)
 
 

@@ -88,7 +88,7 @@ def figure(
     pdf: Annotated[Path, typer.Option(help="Vector file")],
     png: Annotated[Path, typer.Option(help="Bitmap file")],
 ) -> None:
-    """Draw one figure of the paper from the study's curves."""
+    """Draw one figure from the study's curves."""
     from arbitrage.figures.style import save
 
     with stage("figure", study, [], [pdf, png], figure=name) as run:
@@ -102,8 +102,8 @@ def table(
     csv: Annotated[Path, typer.Option(help="For programs")],
     md: Annotated[Path, typer.Option(help="For people")],
 ) -> None:
-    """Write one table of the paper: ours beside the published figures."""
-    with stage("table", study, [], [csv, md]) as run:
+    """Write one table: of the paper's, ours beside the published figures."""
+    with stage("table", study, [], [csv, md], table=name) as run:
         import_module(f"arbitrage.figures.{name}").write(run.study, csv, md)
 
 

@@ -13,15 +13,17 @@ from arbitrage.cli.common import (
     PairName,
     QuestionsPath,
     RouterPath,
+    RouterPaths,
     Shard,
     StudyPath,
     Training,
     VariantName,
     load,
+    refuse_missing_routers,
     stage,
 )
 from arbitrage.config import devices
-from arbitrage.config.policies import needing
+from arbitrage.config.policies import TIMED_POLICIES
 
 app = typer.Typer()
 
@@ -96,18 +98,11 @@ def dataset(
 ) -> None:
     """Build a router's training and validation data: annotated, split by question, balanced."""
     with stage("dataset", study, [steps], [out], variant=variant) as run:
-        from arbitrage.engines.factory import router_start
         from arbitrage.routing.dataset import build_dataset
+        from arbitrage.routing.inputs import encoding
 
-        build_dataset(
-            steps,
-            run.study.router.variants[variant],
-            run.study.dataset,
-            router_start(run.study).tokenizer(),
-            run.study.generation.separator,
-            run.study.seed,
-            out,
-        )
+        settings = run.study.router.variants[variant]
+        build_dataset(steps, settings, run.study.dataset, encoding(run.study, settings, steps), run.study.seed, out)
 
 
 @app.command()
@@ -118,20 +113,23 @@ def router(
     variant: VariantName = "default",
     seed: Training = 0,
 ) -> None:
-    """Fine-tune a router from its starting checkpoint; goes on where a killed training stopped."""
-    with stage("router", study, [dataset], [out], models=True, variant=variant) as run:
-        from arbitrage.engines.factory import router_start
-        from arbitrage.routing.train import train_router
+    """Fine-tune a router from its starting checkpoint, or fit one that reads scalars.
 
-        settings = run.study.router
-        report = train_router(
-            dataset,
-            router_start(run.study),
-            settings.training,
-            seed=run.study.seed + seed,
-            device=devices.alone(settings.device),
-            out_dir=out,
-        )
+    Fine-tuning goes on where a killed training stopped.
+    """
+    with stage("router", study, [dataset], [out], models=True, variant=variant) as run:
+        settings, begin = run.study.router, run.study.seed + seed
+        if settings.variants[variant].kind == "classifier":
+            from arbitrage.engines.factory import router_start
+            from arbitrage.routing.train import train_router
+
+            device = devices.alone(settings.device)
+            start = router_start(run.study)
+            report = train_router(dataset, start, settings.training, seed=begin, device=device, out_dir=out)
+        else:
+            from arbitrage.routing.scalars import fit_scalars
+
+            report = fit_scalars(dataset, settings.variants[variant].network, begin, out)
         run.extra["work"] = {"router": {"seconds": report["seconds"], "calls": report["updates"]}}
 
 
@@ -146,16 +144,14 @@ def heldout(
 ) -> None:
     """Score the held-out steps with a trained router."""
     with stage("heldout", study, [router, dataset], [out], models=True, variant=variant) as run:
-        from arbitrage.engines.checkpoints import resolve
-        from arbitrage.engines.scoring.scorers import RouterScorer
+        from arbitrage.engines.factory import load_routers
         from arbitrage.io.tables import write_table
         from arbitrage.routing.heldout import heldout_rows
 
-        settings = run.study.router
-        here = settings.model_copy(update={"device": devices.alone(settings.device)})
-        scorer = RouterScorer(resolve(router, key="router"), here)
+        settings = run.study.router.model_copy(update={"device": devices.alone(run.study.router.device)})
+        classifier, scalar_routers = load_routers(run.study.model_copy(update={"router": settings}), [router])
         begin = time.perf_counter()
-        rows = heldout_rows(dataset, scorer, variant, seed)
+        rows = heldout_rows(dataset, classifier or next(iter(scalar_routers.values())), variant, seed)
         run.extra["work"] = {"router": {"seconds": round(time.perf_counter() - begin, 2), "scored": len(rows)}}
         write_table(out, "heldout", rows)
 
@@ -167,7 +163,7 @@ def quantiles(
     steps: Annotated[Path, typer.Option(help="The pair's `steps` table")],
     out: Out,
     heldout: Annotated[
-        list[Path] | None, typer.Argument(help="`heldout` tables of the default router, one a training")
+        list[Path] | None, typer.Argument(help="`heldout` tables of the routers that route, one a training")
     ] = None,
 ) -> None:
     """Thresholds to sweep: at quantiles of each policy's own scores on the labelling questions."""
@@ -175,7 +171,8 @@ def quantiles(
 
     tables = heldout or []
     with stage("quantiles", study, [steps, *tables], [out], pair=pair) as run:
-        write_quantiles(steps, tables, run.study.sweep.policies, run.study.sweep.quantiles, out)
+        variants = {policy: run.study.variant_of(policy) for policy in run.study.sweep.policies}
+        write_quantiles(steps, tables, variants, run.study.sweep.quantiles, out)
 
 
 @app.command()
@@ -186,23 +183,18 @@ def sweep(
     shard: Shard,
     questions: QuestionsPath,
     out: Out,
-    router: Annotated[
-        list[Path] | None,
-        typer.Option(help="Directory of a trained router, if that policy is swept; again for each further training"),
-    ] = None,
+    router: RouterPaths = None,
     thresholds: Annotated[
         Path | None, typer.Option(help="From `arbitrage quantiles`, where sweep.thresholds is `quantiles`")
     ] = None,
 ) -> None:
     """Sweep all policies over one shard of a benchmark, and grade the answers."""
-    settings, routers = load(study).sweep, router or []
+    loaded, routers = load(study), router or []
+    settings = loaded.sweep
     if thresholds is None and settings.thresholds == "quantiles":
         message = "missing, but sweep.thresholds is `quantiles`; give the file that `arbitrage quantiles` writes"
         raise typer.BadParameter(message, param_hint="--thresholds")
-    routed = needing("router").intersection(settings.policies)
-    if not routers and routed:
-        message = f"missing, but sweep.policies has {', '.join(sorted(routed))}; give the directory of a trained one"
-        raise typer.BadParameter(message, param_hint="--router")
+    refuse_missing_routers(settings.policies, routers)
     inputs = [questions, *routers, *([thresholds] if thresholds else [])]
     with stage("sweep", study, inputs, [out], models=True, shard=shard, pair=pair, benchmark=benchmark) as run:
         from arbitrage.stages.sweep import sweep
@@ -224,13 +216,15 @@ def trajectories(study: StudyPath, shards: Shards, out: Out) -> None:
 def latency(
     study: StudyPath,
     pair: PairName,
-    router: RouterPath,
     out: Out,
+    router: RouterPaths = None,
 ) -> None:
-    """Time the live decoder at batch 1: draft only, target only, RSD and router at several thresholds."""
-    with stage("latency", study, [router], [out], models=True, pair=pair) as run:
+    """Time the live decoder at batch 1: draft only, target only, RSD and routers at several thresholds."""
+    routers = router or []
+    refuse_missing_routers([policy for policy in load(study).sweep.policies if policy in TIMED_POLICIES], routers)
+    with stage("latency", study, routers, [out], models=True, pair=pair) as run:
         from arbitrage.stages.latency import measure_latency
 
-        read, report = measure_latency(run.study, pair, router, out)
+        read, report = measure_latency(run.study, pair, routers, out)
         run.inputs += read
         run.extra |= report

@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from arbitrage.config.router import RouterKind
+
 Need = Literal["draft", "target", "prm", "router"]
 Report = Literal["logprobs", "entropies"]
 
@@ -20,8 +22,9 @@ class PolicyEntry:
 
     label: its name in legends. needs: the models it asks at every node; the target is asked besides wherever it
     escalates. target_reads: the target reads the draft's step at every node, and writes only where it escalates.
-    always: who writes every step, of a policy without a threshold. accept_above: a score above the threshold
-    accepts the draft's step (RSD) instead of escalating. reports: what it reads of the draft's step beyond its text.
+    router: the kind of router that decides; a variant of that kind is trained for it (`Study.variant_of`). always: who
+    writes every step, of a policy without a threshold. accept_above: a score above the threshold accepts the draft's
+    step (RSD) instead of escalating. reports: what it reads of the draft's step beyond its text.
     column: of the table `steps` (a trained one's: `heldout`) that holds its score, or "uniform" where that is known to
     be; None where neither is, and no quantiles can be taken. lowest: thresholds below it are of no use.
     by_default: swept where a study names no policies. timed: its latency is measured where it is swept. scope: "main"
@@ -38,6 +41,7 @@ class PolicyEntry:
     scope: Literal["main", "appendix"] = "appendix"
     banded: bool = False
     target_reads: bool = False
+    router: RouterKind | None = None
     always: Literal["draft", "target"] | None = None
     accept_above: bool = False
     reports: frozenset[Report] = frozenset()
@@ -54,7 +58,12 @@ class PolicyEntry:
     @property
     def trained(self) -> bool:
         """Whether it decides by a router, of which there are several trainings."""
-        return "router" in self.needs
+        return self.router is not None
+
+    @property
+    def reads_scalars(self) -> bool:
+        """Whether that router reads scalars, so that no model runs for it."""
+        return self.router not in (None, "classifier")
 
 
 def _of(*needs: Need) -> frozenset[Need]:
@@ -85,6 +94,7 @@ POLICIES: dict[str, PolicyEntry] = {
     "router": PolicyEntry(
         *("Arbitrage router", _of("draft", "router"), "#0072B2", "solid", 5, "o", "main"),
         banded=True,
+        router="classifier",
         column="router_score",
         timed=True,
     ),
@@ -114,6 +124,31 @@ POLICIES: dict[str, PolicyEntry] = {
         *("target's mean probability", _of("draft"), "#44AA99", (0, (3, 1, 1, 1, 1, 1)), 2),
         target_reads=True,
         by_default=False,
+    ),
+    "scalars": PolicyEntry(
+        *("scalar router", _of("draft"), "#332288", (0, (7, 1)), 4),
+        router="scalars",
+        reports=frozenset({"logprobs"}),
+        column="router_score",
+        by_default=False,
+        timed=True,
+    ),
+    "scalars_prm": PolicyEntry(
+        *("scalar router + PRM", _of("draft", "prm"), "#AA4499", (0, (7, 1, 1, 1)), 4),
+        router="scalars+prm",
+        reports=frozenset({"logprobs"}),
+        column="router_score",
+        by_default=False,
+        timed=True,
+    ),
+    "scalars_target": PolicyEntry(
+        *("scalar router + target", _of("draft"), "#117733", (0, (7, 1, 1, 1, 1, 1)), 4),
+        target_reads=True,
+        router="scalars+target",
+        reports=frozenset({"logprobs"}),
+        column="router_score",
+        by_default=False,
+        timed=True,
     ),
 }
 THRESHOLD_POLICIES: tuple[str, ...] = tuple(name for name, entry in POLICIES.items() if entry.has_threshold)

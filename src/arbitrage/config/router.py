@@ -8,27 +8,72 @@ from pydantic import Field, field_validator, model_validator
 
 from arbitrage.config.section import Count, Name, Section, Share
 
+RouterKind = Literal["classifier", "scalars", "scalars+prm", "scalars+target"]
+Loss = Literal["label", "weighted", "regression"]
+
 
 class Dataset(Section):
     """From labelled steps to the router's training data."""
 
     validation: float = Field(0.2, gt=0.0, lt=1.0, description="Share of questions held out, chosen by question")
     max_length: Count = Field(4096, description="Longer inputs, in tokens, are left out and counted")
-    max_examples: Count | None = Field(None, description="Cap on training steps after balancing; a seeded sample")
+    max_examples: Count | None = Field(
+        None,
+        description="Cap on the training steps of classifiers, after balancing; a seeded sample. Routers that read "
+        "scalars take all",
+    )
 
 
 class Variant(Section):
-    """One way to label, annotate and balance the router's data (Tables 1-3 of the paper)."""
+    """One way to build a router: what it reads, and how its data are labelled, annotated and balanced (Tables 1-3)."""
+
+    kind: RouterKind = Field(
+        "classifier",
+        description="What it reads: `classifier`, the text, by a model as large as the PRM (the paper's); `scalars`, "
+        "the token statistics that the draft's step comes with; `scalars+prm`, the PRM's score of that step too; "
+        "`scalars+target`, the target's log-probabilities of it too (docs/routers.md)",
+    )
+    network: Literal["mlp", "logistic"] = Field(
+        "mlp", description="Of the kinds that read scalars: one hidden layer, or logistic regression"
+    )
+    loss: Loss | None = Field(
+        None,
+        description="Trained on: `label`, the class of the advantage (the paper's; where absent, a classifier's); "
+        "`weighted`, its sign, each step weighted by the size of its advantage (where absent, that of the other "
+        "kinds); `regression`, the advantage itself",
+    )
 
     classes: Literal[2, 4, 10] = Field(2, description="Label classes: the sign of the advantage, or finer quantiles")
     ordinal: bool = Field(False, description="Ordinal loss (cumulative logits) instead of cross-entropy; classes > 2")
     annotate: bool = Field(True, description="Prefix each step with who wrote it (`Model 0: `, `Model 1: `)")
-    balance: bool = Field(True, description="Downsample the majority class of the training part")
+    balance: bool | None = Field(
+        None,
+        description="Downsample the majority class of the training part; where absent, with loss `label` only: the "
+        "other losses say themselves what a step counts",
+    )
+
+    @property
+    def objective(self) -> Loss:
+        """The loss it is trained on."""
+        return self.loss or ("label" if self.kind == "classifier" else "weighted")
+
+    @property
+    def balanced(self) -> bool:
+        """Whether the majority class of its training part is downsampled."""
+        return self.objective == "label" if self.balance is None else self.balance
 
     @model_validator(mode="after")
-    def _ordinal_needs_classes(self) -> Variant:
+    def _keys_fit_each_other(self) -> Variant:
         if self.ordinal and self.classes == 2:
             raise ValueError("ordinal needs classes > 2")
+        if self.classes > 2 and self.objective != "label":
+            raise ValueError(f"classes {self.classes} needs loss `label`: {self.objective} knows the sign only")
+        if self.kind != "classifier" and (self.classes > 2 or not self.annotate):
+            raise ValueError(
+                f"kind {self.kind} reads no text: leave out classes and annotate, which are a classifier's"
+            )
+        if self.kind == "classifier" and self.network != "mlp":
+            raise ValueError("network is of the kinds that read scalars: give a kind such as scalars, or leave it out")
         return self
 
 
@@ -68,7 +113,11 @@ class Router(Section):
         le=100,
         description="Trainings of every variant, from seeds of their own; with 1 no verdict is given on a router",
     )
-    variants: dict[Name, Variant] = Field({"default": Variant()}, description="By name; `default` routes")
+    variants: dict[Name, Variant] = Field(
+        {"default": Variant()},
+        description="By name. A policy that decides by a router takes `default` where that is of its kind, or else the "
+        "first of its kind",
+    )
     ablation_pair: Name | None = Field(None, description="Pair on which all variants are trained; the first if absent")
 
     @field_validator("variants")

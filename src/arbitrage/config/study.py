@@ -13,6 +13,7 @@ from pydantic import Field
 
 from arbitrage.config.models import Model, Pair
 from arbitrage.config.pipeline import Curves, Figures, Generation, Latency, Steps, Sweep
+from arbitrage.config.policies import POLICIES
 from arbitrage.config.prm import Prm
 from arbitrage.config.questions import Benchmark, Questions
 from arbitrage.config.resources import Resources
@@ -93,9 +94,30 @@ class Study(Section):
         """The pairs whose latency is measured."""
         return [name for name, pair in self.pairs.items() if pair.latency]
 
+    def variant_of(self, policy: str) -> str | None:
+        """The router variant that decides for `policy`: `default` where it is of its kind, or else the first that is.
+
+        None where the policy has no router, or the study no variant of its kind.
+        """
+        kind, variants = POLICIES[policy].router, self.router.variants
+        return next((name for name in ("default", *variants) if variants[name].kind == kind), None)
+
+    @property
+    def routing_variants(self) -> list[str]:
+        """The variants that decide for swept policies, in the order of these."""
+        variants = dict.fromkeys(map(self.variant_of, self.sweep.policies))
+        return [name for name in variants if name is not None]
+
+    @property
+    def target_reads_labelled(self) -> bool:
+        """Whether the target reads the draft's steps while they are labelled, as a router variant is trained on it."""
+        return any(variant.kind == "scalars+target" for variant in self.router.variants.values())
+
     def variants_of(self, pair: str) -> list[str]:
-        """Router variants trained for `pair`: all on the ablation pair, the default on the others."""
-        return list(self.router.variants) if pair == self.ablation_pair else ["default"]
+        """Router variants trained for `pair`: all on the ablation pair, the default and those that route on others."""
+        if pair == self.ablation_pair:
+            return list(self.router.variants)
+        return list(dict.fromkeys(["default", *self.routing_variants]))
 
     @property
     def steps_shards(self) -> int:

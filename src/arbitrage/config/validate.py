@@ -137,7 +137,17 @@ def _sweep(study: Study) -> Iterator[Problem]:
         if "entropies" in POLICIES[policy].reports:
             yield from _unreported(study, policy)
         if POLICIES[policy].target_reads:
-            yield from _unread(study, policy)
+            yield from _unread(study, f"sweep.policies has {policy}")
+        if POLICIES[policy].trained and study.variant_of(policy) is None:
+            yield (
+                ("router", "variants"),
+                f"expected a variant of kind {POLICIES[policy].router}, as sweep.policies has {policy}, which decides "
+                f"by one; got {', '.join(f'{name} ({each.kind})' for name, each in study.router.variants.items())}. "
+                f"Add one (`{policy}: {{kind: {POLICIES[policy].router}}}`), or leave {policy} out",
+            )
+    for name, variant in study.router.variants.items():
+        if variant.kind == "scalars+target":
+            yield from _unread(study, f"router.variants.{name} is of kind {variant.kind}")
 
 
 def _unreported(study: Study, policy: str) -> Iterator[Problem]:
@@ -151,14 +161,14 @@ def _unreported(study: Study, policy: str) -> Iterator[Problem]:
             )
 
 
-def _unread(study: Study, policy: str) -> Iterator[Problem]:
-    """Targets whose engine cannot read the draft's step, as `policy` has them do."""
+def _unread(study: Study, why: str) -> Iterator[Problem]:
+    """Targets whose engine cannot read the draft's step, as they have to; `why` says which key has them do it."""
     for name in dict.fromkeys(pair.target for pair in study.pairs.values()):
         if name in study.models and not study.models[name].reads:
             yield (
                 ("models", name, "engine"),
-                f"expected transformers or vllm, as sweep.policies has {policy}, for which the target reads the "
-                f"draft's steps; got {study.models[name].engine}: completions servers do not all report the "
+                f"expected transformers or vllm, as {why}, for which the target reads the draft's steps; "
+                f"got {study.models[name].engine}: completions servers do not all report the "
                 "log-probabilities of a prompt",
             )
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
 from arbitrage.config.devices import last_ordinal, model_devices
 from arbitrage.config.models import Model
+from arbitrage.config.router import RouterKind
 from arbitrage.config.study import Study
 from arbitrage.engines.checkpoints import Checkpoint, resolve
 from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.hf.incremental import LiveGenerator
 from arbitrage.engines.prefix_cached import PrefixCachedGenerator, PrefixCachedReader, PrefixCaching, PrefixReading
 from arbitrage.engines.scoring.answer_prm import AnswerScorer
+from arbitrage.engines.scoring.scalar_router import ScalarRouter, kind_of
 from arbitrage.engines.scoring.scorers import CLASSIFIERS, MARKED, PrmScorer, RouterScorer, TransformersScorer
 from arbitrage.engines.server.generator import OpenAiGenerator
 from arbitrage.engines.server.launch import LocalServer, serve
@@ -161,5 +163,29 @@ def kind_by_head(path: str, head: str) -> Literal["marks", "classifier"]:
 
 
 def load_router(study: Study, directory: str | Path) -> RouterScorer:
-    """Load a trained router from `directory`. Raises EngineError."""
+    """Load a trained classifier from `directory`. Raises EngineError."""
     return RouterScorer(resolve(directory, key="router"), study.router)
+
+
+def load_routers(
+    study: Study, directories: Sequence[Path]
+) -> tuple[RouterScorer | None, dict[RouterKind, ScalarRouter]]:
+    """Load trained routers, at most one a kind: the classifier (None without one), and those that read scalars.
+
+    Raises EngineError.
+    """
+    by_kind = routers_by_kind(directories)
+    twice = [kind for kind, paths in by_kind.items() if len(paths) > 1]
+    if twice:
+        raise EngineError(f"got {len(by_kind[twice[0]])} routers of kind {twice[0]}; expected one of each kind")
+    classifier = by_kind.pop("classifier", None)
+    scorer = load_router(study, classifier[0]) if classifier else None
+    return scorer, {kind: ScalarRouter(path) for kind, (path,) in by_kind.items()}
+
+
+def routers_by_kind(directories: Sequence[Path]) -> dict[RouterKind, list[Path]]:
+    """The directories of trained routers of each kind, in the order given. Raises EngineError where one holds none."""
+    by_kind: dict[RouterKind, list[Path]] = {}
+    for directory in directories:
+        by_kind.setdefault(kind_of(directory), []).append(directory)
+    return by_kind

@@ -3,6 +3,8 @@
 `comparison.csv` holds, per pair and benchmark, `value` with a paired interval for each `metric`:
 
 - `accuracy`: of `policy` at acceptance `level`
+- `mean_accuracy`: of `policy`, mean over the acceptance rates 50, 55 ... 95 %
+- `mean_accuracy_gain`: the same of `policy` less that of `against`, the draft's confidence or the paper's router
 - `accuracy_gain`: of `policy` over `against` at acceptance `level`
 - `mean_gain`: of `policy` over `against`, mean over the acceptance at which both have operating points
 - `lowest_gain`: the smallest such gain at any acceptance; `low` and `high` are the lowest ends of a band that holds
@@ -26,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 from arbitrage.config.pipeline import Curves
-from arbitrage.config.policies import THRESHOLD_POLICIES
+from arbitrage.config.policies import POLICIES, THRESHOLD_POLICIES
 from arbitrage.evaluation.bootstrap import Floats, resampled_means, with_data
 from arbitrage.evaluation.curve_matching import NO_POINT, at_acceptance, cheapest, evenly
 from arbitrage.evaluation.curves import PAPER_GRID, Curve, Panel, panels
@@ -36,6 +38,8 @@ from arbitrage.evaluation.paper_claims import DEFERRAL
 from arbitrage.io.csv_tables import write_csv
 
 ACCEPTANCES = np.array([0.6, 0.7, 0.8, 0.9])
+MEAN_OVER = np.linspace(0.5, 0.95, 10)  # acceptance rates: where a cheap draft is worth having
+MEAN_VERSUS = ("confidence", "router")
 RECOVERED = np.array([0.25, 0.5, 0.75, 0.9])  # of the accuracy gap between draft and target
 VERSUS = (
     ("router", "rsd"),
@@ -78,7 +82,8 @@ def compare(panel: Panel) -> tuple[list[Statistic], list[Gains]]:
     def add(metric: str, policy: str, level: float, each: list[Floats], **further: Any) -> None:
         against = further.get("against")
         samples = np.stack(each)
-        trained = len(samples) if "router" in (policy, against) else 0
+        routed = [name for name in (policy, against) if name and POLICIES[name].trained]
+        trained = len(samples) if routed else 0
         why = further.pop("why", NO_POINT)
         results.append(
             Statistic(
@@ -98,9 +103,18 @@ def compare(panel: Panel) -> tuple[list[Statistic], list[Gains]]:
     at_levels = {
         name: [at_acceptance(r.acceptance, r.accuracy, ACCEPTANCES) for r in own] for name, own in runs.items()
     }
+    means = {
+        name: [at_acceptance(r.acceptance, r.accuracy, MEAN_OVER).mean(axis=1) for r in own]
+        for name, own in runs.items()
+    }
     for policy, own in runs.items():
         for column, level in enumerate(ACCEPTANCES):
             add("accuracy", policy, level, [at[:, column] for at in at_levels[policy]])
+        add("mean_accuracy", policy, NOWHERE, means[policy])
+        for against in MEAN_VERSUS:
+            if against in runs and against != policy:
+                both = _trainings(means[policy], means[against])
+                add("mean_accuracy_gain", policy, NOWHERE, [one - other for one, other in both], against=against)
         in_vain = [at_acceptance(r.acceptance, r.wasted, np.array([1 - DEFERRAL]))[:, 0] for r in own]
         add("wasted", policy, DEFERRAL, in_vain)
     all_gains = []

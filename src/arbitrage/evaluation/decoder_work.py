@@ -11,10 +11,12 @@ from arbitrage.config.policies import POLICIES, TIMED_POLICIES, needing
 from arbitrage.evaluation.bootstrap import Floats
 
 # Timed policies for which a model reads the draft's step, each its own: the PRM, the router, the target.
-SCORED = tuple(
+READ_BY_MODEL = tuple(
     name for name in TIMED_POLICIES if POLICIES[name].needs & {"prm", "router"} or POLICIES[name].target_reads
 )
-READ_BY_TARGET = tuple(name for name in SCORED if POLICIES[name].target_reads)
+READ_BY_TARGET = tuple(name for name in READ_BY_MODEL if POLICIES[name].target_reads)
+# These, and routers that read scalars: they cost a call a step, and no token.
+SCORED = tuple(name for name in TIMED_POLICIES if name in READ_BY_MODEL or POLICIES[name].reads_scalars)
 FEATURES = [
     "solution",
     "draft_tokens",
@@ -67,14 +69,14 @@ def swept_work(counts: pd.DataFrame) -> pd.DataFrame:
     """Trajectories' counts with what the decoder would read: `catch_up_tokens`, `score_calls`, `score_tokens`."""
     names = ("prompt_tokens", "escalations", "catch_up_tokens", "steps", "judged_tokens")
     prompt, escalations, read, steps, judged = (counts[name].to_numpy(np.float64) for name in names)
-    scored, by_target = _of_policies(counts, SCORED), _of_policies(counts, READ_BY_TARGET)
+    by_model, by_target = _of_policies(counts, READ_BY_MODEL), _of_policies(counts, READ_BY_TARGET)
     # Of its own steps a target that judges reads the last token only, which is not in its cache yet.
     own = counts["draft_tokens"].to_numpy(np.float64) + counts["escalations_before_end"].to_numpy(np.float64)
     return counts.assign(
         # First the target reads the prompt; later its own last token.
         catch_up_tokens=(read + (prompt + escalations - 1) * (escalations > 0)) * ~by_target,
-        score_calls=steps * scored,
-        score_tokens=(np.where(by_target, own, judged) + prompt) * scored,
+        score_calls=steps * _of_policies(counts, SCORED),
+        score_tokens=(np.where(by_target, own, judged) + prompt) * by_model,
     )
 
 

@@ -14,8 +14,8 @@ from arbitrage.evaluation.paper_claims import REGIONS
 
 ALL = "all"  # pair and benchmark of what is pooled over panels
 NOWHERE = float("nan")
-BOUNDS = dict.fromkeys(("accuracy", "acceptance", "wasted", "better"), (0.0, 1.0))  # of metrics
-BOUNDS |= dict.fromkeys(("accuracy_gain", "mean_gain"), (-1.0, 1.0))
+BOUNDS = dict.fromkeys(("accuracy", "mean_accuracy", "acceptance", "wasted", "better"), (0.0, 1.0))  # of metrics
+BOUNDS |= dict.fromkeys(("accuracy_gain", "mean_accuracy_gain", "mean_gain"), (-1.0, 1.0))
 COLUMNS = [
     *("pair", "benchmark", "metric", "policy", "against", "level", "value", "low", "high"),
     *("covered", "unreached", "trainings", "questions", "panels", "p_inside", "p_outside", "reason"),

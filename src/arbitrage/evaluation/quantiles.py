@@ -7,7 +7,7 @@ for all; the paper's eleven thresholds are swept besides.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,14 +44,15 @@ def even_thresholds(scores: Floats, weights: Floats, count: int, least: float = 
 
 
 def quantile_thresholds(
-    steps: pd.DataFrame, heldout: Sequence[pd.DataFrame], policies: Sequence[str], count: int
+    steps: pd.DataFrame, heldout: Sequence[pd.DataFrame], variants: Mapping[str, str | None], count: int
 ) -> dict[str, list[list[float]]]:
     """By policy with a threshold, a list of thresholds for each of its trainings (one, where it is not trained).
 
-    steps: the pair's table `steps`; heldout: the default variant's `heldout` tables, one a training.
+    steps: the pair's table `steps`; heldout: `heldout` tables, one a training of a variant of the router; variants: by
+    policy, the variant that decides for it.
     """
     results: dict[str, list[list[float]]] = {}
-    for policy in policies:
+    for policy, variant in variants.items():
         entry = POLICIES[policy]
         if entry.column == "uniform":
             results[policy] = [sorted({*np.linspace(0, 1, count).round(9).tolist(), *PAPER_GRID})]
@@ -60,7 +61,7 @@ def quantile_thresholds(
                 sorted(
                     {*even_thresholds(rows[entry.column].to_numpy(), _weights(rows), count, entry.lowest), *PAPER_GRID}
                 )
-                for rows in (heldout if entry.trained else [steps])
+                for rows in ([own for own in heldout if own["variant"].iloc[0] == variant] if variant else [steps])
             ]
     return results
 
@@ -71,7 +72,9 @@ def _weights(rows: pd.DataFrame) -> Floats:
     return weights
 
 
-def write_quantiles(steps: Path, heldout: Sequence[Path], policies: Sequence[str], count: int, out: Path) -> None:
+def write_quantiles(
+    steps: Path, heldout: Sequence[Path], variants: Mapping[str, str | None], count: int, out: Path
+) -> None:
     """Write `quantile_thresholds` of a pair as JSON, for the sweep."""
     tables = [read_frame(path, "heldout") for path in heldout]
-    write_json(out, quantile_thresholds(read_frame(steps, "steps"), tables, policies, count))
+    write_json(out, quantile_thresholds(read_frame(steps, "steps"), tables, variants, count))

@@ -1,6 +1,7 @@
 """How well a ranking of draft steps agrees with the advantage, on held-out questions (Tables 1-3 of the paper).
 
-Spearman's rho between score and advantage; accuracy on label 0 and on label 1 when escalating above 0.5. Every variant
+Spearman's rho between score and advantage; the area under the ROC curve for label 1 (`auroc`); accuracy on label 0 and
+on label 1 when escalating above 0.5. Every variant
 is trained several times: its numbers are means over trainings, `_spread` is the standard deviation between them, and
 intervals are over trainings and questions (the steps of one question are not independent). Beside the router's variants
 stand two rankings that need no training: RSD's own (-sd) and the draft's confidence. Row `all` pools the default's
@@ -24,9 +25,9 @@ from arbitrage.io.csv_tables import write_csv
 from arbitrage.io.tables import TableError, read_frame
 
 ESCALATE_ABOVE = 0.5
-UNTRAINED = {"rsd (-sd)": "draft_score", "draft confidence": "draft_confidence"}
+UNTRAINED = {"rsd (-sd)": "draft_score", "draft confidence": "draft_confidence"}  # columns of the table `heldout`
 BATCH = 2_000_000  # resamples times steps whose ranks are computed at once
-METRICS = ("rho", "accuracy_0", "accuracy_1")
+METRICS = ("rho", "auroc", "accuracy_0", "accuracy_1")
 DEFAULT = "default"
 STEP = ["question_id", "step_index"]
 
@@ -60,7 +61,7 @@ def quality(heldout: pd.DataFrame, resamples: int, confidence: float, seed: int)
         for name, column in UNTRAINED.items():
             ranked = first[0].assign(score=first[0][column] * (-1 if column == "draft_score" else 1))
             samples = _metrics(ranked, "score", resamples, seed)[None]
-            samples[:, :, 1:] = np.nan
+            samples[:, :, METRICS.index("accuracy_0") :] = np.nan
             rows.append({"pair": pair, "ranking": name, "trained": False, **_summary(samples, "", confidence, seed)})
             rows[-1] |= {"trainings": 0, **_sizes(first[0])}
     if defaults:
@@ -105,30 +106,47 @@ def _metrics(steps: pd.DataFrame, score: str, resamples: int, seed: int) -> Floa
     results = []
     for some in np.array_split(times, 1 + times.shape[0] * len(owner) // BATCH):
         weight = some[:, owner]
-        rho = _weighted_spearman(scores, steps["advantage"].to_numpy(), weight)
+        ranks = _weighted_ranks(scores, weight)
+        rho = _correlation(ranks, _weighted_ranks(steps["advantage"].to_numpy(), weight), weight)
+        auroc = _area(ranks, label == 1, weight)
         counts = weight @ events.astype(np.float64)
         shares = [
             np.divide(counts[:, at], counts[:, at + 1], out=np.full(len(some), np.nan), where=counts[:, at + 1] > 0)
             for at in (0, 2)
         ]
-        results.append(np.stack([rho, *shares], axis=1))
+        results.append(np.stack([rho, auroc, *shares], axis=1))
     return np.concatenate(results)
 
 
-def _weighted_spearman(first: np.ndarray, second: np.ndarray, weight: Floats) -> Floats:
-    """(B,): Spearman's rho of two values, (N,) each, where item i occurs weight[b, i] times; ties get their mean rank.
+def _correlation(one: Floats, other: Floats, weight: Floats) -> Floats:
+    """(B,): Spearman's rho from ranks, (B, N) each, where item i occurs weight[b, i] times.
 
     NaN where one of the two is constant.
     """
-    one, other = (_weighted_ranks(values, weight) for values in (first, second))
     squares = (weight * one**2).sum(axis=1) * (weight * other**2).sum(axis=1)
     products = (weight * one * other).sum(axis=1)
     rho: Floats = np.divide(products, np.sqrt(squares), out=np.full(len(weight), np.nan), where=squares > 0)
     return rho
 
 
+def _area(ranks: Floats, positive: np.ndarray, weight: Floats) -> Floats:
+    """(B,): the area under the ROC curve, from ranks (B, N) of the score and what is positive (N,).
+
+    The share of pairs of a positive and a negative item that the score tells apart, ties by half: how far their mean
+    ranks are from each other, over the number of items (Mann and Whitney). NaN without one of either kind.
+    """
+    counts = [(weight * part).sum(axis=1) for part in (positive, ~positive)]
+    sums = [(weight * ranks * part).sum(axis=1) for part in (positive, ~positive)]
+    above, below = (
+        np.divide(total, count, out=np.full(len(weight), np.nan), where=count > 0)
+        for total, count in zip(sums, counts, strict=True)
+    )
+    area: Floats = 0.5 + (above - below) / weight.sum(axis=1)
+    return area
+
+
 def _weighted_ranks(values: np.ndarray, weight: Floats) -> Floats:
-    """(B, N): ranks of the values (N,) where item i occurs weight[b, i] times, less their mean."""
+    """(B, N): ranks of the values (N,) where item i occurs weight[b, i] times, less their mean; ties have one rank."""
     distinct, group = np.unique(values, return_inverse=True)
     order = np.argsort(group, kind="stable")
     ends = np.cumsum(np.bincount(group, minlength=len(distinct))) - 1

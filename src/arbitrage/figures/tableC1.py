@@ -25,7 +25,7 @@ def hyperparameters(study: Study) -> pd.DataFrame:
         ("questions labelled", f"{study.questions.sample:,} ({study.questions.source})", "30,000 (NuminaMath-CoT)"),
         ("label", f"{variant.classes} classes of the advantage", "2 classes: advantage > 0"),
         ("history annotation", "yes" if variant.annotate else "no", "yes"),
-        ("class balance", "downsampling" if variant.balance else "none", "downsampling"),
+        ("class balance", "downsampling" if variant.balanced else "none", "downsampling"),
         ("target steps a context", f"{study.steps.target_samples}", "optional (release: 4)"),
         ("loss", "ordinal" if variant.ordinal else "cross-entropy", "cross-entropy"),
         ("optimiser", "AdamW", "AdamW"),

@@ -66,6 +66,10 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("advantage", pa.float64()),  # mean(st) - sd, in (-1, 1)
             ("label", pa.int8()),  # 1 where advantage > 0
             ("draft_confidence", pa.float64()),  # 1 - exp(mean token log-probability) of the draft step, in [0, 1)
+            ("draft_logprobs", pa.list_(pa.float32())),  # of the draft step's tokens: natural, <= 0
+            ("draft_entropies", pa.list_(pa.float32())),  # in nats, of each; null where the engine reports none
+            ("target_logprobs", pa.list_(pa.float32())),  # the target's, of the draft step; null where it read none
+            ("tokens_so_far", pa.int32()),  # of the history, in the draft's tokenizer
         ]
     ),
     "trajectories": pa.schema(
@@ -115,7 +119,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("pair", pa.string()),
             ("question_id", pa.string()),
             ("step_index", pa.int32()),
-            ("input_ids", pa.list_(pa.int32())),  # the router's whole input, not padded
+            ("input_ids", pa.list_(pa.int32())),  # a classifier's whole input, not padded; null for other kinds
+            ("scalars", pa.list_(pa.float64())),  # what the other kinds read, as report.json names them; null for it
             ("advantage", pa.float64()),
             ("label", pa.int8()),  # the class, of the variant's own
             ("draft_score", pa.float64()),

@@ -150,7 +150,9 @@ def _size(study: Study, pair: str, stage: str) -> tuple[int, int]:
         return study.sweep_shards(benchmark), study.benchmarks[benchmark].size
     if kind == "latency":
         return 1, sum(min(study.latency.questions, each.size) for each in study.benchmarks.values())
-    trainings = len(study.variants_of(pair)) * (1 if kind == "dataset" else study.router.seeds)
+    variants = study.router.variants
+    alike = [name for name in study.variants_of(pair) if variants[name].kind == variants["default"].kind]
+    trainings = len(alike) * (1 if kind == "dataset" else study.router.seeds)  # the pilot has the default's time only
     return trainings, trainings * study.questions.sample
 
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from arbitrage.config.load import write_resolved
-from arbitrage.config.policies import needing
 from arbitrage.config.study import Study
 from arbitrage.errors import UserError
 from arbitrage.io.tables import read_table, write_table
@@ -29,7 +28,6 @@ from arbitrage.runtime.provenance import record_of
 Rows = list[dict[str, Any]]
 ARBITRAGE = (sys.executable, "-c", "from arbitrage.cli import main; main()")
 KIB = 1024 if sys.platform == "linux" else 1  # the unit in which getrusage counts memory
-DEFAULT = {"variant": "default"}  # the only one the pilot trains
 STEP_TOKENS = 64  # length of the one step whose passes are timed
 
 
@@ -83,9 +81,11 @@ class Pilot:
         self.pair, self.folder = pair, folder
         one_job = {"shards": 1, "questions_per_job": None}
         changes: dict[str, Any] = {name: getattr(study, name).model_copy(update=one_job) for name in ("steps", "sweep")}
-        trained = StudyPaths.of(study).router(pair)
-        self._router = self._trained = trained if trained.is_dir() else None
-        self._scored: tuple[Path, Path] | None = None  # the last round's steps, and its router's held-out scores
+        self._variants = list(dict.fromkeys(["default", *study.routing_variants]))
+        trained = {variant: StudyPaths.of(study).router(pair, variant) for variant in self._variants}
+        self._trained = {variant: path for variant, path in trained.items() if path.is_dir()}
+        self._routers = self._trained
+        self._scored: tuple[Path, list[Path]] | None = None  # the last round's steps, and its routers' held-out scores
         models = dict(study.models)
         for name in (study.pairs[pair].draft, study.pairs[pair].target):
             path = Path(study.model_path(name))
@@ -120,13 +120,13 @@ class Pilot:
             steps, job = self._label(study, labelling)
             yield "label", job
             yield from self._train(study, steps, len(labelling), job.lengths)
-        if not self._router and needing("router").intersection(study.sweep.policies):
+        if not self._routers.keys() >= set(study.routing_variants):
             return
         if study.sweep.thresholds == "quantiles" and not self._scored:
             return
         for benchmark, rows in benchmarks.items():
             yield f"sweep {benchmark}", self._sweep(study, benchmark, rows)
-        if self._router and benchmarks and study.pairs[self.pair].latency:
+        if self._routers and benchmarks and study.pairs[self.pair].latency:
             yield "latency", self._latency(study)
 
     def _study(self, name: str, **changes: Any) -> Study:
@@ -140,25 +140,36 @@ class Pilot:
         return out, replace(job, questions=len(questions), lengths=_lengths(texts))
 
     def _train(self, study: Study, steps: Path, count: int, lengths: Sequence[float]) -> Iterator[tuple[str, Measured]]:
-        paths, name = StudyPaths.of(study), (self.pair, DEFAULT["variant"])
-        dataset, model, heldout = paths.dataset(*name), paths.router(*name), paths.heldout(*name, 0)
-        try:
-            job = self._run(study, "dataset", dataset, steps=steps, **DEFAULT)
-        except PlanError:  # too few steps, or all of one label
-            return
-        yield "dataset", replace(job, questions=count, lengths=lengths)
-        job = self._run(study, "router", model, dataset=dataset, **DEFAULT)
-        examples = json.loads((model / "training.json").read_text(encoding="utf-8"))["examples"]
-        yield "router", replace(job, questions=count, lengths=lengths, examples=examples)
-        job = self._run(study, "heldout", heldout, router=model, dataset=dataset, **DEFAULT)
-        yield "heldout", replace(job, questions=count, lengths=lengths)
-        self._router = self._trained or model
-        self._scored = (steps, heldout)
+        paths = StudyPaths.of(study)
+        routers, scored = {}, []
+        for variant in self._variants:
+            name = (self.pair, variant)
+            dataset, model, heldout = paths.dataset(*name), paths.router(*name), paths.heldout(*name, 0)
+            try:
+                job = self._run(study, "dataset", dataset, steps=steps, variant=variant)
+            except PlanError:  # too few steps, or all of one label
+                return
+            jobs = {"dataset": replace(job, questions=count, lengths=lengths)}
+            job = self._run(study, "router", model, dataset=dataset, variant=variant)
+            examples = json.loads((model / "training.json").read_text(encoding="utf-8"))["examples"]
+            jobs["router"] = replace(job, questions=count, lengths=lengths, examples=examples)
+            job = self._run(study, "heldout", heldout, router=model, dataset=dataset, variant=variant)
+            jobs["heldout"] = replace(job, questions=count, lengths=lengths)
+            if variant == "default":  # what the other variants take is told from it
+                yield from jobs.items()
+            routers[variant] = model
+            scored.append(heldout)
+        self._routers, self._scored = routers | self._trained, (steps, scored)
 
     def _sweep(self, study: Study, benchmark: str, questions: Rows) -> Measured:
         paths = StudyPaths.of(study)
         out, table = paths.trajectories(self.pair, benchmark), _written(paths.questions(benchmark), questions)
-        options: dict[str, Any] = {"benchmark": benchmark, "shard": 0, "questions": table, **self._routed()}
+        options: dict[str, Any] = {
+            "benchmark": benchmark,
+            "shard": 0,
+            "questions": table,
+            "router": self._routed(study),
+        }
         if study.sweep.thresholds == "quantiles":
             options["thresholds"] = self._quantiles(study)
         job = self._run(study, "sweep", out, pair=self.pair, **options)
@@ -174,25 +185,26 @@ class Pilot:
         """Thresholds at quantiles of the pilot's own scores."""
         assert self._scored is not None
         (steps, heldout), out = self._scored, StudyPaths.of(study).quantiles(self.pair)
-        self._run(study, "quantiles", out, heldout, pair=self.pair, steps=steps)
+        self._run(study, "quantiles", out, *heldout, pair=self.pair, steps=steps)
         return out
 
     def _latency(self, study: Study) -> Measured:
         out = StudyPaths.of(study).latency(self.pair)
-        job = self._run(study, "latency", out, pair=self.pair, **self._routed())
+        job = self._run(study, "latency", out, pair=self.pair, router=self._routed(study))
         seconds = Counter[tuple[str, str]]()
         for row in read_table(out, "latency"):
             seconds[row["benchmark"], row["question_id"]] += row["wall_s"]
         return replace(job, questions=len(seconds), lengths=list(seconds.values()))
 
-    def _routed(self) -> dict[str, Path]:
-        return {"router": self._router} if self._router else {}
+    def _routed(self, study: Study) -> list[Path]:
+        return [self._routers[variant] for variant in study.routing_variants]
 
     def _run(self, study: Study, command: str, out: Path, *tables: Path, **options: Any) -> Measured:
         """Run a stage's command; what it took, whatever its questions. Raises PlanError."""
         out.parent.mkdir(parents=True, exist_ok=True)
         resolved = write_resolved(study)
-        words = [f"--{name}={value}" for name, value in options.items()]
+        each = {name: value if isinstance(value, list) else [value] for name, value in options.items()}
+        words = [f"--{name}={value}" for name, values in each.items() for value in values]
         begin = time.perf_counter()
         memory = _finished([*ARBITRAGE, command, f"--study={resolved}", *words, f"--out={out}", *map(str, tables)], out)
         seconds = time.perf_counter() - begin

@@ -70,6 +70,7 @@ TYPES = {
     pa.bool_(): "sc:Boolean",
     pa.int8(): "sc:Integer",
     pa.int32(): "sc:Integer",
+    pa.float32(): "sc:Float",
     pa.float64(): "sc:Float",
 }
 ABOUT = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from arbitrage.io.csv_tables import read_csv
 from arbitrage.publishing.check_records import named_code
 from arbitrage.runtime.paths import StudyPaths
 
-SETTINGS = ("learning_rate", "batch_size", "epochs", "warmup_share", "weight_decay", "bf16", "optimizer")
+SETTINGS = ("loss", "learning_rate", "batch_size", "epochs", "warmup_share", "weight_decay", "bf16", "optimizer")
 LOADING = """\
 from arbitrage.speculation.protocols import AuthoredStep
 from arbitrage.engines.checkpoints import resolve
@@ -24,6 +25,13 @@ from arbitrage.config.router import Router
 router = RouterScorer(resolve("{name}"), Router())
 step = AuthoredStep("draft", "3 + 4 = 7{separator}")
 print(router.score([router.input_ids("What is (3 + 4) * 5?", [], step)]))  # escalate where it is above the threshold
+"""
+SCALARS_LOADING = """\
+from arbitrage.engines.scoring.scalar_router import ScalarRouter
+
+router = ScalarRouter("{name}")
+print(router.names)  # docs/routers.md says what they are
+print(router.score_one([0.0] * len(router.names)))  # escalate where it is above the threshold
 """
 
 
@@ -37,31 +45,20 @@ def router_card(folder: Path, study: Study, name: str, record: Mapping[str, Any]
     _, pair, variant, _, _ = name.split("/")
     training = json.loads((folder / name / "training.json").read_text(encoding="utf-8"))
     form = json.loads((folder / name / "router.json").read_text(encoding="utf-8"))
-    start, revision = study.router_init
-    licence = licence_of(training["init"], training["revision"])
-    data = ModelCardData(
-        license=licence,
-        base_model=start if revision else None,
-        library_name="transformers",
-        pipeline_tag="text-classification",
-        tags=["arbitrage", "speculative-decoding", "step-router"],
-    )
+    kind = study.router.variants[variant].kind
+    told = _of_classifier(study, name, training, form) if kind == "classifier" else _of_scalars(name, training, form)
+    data = ModelCardData(**told.data, tags=["arbitrage", "speculative-decoding", "step-router"])
     lines = [
         f"---\n{data.to_yaml()}\n---",
         f"# Router of {pair} (study {study.study})",
         "",
-        "Foresees, from a problem, the steps so far and the draft model's next step, whether the target model's step "
-        "would be scored higher (arXiv 2512.05033). Its number is P(advantage > 0); a step is escalated to the target "
-        "where that is above a threshold. It is meant for these two models, and knows no others:",
+        *told.purpose,
+        "It is meant for these two models, and knows no others:",
         "",
         f"- draft: {model_in_words(study, study.pairs[pair].draft)}",
         f"- target: {model_in_words(study, study.pairs[pair].target)}",
         "",
-        "## Trained from",
-        "",
-        f"{pinned(start, revision)}, with a new classification head. Licence of the start: "
-        f"{licence or 'not known here'}; what is derived from it is bound by it.",
-        "",
+        *told.start,
         "## Data",
         "",
         *_data(folder, study, name),
@@ -69,7 +66,9 @@ def router_card(folder: Path, study: Study, name: str, record: Mapping[str, Any]
         "## Training",
         "",
         f"{training['examples']:,} examples, {training['updates']:,} updates, seed {training['seed']}, "
-        f"{training['parameters']:,} parameters; " + ", ".join(f"{key} {training[key]}" for key in SETTINGS) + ".",
+        f"{training['parameters']:,} parameters; "
+        + ", ".join(f"{key} {training[key]}" for key in SETTINGS if key in training)
+        + ".",
         "",
         "## Quality, on held-out questions",
         "",
@@ -77,13 +76,7 @@ def router_card(folder: Path, study: Study, name: str, record: Mapping[str, Any]
         "",
         "## Loading",
         "",
-        "An ordinary sequence-classification checkpoint in safetensors. `router.json` says how to read it: "
-        f"{form['classes']} classes, of which {form['boundary']} and above mean an advantage"
-        f"{'; ordinal' if form['ordinal'] else ''}; "
-        f"{'each step is tagged by who wrote it' if form['annotate'] else 'steps have no tags'}. The score is read at "
-        "the last token, a separator's. With the package `arbitrage`:",
-        "",
-        f"```python\n{LOADING.format(name=name, separator=form['separator'].encode('unicode_escape').decode())}```",
+        *told.loading,
         "",
         "## Provenance",
         "",
@@ -94,6 +87,70 @@ def router_card(folder: Path, study: Study, name: str, record: Mapping[str, Any]
         "",
     ]
     return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a card says of a kind of router: its metadata, and paragraphs."""
+
+    data: dict[str, Any]
+    purpose: list[str]
+    start: list[str]
+    loading: list[str]
+
+
+def _of_classifier(study: Study, name: str, training: Mapping[str, Any], form: Mapping[str, Any]) -> _Told:
+    start, revision = study.router_init
+    licence = licence_of(training["init"], training["revision"])
+    metadata = {
+        "license": licence,
+        "base_model": start if revision else None,
+        "library_name": "transformers",
+        "pipeline_tag": "text-classification",
+    }
+    purpose = (
+        "Foresees, from a problem, the steps so far and the draft model's next step, whether the target model's step "
+        "would be scored higher (arXiv 2512.05033). Its number is P(advantage > 0); a step is escalated to the target "
+        "where that is above a threshold."
+    )
+    loading = (
+        "An ordinary sequence-classification checkpoint in safetensors. `router.json` says how to read it: "
+        f"{form['classes']} classes, of which {form['boundary']} and above mean an advantage"
+        f"{'; ordinal' if form['ordinal'] else ''}; "
+        f"{'each step is tagged by who wrote it' if form['annotate'] else 'steps have no tags'}. The score is read at "
+        "the last token, a separator's. With the package `arbitrage`:"
+    )
+    separator = form["separator"].encode("unicode_escape").decode()
+    derived = (
+        f"{pinned(start, revision)}, with a new classification head. Licence of the start: "
+        f"{licence or 'not known here'}; what is derived from it is bound by it."
+    )
+    return _Told(
+        metadata,
+        [purpose],
+        ["## Trained from", "", derived, ""],
+        [loading, "", f"```python\n{LOADING.format(name=name, separator=separator)}```"],
+    )
+
+
+def _of_scalars(name: str, training: Mapping[str, Any], form: Mapping[str, Any]) -> _Told:
+    purpose = (
+        "Foresees, from statistics of the draft model's next step and of the solution so far, whether the target "
+        f"model's step would be scored higher. It reads {len(form['names'])} scalars ({', '.join(form['names'])}), was "
+        f"trained with the loss `{form['loss']}`, and its number lies in (0, 1); a step is escalated to the target "
+        "where that is above a threshold."
+    )
+    loading = (
+        f"model.safetensors holds mean and scale of the scalars and the weights of "
+        f"{'one hidden layer and ' if form['network'] == 'mlp' else ''}a logit; `router.json` names the scalars in "
+        "their order. With the package `arbitrage`, in numpy:"
+    )
+    return _Told(
+        {"library_name": "arbitrage"},
+        [purpose],
+        [],
+        [loading, "", f"```python\n{SCALARS_LOADING.format(name=name)}```"],
+    )
 
 
 def _data(folder: Path, study: Study, name: str) -> list[str]:

@@ -1,14 +1,13 @@
 """From labelled steps to what a router variant is trained on (paper: section 4.2, Tables 1-3).
 
-One example a step: the draft step in its history, as the router will see it (`engines.formats.step_input_ids`), and the
-class of its advantage. Questions, not steps, are held out. Every choice follows a hash of (seed, question, step), so it
+One example a step: the draft step in its history, as the router will see it (`routing.inputs`), and the class of its
+advantage. Questions, not steps, are held out. Every choice follows a hash of (seed, question, step), so it
 depends neither on the order of the rows nor on the variant: all variants have the same held-out questions.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from functools import cache
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +16,31 @@ import pandas as pd
 import pyarrow as pa
 
 from arbitrage.config.router import Dataset, Variant
-from arbitrage.engines.scoring.step_format import learn, step_input_ids
 from arbitrage.io.atomic import whole_directory
-from arbitrage.io.tables import SCHEMAS, read_arrow, read_batches, table_writer
+from arbitrage.io.tables import SCHEMAS, read_batches, table_writer
 from arbitrage.questions.normal_form import digest
+from arbitrage.routing.inputs import ORDER, Encoding
 from arbitrage.routing.label_classes import Classes, RoutingError, fit_classes
-from arbitrage.speculation.protocols import AuthoredStep
 
 TRAIN, VALIDATION, REPORT = "train.parquet", "validation.parquet", "report.json"
-ORDER = ["question_id", "step_index"]
 KEPT = ("study", "pair", *ORDER, "advantage", "draft_score", "draft_confidence")  # of a step, in its example
-READ = ["problem", "history", "draft_step", *KEPT]
 
 
 def build_dataset(
-    steps: Path, variant: Variant, dataset: Dataset, tokenizer: Any, separator: str, seed: int, out_dir: str | Path
+    steps: Path, variant: Variant, dataset: Dataset, encoding: Encoding, seed: int, out_dir: str | Path
 ) -> dict[str, Any]:
     """Write `train.parquet`, `validation.parquet` (tables `examples`) and `report.json` to `out_dir`, all or nothing.
 
     steps: the table `steps` of one pair; it is read piece by piece, for inputs take more room than memory may have.
-    tokenizer: of the checkpoint the router starts from.
-    The training part is balanced and capped; the held-out part keeps its natural shares. Inputs longer than
-    `dataset.max_length` are left out of both and counted. Returns the report. Raises RoutingError where a part would be
+    encoding: what the router reads of a step (`routing.inputs`).
+    The training part is balanced and capped; the held-out part keeps its natural shares. Texts longer than
+    `dataset.max_length` are left out of both and counted, and with loss `weighted` steps without an advantage, which
+    would weigh nothing, out of the training part. Returns the report. Raises RoutingError where a part would be
     empty, or where the training part has only one kind of step.
     """
     with whole_directory(Path(out_dir)) as directory:
         everything = directory / "everything.parquet"
-        examples = _encode(steps, everything, tokenizer, separator, variant.annotate)
+        examples = _encode(steps, everything, encoding)
         held_out = examples["question_id"].isin(
             validation_questions(examples["question_id"].unique(), dataset.validation, seed)
         )
@@ -59,24 +56,29 @@ def build_dataset(
         classes = fit_classes(parts[TRAIN]["advantage"].to_numpy(), variant.classes)
         parts = {part: members.assign(label=classes.labels(members["advantage"])) for part, members in parts.items()}
         natural = parts[TRAIN]
-        if variant.balance:
-            parts[TRAIN] = balanced(natural, classes, seed, dataset.max_examples)
-        elif dataset.max_examples is not None:
-            parts[TRAIN] = _draw(natural, dataset.max_examples, seed)
+        if variant.objective == "weighted":
+            parts[TRAIN] = _without_ties(natural)
+        most = dataset.max_examples if variant.kind == "classifier" else None
+        if variant.balanced:
+            parts[TRAIN] = balanced(parts[TRAIN], classes, seed, most)
+        elif most is not None:
+            parts[TRAIN] = _draw(parts[TRAIN], most, seed)
         report = {
+            "kind": variant.kind,
+            "loss": variant.objective,
             "classes": classes.count,
             "boundary": classes.boundary,
             "edges": list(classes.edges),
             "ordinal": variant.ordinal,
             "annotate": variant.annotate,
-            "balance": variant.balance,
-            "separator": separator,
+            "balance": variant.balanced,
+            **encoding.report,
             "train": _summary(parts[TRAIN], classes) | {"shares_before": _shares(natural, classes)},
             "validation": _summary(parts[VALIDATION], classes),
             "left_out": {
                 "too_long_train": too_long[TRAIN],
                 "too_long_validation": too_long[VALIDATION],
-                "balance_or_cap": len(natural) - len(parts[TRAIN]),
+                "weight_balance_or_cap": len(natural) - len(parts[TRAIN]),
             },
         }
         for part, members in parts.items():
@@ -84,6 +86,16 @@ def build_dataset(
         everything.unlink()
         (directory / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return report
+
+
+def _without_ties(examples: pd.DataFrame) -> pd.DataFrame:
+    """The examples whose advantage is not 0. Raises RoutingError where all of these are positive."""
+    if not (examples["advantage"] < 0).any():
+        raise RoutingError(
+            f"0 of {len(examples)} training steps have advantage < 0; with loss `weighted` a router needs both signs: "
+            "label more questions (questions.sample), or train with loss `label` or `regression`"
+        )
+    return examples[examples["advantage"] != 0]
 
 
 def validation_questions(question_ids: Iterable[str], share: float, seed: int) -> set[str]:
@@ -129,54 +141,27 @@ def _draw(examples: pd.DataFrame, size: int, seed: int) -> pd.DataFrame:
     return examples.iloc[np.sort(np.argsort(np.array(ranks, dtype=np.uint64), kind="stable")[:size])]
 
 
-def _encode(steps: Path, out: Path, tokenizer: Any, separator: str, annotate: bool) -> pd.DataFrame:
+def _encode(steps: Path, out: Path, encoding: Encoding) -> pd.DataFrame:
     """Write every step's example to `out`, unlabelled, by question and step; return what is chosen by.
 
     That is question_id, step_index, advantage, and `tokens`, the length of the input; the row number is the index.
     """
     columns = [*ORDER, "advantage"]
     frames = [pd.DataFrame(columns=[*columns, "tokens"])]
+    schema = SCHEMAS["examples"]
     with table_writer(out, "examples") as write:
-        for batch in _in_order(steps):
-            inputs = [np.asarray(ids, dtype=np.int32) for ids in _inputs(batch, tokenizer, separator, annotate)]
-            lengths = np.array([len(ids) for ids in inputs], dtype=np.int64)
-            offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        for batch in encoding.batches(steps, KEPT):
+            inputs = encoding.inputs(batch)
+            lengths = inputs.value_lengths().to_numpy() if encoding.column == "input_ids" else 0
             parts = {name: batch.column(name) for name in KEPT} | {
-                "input_ids": pa.ListArray.from_arrays(offsets, np.concatenate(inputs)),
-                "label": pa.array(np.zeros(len(inputs), dtype=np.int8)),
+                encoding.column: inputs,
+                "label": pa.array(np.zeros(len(batch), dtype=np.int8)),
             }
-            write(pa.table([parts[field.name] for field in SCHEMAS["examples"]], schema=SCHEMAS["examples"]))
+            write(
+                pa.table([parts.get(field.name, pa.nulls(len(batch), field.type)) for field in schema], schema=schema)
+            )
             frames.append(batch.select(columns).to_pandas().assign(tokens=lengths))
     return pd.concat(frames[1:] or frames, ignore_index=True)
-
-
-def _in_order(steps: Path) -> Iterator[pa.RecordBatch]:
-    """The table `steps` by question and step: as the stage that merges shards leaves it; otherwise sorted in memory."""
-    last = ("", -1)
-    for batch in read_batches(steps, "steps", ORDER):
-        keys = list(zip(*(batch.column(name).to_pylist() for name in ORDER), strict=True))
-        if [last, *keys] != sorted([last, *keys]):
-            yield from (
-                read_arrow(steps, "steps").select(READ).sort_by([(name, "ascending") for name in ORDER]).to_batches()
-            )
-            return
-        last = keys[-1]
-    yield from read_batches(steps, "steps", READ)
-
-
-def _inputs(batch: pa.RecordBatch, tokenizer: Any, separator: str, annotate: bool) -> Iterator[tuple[int, ...]]:
-    """What the router reads of each row."""
-    history = batch.column("history")
-    models, texts = (history.flatten().field(name).to_pylist() for name in ("model", "text"))
-    step = cache(AuthoredStep)  # a step comes again in the history of every later one
-    written = [step(model, text) for model, text in zip(models, texts, strict=True)]
-    ends = np.cumsum([0, *history.value_lengths().to_pylist()])
-    problems, drafts = batch.column("problem").to_pylist(), batch.column("draft_step").to_pylist()
-    draft_steps = [AuthoredStep("draft", text) for text in drafts]
-    learn(tokenizer, problems, [*written, *draft_steps], separator, annotate)
-    for row, (problem, draft) in enumerate(zip(problems, draft_steps, strict=True)):
-        history_of_row = written[ends[row] : ends[row + 1]]
-        yield step_input_ids(tokenizer, problem, history_of_row, draft, separator, annotate)
 
 
 def _pick(everything: Path, members: pd.DataFrame, out: Path) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from arbitrage.routing.hf_trainer import Example, RightPadding, class_loss, ordinal_loss
+from arbitrage.routing.hf_trainer import Example, RightPadding
 from arbitrage.routing.label_classes import RoutingError
+from arbitrage.routing.losses import LossFunction
 
 BATCH = 64
 ROUNDS = 200
@@ -20,14 +21,14 @@ PENALTY = 1e-3
 """Of the squared weights on features of size 1, beside the mean loss."""
 
 
-class _Logits:
+class Logits:
     """What the losses read of a model's outputs."""
 
     def __init__(self, logits: Tensor) -> None:
         self.logits = logits
 
 
-def fit_head(model: Any, examples: Sequence[Example], ordinal: bool) -> float:
+def fit_head(model: Any, examples: Sequence[Example], loss_of: LossFunction) -> float:
     """Fit `model.score` to the examples, all else frozen, in place; returns the mean loss it ends with.
 
     The same examples in the same order give the same weights on a CPU, up to the number of threads.
@@ -44,10 +45,9 @@ def fit_head(model: Any, examples: Sequence[Example], ordinal: bool) -> float:
     features = states / sizes
     weight = torch.zeros_like(model.score.weight, device="cpu", requires_grad=True)
     solver = torch.optim.LBFGS([weight], max_iter=ROUNDS, line_search_fn="strong_wolfe")
-    loss_of = ordinal_loss if ordinal else class_loss
 
     def loss() -> Tensor:
-        return loss_of(_Logits(features @ weight.T), labels, len(labels))
+        return loss_of(Logits(features @ weight.T), labels, len(labels))
 
     def closure() -> Tensor:
         solver.zero_grad()

@@ -9,31 +9,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.utils.data import Sampler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from arbitrage.routing.label_classes import RoutingError
 from arbitrage.runtime.provenance import digest
 
-Example = dict[str, Any]  # input_ids: int array of shape (tokens,); labels: int, the class
+Example = dict[str, Any]  # input_ids: int array of shape (tokens,); labels: a number, as the loss wants it (`losses`)
 
 LINE_EVERY_S = 5.0
 SAVING_SHARE = 0.05  # of the time of training, at most
 DISK_BYTES_S = 200e6  # of a checkpoint, until the first was written
 POOL_BATCHES = 50  # batches whose examples are sorted by length together
-
-
-def class_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int) -> torch.Tensor:
-    """Cross-entropy of logits (batch, classes): the mean over the examples of a whole update, not of a micro batch."""
-    return cross_entropy(outputs.logits.float(), labels, reduction="sum") / num_items_in_batch
-
-
-def ordinal_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int) -> torch.Tensor:
-    """Binary cross-entropies of logits (batch, classes - 1), summed: logit k says whether the class is above k."""
-    logits = outputs.logits.float()
-    above = labels[:, None] > torch.arange(logits.shape[1], device=logits.device)
-    return binary_cross_entropy_with_logits(logits, above.to(logits.dtype), reduction="sum") / num_items_in_batch
 
 
 class RightPadding:

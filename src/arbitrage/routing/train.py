@@ -18,7 +18,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, PrinterCallback, TrainingArguments, set_seed
 from transformers.utils import logging as transformers_logging
 
-from arbitrage.config.router import RouterTraining
+from arbitrage.config.router import Loss, RouterTraining
 from arbitrage.engines.checkpoints import Checkpoint
 from arbitrage.engines.hf.attention import attention_of
 from arbitrage.io.atomic import whole_directory
@@ -32,11 +32,10 @@ from arbitrage.routing.hf_trainer import (
     RouterTrainer,
     Saving,
     Sealing,
-    class_loss,
-    ordinal_loss,
     seal_of,
 )
 from arbitrage.routing.label_classes import RoutingError
+from arbitrage.routing.losses import loss_function, targets_of
 from arbitrage.runtime import gpus
 from arbitrage.runtime.provenance import digest
 from arbitrage.speculation.protocols import EngineError
@@ -72,6 +71,7 @@ def train_router(
         "data_sha256": hashlib.sha256((dataset_dir / TRAIN).read_bytes()).hexdigest(),
         "classes": report["classes"],
         "ordinal": report["ordinal"],
+        "loss": report["loss"],
         "seed": seed,
         "device": device,
         "threads": torch.get_num_threads(),
@@ -83,15 +83,16 @@ def train_router(
     transformers_logging.disable_progress_bar()  # training tells its own progress
     tokenizer = init.tokenizer()
     model = _new_model(init, tokenizer, report, seed)
-    examples = _examples(dataset_dir, model.config.get_text_config().pad_token_id)
+    examples = _examples(dataset_dir, report["loss"], model.config.get_text_config().pad_token_id)
+    loss = loss_function(report["loss"], report["ordinal"])
     if training.head_first and checkpoint is None:
-        fit_head(model, examples, report["ordinal"])
+        fit_head(model, examples, loss)
     trainer = RouterTrainer(
         model=model,
         args=_arguments(work, training, accumulation, seed, device),
         train_dataset=examples,
         data_collator=RightPadding(model.config.get_text_config().pad_token_id),
-        compute_loss_func=ordinal_loss if report["ordinal"] else class_loss,
+        compute_loss_func=loss,
         callbacks=[Progress(), Saving(), Sealing()],
     )
     trainer.remove_callback(PrinterCallback)
@@ -235,7 +236,7 @@ def _new_model(init: Checkpoint, tokenizer: Any, report: dict[str, Any], seed: i
     return model
 
 
-def _examples(dataset_dir: Path, pad_token_id: int) -> list[Example]:
+def _examples(dataset_dir: Path, loss: Loss, pad_token_id: int) -> list[Example]:
     frame = read_frame(dataset_dir / TRAIN, "examples")
     padded = sum(int(ids[-1] == pad_token_id) for ids in frame["input_ids"])
     if padded:
@@ -244,5 +245,6 @@ def _examples(dataset_dir: Path, pad_token_id: int) -> list[Example]:
             "at another token; use a tokenizer whose padding token is no other's, or another generation.separator"
         )
     return [
-        {"input_ids": ids, "labels": int(label)} for ids, label in zip(frame["input_ids"], frame["label"], strict=True)
+        {"input_ids": ids, "labels": target}
+        for ids, target in zip(frame["input_ids"], targets_of(frame, loss).tolist(), strict=True)
     ]

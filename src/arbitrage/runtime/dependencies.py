@@ -31,7 +31,7 @@ READS: dict[str, tuple[str, ...]] = {
     "zoo_judge": ("zoo.{role}", *ZOO),
     "zoo_metrics": ("zoo.evaluation_questions", "zoo.low_bits", "zoo.low_bit_group_size", "zoo.threads"),
     "convert_prm": ("prm.path", "prm.revision", "prm.kind"),
-    "label": (*PAIR, "scheduler", "steps"),
+    "label": (*PAIR, "scheduler", "steps", "target_reads_labelled"),
     "steps": (),
     "dataset": (
         *("seed", "dataset", "router.variants.{variant}", "router.init", "router.revision"),
@@ -53,7 +53,7 @@ READS: dict[str, tuple[str, ...]] = {
     "curves": ("seed", "curves", "sweep.thresholds"),
     "accuracy_latency": ("seed", "curves", "sweep.thresholds"),
     "figure": ("study", "seed", "figures", "curves.confidence", "sweep.thresholds"),
-    "table": ("curves.confidence", "router", "dataset"),
+    "table": ("curves.confidence", "router", "dataset", "sweep.policies"),
     "report": ("study", "seed", "curves", "router.seeds"),
     "page": ("study", "curves.confidence", "figures"),
 }
@@ -99,7 +99,7 @@ def sources_read(study: Study, stage: str, **names: str) -> list[str]:
 
 
 def results_read(study: Study, stage: str, name: str = "") -> list[Path]:
-    """The study's results that a job of `stage` finds by itself: those of a figure (`name`), the tables, the report.
+    """The study's results that a job of `stage` finds by itself: those of a figure or table (`name`), the report.
 
     Stages of which a rule says what they read are not among them.
     """
@@ -116,17 +116,20 @@ def results_read(study: Study, stage: str, name: str = "") -> list[Path]:
             "fig6": [paths.trajectories(pair, benchmark), paths.questions(benchmark)],
             "figA1": [paths.curves("outcomes")],
             "figE1": [paths.curves("accuracy_acceptance")],
+            "routers": [paths.curves("comparison"), paths.router_quality, *map(paths.latency, timed)],
         }[name]
     if stage == "table":
-        return [paths.router_quality]
+        beside = [paths.curves("comparison"), *map(paths.latency, timed)] if name == "routers" else []
+        return [paths.router_quality, *beside]
     if stage == "report":
         kinds = (*CURVES, *LATENCY_CURVES)
         return [*map(paths.curves, kinds), *map(paths.cost_model, timed), paths.router_quality, paths.sampling_report]
     if stage == "page":
         swept = [paths.trajectories(pair, benchmark) for pair in study.pairs for benchmark in study.benchmarks]
-        curves = map(paths.curves, ("accuracy_acceptance", "outcomes", *LATENCY_CURVES))
+        curves = map(paths.curves, (*CURVES, *LATENCY_CURVES))
         tables = [paths.table(name, "md") for name in TABLES]
-        return [*swept, *map(paths.questions, study.benchmarks), *curves, *tables, paths.summary]
+        beside = [*map(paths.questions, study.benchmarks), *map(paths.latency, timed), paths.router_quality]
+        return [*swept, *beside, *curves, *tables, paths.summary]
     return []
 
 

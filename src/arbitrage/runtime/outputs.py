@@ -10,8 +10,8 @@ from typing import Literal, get_args
 from arbitrage.config.study import Study
 from arbitrage.runtime.paths import StudyPaths
 
-FigureName = Literal["fig3", "fig4", "fig5", "fig6", "figA1", "figE1"]
-TableName = Literal["table1", "table2", "table3", "tableC1"]
+FigureName = Literal["fig3", "fig4", "fig5", "fig6", "figA1", "figE1", "routers"]
+TableName = Literal["table1", "table2", "table3", "tableC1", "routers"]
 CurveKind = Literal["accuracy_acceptance", "outcomes", "comparison"]  # those of trajectories alone
 
 FIGURES: tuple[FigureName, ...] = get_args(FigureName)
@@ -66,7 +66,7 @@ def _results_of(study: Study, pair: str, paths: StudyPaths) -> Iterator[tuple[Pa
     for variant in study.variants_of(pair):
         yield paths.dataset(pair, variant), None, variant == "default"
         for seed in range(study.router.seeds):
-            yield paths.router(pair, variant, seed), None, variant == "default"
+            yield paths.router(pair, variant, seed), None, variant in ("default", *study.routing_variants)
             yield paths.heldout(pair, variant, seed), "heldout", True
     if study.sweep.thresholds == "quantiles":
         yield paths.quantiles(pair), None, True

@@ -20,25 +20,28 @@ MEM_GB, MEM_GB_PER_GPU = 8.0, 64.0  # the second: weights pass through the host'
 RESOURCES = ("gpu", "gpu_model", "cpus_per_task", "mem_mb", "runtime", "slurm_partition", "slurm_extra")
 
 
-def gpus(study: Study, stage: str, pair: str | None) -> int:
+def gpus(study: Study, stage: str, pair: str | None, variant: str | None = None) -> int:
     """GPUs a job of `stage` needs: as configured, or one more than the highest CUDA ordinal its models name.
 
-    pair: the pair whose models run; None in stages that run none. `cuda` counts as `cuda:0`: models that all say `cuda`
+    pair: the pair whose models run; None in stages that run none. variant: of the router that is trained or scored:
+    those that read scalars need none. `cuda` counts as `cuda:0`: models that all say `cuda`
     share one GPU.
     """
     configured = _job(study, stage).gpus
     if configured is not None:
         return configured
-    return max((last_ordinal(device) + 1 for device in _devices(study, stage, pair)), default=0)
+    return max((last_ordinal(device) + 1 for device in _devices(study, stage, pair, variant)), default=0)
 
 
-def resources(study: Study, stage: str, pair: str | None, attempt: int = 1) -> dict[str, int | str | None]:
+def resources(
+    study: Study, stage: str, pair: str | None, attempt: int = 1, variant: str | None = None
+) -> dict[str, int | str | None]:
     """Snakemake resources of a job, by the names of RESOURCES; None where there is nothing to ask for.
 
     attempt: 1, and one more with each retry: a retry gets that many times the time, and half as much memory again, for
     it may have run out of either. GPUs are counted; memory is in MB, `runtime` in minutes.
     """
-    job, cards = _job(study, stage), gpus(study, stage, pair)
+    job, cards = _job(study, stage), gpus(study, stage, pair, variant)
     hours = (job.hours or HOURS.get(stage, 4.0)) * attempt
     memory = job.mem_gb or max(MEM_GB, MEM_GB_PER_GPU * cards, models_gb(study, stage, pair))
     partition = study.resources.gpu_partition if cards else study.resources.cpu_partition
@@ -58,9 +61,11 @@ def _job(study: Study, stage: str) -> Job:
     return job
 
 
-def _devices(study: Study, stage: str, pair: str | None) -> Iterable[str]:
+def _devices(study: Study, stage: str, pair: str | None, variant: str | None) -> Iterable[str]:
     """The torch devices that a job of `stage` runs models on."""
     if stage in ("router", "heldout"):
+        if variant is not None and study.router.variants[variant].kind != "classifier":
+            return []
         return [alone(study.router.device)]
     if stage not in ("label", "sweep", "latency") or pair is None:
         return []

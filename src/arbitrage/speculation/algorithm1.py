@@ -14,6 +14,7 @@ from typing import TypeVar
 from arbitrage.speculation.decision import Interval, branches
 from arbitrage.speculation.policies.base import Here, Policy
 from arbitrage.speculation.protocols import Author, AuthoredStep, GeneratedStep
+from arbitrage.speculation.scalars import Earlier
 from arbitrage.speculation.tree import Bounds, Node
 
 Seen = TypeVar("Seen", bound=Here)
@@ -59,6 +60,11 @@ class Trajectory:
     node: Node
     visits: tuple[Visit, ...] = ()
     order: tuple[int, ...] = field(default=(), compare=False)
+
+    @property
+    def earlier(self) -> list[Earlier]:
+        """The steps so far, as a router that reads scalars sees them; its policy has the draft write every one."""
+        return [Earlier(visit.author, min(visit.draft.logprobs)) for visit in self.visits if visit.draft]
 
     def extended(self, interval: Interval, visit: Visit, side: int) -> Trajectory:
         """One decision further, for the thresholds in `interval`; side: their place among the node's, by threshold."""

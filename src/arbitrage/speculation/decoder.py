@@ -8,14 +8,15 @@ asked, in one pass. Latency is measured with it; its text equals the sweep's tra
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import cast
 
 from arbitrage.config.pipeline import Generation
+from arbitrage.config.router import RouterKind
 from arbitrage.speculation.algorithm1 import Trajectory, algorithm1
 from arbitrage.speculation.decision import Interval
-from arbitrage.speculation.pair import require_reading
+from arbitrage.speculation.pair import missing_router, require_reading
 from arbitrage.speculation.policies.base import Policy
 from arbitrage.speculation.protocols import (
     Author,
@@ -26,7 +27,9 @@ from arbitrage.speculation.protocols import (
     IncrementalReading,
     IncrementalScorer,
     Logprobs,
+    ScalarScorer,
 )
+from arbitrage.speculation.scalars import Signals, scalar_score
 from arbitrage.speculation.tree import Bounds, Contexts, Node, Question
 
 
@@ -34,8 +37,9 @@ from arbitrage.speculation.tree import Bounds, Contexts, Node, Question
 class Costs:
     """Seconds and counts of one solution, or of one step of it.
 
-    score: by PRM and router, or by the target where it reads the draft's step to decide. catch_up: what the target
-    reads before it writes.
+    score: by PRM and router, or by the target where it reads the draft's step to decide. A router that reads scalars
+    counts as one call where no model was called for it, and reads no tokens. catch_up: what the target reads before it
+    writes.
     """
 
     draft_s: float = 0.0
@@ -88,7 +92,10 @@ class LiveSolution:
 
 @dataclass
 class LiveDecoder:
-    """Decodes one question at a time, by Algorithm 1. `prm` and `router` may be None where no policy needs them."""
+    """Decodes one question at a time, by Algorithm 1. `prm` and `router` may be None where no policy needs them.
+
+    scalar_routers: those that read scalars, by kind.
+    """
 
     draft: IncrementalGenerator
     target: IncrementalGenerator
@@ -96,6 +103,7 @@ class LiveDecoder:
     router: IncrementalScorer | None
     generation: Generation
     seed: int
+    scalar_routers: Mapping[RouterKind, ScalarScorer] = field(default_factory=dict)
 
     def solve(self, question: Question, policy: Policy, threshold: float | None) -> LiveSolution:
         """Decode to the end. Caches are empty at the start, so that every question pays for its own prompt."""
@@ -117,8 +125,10 @@ class LiveDecoder:
         for model in sorted(policy.needs):
             if getattr(self, model) is None:
                 raise ValueError(f"policy {policy.name!r} needs a {model}; load one")
+        if missing := missing_router(policy, self.scalar_routers):
+            raise ValueError(missing)
         if policy.entry.target_reads:
-            require_reading(policy, self.target, IncrementalReading)
+            require_reading(f"policy {policy.name!r}", self.target, IncrementalReading)
         for engine in (self.draft, self.target, self.prm, self.router):
             if engine is not None:
                 engine.reset()
@@ -133,7 +143,7 @@ class LiveDecoder:
         reached: list[LiveHere] = []
 
         def at(trajectory: Trajectory) -> LiveHere:
-            reached.append(LiveHere(self, contexts, bounds, trajectory.node))
+            reached.append(LiveHere(self, contexts, bounds, trajectory))
             return reached[-1]
 
         def fork(other: Trajectory) -> None:
@@ -148,9 +158,12 @@ class LiveDecoder:
 class LiveHere:
     """A node as policies see it in live decoding (`policies.base.Here`): what is awaited is done on the spot, once."""
 
-    def __init__(self, decoder: LiveDecoder, contexts: dict[Author, Contexts], bounds: Bounds, node: Node) -> None:
-        self.node, self.seed, self.costs = node, decoder.seed, Costs()
-        self._decoder, self._contexts, self._limit = decoder, contexts, bounds.step_limit(node)
+    def __init__(
+        self, decoder: LiveDecoder, contexts: dict[Author, Contexts], bounds: Bounds, trajectory: Trajectory
+    ) -> None:
+        self.node, self.seed, self.costs = trajectory.node, decoder.seed, Costs()
+        self._decoder, self._contexts, self._limit = decoder, contexts, bounds.step_limit(trajectory.node)
+        self._trajectory = trajectory
         self._steps: dict[Author, GeneratedStep] = {}
         self._scores: dict[str, float] = {}  # by the text that is read: the same text has one score
 
@@ -197,6 +210,17 @@ class LiveHere:
         """The router's scalar for the draft's step here."""
         assert self._decoder.router is not None
         return self._read(self._decoder.router, AuthoredStep("draft", (await self.draft()).text))
+
+    async def scalar_score(self, kind: RouterKind, signals: Signals) -> float:
+        """The number of the router of this kind, which reads scalars."""
+        draft = await self.draft()
+        start = time.perf_counter()
+        so_far = self._contexts["draft"].tokens_so_far(self.node)
+        router = self._decoder.scalar_routers[kind]
+        score = scalar_score(router, draft, self._trajectory.earlier, so_far, signals)
+        self.costs.score_s += time.perf_counter() - start
+        self.costs.score_calls = max(self.costs.score_calls, 1)
+        return score
 
     def _score(self, author: Author, text: str) -> float:
         # The PRM does not read the separator that closes a step; reading one text twice could differ in the last bit.

@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 from arbitrage.config.policies import Need
+from arbitrage.config.router import RouterKind
 from arbitrage.speculation.algorithm1 import Trajectory
 from arbitrage.speculation.protocols import (
     GREEDY,
@@ -18,6 +19,7 @@ from arbitrage.speculation.protocols import (
     ScoreRequest,
     StepRequest,
 )
+from arbitrage.speculation.scalars import Signals, scalar_score
 from arbitrage.speculation.scheduling import DRAFT, PRM, PRM_OF_TARGET, READING, ROUTER, TARGET, Request, Scheduler
 
 
@@ -29,13 +31,18 @@ class ScheduledHere:
 
     def __init__(self, trajectory: Trajectory, scheduler: Scheduler, seed: int) -> None:
         self.node, self.seed = trajectory.node, seed
-        self._order, self._scheduler = trajectory.order, scheduler
+        self._trajectory, self._scheduler = trajectory, scheduler
         self._prm_turn = PRM_OF_TARGET if "target" in trajectory.policy.needs else PRM
         self._steps: dict[Author, Awaitable[GeneratedStep]] = {}
         self._scores: dict[ScoreRequest, Awaitable[float]] = {}  # equal texts are one request
         for author in ("draft", "target"):
             if author in trajectory.policy.needs:
                 self._step(author)
+
+    @property
+    def tokens_so_far(self) -> int:
+        """Tokens of the steps so far, in the draft's tokenizer."""
+        return self._scheduler.models.contexts["draft"].tokens_so_far(self.node)
 
     async def draft(self) -> GeneratedStep:
         """The draft's step here, greedy."""
@@ -63,6 +70,11 @@ class ScheduledHere:
         step = AuthoredStep("draft", (await self._step("draft")).text)
         score: float = await self._submit("router", self._request("router", step), ROUTER)
         return score
+
+    async def scalar_score(self, kind: RouterKind, signals: Signals) -> float:
+        """The number of the router of this kind, which reads scalars."""
+        router = self._scheduler.models.scalar_routers[kind]
+        return scalar_score(router, await self.draft(), self._trajectory.earlier, self.tokens_so_far, signals)
 
     def _step(self, author: Author) -> Awaitable[GeneratedStep]:
         if author not in self._steps:
@@ -92,4 +104,5 @@ class ScheduledHere:
         rank: int = 0,
     ) -> Awaitable[Any]:
         turn = (len(self.node.steps), position, sample)
-        return self._scheduler.submit(Request(model, payload, self.node.question.question_id, turn, rank, self._order))
+        question_id, order = self.node.question.question_id, self._trajectory.order
+        return self._scheduler.submit(Request(model, payload, question_id, turn, rank, order))

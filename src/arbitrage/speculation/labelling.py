@@ -18,6 +18,7 @@ from arbitrage.speculation.pair import PairModels
 from arbitrage.speculation.policies import POLICIES
 from arbitrage.speculation.policies.confidence import confidence_score
 from arbitrage.speculation.protocols import Author, GeneratedStep, Sampling
+from arbitrage.speculation.scalars import LEAST
 from arbitrage.speculation.scheduling import Lockstep, MakeScheduler, Progress, Scheduler
 from arbitrage.speculation.tree import Node, Question
 
@@ -28,16 +29,19 @@ class Labelling:
     """The course (`scheduling.Course`) along the oracle's path; its result: rows of the `steps` table.
 
     samples: target steps a context, >= 1; the advantage is mean(st) - sd over them, the label y = 1 where it is > 0.
+    reads: whether the target reads the draft's steps, for routers that learn from what it makes of them.
     """
 
-    def __init__(self, samples: int, temperature: float, seed: int) -> None:
+    def __init__(self, samples: int, temperature: float, seed: int, reads: bool = False) -> None:
         self._samplings = [Sampling(temperature, seed, sample) for sample in range(1, samples)]
-        self._seed = seed
+        self._seed, self._reads = seed, reads
 
     def begin(self, number: int, question: Question, scheduler: Scheduler) -> Iterable[Coroutine[Any, Any, Rows]]:
         """The oracle's trajectory at threshold 0, a row a step. Raises EngineError for lack of a model."""
         oracle = POLICIES["oracle"]
         scheduler.models.require(oracle)
+        if self._reads:
+            scheduler.models.require_reading("a router variant of kind scalars+target")
         yield self._follow(Trajectory(oracle, Interval.at(0.0), Node(question), order=(number,)), scheduler)
 
     async def _follow(self, trajectory: Trajectory, scheduler: Scheduler) -> Rows:
@@ -52,7 +56,7 @@ class Labelling:
             raise AssertionError("one threshold is never split")
 
         async for _ in algorithm1(trajectory, scheduler.models.bounds, at, fork):
-            rows.append(await _row(reached[-1]))
+            rows.append(await _row(reached[-1], self._reads))
         return rows
 
     async def conclude(self, number: int, question: Question, parts: list[Rows], scheduler: Scheduler) -> Rows:
@@ -85,7 +89,7 @@ class SampledHere(ScheduledHere):
         return [await score for score in pending]
 
 
-async def _row(here: SampledHere) -> dict[str, Any]:
+async def _row(here: SampledHere, reads: bool) -> dict[str, Any]:
     draft, targets = await here.draft(), [await here.target(), *await here.samples()]
     draft_score, greedy_score = await here.prm_scores("draft", "target")
     target_scores = [greedy_score, *await here.sample_scores()]
@@ -102,6 +106,10 @@ async def _row(here: SampledHere) -> dict[str, Any]:
         "advantage": advantage,
         "label": int(advantage > 0),
         "draft_confidence": confidence_score(draft),
+        "draft_logprobs": draft.logprobs,
+        "draft_entropies": draft.entropies,
+        "target_logprobs": [max(each, LEAST) for each in await here.target_logprobs()] if reads else None,
+        "tokens_so_far": here.tokens_so_far,
     }
 
 
@@ -113,15 +121,16 @@ def label(
     seed: int,
     scheduler: MakeScheduler = Lockstep,
     progress: Progress = lambda finished, alive: None,
+    reads: bool = False,
 ) -> Rows:
     """Rows of the `steps` table (section 4.2; without study and pair), sorted by (question_id, step_index).
 
-    progress: told the number of finished and of open questions. Raises EngineError.
+    reads: as of `Labelling`. progress: told the number of finished and of open questions. Raises EngineError.
     """
     rows: Rows = []
 
     def finished(question: Question, own: Rows) -> None:
         rows.extend(own)
 
-    scheduler(models).run(questions, Labelling(samples, temperature, seed), finished, progress)
+    scheduler(models).run(questions, Labelling(samples, temperature, seed, reads), finished, progress)
     return sorted(rows, key=lambda row: (row["question_id"], row["step_index"]))

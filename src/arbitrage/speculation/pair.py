@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
 from arbitrage.config.pipeline import Generation
 from arbitrage.config.policies import Need
+from arbitrage.config.router import RouterKind
 from arbitrage.speculation.policies.base import Policy
 from arbitrage.speculation.protocols import (
     GREEDY,
@@ -21,6 +22,7 @@ from arbitrage.speculation.protocols import (
     ReadRequest,
     Remembering,
     Sampling,
+    ScalarScorer,
     Scorer,
     ScoreRequest,
     StepRequest,
@@ -30,13 +32,14 @@ from arbitrage.speculation.tree import Bounds, Contexts, Node
 
 @dataclass
 class PairModels:
-    """Draft, target, PRM and (where a policy needs it) router of a pair."""
+    """Draft, target, PRM and (where a policy needs it) router of a pair; routers that read scalars, by kind."""
 
     draft: Generator
     target: Generator
     prm: Scorer
     router: Scorer | None
     generation: Generation
+    scalar_routers: Mapping[RouterKind, ScalarScorer] = field(default_factory=dict)
     contexts: dict[Need, Contexts] = field(init=False)
     bounds: Bounds = field(init=False)
 
@@ -60,9 +63,15 @@ class PairModels:
         """Raise EngineError where a model that `policy` needs was not loaded, or cannot read as it has it read."""
         for model in policy.needs:
             self.engine(model)
+        if missing := missing_router(policy, self.scalar_routers):
+            raise EngineError(missing)
         if policy.entry.target_reads:
-            target = self.target.engine if isinstance(self.target, Remembering) else self.target
-            require_reading(policy, target, Reading)
+            self.require_reading(f"policy {policy.name!r}")
+
+    def require_reading(self, who: str) -> None:
+        """Raise EngineError where the target cannot read the draft's steps, as `who` has it do."""
+        target = self.target.engine if isinstance(self.target, Remembering) else self.target
+        require_reading(who, target, Reading)
 
     def step_request(self, model: Need, node: Node, sampling: Sampling = GREEDY) -> StepRequest:
         """The next step of draft or target at a node."""
@@ -74,12 +83,23 @@ class PairModels:
         return ScoreRequest(scorer.input_ids(node.question.problem, node.steps, step))
 
 
-def require_reading(policy: Policy, target: object, ability: type) -> None:
-    """Raise EngineError where `target` lacks the `ability` to read steps (`Reading`, `IncrementalReading`)."""
+def missing_router(policy: Policy, scalar_routers: Mapping[RouterKind, ScalarScorer]) -> str | None:
+    """What is wrong where `policy` decides by a router that reads scalars and none of its kind was loaded."""
+    kind = policy.entry.router
+    if not policy.entry.reads_scalars or kind in scalar_routers:
+        return None
+    return f"policy {policy.name!r} needs a router of kind {kind}; load one (--router), or leave the policy out"
+
+
+def require_reading(who: str, target: object, ability: type) -> None:
+    """Raise EngineError where `target` lacks the `ability` to read steps (`Reading`, `IncrementalReading`).
+
+    who: has it read them: a policy, or a variant of the router.
+    """
     if not isinstance(target, ability):
         raise EngineError(
-            f"policy {policy.name!r} has the target read the draft's steps, which {type(target).__name__} cannot; run "
-            "the target with engine transformers or vllm, or leave the policy out"
+            f"{who} has the target read the draft's steps, which {type(target).__name__} cannot; run the target with "
+            "engine transformers or vllm, or leave the policy or variant out"
         )
 
 

@@ -168,6 +168,16 @@ class Scorer(Protocol):
         """
 
 
+class ScalarScorer(Protocol):
+    """A router that reads scalars (`speculation.scalars`). names: of those it reads, in their order."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    def score_one(self, values: Sequence[float]) -> float:
+        """The routing scalar of one step, in (0, 1). Raises ScoreError where it is not finite."""
+
+
 class IncrementalGenerator(Prompting, Protocol):
     """A generator for one question at a time, which keeps its cache between calls (the live decoder's).
 

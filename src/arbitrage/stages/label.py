@@ -26,8 +26,8 @@ def label(study: Study, pair: str, shard: int, questions: Path, out: Path) -> tu
     def finished(question: Question, own: list[dict[str, Any]]) -> None:
         labelled.extend(own)
 
-    with open_pair_cached(study, pair, "labelling", f"shard-{shard}", router=None) as stored:
-        course = Labelling(settings.target_samples, settings.temperature, study.seed)
+    with open_pair_cached(study, pair, "labelling", f"shard-{shard}", routers=()) as stored:
+        course = Labelling(settings.target_samples, settings.temperature, study.seed, study.target_reads_labelled)
         title = f"steps {pair} shard {shard}"
         work_off(stored, study, pair, rows, settings.chunk, course, finished, title, "solutions")
     labelled.sort(key=lambda row: (row["question_id"], row["step_index"]))

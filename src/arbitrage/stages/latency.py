@@ -32,7 +32,7 @@ PARTS = ("draft_s", "score_s", "target_s", "catch_up_s")
 FAR = 0.05  # from a wanted acceptance rate, and worth a word
 
 
-def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[list[Path], dict[str, Any]]:
+def measure_latency(study: Study, pair: str, routers: Sequence[Path], out: Path) -> tuple[list[Path], dict[str, Any]]:
     """Time the timed policies, at thresholds spread over acceptance (paper, section 5); one row a solution.
 
     Draft and target alone are timed in one uninterrupted generation, and step by step as the policies write; the target
@@ -40,6 +40,7 @@ def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[l
     interleaved question by question, starting with another one each time, and benchmarks question by question, so
     that drift of the machine hits all alike. `latency.warmup` solutions of every policy come first and are not counted.
     A question that the device has too little memory for, in one context, is left out under every setting.
+    routers: directories of the first training of each kind that a timed policy decides by.
     Returns the tables it read, and what its provenance record tells besides: `texts_equal_to_sweep`, the share of timed
     solutions (step by step) whose text equals the sweep's at that threshold, the models' `work`, the `conditions`, and
     the ids of questions `left_out`. Raises ContextMemoryError where none is left.
@@ -67,7 +68,7 @@ def measure_latency(study: Study, pair: str, router: Path, out: Path) -> tuple[l
         expected |= _expected(swept, [run for group in by_benchmark[-1] for run in group])
     runs = [run for groups in zip_longest(*by_benchmark, fillvalue=[]) for group in groups for run in group]
     solutions: list[tuple[Run, LiveSolution]] = []
-    with open_decoder(study, pair, router) as decoder:
+    with open_decoder(study, pair, routers) as decoder:
         if not can_check(decoder):
             print(f"{pair}: no token-level speculative decoding; its engines do none with this pair", file=sys.stderr)
             runs = [run for run in runs if not run.setting.speculative_tokens]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,11 +76,15 @@ class CachedPair:
 
 
 @contextmanager
-def open_pair_cached(study: Study, pair: str, questions: str, part: str, router: Path | None) -> Iterator[CachedPair]:
+def open_pair_cached(
+    study: Study, pair: str, questions: str, part: str, routers: Sequence[Path]
+) -> Iterator[CachedPair]:
     """The models of `pair`, and what the store remembers of them on `questions`: those of a source, or `labelling`.
 
-    Raises StoreError where another process works on this `part` of them for the study.
+    routers: directories of trained ones, at most one a kind. Raises StoreError where another process works on this
+    `part` of the questions for the study.
     """
+    factory.routers_by_kind(routers)  # whether they are there, before large models are loaded
     with factory.open_pair(study, pair) as (draft, target):
         prm = factory.load_prm(study)
         identities = (draft.identity, target.identity, prm.identity)
@@ -89,9 +93,17 @@ def open_pair_cached(study: Study, pair: str, questions: str, part: str, router:
         _report_others(store, questions)
         generators = {"draft": StoredGenerator(draft, store), "target": StoredGenerator(target, store)}
         scorers = {"prm": StoredScorer(prm, store)}
-        if router is not None:
-            scorers["router"] = StoredScorer(factory.load_router(study, router), store)
-        models = PairModels(**generators, prm=scorers["prm"], router=scorers.get("router"), generation=study.generation)
+        classifier, scalar_routers = factory.load_routers(study, routers)
+        if classifier is not None:
+            scorers["router"] = StoredScorer(classifier, store)
+        models = PairModels(
+            generators["draft"],
+            generators["target"],
+            scorers["prm"],
+            scorers.get("router"),
+            study.generation,
+            scalar_routers,
+        )
         name = f"{study.study}-{pair}-{part}"  # other studies share the folder
         with claimed(store.directory, name):
             attempts = Attempts(store.directory / f".{name}.attempts.json")

@@ -4,21 +4,20 @@ from arbitrage.config.load import load_study
 from arbitrage.stages.solve import open_decoder, solve
 
 study = load_study([Path("config.yaml")])
-with open_decoder(study, "small", Path("results/lab/router/small/default/seed-0/model")) as decoder:
+with open_decoder(study, "small", [Path("results/lab/router/small/default/seed-0/model")]) as decoder:
     solution = solve(decoder, "What is 3 + 4 * 5?", policy="router", threshold=0.5)
 print(solution.text, solution.wall_s)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from arbitrage.config.study import Study
 from arbitrage.engines import factory
 from arbitrage.engines.hf.incremental import LiveScorer
-from arbitrage.engines.scoring.scorers import read_router_format
 from arbitrage.speculation.decoder import LiveDecoder, LiveSolution
 from arbitrage.speculation.policies import POLICIES
 from arbitrage.speculation.policies.base import Policy
@@ -26,15 +25,15 @@ from arbitrage.speculation.tree import Question
 
 
 @contextmanager
-def open_decoder(study: Study, pair: str, router: Path | None) -> Iterator[LiveDecoder]:
-    """Draft, target, PRM and (where a directory is given) router of `pair`, loaded for decoding at batch 1."""
-    if router is not None:
-        read_router_format(router)  # whether it is there, before large models are loaded
+def open_decoder(study: Study, pair: str, routers: Sequence[Path]) -> Iterator[LiveDecoder]:
+    """Draft, target, PRM and trained routers (directories, at most one a kind) of `pair`, for decoding at batch 1."""
+    factory.routers_by_kind(routers)  # whether they are there, before large models are loaded
     with factory.open_pair(study, pair) as (draft, target):
         prm = LiveScorer(factory.load_prm(study))
-        scorer = LiveScorer(factory.load_router(study, router)) if router is not None else None
+        classifier, scalar_routers = factory.load_routers(study, routers)
+        scorer = None if classifier is None else LiveScorer(classifier)
         writers = factory.live_generator(draft), factory.live_generator(target)
-        yield LiveDecoder(*writers, prm, scorer, study.generation, study.seed)
+        yield LiveDecoder(*writers, prm, scorer, study.generation, study.seed, scalar_routers)
 
 
 def solve(decoder: LiveDecoder, problem: str, policy: str = "router", threshold: float | None = 0.5) -> LiveSolution:

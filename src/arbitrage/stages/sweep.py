@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from arbitrage.config.policies import needing
+from arbitrage.config.policies import POLICIES
 from arbitrage.config.study import Study
 from arbitrage.engines import factory
 from arbitrage.engines.store.cached import StoredScorer
@@ -35,15 +35,20 @@ def sweep(
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """Write the `trajectories` table of one shard, whole or not at all.
 
-    questions: the benchmark's `questions` table. routers: directories of the router's trainings, where a policy needs
-    one; the further ones share all steps of the first in the store. quantiles: the file of `evaluation.quantiles`,
-    where the thresholds are those.
+    questions: the benchmark's `questions` table. routers: directories of trained routers, where policies decide by
+    them: all trainings of each kind, in the order of their seeds; the further ones share all steps of the first in the
+    store. quantiles: the file of `evaluation.quantiles`, where the thresholds are those.
     Returns the models' identities and `CachedPair.report`. Raises EngineError, TableError.
     """
     rows = shard_of(read_table(questions, "questions"), shard, study.sweep_shards(benchmark))
     gold = {row["question_id"]: row for row in rows}
     thresholds = swept_thresholds(study, quantiles)
-    routed = needing("router").intersection(study.sweep.policies)
+    routed = {policy: kind for policy in study.sweep.policies if (kind := POLICIES[policy].router) is not None}
+    by_kind = factory.routers_by_kind(routers)
+    trainings = [
+        [paths[number] for paths in by_kind.values() if number < len(paths)]
+        for number in range(max(map(len, by_kind.values()), default=1))
+    ]
     keys = {"study": study.study, "pair": pair, "benchmark": benchmark}
 
     def grade_solution(question_id: str, solution: str) -> tuple[str | None, bool | None]:
@@ -52,11 +57,9 @@ def sweep(
 
     source = study.benchmarks[benchmark].store_name
     with (
-        open_pair_cached(study, pair, source, f"{benchmark}-shard-{shard}", next(iter(routers), None)) as stored,
+        open_pair_cached(study, pair, source, f"{benchmark}-shard-{shard}", trainings[0]) as stored,
         ThreadPoolExecutor(1) as graders,  # engines do not wait while answers are compared
     ):
-        further = [StoredScorer(factory.load_router(study, path), stored.store) for path in routers[1:]]
-        stored.scorers.update({f"router-{number}": scorer for number, scorer in enumerate(further, start=1)})
         graded: dict[tuple[str, int], Future[Rows]] = {}
 
         def follow(training: int, own: CachedPair, policies: Sequence[str]) -> None:
@@ -68,9 +71,14 @@ def sweep(
             work_off(own, study, pair, rows, study.sweep.chunk, course, finished, title, "trajectories")
 
         follow(0, stored, study.sweep.policies)
-        for training, scorer in enumerate(further, start=1):
-            own = replace(stored, models=replace(stored.models, router=scorer), left_out={})
-            follow(training, own, [policy for policy in study.sweep.policies if policy in routed])
+        for training, paths in enumerate(trainings[1:], start=1):
+            classifier, scalar_routers = factory.load_routers(study, paths)
+            if classifier is not None:
+                stored.scorers[f"router-{training}"] = StoredScorer(classifier, stored.store)
+            scorer = stored.scorers.get(f"router-{training}")
+            models = replace(stored.models, router=scorer, scalar_routers=scalar_routers)
+            own = replace(stored, models=models, left_out={})
+            follow(training, own, [policy for policy, kind in routed.items() if training < len(by_kind[kind])])
             stored.left_out.update(own.left_out)
         swept = [
             {**keys, **row, "router_seed": training if row["policy"] in routed else None}

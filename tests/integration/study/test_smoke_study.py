@@ -16,10 +16,14 @@ pytestmark = [pytest.mark.study, pytest.mark.timeout(1800)]
 EXPECTED = [
     *(
         f"figures/{name}.{kind}"
-        for name in ("fig3", "fig4", "fig5", "fig6", "figA1", "figE1")
+        for name in ("fig3", "fig4", "fig5", "fig6", "figA1", "figE1", "routers")
         for kind in ("pdf", "png")
     ),
-    *(f"tables/{name}.{kind}" for name in ("table1", "table2", "table3", "tableC1") for kind in ("csv", "md")),
+    *(
+        f"tables/{name}.{kind}"
+        for name in ("table1", "table2", "table3", "tableC1", "routers")
+        for kind in ("csv", "md")
+    ),
     "curves/accuracy_acceptance.csv",
     "curves/accuracy_latency.csv",
     "summary.md",

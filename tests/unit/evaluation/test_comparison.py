@@ -61,6 +61,10 @@ def test_a_known_gap_between_two_curves_is_found_with_its_interval() -> None:
     assert _value(table, "accuracy", "rsd", 0.7)["value"] == pytest.approx(0.7 * 0.3, abs=0.02)
     assert _value(table, "accuracy_gain", "router", 0.9)["value"] == pytest.approx(0.2, abs=0.02)
     assert _value(table, "lowest_gain", "router")["low"] > 0
+    assert _value(table, "mean_accuracy", "rsd")["value"] == pytest.approx(0.7 * (1 - 0.725), abs=0.01)
+    mean = table[(table["metric"] == "mean_accuracy_gain") & (table["policy"] == "rsd")].iloc[0]
+    assert mean["against"] == "router" and mean["value"] == pytest.approx(-0.2, abs=0.01)
+    assert mean["low"] < -0.2 < mean["high"] < 0 and mean["trainings"] == 1
     assert _value(table, "wasted", "rsd", 0.7)["value"] == pytest.approx(0.25)
 
 

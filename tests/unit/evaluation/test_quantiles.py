@@ -30,7 +30,7 @@ def test_crowded_scores_get_thresholds_even_in_acceptance_where_the_grid_has_a_h
 def test_a_question_counts_once_however_long_it_is() -> None:
     steps = pd.DataFrame({"question_id": ["a"] * 98 + ["b"] * 2, "draft_score": [0.2] * 98 + [0.8, 0.9]})
     steps = steps.assign(advantage=0.0, draft_confidence=0.5)
-    (thresholds,) = quantile_thresholds(steps, [], ["rsd"], 40)["rsd"]
+    (thresholds,) = quantile_thresholds(steps, [], {"rsd": None}, 40)["rsd"]
     assert {0.5, 0.85} <= set(thresholds)  # between the scores
 
 
@@ -43,7 +43,8 @@ def test_the_oracles_begin_at_zero_and_the_papers_grid_is_always_there() -> None
     rows = pd.DataFrame(synthetic.heldout({"default": 3.0}, 60, trainings=2))
     heldout = [own for _, own in rows.groupby("router_seed")]
     policies = ["draft_only", "rsd", "oracle", "router", "random", "confidence"]
-    found = quantile_thresholds(heldout[0], heldout, policies, 30)
+    variants = dict.fromkeys(policies) | {"router": "default"}
+    found = quantile_thresholds(heldout[0], heldout, variants, 30)
     assert set(found) == set(policies) - {"draft_only"}
     assert min(found["oracle"][0]) == 0
     assert [len(lists) for lists in found.values()] == [1, 1, 2, 1, 1]
@@ -70,11 +71,14 @@ def test_the_file_is_what_the_sweep_reads(tmp_path: Path) -> None:
             "target_scores": [],
             **{name: row[name] for name in ("question_id", "step_index", "advantage", "label", "draft_score")},
             "draft_confidence": row["draft_confidence"],
+            "draft_logprobs": [-0.5],
+            "tokens_so_far": 0,
         }
         for row in rows
     ]
     write_table(tmp_path / "s.parquet", "steps", steps)
-    write_quantiles(tmp_path / "s.parquet", [tmp_path / "h.parquet"], ["rsd", "router"], 25, tmp_path / "q.json")
+    variants = {"rsd": None, "router": "default"}
+    write_quantiles(tmp_path / "s.parquet", [tmp_path / "h.parquet"], variants, 25, tmp_path / "q.json")
     found = json.loads((tmp_path / "q.json").read_text())
     assert {name: len(lists) for name, lists in found.items()} == {"rsd": 1, "router": 1}
     assert len(found["router"][0]) >= 25

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import spearmanr
+from scipy.stats import mannwhitneyu, spearmanr
 
 from arbitrage.evaluation.router_quality import quality
 from arbitrage.io.csv_tables import read_csv
@@ -41,6 +41,19 @@ def test_a_resample_is_scipys_rho_of_the_repeated_steps() -> None:
     whole = spearmanr(steps["router_score"], steps["advantage"]).statistic
     assert low == pytest.approx(min([*single, whole]), abs=1e-9)
     assert high == pytest.approx(max([*single, whole]), abs=1e-9)
+
+
+def test_auroc_is_the_share_of_pairs_of_steps_that_the_score_tells_apart(
+    heldout: pd.DataFrame, table: pd.DataFrame
+) -> None:
+    own = heldout[heldout["variant"] == "default"]
+    scores = {"default": own["router_score"], "rsd (-sd)": -own["draft_score"].round(1)}
+    tied = quality(own.assign(draft_score=own["draft_score"].round(1)), 50, 0.95, 1).set_index("ranking")
+    for ranking, found in (("default", table), ("rsd (-sd)", tied)):
+        parts = [scores[ranking][own["label"] == label] for label in (1, 0)]
+        pairs = len(parts[0]) * len(parts[1])
+        assert found.loc[ranking, "auroc"] == pytest.approx(mannwhitneyu(*parts).statistic / pairs)
+        assert found.loc[ranking, "auroc_low"] < found.loc[ranking, "auroc"] < found.loc[ranking, "auroc_high"]
 
 
 def test_accuracies_are_by_label_at_one_half(heldout: pd.DataFrame, table: pd.DataFrame) -> None:

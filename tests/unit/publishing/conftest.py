@@ -32,9 +32,13 @@ STEP = {
     "advantage": 0.75,
     "label": 1,
     "draft_confidence": 0.5,
+    "draft_logprobs": [-0.25, -0.5],
+    "draft_entropies": [0.5, 0.75],
+    "target_logprobs": None,
+    "tokens_so_far": 12,
 }
 EXAMPLE = {key: STEP[key] for key in ("study", "pair", "question_id", "step_index", "advantage", "label")}
-EXAMPLE |= {"input_ids": [5, 2, 7], "draft_score": 0.125, "draft_confidence": 0.5}
+EXAMPLE |= {"input_ids": [5, 2, 7], "scalars": None, "draft_score": 0.125, "draft_confidence": 0.5}
 SOLUTION = {
     "study": "s",
     "pair": "small",

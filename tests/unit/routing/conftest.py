@@ -24,6 +24,10 @@ def step_row(question: str, index: int, advantage: float, draft_step: str = "So 
         "advantage": advantage,
         "label": int(advantage > 0),
         "draft_confidence": 0.25,
+        "draft_logprobs": [-0.125 * (1 + index), -0.5, -0.25],
+        "draft_entropies": [1.5, 0.5, 0.25],
+        "target_logprobs": [-0.25, -2.0],
+        "tokens_so_far": 4 * index,
     }
 
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from arbitrage.config.router import Dataset, Variant
 from arbitrage.io.tables import read_table, write_table
 from arbitrage.routing.dataset import balanced, build_dataset, validation_questions
-from arbitrage.routing.heldout import heldout_rows
+from arbitrage.routing.heldout import ExampleScorer, heldout_rows
+from arbitrage.routing.inputs import TextEncoding
 from arbitrage.routing.label_classes import Classes, RoutingError
-from arbitrage.speculation.protocols import Scorer
 from tests.support.tiny_models import build_tokenizer
 from tests.unit.routing.conftest import step_row
 
@@ -35,7 +35,10 @@ def steps(questions: int = 20) -> list[dict[str, Any]]:
 def build(out: Path, rows: list[dict[str, Any]], variant: Variant | None = None, **settings: Any) -> dict[str, Any]:
     steps = out.with_suffix(".steps.parquet")
     write_table(steps, "steps", rows)
-    return build_dataset(steps, variant or Variant(), Dataset(**settings), TOKENIZER, "\n\n", 42, out)
+    variant = variant or Variant()
+    return build_dataset(
+        steps, variant, Dataset(**settings), TextEncoding(TOKENIZER, "\n\n", variant.annotate), 42, out
+    )
 
 
 def parts(out: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -110,7 +113,7 @@ def test_the_training_part_is_balanced_and_the_held_out_part_natural(tmp_path: P
     assert len(validation) == sum(row["question_id"] in held_out for row in rows)
     assert report["train"]["shares"] == [0.5, 0.5]
     assert report["train"]["shares_before"][0] > 0.6
-    assert report["left_out"]["balance_or_cap"] == len(rows) - len(train) - len(validation)
+    assert report["left_out"]["weight_balance_or_cap"] == len(rows) - len(train) - len(validation)
 
 
 def test_without_balance_all_training_steps_stay(tmp_path: Path) -> None:
@@ -167,7 +170,9 @@ def test_the_report_tells_the_router_how_to_read_its_logits(tmp_path: Path) -> N
 
 
 def test_heldout_rows_carry_the_sign_of_the_advantage_and_the_routers_score(tmp_path: Path) -> None:
-    class Lengths(Scorer):
+    class Lengths(ExampleScorer):
+        column = "input_ids"
+
         def score(self, inputs: Any) -> list[float]:
             return [1 / len(ids) for ids in inputs]
 

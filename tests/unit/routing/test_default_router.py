@@ -12,6 +12,7 @@ from arbitrage.io.tables import write_table
 from arbitrage.questions.sampling import sample_questions
 from arbitrage.routing.dataset import build_dataset
 from arbitrage.routing.heldout import heldout_rows
+from arbitrage.routing.inputs import encoding
 from arbitrage.routing.train import train_router
 from arbitrage.stages.label import label
 
@@ -39,8 +40,7 @@ def test_the_default_routers_scores_follow_the_advantage_on_held_out_questions(t
         tmp_path / "steps.parquet",
         study.router.variants["default"],
         study.dataset,
-        resolve(*study.router_init).tokenizer(),
-        study.generation.separator,
+        encoding(study, study.router.variants["default"], tmp_path / "steps.parquet"),
         study.seed,
         tmp_path / "dataset",
     )

@@ -11,6 +11,7 @@ from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from arbitrage.routing.head import PENALTY, fit_head, last_states
 from arbitrage.routing.hf_trainer import RightPadding
+from arbitrage.routing.losses import loss_function
 
 PAD = 0
 
@@ -50,18 +51,20 @@ def test_the_states_are_those_that_the_head_reads(examples: list[dict[str, Any]]
 def test_the_head_alone_is_fitted(examples: list[dict[str, Any]], outputs: int, ordinal: bool) -> None:
     model = classifier(outputs)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
-    fitted = fit_head(model, examples, ordinal)
+    fitted = fit_head(model, examples, loss_function("label", ordinal))
     for name, weight in model.state_dict().items():
         assert torch.equal(weight, before[name]) == (name != "score.weight")
     untrained = np.log(3) if not ordinal else 2 * np.log(2)
     assert fitted < 0.6 * untrained
     again = classifier(outputs)
-    assert fit_head(again, examples, ordinal) == fitted and torch.equal(again.score.weight, model.score.weight)
+    assert fit_head(again, examples, loss_function("label", ordinal)) == fitted and torch.equal(
+        again.score.weight, model.score.weight
+    )
 
 
 def test_no_small_step_makes_the_head_better(examples: list[dict[str, Any]]) -> None:
     model = classifier(3)
-    fit_head(model, examples, ordinal=False)
+    fit_head(model, examples, loss_function("label"))
     states, labels = last_states(model, examples), torch.tensor([example["labels"] for example in examples])
     sizes = states.pow(2).mean(0).sqrt()
     weight = (model.score.weight.detach() * sizes).requires_grad_()

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch.nn.functional import logsigmoid
 from transformers import (
     AutoModelForSequenceClassification,
     PreTrainedModel,
@@ -20,7 +19,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from arbitrage.config.router import Dataset, Router, RouterTraining, Variant
+from arbitrage.config.router import Dataset, Loss, Router, RouterTraining, Variant
 from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.scoring.scorers import RouterScorer
 from arbitrage.io.tables import write_table
@@ -32,9 +31,8 @@ from arbitrage.routing.hf_trainer import (
     Progress,
     RightPadding,
     Saving,
-    class_loss,
-    ordinal_loss,
 )
+from arbitrage.routing.inputs import TextEncoding
 from arbitrage.routing.label_classes import RoutingError
 from arbitrage.routing.train import _arguments, train_router
 from arbitrage.speculation.protocols import EngineError
@@ -55,7 +53,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
             rows.append(step_row(f"q{question}", index, 0.2 + index / 10 if good else -0.1 * index, text))
     out = tmp_path_factory.mktemp("data") / "dataset"
     write_table(out.with_name("steps.parquet"), "steps", rows)
-    build_dataset(out.with_name("steps.parquet"), Variant(), Dataset(), build_tokenizer("char"), "\n\n", 42, out)
+    encoding = TextEncoding(build_tokenizer("char"), "\n\n", annotate=True)
+    build_dataset(out.with_name("steps.parquet"), Variant(), Dataset(), encoding, 42, out)
     return out
 
 
@@ -215,6 +214,18 @@ def test_a_router_learns_a_rule_it_can_see(dataset: Path, checkpoint: Path, tmp_
     assert sum(right) / len(right) > 0.9
 
 
+@pytest.mark.parametrize("loss", ["weighted", "regression"])
+def test_a_classifier_learns_from_advantages_too(loss: Loss, dataset: Path, checkpoint: Path, tmp_path: Path) -> None:
+    encoding = TextEncoding(build_tokenizer("char"), "\n\n", annotate=True)
+    steps = dataset.with_name("steps.parquet")
+    build_dataset(steps, Variant(loss=loss), Dataset(), encoding, 42, tmp_path / "data")
+    settings = RouterTraining(epochs=12.0, batch_size=8, learning_rate=3e-3)
+    assert train(tmp_path / "data", checkpoint, tmp_path / "router", settings)["loss"] == loss
+    rows = heldout_rows(tmp_path / "data", RouterScorer(resolve(tmp_path / "router"), Router()), loss)
+    right = [(row["router_score"] > 0.5) == (row["advantage"] > 0) for row in rows if row["advantage"]]
+    assert sum(right) / len(right) > 0.9
+
+
 @pytest.mark.parametrize(("ordinal", "values", "logits"), [(False, 9, 4), (True, 9, 3), (True, 2, 1)])
 def test_more_classes_have_a_logit_each_or_one_a_cut(
     ordinal: bool, values: int, logits: int, checkpoint: Path, tmp_path: Path
@@ -222,9 +233,8 @@ def test_more_classes_have_a_logit_each_or_one_a_cut(
     rows = [step_row(f"q{i}", 0, (i % values - values // 2) / 10 or 0.05, f"x = {i}\n\n") for i in range(60)]
     variant = Variant(classes=4, ordinal=ordinal)
     write_table(tmp_path / "steps.parquet", "steps", rows)
-    build_dataset(
-        tmp_path / "steps.parquet", variant, Dataset(), build_tokenizer("char"), "\n\n", 42, tmp_path / "data"
-    )
+    encoding = TextEncoding(build_tokenizer("char"), "\n\n", annotate=True)
+    build_dataset(tmp_path / "steps.parquet", variant, Dataset(), encoding, 42, tmp_path / "data")
     train(tmp_path / "data", checkpoint, tmp_path / "router", FAST.model_copy(update={"epochs": 1.0}))
     assert json.loads((tmp_path / "router" / "config.json").read_text())["id2label"].keys() == set(
         map(str, range(logits))
@@ -253,28 +263,6 @@ def test_the_last_real_token_is_scored_however_long_the_padding(router: Path) ->
         padded = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
         alone = torch.cat([model(input_ids=torch.tensor([ids])).logits for ids in inputs])
     assert torch.allclose(padded, alone, atol=1e-5)
-
-
-class Logits:
-    """What a model returns, as far as a loss reads it."""
-
-    def __init__(self, logits: torch.Tensor) -> None:
-        self.logits = logits
-
-
-def test_micro_batches_add_up_to_the_loss_of_the_whole_update() -> None:
-    logits, labels = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 2, 1, 3])
-    whole = ordinal_loss(Logits(logits), labels, 6)
-    assert torch.isclose(whole, sum(ordinal_loss(Logits(logits[i : i + 2]), labels[i : i + 2], 6) for i in (0, 2, 4)))
-    labels = labels.clamp(max=2)
-    parts = [class_loss(Logits(logits[i : i + 3]), labels[i : i + 3], 6) for i in (0, 3)]
-    assert torch.isclose(parts[0] + parts[1], class_loss(Logits(logits), labels, 6))
-
-
-def test_the_ordinal_loss_asks_of_every_cut_whether_the_class_is_above_it() -> None:
-    logits = torch.tensor([[1.0, -0.5, 0.3]])
-    expected = -(logsigmoid(logits[0, 0]) + logsigmoid(-logits[0, 1]) + logsigmoid(-logits[0, 2]))
-    assert torch.isclose(ordinal_loss(Logits(logits), torch.tensor([1]), 1), expected)
 
 
 @pytest.mark.parametrize("count", [1, 7, 64, 1000])

@@ -28,6 +28,13 @@ def test_gpus_follow_from_the_devices_of_the_models_a_stage_runs(stage: str, gpu
     assert resources.gpus(study(), stage, "p") == gpus
 
 
+def test_a_router_that_reads_scalars_needs_no_gpu() -> None:
+    one = study(router={"device": "cuda", "variants": {"default": {}, "small": {"kind": "scalars"}}})
+    for stage in ("router", "heldout"):
+        assert [resources.gpus(one, stage, "p", variant) for variant in ("default", "small")] == [1, 0]
+    assert resources.resources(one, "router", "p", variant="small")["gpu"] == 0
+
+
 def test_the_router_counts_in_the_sweep_only_where_it_is_swept() -> None:
     assert resources.gpus(study(sweep={"policies": ["draft_only", "rsd"]}), "sweep", "p") == 3
 

@@ -14,6 +14,7 @@ from arbitrage.config import policies as registered
 from arbitrage.config.load import ConfigError, validate_config
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Sweep
+from arbitrage.config.router import RouterKind
 from arbitrage.engines.store.cached import StoredGenerator
 from arbitrage.engines.store.step_store import StepStore
 from arbitrage.figures import style
@@ -21,6 +22,7 @@ from arbitrage.speculation.continuous import Continuous
 from arbitrage.speculation.forwarding import ForwardingGenerator
 from arbitrage.speculation.policies import POLICIES
 from arbitrage.speculation.protocols import Author, EngineError, GeneratedStep, Ids, Logprobs, lumped_entropy
+from arbitrage.speculation.scalars import Signals
 from arbitrage.speculation.scheduling import Lockstep
 from arbitrage.speculation.sweep import sweep
 from arbitrage.speculation.tree import Node, Question
@@ -54,6 +56,13 @@ class Fixed:
     async def router_score(self) -> float:
         return 0.625
 
+    async def scalar_score(self, kind: RouterKind, signals: Signals) -> float:
+        return {
+            ("scalars", Signals()): 0.125,
+            ("scalars+prm", Signals(draft_score=0.25)): 0.25,
+            ("scalars+target", Signals(target_logprobs=self.read)): 0.375,
+        }[kind, signals]
+
 
 @pytest.mark.parametrize(
     ("policy", "score"),
@@ -68,6 +77,9 @@ class Fixed:
         ("min_logprob", 1 - math.exp(-2.0)),
         ("target_likelihood", 1 - math.exp(-1.0)),
         ("target_mean_likelihood", 1 - math.exp(-0.5)),
+        ("scalars", 0.125),
+        ("scalars_prm", 0.25),
+        ("scalars_target", 0.375),
     ],
 )
 def test_each_policy_scores_a_node_in_its_own_units(policy: str, score: float | None) -> None:
@@ -179,6 +191,7 @@ def test_a_policy_is_one_file_and_one_entry() -> None:
     assert files == set(registered.POLICIES) == set(POLICIES)
     assert set(style.COLOURS) == set(registered.POLICIES) and len(set(style.COLOURS.values())) == len(style.COLOURS)
     named = {"first_token_entropy", "min_logprob", "target_likelihood", "target_mean_likelihood"}
+    named |= {"scalars", "scalars_prm", "scalars_target"}
     assert named <= set(style.drawn("main", "appendix"))
     assert not named & set(Sweep().policies)  # tables of studies stay as they were
     for name, policy in POLICIES.items():

@@ -8,6 +8,7 @@ import random
 import tempfile
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,11 @@ from arbitrage.speculation.rows import ScoredSweep, sweep_rows
 from arbitrage.speculation.scheduling import Lockstep, MakeScheduler
 from arbitrage.speculation.sweep import Sweep, sweep
 from arbitrage.speculation.tree import Question
-from tests.support.fakes import QUESTIONS, FakeGenerator, FakeScorer, fake_models
+from tests.support.fakes import QUESTIONS, FakeGenerator, FakeScorer, fake_models, fake_scalar_routers
 
 SMALL = Generation(max_steps=3, max_tokens=200, max_step_tokens=20)
 ALL = list(POLICIES)
-FEW = ["target_only", "rsd", "oracle", "router", "target_likelihood"]  # every kind of request
+FEW = ["target_only", "rsd", "oracle", "router", "target_likelihood", "scalars_prm"]  # every kind of request
 
 
 def continuous(models: PairModels, open_questions: int = 5) -> Continuous:
@@ -81,13 +82,14 @@ class Shuffled:
 def shuffled(draw: random.Random) -> PairModels:
     engines: list[Any] = [FakeGenerator("draft"), FakeGenerator("target"), FakeScorer("prm")]
     engines.append(FakeScorer("router", authors=True))
-    return PairModels(*(Shuffled(engine, draw) for engine in engines), generation=SMALL)  # type: ignore[misc, arg-type]
+    asked = (Shuffled(engine, draw) for engine in engines)
+    return PairModels(*asked, SMALL, fake_scalar_routers())  # type: ignore[misc, arg-type]
 
 
 @pytest.fixture(scope="module")
 def expected() -> tuple[list[Any], list[dict[str, Any]]]:
     models = fake_models()
-    small = PairModels(models.draft, models.target, models.prm, models.router, SMALL)
+    small = replace(models, generation=SMALL)
     return sweep(small, QUESTIONS[:2], FEW, seed=7), label(small, QUESTIONS[:2], 2, 0.7, seed=7)
 
 

@@ -58,7 +58,7 @@ class Timing:
         monkeypatch.setattr(latency, "read_table", read)
         monkeypatch.setattr(latency, "timed", timed)
         monkeypatch.setattr(latency, "write_table", lambda out, table, rows: self.rows.extend(rows))
-        _, self.report = latency.measure_latency(study, "small", folder, folder / "latency.parquet")
+        _, self.report = latency.measure_latency(study, "small", [folder], folder / "latency.parquet")
 
 
 @pytest.fixture

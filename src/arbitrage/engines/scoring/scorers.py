@@ -23,12 +23,12 @@ from arbitrage.engines.checkpoints import Checkpoint, Head
 from arbitrage.engines.hf.attention import engine_name, mask_for
 from arbitrage.engines.hf.batching import BatchRunner, context_limit, positions_at_once
 from arbitrage.engines.hf.kv_cache import BufferCache
+from arbitrage.engines.scoring.scalar_router import ROUTER_FILE, router_json
 from arbitrage.engines.scoring.step_format import StepReader
 from arbitrage.engines.scoring.templates import TemplateReader
 from arbitrage.runtime.progress import Progress
 from arbitrage.speculation.protocols import AuthoredStep, EngineError, Ids, ScoreError
 
-ROUTER_FILE = "router.json"
 CLASSIFIERS: tuple[Head, ...] = ("ForSequenceClassification", "ForTokenClassification")
 MARKED: tuple[Head, ...] = ("ForProcessRewardModel", "ForTokenClassification")
 
@@ -234,6 +234,8 @@ def prm_placement(checkpoint: Checkpoint, prm: Prm) -> Placement:
 class RouterScorer(HeadScorer):
     """The router (paper, section 4.2): P(advantage > 0) as its label classes have it (`RouterFormat`)."""
 
+    column = "input_ids"  # of the table `examples`: what it reads
+
     def __init__(self, checkpoint: Checkpoint, router: Router) -> None:
         self.format = form = read_router_format(checkpoint.directory)
         self.annotate = form.annotate
@@ -260,12 +262,7 @@ def read_router_format(path: str | Path) -> RouterFormat:
     """`router.json` of a router's directory. Raises EngineError where it is missing or wrong."""
     file = Path(path) / ROUTER_FILE
     try:
-        return RouterFormat.model_validate_json(file.read_text())
-    except FileNotFoundError as error:
-        raise EngineError(
-            f"{file}: missing; expected a directory that the router stage wrote. Run the study, which trains one (the "
-            "lab: make reproduce), or name another directory (--router)"
-        ) from error
+        return RouterFormat.model_validate_json(router_json(path))
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'file'}: {each['msg']}" for each in error.errors())
         raise EngineError(f"{file}: {problems}; train the router again") from error

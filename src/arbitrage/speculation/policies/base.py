@@ -6,7 +6,9 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Protocol
 
 from arbitrage.config.policies import POLICIES, Need, PolicyEntry
+from arbitrage.config.router import RouterKind
 from arbitrage.speculation.protocols import Author, GeneratedStep, Logprobs
+from arbitrage.speculation.scalars import Signals
 from arbitrage.speculation.tree import Node
 
 
@@ -39,6 +41,9 @@ class Here(Protocol):
 
     async def router_score(self) -> float:
         """The router's scalar for the draft's step here, in (0, 1)."""
+
+    async def scalar_score(self, kind: RouterKind, signals: Signals) -> float:
+        """The same of the router of this kind, which reads scalars: the node's own and `signals`; in (0, 1)."""
 
 
 class Policy(ABC):

@@ -96,7 +96,7 @@ def test_a_stage_through_servers_writes_the_table_that_it_writes_in_process(tmp_
         write_table(questions, "questions", benchmark_questions(here.study, "lab500", here.benchmarks["lab500"], 42))
         label(here, "small", 0, questions, out)
         tables[engine] = read_table(out, "steps")
-        with open_decoder(here, "small", router=None) as decoder:
+        with open_decoder(here, "small", routers=()) as decoder:
             solutions[engine] = solve(decoder, tables[engine][0]["problem"], policy="rsd", threshold=0.9)
     for served, plain in zip(tables["openai"], tables["transformers"], strict=True):
         confidence = plain.pop("draft_confidence")

@@ -1,0 +1,149 @@
+"""Routers side by side, beyond the paper: what each is worth, and what a decision of it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from arbitrage.config.policies import POLICIES
+from arbitrage.config.study import Study
+from arbitrage.evaluation.comparison import MEAN_OVER, MEAN_VERSUS
+from arbitrage.evaluation.router_quality import UNTRAINED
+from arbitrage.figures import markdown, style
+from arbitrage.io.atomic import write_text
+from arbitrage.io.csv_tables import read_csv, write_csv
+from arbitrage.io.tables import read_frame
+from arbitrage.runtime.paths import StudyPaths
+
+RANKED = ("rho", "auroc")
+ENDS = ("", "_low", "_high")
+COLUMNS = [
+    *("pair", "benchmark", "policy", "variant", "trainings", "questions"),
+    *(f"{metric}{end}" for metric in ("accuracy", *(f"gain_{name}" for name in MEAN_VERSUS), *RANKED) for end in ENDS),
+    *("decision_us", "reason"),
+]
+OVER = f"{100 * MEAN_OVER[0]:g} to {100 * MEAN_OVER[-1]:g} %"
+
+
+def routers_table(study: Study, compared: pd.DataFrame, quality: pd.DataFrame, seconds: pd.Series) -> pd.DataFrame:
+    """A row for each pair, benchmark and swept policy with a threshold (COLUMNS).
+
+    compared: `comparison.csv`; quality: `quality.csv`; seconds: of a decision, by pair and policy. `accuracy` is the
+    mean over acceptance, `gain_<policy>` its paired difference to that policy's; `rho` and `auroc` are of held-out
+    steps, of policies whose score these have. Without a value where a policy has no operating points, was not timed, or
+    is on no labelled step.
+    """
+    own = compared[compared["metric"].isin(("mean_accuracy", "mean_accuracy_gain")) & (compared["pair"] != "all")]
+    ranked = quality.set_index(["pair", "ranking"])
+    rows = []
+    for (pair, benchmark, policy), group in own.groupby(["pair", "benchmark", "policy"], sort=False):
+        row = {"pair": pair, "benchmark": benchmark, "policy": policy, "variant": study.variant_of(policy)}
+        for found in group.itertuples():
+            metric = "accuracy" if found.metric == "mean_accuracy" else f"gain_{found.against}"
+            row |= {f"{metric}{end}": getattr(found, end.removeprefix("_") or "value") for end in ENDS}
+            if metric == "accuracy":
+                row |= {name: getattr(found, name) for name in ("trainings", "questions", "reason")}
+        if (key := (pair, _ranking(study, policy))) in ranked.index:
+            row |= {f"{metric}{end}": ranked.loc[key, f"{metric}{end}"] for metric in RANKED for end in ENDS}
+        row["decision_us"] = 1e6 * seconds.get((pair, policy), np.nan)
+        rows.append(row)
+    order = {policy: rank for rank, policy in enumerate(POLICIES)}
+    table = pd.DataFrame(rows).reindex(columns=COLUMNS)
+    table = table.sort_values("policy", key=lambda column: column.map(order), kind="stable")
+    return style.in_study_order(table, study)
+
+
+def _ranking(study: Study, policy: str) -> str | None:
+    """What the table of rankings calls the policy's score; None where it does not have it."""
+    columns: Mapping[str | None, str] = {column: name for name, column in UNTRAINED.items()}
+    return study.variant_of(policy) or columns.get(POLICIES[policy].column)
+
+
+def decision_seconds(latency: pd.DataFrame) -> pd.Series:
+    """Mean seconds that scoring a step took, by pair and policy; latency: rows of that table."""
+    stepped = latency[~latency["uninterrupted"].astype(bool)]
+    totals = stepped.groupby(["pair", "policy"])[["score_s", "steps"]].sum()
+    return totals["score_s"] / totals["steps"]
+
+
+def of_study(study: Study) -> pd.DataFrame:
+    """`routers_table` of a finished study."""
+    paths = StudyPaths.of(study)
+    timed = [read_frame(paths.latency(pair), "latency") for pair in study.timed_pairs]
+    seconds = decision_seconds(pd.concat(timed)) if timed else pd.Series(dtype=float)
+    return routers_table(study, read_csv(paths.curves("comparison")), read_csv(paths.router_quality), seconds)
+
+
+def write(study: Study, csv: Path, md: Path) -> None:
+    """Write the table of a finished study as CSV and as Markdown."""
+    table = of_study(study)
+    write_csv(csv, table)
+    head = ["pair", "benchmark", "policy", "variant", "accuracy (%)"]
+    head += [*(f"over {style.LABELS[name]} (points)" for name in MEAN_VERSUS), "rho", "AUROC", "µs a decision"]
+    lines = []
+    for _, row in table.iterrows():
+        variant = row["variant"] if isinstance(row["variant"], str) else markdown.NOTHING
+        cells = [row["pair"], row["benchmark"], style.LABELS[row["policy"]], variant]
+        shares = ("accuracy", *(f"gain_{name}" for name in MEAN_VERSUS))
+        for metric, digits, scale in [*((each, 1, 100) for each in shares), *((each, 3, 1) for each in RANKED)]:
+            value, low, high = (row[f"{metric}{end}"] for end in ENDS)
+            cells.append(markdown.with_interval(value, low, high, digits, scale))
+        lines.append([*cells, markdown.number(row["decision_us"], 0)])
+    note = (
+        f"Accuracy: mean over acceptance rates of {OVER}. In brackets: {style.percent(study.curves.confidence)} "
+        "intervals over questions and trainings, of differences paired by question. rho, AUROC: Spearman's with the "
+        "advantage, and for label 1, on held-out labelled steps. µs: scoring a step in live decoding, models included. "
+        f"{markdown.NOTHING}: no operating points, not timed, or a score that no labelled step has."
+    )
+    write_text(md, f"# Routers beyond the paper\n\n{note}\n\n{markdown.table(head, lines)}")
+
+
+@style.styled
+def draw(table: pd.DataFrame, confidence: float) -> Figure:
+    """table: of `routers_table`. Beside each panel's accuracies, what a decision takes."""
+    panels = style.panels_of(table)
+    figure, axes = style.panel_grid(len(panels), 2, panel=(3.3, 2.5))
+    for panel, (worth, cost) in zip(panels, axes, strict=True):
+        rows = style.of_panel(table, *panel)
+        rows = rows[rows["accuracy"].notna()].sort_values("accuracy", kind="stable")
+        _dots(worth, rows, 100 * rows["accuracy"], [100 * rows[f"accuracy{end}"] for end in ENDS[1:]])
+        worth.set_xlabel("mean accuracy (%)")
+        if rows["decision_us"].gt(0).any():
+            _dots(cost, rows, rows["decision_us"], None)
+            cost.set_xscale("log")
+            cost.set_xlabel("µs a decision")
+            cost.tick_params(labelleft=False)
+        else:
+            cost.set_visible(False)  # nothing of this pair was timed
+        style.title(worth, *panel)
+    caption = (
+        f"Left: accuracy, mean over acceptance rates of {OVER}, with {style.percent(confidence)} intervals over "
+        "questions and trainings; policies without operating points at all of these are left out. Right: microseconds "
+        "that scoring a step takes in live decoding, models included; no dot where a policy was not timed."
+    )
+    style.write_caption(figure, caption)
+    return figure
+
+
+def _dots(ax: Axes, rows: pd.DataFrame, values: pd.Series, ends: list[pd.Series] | None) -> None:
+    places = range(len(rows))
+    for place, policy, value, *end in zip(places, rows["policy"], values, *(ends or []), strict=True):
+        lengths = [[max(value - end[0], 0)], [max(end[1] - value, 0)]] if end and not np.isnan(end).any() else None
+        ax.errorbar(
+            [value], [place], xerr=lengths, fmt=style.MARKERS[policy], color=style.COLOURS[policy], markersize=4
+        )
+    ax.set_yticks(list(places), [style.LABELS[policy] for policy in rows["policy"]])
+    ax.set_ylim(-0.5, max(len(rows), 1) - 0.5)
+
+
+def from_study(study: Study) -> Figure:
+    """The figure of a finished study."""
+    table = of_study(study)
+    if table["accuracy"].isna().all():
+        return style.notice(f"No policy has operating points at all acceptance rates of {OVER}.")
+    return draw(table, study.curves.confidence)

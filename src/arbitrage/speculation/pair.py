@@ -30,11 +30,11 @@ from arbitrage.speculation.tree import Bounds, Contexts, Node
 
 @dataclass
 class PairModels:
-    """Draft, target, PRM and (where a policy needs it) router of a pair."""
+    """Draft and target of a pair, and where a policy needs them PRM and router."""
 
     draft: Generator
     target: Generator
-    prm: Scorer
+    prm: Scorer | None
     router: Scorer | None
     generation: Generation
     contexts: dict[Need, Contexts] = field(init=False)

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from arbitrage.cli import check, convert, explore, fetch, plan, quantise, results, stages, verify, zoo
+from arbitrage.cli import check, convert, explore, fetch, plan, quantise, results, serve, stages, verify, zoo
 from arbitrage.errors import UserError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(explore.app, rich_help_panel="For people")
+app.add_typer(serve.app, rich_help_panel="For people")
 app.add_typer(check.app, rich_help_panel="For people")
 app.add_typer(fetch.app, rich_help_panel="For people")
 app.add_typer(plan.app, rich_help_panel="For people")

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from arbitrage.cli.common import PairName, StudyPath, load, refuse_unknown, use_threads
+from arbitrage.cli.thresholds import aimed_at, setting
 from arbitrage.config.policies import PolicyName, ThresholdPolicy
 from arbitrage.runtime.paths import StudyPaths
-
-if TYPE_CHECKING:
-    from arbitrage.evaluation.calibrate import Target
 
 app = typer.Typer()
 
@@ -48,38 +45,17 @@ def solve(
     from arbitrage.cli.solve_view import show
     from arbitrage.speculation.policies import POLICIES
     from arbitrage.speculation.tree import Question
-    from arbitrage.stages.solve import open_decoder
+    from arbitrage.stages.solve import open_decoder, refusal
 
     loaded = load(study)
-    number, calibrated = _threshold(threshold)
-    pair = pair or calibrated.get("pair") or next(iter(loaded.pairs))
-    policy = policy or calibrated.get("policy") or "router"
-    for name, here in (("policy", policy), ("pair", pair)):
-        if (chosen_for := calibrated.get(name)) not in (None, here):
-            message = f"{threshold} was chosen for {name} {chosen_for}, not {here}; calibrate again for {here}"
-            raise typer.BadParameter(message, param_hint="--threshold")
-    refuse_unknown(loaded, pair=pair)
-    if policy not in POLICIES:
-        raise typer.BadParameter(f"{threshold} names the policy {policy!r}, which does not exist")
+    pair, policy, number = setting(loaded, threshold, pair, policy)
     chosen = POLICIES[policy]
     routed = "router" in chosen.needs
     if routed and router is None:
         router = StudyPaths.of(loaded).router(pair)
     use_threads(loaded.threads)
-    draft = loaded.models[loaded.pairs[pair].draft]
-    if unreported := chosen.entry.reports - draft.reports:
-        message = (
-            f"{policy} reads {', '.join(sorted(unreported))} of the draft's steps, which engine {draft.engine} reports "
-            f"only with models.{loaded.pairs[pair].draft}.top_logprobs; set it to 20"
-        )
-        raise typer.BadParameter(message, param_hint="--policy")
-    target = loaded.pairs[pair].target
-    if chosen.entry.target_reads and not loaded.models[target].reads:
-        message = (
-            f"{policy} has the target read the draft's steps, which engine {loaded.models[target].engine} cannot; set "
-            f"models.{target}.engine to transformers or vllm"
-        )
-        raise typer.BadParameter(message, param_hint="--policy")
+    if (reason := refusal(loaded, pair, policy)) is not None:
+        raise typer.BadParameter(reason, param_hint="--policy")
     at = number if chosen.has_threshold else None
     with open_decoder(loaded, pair, router if routed else None) as decoder:
         show(Console(), decoder.stream(Question("live", question), chosen, at), policy, at)
@@ -105,7 +81,7 @@ def calibrate(
     from arbitrage.evaluation.calibrate import calibrate as calibrated
     from arbitrage.runtime.provenance import write_json
 
-    target = _target(acceptance, accuracy, latency)
+    target = aimed_at(acceptance, accuracy, latency)
     loaded = load(study)
     refuse_unknown(loaded, pair=pair, benchmark=benchmark)
     paths = StudyPaths.of(loaded)
@@ -119,40 +95,3 @@ def calibrate(
     head = {"study": loaded.study, "pair": pair, "benchmark": benchmark, "policy": policy, "asked": target.words}
     write_json(out, head | result.as_json())
     print(f"Written to {out}; use it: arbitrage solve --threshold {out} --question ...")
-
-
-def _target(acceptance: str | None, accuracy: str | None, latency: str | None) -> Target:
-    """The one aim that is given. Raises BadParameter."""
-    from arbitrage.evaluation.calibrate import Target
-
-    texts = {"acceptance": acceptance, "accuracy": accuracy, "latency": latency}
-    aims = [(aim, text) for aim, text in texts.items() if text is not None]
-    if len(aims) != 1:
-        raise typer.BadParameter(f"got {len(aims)} aims; give one of --acceptance, --accuracy and --latency")
-    ((aim, text),) = aims
-    hint, relative = f"--{aim}", text.endswith("x")
-    try:
-        value = float(text.removesuffix("x"))
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no number", param_hint=hint) from None
-    if aim == "latency":
-        if not (relative and 0 < value < 1000):
-            raise typer.BadParameter(f"{text}: expected a multiple of the target's speed: 1.5x", param_hint=hint)
-    elif not 0 <= value <= 1 or (relative and aim == "acceptance"):
-        raise typer.BadParameter(f"{text}: expected a share, 0 to 1, such as 0.8", param_hint=hint)
-    return Target(aim, value, relative)  # type: ignore[arg-type]
-
-
-def _threshold(text: str) -> tuple[float, dict[str, Any]]:
-    """A threshold, and what the file it stands in says besides. Raises BadParameter."""
-    try:
-        return float(text), {}
-    except ValueError:
-        pass
-    hint = "--threshold"
-    try:
-        calibrated = json.loads(Path(text).read_text(encoding="utf-8"))
-        return float(calibrated["threshold"]), dict(calibrated)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        message = f"{text!r} is neither a number nor a file of `arbitrage calibrate` ({error})"
-        raise typer.BadParameter(message, param_hint=hint) from error

@@ -14,11 +14,13 @@ from arbitrage.server.app import Service, create_app
 
 
 @contextmanager
-def running(service: Service) -> Iterator[str]:
-    """Serve in a thread of this process until the context is left; the server's URL."""
-    config = uvicorn.Config(
-        create_app(service), http="h11", ws="none", lifespan="on", log_level="critical", timeout_graceful_shutdown=5
-    )
+def running(service: Service, grace_s: int = 5) -> Iterator[str]:
+    """Serve in a thread of this process until the context is left; the server's URL.
+
+    grace_s: seconds that requests under way have then.
+    """
+    options = {"http": "h11", "ws": "none", "lifespan": "on", "log_level": "critical"}
+    config = uvicorn.Config(create_app(service), **options, timeout_graceful_shutdown=grace_s)  # type: ignore[arg-type]
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as bound:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})

@@ -58,12 +58,16 @@ def wait(condition: Callable[[], bool], seconds: float = 20) -> bool:
 
 @contextmanager
 def served(
-    models: PairModels, limits: Limits = LIMITS, policy: str = "router", threshold: float | None = 0.5
+    models: PairModels,
+    limits: Limits = LIMITS,
+    policy: str = "router",
+    threshold: float | None = 0.5,
+    grace_s: int = 5,
 ) -> Iterator[Served]:
     """Serve `models`, by all policies that they can follow, until the context is left."""
     there = {name for name in ("draft", "target", "prm", "router") if getattr(models, name) is not None}
     policies = {name: each for name, each in POLICIES.items() if each.needs <= there}
     offer = Offer(MODEL, policies, policy, threshold, models.generation.max_tokens, "fp_test")
     service = Service(ConcurrentDecoder(models, seed=7), offer, limits)
-    with running(service) as url:
+    with running(service, grace_s) as url:
         yield Served(service, url)

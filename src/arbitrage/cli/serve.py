@@ -11,7 +11,7 @@ import typer
 
 from arbitrage.cli.common import StudyPath, load, refuse_unknown, use_threads
 from arbitrage.cli.thresholds import aimed_at, setting
-from arbitrage.config.policies import POLICIES, PolicyName
+from arbitrage.config.policies import POLICIES
 from arbitrage.config.study import Study
 from arbitrage.errors import UserError
 from arbitrage.runtime.paths import StudyPaths
@@ -25,7 +25,7 @@ def serve(
     study: StudyPath = [Path("config.yaml")],  # noqa: B006 - typer's way to default a list
     pair: Annotated[str | None, typer.Option(help="A key of `pairs`; the first if absent")] = None,
     policy: Annotated[
-        list[PolicyName] | None,
+        list[str] | None,
         typer.Option(
             help="Who decides where a request does not say; the router, or who the threshold was for. Give it again "
             "for each policy that requests may name and that needs a PRM or a router: no other is loaded"
@@ -70,6 +70,8 @@ def serve(
     if acceptance is not None and threshold is not None:
         raise typer.BadParameter("given beside --threshold; give one of the two", param_hint="--acceptance")
     named = list(dict.fromkeys(policy or ()))
+    if unknown := [name for name in named if name not in POLICIES]:
+        raise typer.BadParameter(f"{unknown[0]!r} is not one of {', '.join(POLICIES)}", param_hint="--policy")
     pair, first, number = setting(loaded, threshold or "0.5", pair, named[0] if named else None)
     named = named or [first]
     for name in named:

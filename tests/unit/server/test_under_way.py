@@ -129,12 +129,22 @@ def test_asked_to_stop_the_server_lets_running_requests_end() -> None:
         server.openai().models.list()
 
 
+def test_what_has_not_ended_after_the_grace_is_cut_off() -> None:
+    models, _ = slow_models(seconds=0.5)
+    with ThreadPoolExecutor(1) as threads:
+        with served(models, policy="draft_only", threshold=None, grace_s=0) as server:
+            reply = threads.submit(server.openai().chat.completions.create, **body())
+            assert wait(lambda: server.service.running == 1)
+        assert server.idle()
+        with pytest.raises(openai.APIError):
+            reply.result()
+
+
 def soak(seconds: float) -> None:
     """Clients that come and go as they like for `seconds`; then nothing is under way, and nothing has grown."""
     models, _ = slow_models(seconds=0.002)
     draw = random.Random(5)
     with served(models, Limits(concurrency=16)) as server, ThreadPoolExecutor(12) as threads:
-
         patient = server.openai()
 
         def one(number: int) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from arbitrage.cli.common import PairName, StudyPath, load, refuse_unknown, use_threads
 from arbitrage.cli.thresholds import aimed_at, setting
 from arbitrage.config.policies import PolicyName, ThresholdPolicy
+from arbitrage.config.study import Study
+from arbitrage.errors import UserError
 from arbitrage.runtime.paths import StudyPaths
 
 app = typer.Typer()
@@ -23,7 +25,11 @@ def config(study: StudyPath) -> None:
 
 @app.command()
 def solve(
-    question: Annotated[str, typer.Option(help="The question to solve")],
+    question: Annotated[str | None, typer.Option(help="The question to solve")] = None,
+    question_id: Annotated[
+        str | None,
+        typer.Option(help="In place of it: one of the study's benchmarks, whose answer is then graded"),
+    ] = None,
     study: StudyPath = [Path("config.yaml")],  # noqa: B006 - typer's way to default a list
     pair: Annotated[str | None, typer.Option(help="A key of `pairs`; the first if absent")] = None,
     policy: Annotated[
@@ -38,16 +44,22 @@ def solve(
 ) -> None:
     """Decode one question live and print the solution step by step, coloured by who wrote each step.
 
-    Example: `arbitrage solve --question "Start with 9. Add 4. Subtract 6. What is the result?" --threshold 0.3`
+    Examples: `arbitrage solve --question "Start with 9. Add 4. Subtract 6. What is the result?" --threshold 0.3`;
+    `arbitrage solve --question-id ... --policy rsd --threshold 0.7` replays a row of a benchmark, by the name it has in
+    tables and in the report.
     """
     from rich.console import Console
 
     from arbitrage.cli.solve_view import show
+    from arbitrage.grading.grade import grade
     from arbitrage.speculation.policies import POLICIES
     from arbitrage.speculation.tree import Question
     from arbitrage.stages.solve import open_decoder, refusal
 
+    if (question is None) == (question_id is None):
+        raise typer.BadParameter("give one of --question and --question-id", param_hint="--question")
     loaded = load(study)
+    row = None if question_id is None else benchmark_row(loaded, question_id)
     pair, policy, number = setting(loaded, threshold, pair, policy)
     chosen = POLICIES[policy]
     routed = "router" in chosen.needs
@@ -58,7 +70,27 @@ def solve(
         raise typer.BadParameter(reason, param_hint="--policy")
     at = number if chosen.has_threshold else None
     with open_decoder(loaded, pair, router if routed else None) as decoder:
-        show(Console(), decoder.stream(Question("live", question), chosen, at), policy, at)
+        asked = Question("live", str(question)) if row is None else Question(row["question_id"], row["problem"])
+        solution = show(Console(), decoder.stream(asked, chosen, at), policy, at)
+    if row is not None:
+        _, right = grade(solution, row["answers"], row["grading"])
+        verdict = {True: "right", False: "wrong", None: "ungraded: comparing took too long"}[right]
+        print(f"{verdict}; expected {' or '.join(row['answers'])}")
+
+
+def benchmark_row(study: Study, question_id: str) -> dict[str, Any]:
+    """The row of a question, in the tables of the study's benchmarks. Raises UserError."""
+    from arbitrage.io.tables import read_table
+
+    tables = [StudyPaths.of(study).questions(name) for name in study.benchmarks]
+    there = [table for table in tables if table.is_file()]
+    for table in there:
+        for row in read_table(table, "questions"):
+            if row["question_id"] == question_id:
+                return row
+    searched = ", ".join(map(str, there or tables))
+    state = "has no such question" if there else "is still to be made: run the study, or `snakemake` up to this file"
+    raise UserError(f"--question-id {question_id}: {searched} {state}")
 
 
 @app.command()

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from arbitrage.cli import check, convert, explore, fetch, plan, quantise, results, stages, verify, zoo
+from arbitrage.cli import check, convert, explore, fetch, plan, quantise, results, serve, stages, verify, zoo
 from arbitrage.errors import UserError
 
 app = typer.Typer(
@@ -20,16 +20,16 @@ app = typer.Typer(
     help=__doc__,
     pretty_exceptions_enable=False,
 )
-app.add_typer(explore.app, rich_help_panel="For people")
-app.add_typer(check.app, rich_help_panel="For people")
-app.add_typer(fetch.app, rich_help_panel="For people")
-app.add_typer(plan.app, rich_help_panel="For people")
-app.add_typer(verify.app, rich_help_panel="For people")
-app.add_typer(stages.app)
-app.add_typer(quantise.app)
-app.add_typer(convert.app)
-app.add_typer(zoo.app)
-app.add_typer(results.app)
+PANELS = {
+    "Try it: one question, or a server": (explore.app, serve.app),
+    "Before a run: what is missing, and what it takes": (check.app, fetch.app, plan.app),
+    "After a run: are results whole, and pack them": (verify.app,),
+    "Stages, as the pipeline's rules run them": (stages.app, quantise.app, convert.app, results.app),
+    "Training the lab's own models": (zoo.app,),
+}
+for panel, commands in PANELS.items():
+    for each in commands:
+        app.add_typer(each, rich_help_panel=panel)
 
 
 def main() -> None:

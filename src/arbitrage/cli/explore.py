@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from arbitrage.cli.common import PairName, StudyPath, load, refuse_unknown, use_threads
+from arbitrage.cli.thresholds import aimed_at, setting
 from arbitrage.config.policies import PolicyName, ThresholdPolicy
+from arbitrage.config.study import Study
+from arbitrage.errors import UserError
 from arbitrage.runtime.paths import StudyPaths
-
-if TYPE_CHECKING:
-    from arbitrage.evaluation.calibrate import Target
 
 app = typer.Typer()
 
@@ -26,7 +25,11 @@ def config(study: StudyPath) -> None:
 
 @app.command()
 def solve(
-    question: Annotated[str, typer.Option(help="The question to solve")],
+    question: Annotated[str | None, typer.Option(help="The question to solve")] = None,
+    question_id: Annotated[
+        str | None,
+        typer.Option(help="In place of it: one of the study's benchmarks, whose answer is then graded"),
+    ] = None,
     study: StudyPath = [Path("config.yaml")],  # noqa: B006 - typer's way to default a list
     pair: Annotated[str | None, typer.Option(help="A key of `pairs`; the first if absent")] = None,
     policy: Annotated[
@@ -41,26 +44,23 @@ def solve(
 ) -> None:
     """Decode one question live and print the solution step by step, coloured by who wrote each step.
 
-    Example: `arbitrage solve --question "Start with 9. Add 4. Subtract 6. What is the result?" --threshold 0.3`
+    Examples: `arbitrage solve --question "Start with 9. Add 4. Subtract 6. What is the result?" --threshold 0.3`;
+    `arbitrage solve --question-id ... --policy rsd --threshold 0.7` replays a row of a benchmark, by the name it has in
+    tables and in the report.
     """
     from rich.console import Console
 
     from arbitrage.cli.solve_view import show
+    from arbitrage.grading.grade import grade
     from arbitrage.speculation.policies import POLICIES
     from arbitrage.speculation.tree import Question
-    from arbitrage.stages.solve import open_decoder
+    from arbitrage.stages.solve import open_decoder, refusal
 
+    if (question is None) == (question_id is None):
+        raise typer.BadParameter("give one of --question and --question-id", param_hint="--question")
     loaded = load(study)
-    number, calibrated = _threshold(threshold)
-    pair = pair or calibrated.get("pair") or next(iter(loaded.pairs))
-    policy = policy or calibrated.get("policy") or "router"
-    for name, here in (("policy", policy), ("pair", pair)):
-        if (chosen_for := calibrated.get(name)) not in (None, here):
-            message = f"{threshold} was chosen for {name} {chosen_for}, not {here}; calibrate again for {here}"
-            raise typer.BadParameter(message, param_hint="--threshold")
-    refuse_unknown(loaded, pair=pair)
-    if policy not in POLICIES:
-        raise typer.BadParameter(f"{threshold} names the policy {policy!r}, which does not exist")
+    row = None if question_id is None else benchmark_row(loaded, question_id)
+    pair, policy, number = setting(loaded, threshold, pair, policy)
     chosen = POLICIES[policy]
     routed = chosen.entry.trained
     if routed and router is None:
@@ -70,23 +70,31 @@ def solve(
             raise typer.BadParameter(message, param_hint="--policy")
         router = StudyPaths.of(loaded).router(pair, variant)
     use_threads(loaded.threads)
-    draft = loaded.models[loaded.pairs[pair].draft]
-    if unreported := chosen.entry.reports - draft.reports:
-        message = (
-            f"{policy} reads {', '.join(sorted(unreported))} of the draft's steps, which engine {draft.engine} reports "
-            f"only with models.{loaded.pairs[pair].draft}.top_logprobs; set it to 20"
-        )
-        raise typer.BadParameter(message, param_hint="--policy")
-    target = loaded.pairs[pair].target
-    if chosen.entry.target_reads and not loaded.models[target].reads:
-        message = (
-            f"{policy} has the target read the draft's steps, which engine {loaded.models[target].engine} cannot; set "
-            f"models.{target}.engine to transformers or vllm"
-        )
-        raise typer.BadParameter(message, param_hint="--policy")
+    if (reason := refusal(loaded, pair, policy)) is not None:
+        raise typer.BadParameter(reason, param_hint="--policy")
     at = number if chosen.has_threshold else None
     with open_decoder(loaded, pair, [router] if routed and router else []) as decoder:
-        show(Console(), decoder.stream(Question("live", question), chosen, at), policy, at)
+        asked = Question("live", str(question)) if row is None else Question(row["question_id"], row["problem"])
+        solution = show(Console(), decoder.stream(asked, chosen, at), policy, at)
+    if row is not None:
+        _, right = grade(solution, row["answers"], row["grading"])
+        verdict = {True: "right", False: "wrong", None: "ungraded: comparing took too long"}[right]
+        print(f"{verdict}; expected {' or '.join(row['answers'])}")
+
+
+def benchmark_row(study: Study, question_id: str) -> dict[str, Any]:
+    """The row of a question, in the tables of the study's benchmarks. Raises UserError."""
+    from arbitrage.io.tables import read_table
+
+    tables = [StudyPaths.of(study).questions(name) for name in study.benchmarks]
+    there = [table for table in tables if table.is_file()]
+    for table in there:
+        for row in read_table(table, "questions"):
+            if row["question_id"] == question_id:
+                return row
+    searched = ", ".join(map(str, there or tables))
+    state = "has no such question" if there else "is still to be made: run the study, or `snakemake` up to this file"
+    raise UserError(f"--question-id {question_id}: {searched} {state}")
 
 
 @app.command()
@@ -109,7 +117,7 @@ def calibrate(
     from arbitrage.evaluation.calibrate import calibrate as calibrated
     from arbitrage.runtime.provenance import write_json
 
-    target = _target(acceptance, accuracy, latency)
+    target = aimed_at(acceptance, accuracy, latency)
     loaded = load(study)
     refuse_unknown(loaded, pair=pair, benchmark=benchmark)
     paths = StudyPaths.of(loaded)
@@ -123,40 +131,3 @@ def calibrate(
     head = {"study": loaded.study, "pair": pair, "benchmark": benchmark, "policy": policy, "asked": target.words}
     write_json(out, head | result.as_json())
     print(f"Written to {out}; use it: arbitrage solve --threshold {out} --question ...")
-
-
-def _target(acceptance: str | None, accuracy: str | None, latency: str | None) -> Target:
-    """The one aim that is given. Raises BadParameter."""
-    from arbitrage.evaluation.calibrate import Target
-
-    texts = {"acceptance": acceptance, "accuracy": accuracy, "latency": latency}
-    aims = [(aim, text) for aim, text in texts.items() if text is not None]
-    if len(aims) != 1:
-        raise typer.BadParameter(f"got {len(aims)} aims; give one of --acceptance, --accuracy and --latency")
-    ((aim, text),) = aims
-    hint, relative = f"--{aim}", text.endswith("x")
-    try:
-        value = float(text.removesuffix("x"))
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no number", param_hint=hint) from None
-    if aim == "latency":
-        if not (relative and 0 < value < 1000):
-            raise typer.BadParameter(f"{text}: expected a multiple of the target's speed: 1.5x", param_hint=hint)
-    elif not 0 <= value <= 1 or (relative and aim == "acceptance"):
-        raise typer.BadParameter(f"{text}: expected a share, 0 to 1, such as 0.8", param_hint=hint)
-    return Target(aim, value, relative)  # type: ignore[arg-type]
-
-
-def _threshold(text: str) -> tuple[float, dict[str, Any]]:
-    """A threshold, and what the file it stands in says besides. Raises BadParameter."""
-    try:
-        return float(text), {}
-    except ValueError:
-        pass
-    hint = "--threshold"
-    try:
-        calibrated = json.loads(Path(text).read_text(encoding="utf-8"))
-        return float(calibrated["threshold"]), dict(calibrated)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        message = f"{text!r} is neither a number nor a file of `arbitrage calibrate` ({error})"
-        raise typer.BadParameter(message, param_hint=hint) from error

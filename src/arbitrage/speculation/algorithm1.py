@@ -7,7 +7,7 @@ At one threshold it is the live decoder (`decoder`). With an interval that split
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -77,7 +77,7 @@ async def algorithm1(
     at: Callable[[Trajectory], Here],
     fork: Callable[[Trajectory], None],
     thresholds: Sequence[float] | None = None,
-) -> AsyncIterator[Trajectory]:
+) -> AsyncGenerator[Trajectory, None]:
     """Follow `trajectory` to its end; yields it after every step, one step longer.
 
     Draft step, score (eq. 4.4 of the oracle; the router's estimate of it), accept, or the target writes the step again

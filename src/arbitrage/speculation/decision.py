@@ -21,9 +21,9 @@ class Interval:
     high: float = math.inf
 
     @classmethod
-    def at(cls, threshold: float) -> Interval:
-        """The interval of one threshold; no score splits it."""
-        low = min(threshold, sys.float_info.max)
+    def at(cls, threshold: float | None) -> Interval:
+        """The interval of one threshold, which no score splits; None, for a policy without one, counts 0."""
+        low = min(threshold or 0.0, sys.float_info.max)
         return cls(low, math.nextafter(low, math.inf))
 
     def __contains__(self, threshold: float) -> bool:

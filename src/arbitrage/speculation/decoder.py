@@ -149,7 +149,7 @@ class LiveDecoder:
         def fork(other: Trajectory) -> None:
             raise AssertionError("one threshold is never split")
 
-        start = Trajectory(policy, Interval.at(0.0 if threshold is None else threshold), Node(question))
+        start = Trajectory(policy, Interval.at(threshold), Node(question))
         for trajectory in _at_once(algorithm1(start, bounds, at, fork)):
             visit = trajectory.visits[-1]
             yield LiveStep(visit.draft, visit.target, visit.policy_score, visit.author, reached[-1].costs)

@@ -20,7 +20,7 @@ from arbitrage.speculation.protocols import (
     StepRequest,
 )
 from arbitrage.speculation.scalars import Signals, scalar_score
-from arbitrage.speculation.scheduling import DRAFT, PRM, PRM_OF_TARGET, READING, ROUTER, TARGET, Request, Scheduler
+from arbitrage.speculation.scheduling import DRAFT, PRM, PRM_OF_TARGET, READING, ROUTER, TARGET, Asking, Request
 
 
 class ScheduledHere:
@@ -29,7 +29,7 @@ class ScheduledHere:
     What its policy needs at every node is asked for at once, so that draft and target write side by side.
     """
 
-    def __init__(self, trajectory: Trajectory, scheduler: Scheduler, seed: int) -> None:
+    def __init__(self, trajectory: Trajectory, scheduler: Asking, seed: int) -> None:
         self.node, self.seed = trajectory.node, seed
         self._trajectory, self._scheduler = trajectory, scheduler
         self._prm_turn = PRM_OF_TARGET if "target" in trajectory.policy.needs else PRM

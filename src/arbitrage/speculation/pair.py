@@ -32,11 +32,11 @@ from arbitrage.speculation.tree import Bounds, Contexts, Node
 
 @dataclass
 class PairModels:
-    """Draft, target, PRM and (where a policy needs it) router of a pair; routers that read scalars, by kind."""
+    """Draft and target of a pair, and where a policy needs them PRM and router; routers that read scalars, by kind."""
 
     draft: Generator
     target: Generator
-    prm: Scorer
+    prm: Scorer | None
     router: Scorer | None
     generation: Generation
     scalar_routers: Mapping[RouterKind, ScalarScorer] = field(default_factory=dict)

@@ -44,6 +44,16 @@ class Request:
     order: tuple[int, ...]
 
 
+class Asking(Protocol):
+    """What a node is asked through (`here.ScheduledHere`): the models, and who has them answer."""
+
+    @property
+    def models(self) -> PairModels: ...
+
+    def submit(self, request: Request) -> Awaitable[Any]:
+        """The answer to a request, to be awaited; it is under way from now on."""
+
+
 class Course(Protocol):
     """What becomes of a question: coroutines that each end in a part, and what the parts make together."""
 

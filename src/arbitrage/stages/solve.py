@@ -49,3 +49,20 @@ def named_policy(name: str) -> Policy:
     if name not in POLICIES:
         raise ValueError(f"policy {name!r} does not exist; expected one of {', '.join(POLICIES)}")
     return POLICIES[name]
+
+
+def refusal(study: Study, pair: str, policy: str) -> str | None:
+    """Why the engines of `pair` cannot be asked what `policy` reads, and what to do about it; None where they can."""
+    entry = POLICIES[policy].entry
+    draft, target = study.pairs[pair].draft, study.pairs[pair].target
+    if unreported := entry.reports - study.models[draft].reports:
+        return (
+            f"{policy} reads {', '.join(sorted(unreported))} of the draft's steps, which engine "
+            f"{study.models[draft].engine} reports only with models.{draft}.top_logprobs; set it to 20"
+        )
+    if entry.target_reads and not study.models[target].reads:
+        return (
+            f"{policy} has the target read the draft's steps, which engine {study.models[target].engine} cannot; set "
+            f"models.{target}.engine to transformers or vllm"
+        )
+    return None

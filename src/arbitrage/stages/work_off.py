@@ -19,7 +19,8 @@ from typing import Any
 from arbitrage.config.study import Study
 from arbitrage.runtime.memory import peak_gb
 from arbitrage.runtime.progress import Progress
-from arbitrage.speculation.continuous import Continuous, rows_of
+from arbitrage.speculation.continuous import Continuous
+from arbitrage.speculation.lane import rows_of
 from arbitrage.speculation.scheduling import Course, Lockstep
 from arbitrage.speculation.tree import Question
 from arbitrage.stages.open_models import CachedPair

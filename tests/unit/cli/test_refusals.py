@@ -48,6 +48,23 @@ REFUSED = {
         ["calibrate", *PLACE, "--acceptance", "0.8"],
         "has no router, only draft_only, rsd; add router to sweep.policies",
     ),
+    "serve-open": (["serve", "--host", "0.0.0.0"], "others can reach it; set ARBITRAGE_API_KEY"),
+    "serve-router": (
+        ["serve", "--port", "0"],
+        "router.json: missing; expected a directory that the router stage wrote",
+    ),
+    "serve-two": (
+        ["serve", "--threshold", "0.3", "--acceptance", "0.8"],
+        "given beside --threshold; give one",
+    ),
+    "serve-not-swept": (["serve", "--acceptance", "0.8"], "has no router, only draft_only, rsd"),
+    "serve-no-benchmark": (["serve", "--acceptance", "0.8", "--benchmark", "x"], "no benchmark 'x'; it has lab500"),
+    "serve-no-threshold": (["serve", "--policy", "draft_only", "--acceptance", "0.8"], "draft_only has no threshold"),
+    "serve-policy": (
+        ["serve", "--policy", "rsd", "--policy", "routr"],
+        "'routr' is not one of draft_only, target_only",
+    ),
+    "serve-nan": (["serve", "--threshold", "nan"], "nan: expected a finite number, such as 0.5"),
     "solve-pair": (["solve", "--question", "1 + 1?", "--pair", "smal"], "no pair 'smal'; it has small"),
     "solve-policy": (
         ["solve", "--question", "1 + 1?", "--policy", "routr"],

@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 
 from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.server.generator import OpenAiGenerator
-from arbitrage.speculation.continuous import Lane
+from arbitrage.speculation.lane import Lane
 from arbitrage.speculation.protocols import (
     ContinuousEngine,
     EngineError,

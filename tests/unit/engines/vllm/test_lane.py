@@ -11,7 +11,7 @@ import pytest
 
 from arbitrage.engines.step_boundary import StepWriter, StopRule
 from arbitrage.engines.vllm.lane import LaneWork
-from arbitrage.speculation.continuous import Lane
+from arbitrage.speculation.lane import Lane
 from arbitrage.speculation.protocols import EngineError, GeneratedStep, RequestLane, Sampling, StepRequest
 from arbitrage.speculation.scheduling import Request
 from tests.support.tiny_models import build_tokenizer

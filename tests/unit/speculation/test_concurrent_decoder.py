@@ -1,0 +1,165 @@
+"""Many questions at once: the same solutions as one by one, common batches, nothing left of those that went away."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from arbitrage.config.policies import POLICIES as ENTRIES
+from arbitrage.speculation.algorithm1 import Visit
+from arbitrage.speculation.concurrent_decoder import ConcurrentDecoder, Decoding
+from arbitrage.speculation.policies import POLICIES
+from arbitrage.speculation.protocols import GREEDY, EngineError, GeneratedStep, Ids, Sampling
+from arbitrage.speculation.tree import Question
+from tests.support.fakes import FakeGenerator, fake_decoder, fake_models
+
+ASKED = [("live", f"What is {number}?", policy, 0.1 * (number % 10)) for number in range(6) for policy in ENTRIES]
+MOST = 10**6
+
+
+async def followed(decoding: Decoding) -> list[Visit]:
+    return [visit async for visit in decoding.visits()]
+
+
+def begin(decoder: ConcurrentDecoder, problem: str, policy: str = "rsd", threshold: float = 0.5) -> Decoding:
+    return decoder.begin(Question("live", problem), POLICIES[policy], threshold, MOST)
+
+
+def test_all_policies_side_by_side_decide_as_one_by_one() -> None:
+    async def together() -> list[list[Visit]]:
+        async with ConcurrentDecoder(fake_models(), seed=7) as decoder:
+            visits = await asyncio.gather(*(followed(begin(decoder, *each[1:])) for each in ASKED))
+            assert not decoder.awaited and all(lane.waiting == 0 for lane in decoder.lanes.values())
+            assert all(lane.taken > lane.takes for lane in decoder.lanes.values())  # common batches
+            return visits
+
+    for (name, problem, policy, threshold), visits in zip(ASKED, asyncio.run(together()), strict=True):
+        alone = fake_decoder(seed=7).solve(Question(name, problem), POLICIES[policy], threshold)
+        assert [(visit.author, visit.policy_score, visit.chosen) for visit in visits] == [
+            (step.author, step.policy_score, step.chosen) for step in alone.steps
+        ]
+
+
+def test_a_solution_ends_at_the_requests_own_limit_of_tokens() -> None:
+    async def lengths() -> list[int]:
+        async with ConcurrentDecoder(fake_models(), seed=0) as decoder:
+            limited = [
+                decoder.begin(Question("live", "Why?"), POLICIES["draft_only"], None, most) for most in (1, MOST)
+            ]
+            return [len(await followed(each)) for each in limited]
+
+    one, whole = asyncio.run(lengths())
+    assert one == 1 < whole
+
+
+class Gated(FakeGenerator):
+    """Writes nothing until it is let, and notes what it is given."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.open, self.batches = threading.Event(), list[list[Ids]]()
+
+    def generate(
+        self, contexts: Sequence[Ids], limits: Sequence[int], sampling: Sampling = GREEDY
+    ) -> list[GeneratedStep]:
+        self.batches.append(list(contexts))
+        assert self.open.wait(10)
+        return super().generate(contexts, limits, sampling)
+
+
+def gated() -> tuple[Any, Gated]:
+    models = fake_models()
+    models.draft = draft = Gated("draft")
+    models.__post_init__()
+    return models, draft
+
+
+async def until(condition: Any) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+def test_who_goes_away_is_not_written_for_and_takes_nobody_with_him() -> None:
+    async def run() -> None:
+        models, draft = gated()
+        async with ConcurrentDecoder(models, seed=0) as decoder:
+            first = asyncio.create_task(followed(begin(decoder, "First?")))
+            await until(lambda: draft.batches)  # the engine is busy, others wait
+            shared = [asyncio.create_task(followed(begin(decoder, "Shared?"))) for _ in range(3)]
+            lonely = asyncio.create_task(followed(begin(decoder, "Lonely?")))
+            lane = decoder.lanes["draft"]
+            await until(lambda: lane.waiting == 2)
+            for task in (first, shared[1], lonely):
+                task.cancel()
+            await asyncio.gather(first, shared[1], lonely, return_exceptions=True)
+            assert lane.waiting == 1
+            again = asyncio.create_task(followed(begin(decoder, "Lonely?")))  # not the answer that was cancelled
+            await asyncio.sleep(0)
+            again.cancel()
+            draft.open.set()
+            visits = [await shared[0], await shared[2]]
+            assert visits[0] == visits[1] and visits[0]
+            prompt = {draft.prompt_ids(problem) for problem in ("First?", "Shared?")}
+            assert {ids for batch in draft.batches[:2] for ids in batch} == prompt
+            assert not decoder.awaited and lane.waiting == 0
+
+    asyncio.run(run())
+
+
+def test_who_stops_reading_between_two_steps_leaves_nothing() -> None:
+    async def run() -> None:
+        async with ConcurrentDecoder(fake_models(), seed=0) as decoder:
+            visits = begin(decoder, "Why?", "oracle", 0.0).visits()
+            await anext(visits)
+            await visits.aclose()
+            assert not decoder.awaited
+
+    asyncio.run(run())
+
+
+class Failing(FakeGenerator):
+    """Fails at its first call."""
+
+    def generate(
+        self, contexts: Sequence[Ids], limits: Sequence[int], sampling: Sampling = GREEDY
+    ) -> list[GeneratedStep]:
+        self.reads += 1
+        if self.reads == 1:
+            raise EngineError("the target is out of order")
+        return super().generate(contexts, limits, sampling)
+
+
+def test_a_model_that_fails_ends_the_questions_it_worked_on_and_no_others() -> None:
+    async def run() -> None:
+        models = fake_models()
+        models.target = Failing("target")
+        models.__post_init__()
+        async with ConcurrentDecoder(models, seed=0) as decoder:
+            decodings = [
+                begin(decoder, problem, policy) for problem, policy in (("A?", "target_only"), ("B?", "draft_only"))
+            ]
+            failed, fine = await asyncio.gather(*map(followed, decodings), return_exceptions=True)
+            assert isinstance(failed, EngineError) and "out of order" in str(failed)
+            assert isinstance(fine, list) and fine
+            assert "out of order" in str(decoder.lanes["target"].failure)
+            assert await followed(begin(decoder, "A?", "target_only"))
+            assert decoder.lanes["target"].failure is None and not decoder.awaited
+
+    asyncio.run(run())
+
+
+def test_a_policy_whose_model_was_not_loaded_is_refused_before_it_starts() -> None:
+    models = fake_models()
+    models.prm = None
+
+    async def run() -> None:
+        async with ConcurrentDecoder(models, seed=0) as decoder:
+            with pytest.raises(EngineError, match="loaded without a prm"):
+                begin(decoder, "Why?", "oracle")
+            assert await followed(begin(decoder, "Why?", "router"))
+
+    asyncio.run(run())

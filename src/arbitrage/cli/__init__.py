@@ -29,7 +29,9 @@ PANELS = {
 }
 for panel, commands in PANELS.items():
     for each in commands:
-        app.add_typer(each, rich_help_panel=panel)
+        for command in each.registered_commands:  # of an app without a name, typer takes no panel as a whole
+            command.rich_help_panel = panel
+        app.add_typer(each)
 
 
 def main() -> None:

@@ -28,11 +28,9 @@ from arbitrage.routing.dataset import build_dataset
 from arbitrage.routing.heldout import heldout_rows
 from arbitrage.routing.hf_trainer import (
     DISK_BYTES_S,
-    LengthGrouped,
     Progress,
-    RightPadding,
     Saving,
-    class_loss,
+    Updates,
     ordinal_loss,
 )
 from arbitrage.routing.label_classes import RoutingError
@@ -41,7 +39,7 @@ from arbitrage.speculation.protocols import EngineError
 from tests.support.tiny_models import build_classifier, build_tokenizer
 from tests.unit.routing.conftest import step_row
 
-FAST = RouterTraining(epochs=2.0, batch_size=8, micro_batch_size=4, learning_rate=1e-3)
+FAST = RouterTraining(epochs=2.0, batch_size=8, micro_batch_tokens=200, learning_rate=1e-3)
 
 
 @pytest.fixture(scope="module")
@@ -242,55 +240,26 @@ def test_a_token_classifier_with_two_labels_keeps_its_body_and_loses_its_head(da
     assert not torch.allclose(old.score.weight, new.score.weight)
 
 
-def test_the_last_real_token_is_scored_however_long_the_padding(router: Path) -> None:
-    model = AutoModelForSequenceClassification.from_pretrained(router).eval()
-    tokenizer = build_tokenizer("char")
-    inputs = [tokenizer.encode(text) for text in ("x\n\n", "a longer one\n\n", "Find x.\nModel 0: So x = 3\n\n")]
-    collate = RightPadding(model.config.pad_token_id)
-    batch = collate([{"input_ids": ids, "labels": 0} for ids in inputs])
-    assert batch["attention_mask"].sum(dim=1).tolist() == [len(ids) for ids in inputs]
-    with torch.no_grad():
-        padded = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-        alone = torch.cat([model(input_ids=torch.tensor([ids])).logits for ids in inputs])
-    assert torch.allclose(padded, alone, atol=1e-5)
-
-
-class Logits:
-    """What a model returns, as far as a loss reads it."""
-
-    def __init__(self, logits: torch.Tensor) -> None:
-        self.logits = logits
-
-
-def test_micro_batches_add_up_to_the_loss_of_the_whole_update() -> None:
-    logits, labels = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 2, 1, 3])
-    whole = ordinal_loss(Logits(logits), labels, 6)
-    assert torch.isclose(whole, sum(ordinal_loss(Logits(logits[i : i + 2]), labels[i : i + 2], 6) for i in (0, 2, 4)))
-    labels = labels.clamp(max=2)
-    parts = [class_loss(Logits(logits[i : i + 3]), labels[i : i + 3], 6) for i in (0, 3)]
-    assert torch.isclose(parts[0] + parts[1], class_loss(Logits(logits), labels, 6))
-
-
 def test_the_ordinal_loss_asks_of_every_cut_whether_the_class_is_above_it() -> None:
     logits = torch.tensor([[1.0, -0.5, 0.3]])
     expected = -(logsigmoid(logits[0, 0]) + logsigmoid(-logits[0, 1]) + logsigmoid(-logits[0, 2]))
-    assert torch.isclose(ordinal_loss(Logits(logits), torch.tensor([1]), 1), expected)
+    assert torch.isclose(ordinal_loss(logits, torch.tensor([1])), expected)
 
 
-@pytest.mark.parametrize("count", [1, 7, 64, 1000])
-def test_every_example_comes_once_an_epoch_and_like_lengths_together(count: int) -> None:
-    lengths = [(37 * i) % 101 for i in range(count)]
-    sampler = LengthGrouped(lengths, 8, seed=3)
+@pytest.mark.parametrize(("rows", "most"), [(1, 3), (7, 1), (64, 20), (1000, 9)])
+def test_every_row_comes_once_an_epoch_and_updates_are_as_even_as_whole_rows_allow(rows: int, most: int) -> None:
+    sizes = [1 + (37 * i) % most for i in range(rows)]
+    sampler = Updates(sizes, 8, seed=3)
     first, again = list(sampler), list(sampler)
     sampler.set_epoch(1)
-    assert sorted(first) == list(range(count))
+    assert sorted(row for update in first for row in update) == list(range(rows))
     assert first == again
-    assert count <= 8 or list(sampler) != first
-    if count == 1000:
-        spreads = [
-            max(batch) - min(batch) for i in range(0, count, 8) for batch in [[lengths[j] for j in first[i : i + 8]]]
-        ]
-        assert sum(spreads) / len(spreads) < 10
+    assert rows == 1 or list(sampler) != first
+    assert len(first) == len(sampler) == min(math.ceil(sum(sizes) / 8), rows)
+    assert all(first)
+    if most < 10:  # no row is larger than an update: each is within half a row, on either side, of the mean
+        mean = sum(sizes) / len(first)
+        assert all(abs(sum(sizes[row] for row in update) - mean) <= most for update in first)
 
 
 def test_a_checkpoint_without_weights_is_refused(dataset: Path, checkpoint: Path, tmp_path: Path) -> None:
@@ -299,9 +268,14 @@ def test_a_checkpoint_without_weights_is_refused(dataset: Path, checkpoint: Path
         train(dataset, tmp_path / "prm", tmp_path / "router")
 
 
-def test_a_batch_size_that_does_not_divide_is_refused(dataset: Path, checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(RoutingError, match="batch_size 10 is not a multiple of micro_batch_size 4"):
-        train(dataset, checkpoint, tmp_path / "router", FAST.model_copy(update={"batch_size": 10}))
+def test_inputs_longer_than_the_start_reads_are_refused(dataset: Path, checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copytree(checkpoint, tmp_path / "prm")
+    config = json.loads((tmp_path / "prm" / "config.json").read_text())
+    (tmp_path / "prm" / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 20}))
+    with pytest.raises(
+        RoutingError, match=r"longest input has \d+ tokens, .* reads 20; lower dataset\.max_length to 20"
+    ):
+        train(dataset, tmp_path / "prm", tmp_path / "router")
 
 
 def test_an_unknown_device_is_refused(dataset: Path, checkpoint: Path, tmp_path: Path) -> None:

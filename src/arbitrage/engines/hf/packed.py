@@ -21,6 +21,7 @@ from torch import Tensor
 
 from arbitrage.engines.hf.attention import mask_for
 
+PADDED = 1.5  # of an update of 32 of the lab's steps, one pass would compute 1.9 columns for each that is read; so, 1.1
 Integers = NDArray[np.integer[Any]]
 
 
@@ -91,11 +92,14 @@ def _common(left: Integers, right: Integers) -> int:
 def passes(trees: Sequence[Tree], columns: int) -> list[list[int]]:
     """Places in `trees` by forward pass, those of like size together: at most `columns` columns, padding counted.
 
-    A larger tree has a pass of its own. From the smallest to the largest, so that the order follows from the trees.
+    A larger tree has a pass of its own, and none is padded to more than PADDED times its size. From the smallest to the
+    largest, so that the order follows from the trees.
     """
     groups: list[list[int]] = []
     for place in sorted(range(len(trees)), key=lambda place: len(trees[place])):
-        if groups and (len(groups[-1]) + 1) * len(trees[place]) <= columns:
+        size = len(trees[place])
+        fits = groups and (len(groups[-1]) + 1) * size <= columns and size <= PADDED * len(trees[groups[-1][0]])
+        if fits:
             groups[-1].append(place)
         else:
             groups.append([place])

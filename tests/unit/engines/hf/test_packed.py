@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbitrage.engines.hf.packed import Tree, batch_of, pack, passes
+from arbitrage.engines.hf.packed import PADDED, Tree, batch_of, pack, passes
 
 INPUTS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=9), min_size=1, max_size=12)
 
@@ -43,7 +43,15 @@ def test_a_pass_reads_no_more_than_allowed(sizes: list[int], columns: int) -> No
     trees = [next(pack([np.zeros(size, dtype=np.int32)], size)) for size in sizes]
     groups = passes(trees, columns)
     assert sorted(place for group in groups for place in group) == list(range(len(sizes)))
-    assert all(len(group) * max(sizes[place] for place in group) <= columns or len(group) == 1 for group in groups)
+    for group in groups:
+        smallest, largest = sizes[group[0]], sizes[group[-1]]
+        assert len(group) == 1 or (len(group) * largest <= columns and smallest <= largest <= PADDED * smallest)
+
+
+def test_trees_of_like_size_share_a_pass() -> None:
+    trees = [next(pack([np.zeros(size, dtype=np.int32)], size)) for size in (10, 30, 15, 20, 16)]
+    assert passes(trees, 1000) == [[0, 2], [4, 3], [1]]
+    assert passes(trees, 30) == [[0, 2], [4], [3], [1]]
 
 
 def test_a_batch_pads_to_the_widest_tree_and_padding_sees_itself() -> None:

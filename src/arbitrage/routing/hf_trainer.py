@@ -16,13 +16,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from arbitrage.engines.hf.packed import Tree, batch_of, last_states, passes
+from arbitrage.engines.hf.packed import Integers, Tree, batch_of, last_states, passes
 from arbitrage.routing.label_classes import RoutingError
 from arbitrage.runtime.provenance import digest
 
 LINE_EVERY_S = 5.0
 SAVING_SHARE = 0.05  # of the time of training, at most
 DISK_BYTES_S = 200e6  # of a checkpoint, until the first was written
+POOL_UPDATES = 50  # updates whose rows are sorted by length together
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,7 @@ class Judged:
     """Examples in one row, of one question as a rule, and the class of each (int64, in the order of the tree's)."""
 
     tree: Tree
-    labels: np.ndarray
+    labels: Integers
 
 
 def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -57,13 +58,15 @@ def micro_batches(rows: Sequence[Judged], columns: int) -> list[dict[str, Tensor
 class Updates(Sampler[list[int]]):
     """The rows of each update, in an order that follows from seed and epoch alone; every row comes once an epoch.
 
-    Shuffled rows are cut into as many updates as `batch_size` examples each would make, as evenly as whole rows allow.
-    Trainer's own sampler draws from the global generator, so a resumed training would see another order.
+    There are as many updates as `batch_size` examples each would make, as even as whole rows allow, of rows of like
+    length, against padding. Trainer's own sampler draws from the global generator, so a resumed training would see
+    another order.
     """
 
-    def __init__(self, examples: Sequence[int], batch_size: int, seed: int) -> None:
-        """examples: of each row."""
-        self.examples, self.batch_size, self.seed, self.epoch = np.array(examples), batch_size, seed, 0
+    def __init__(self, rows: Sequence[Judged], batch_size: int, seed: int) -> None:
+        self.examples = np.array([len(row.labels) for row in rows])
+        self.lengths = np.array([len(row.tree) for row in rows])
+        self.batch_size, self.seed, self.epoch = batch_size, seed, 0
 
     def __len__(self) -> int:
         return min(-(-int(self.examples.sum()) // self.batch_size), len(self.examples))
@@ -75,14 +78,18 @@ class Updates(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         generator = torch.Generator().manual_seed(self.seed + 1_000_003 * self.epoch)
         order = torch.randperm(len(self.examples), generator=generator).numpy()
-        middles = np.cumsum(self.examples[order]) - self.examples[order] / 2
         count = len(self)
+        pool = -(-len(order) * POOL_UPDATES // count)
+        pools = [order[start : start + pool] for start in range(0, len(order), pool)]
+        order = np.concatenate([members[np.argsort(self.lengths[members], kind="stable")] for members in pools])
+        middles = np.cumsum(self.examples[order]) - self.examples[order] / 2
         numbers = np.arange(count + 1)
         cuts = np.searchsorted(middles, numbers * (self.examples.sum() / count))
         cuts = np.maximum.accumulate(cuts - numbers) + numbers  # at least a row each
         cuts = np.minimum(cuts, len(order) - count + numbers)
-        for first, last in pairwise(cuts):
-            yield order[first:last].tolist()
+        updates = [order[first:last].tolist() for first, last in pairwise(cuts)]
+        for number in torch.randperm(count, generator=generator).tolist():
+            yield updates[number]
 
 
 class RouterTrainer(Trainer):
@@ -96,7 +103,7 @@ class RouterTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader[Any]:
         """An update at a time, as a list of micro batches."""
         rows: Any = self.train_dataset
-        updates = Updates([len(row.labels) for row in rows], self._batch_size, self.args.seed)
+        updates = Updates(rows, self._batch_size, self.args.seed)
         loader: DataLoader[Any] = DataLoader(
             rows,
             batch_sampler=updates,

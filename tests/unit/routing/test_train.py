@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -22,12 +23,14 @@ from transformers import (
 
 from arbitrage.config.router import Dataset, Router, RouterTraining, Variant
 from arbitrage.engines.checkpoints import resolve
+from arbitrage.engines.hf.packed import pack
 from arbitrage.engines.scoring.scorers import RouterScorer
 from arbitrage.io.tables import write_table
 from arbitrage.routing.dataset import build_dataset
 from arbitrage.routing.heldout import heldout_rows
 from arbitrage.routing.hf_trainer import (
     DISK_BYTES_S,
+    Judged,
     Progress,
     Saving,
     Updates,
@@ -249,17 +252,21 @@ def test_the_ordinal_loss_asks_of_every_cut_whether_the_class_is_above_it() -> N
 @pytest.mark.parametrize(("rows", "most"), [(1, 3), (7, 1), (64, 20), (1000, 9)])
 def test_every_row_comes_once_an_epoch_and_updates_are_as_even_as_whole_rows_allow(rows: int, most: int) -> None:
     sizes = [1 + (37 * i) % most for i in range(rows)]
-    sampler = Updates(sizes, 8, seed=3)
+    trees = [next(pack([np.zeros(1 + (53 * i) % 97, dtype=np.int32)], 97)) for i in range(rows)]
+    sampler = Updates([Judged(trees[i], np.zeros(sizes[i], dtype=np.int64)) for i in range(rows)], 8, seed=3)
     first, again = list(sampler), list(sampler)
     sampler.set_epoch(1)
     assert sorted(row for update in first for row in update) == list(range(rows))
     assert first == again
-    assert rows == 1 or list(sampler) != first
+    assert len(first) == 1 or list(sampler) != first
     assert len(first) == len(sampler) == min(math.ceil(sum(sizes) / 8), rows)
     assert all(first)
     if most < 10:  # no row is larger than an update: each is within half a row, on either side, of the mean
         mean = sum(sizes) / len(first)
         assert all(abs(sum(sizes[row] for row in update) - mean) <= most for update in first)
+    if rows == 1000:
+        lengths = [[len(trees[row]) for row in update] for update in first]
+        assert np.mean([max(update) - min(update) for update in lengths]) < 10
 
 
 def test_a_checkpoint_without_weights_is_refused(dataset: Path, checkpoint: Path, tmp_path: Path) -> None:

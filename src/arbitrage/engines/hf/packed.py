@@ -64,7 +64,9 @@ def pack(inputs: Sequence[Integers], columns: int) -> Iterator[Tree]:
 
 def _tree(inputs: Sequence[Integers], members: list[int]) -> Tree:
     """The tree of inputs in lexicographic order."""
-    ids, positions, last = [], [], []
+    ids: list[Integers] = []
+    positions: list[Integers] = []
+    last: list[int] = []
     ends = np.zeros(sum(len(inputs[index]) for index in members), dtype=np.int64)
     path, size = ends[:0], 0  # the columns of the input before, and how many there are
     before: Integers = path
@@ -76,7 +78,7 @@ def _tree(inputs: Sequence[Integers], members: list[int]) -> Tree:
         positions.append(np.arange(shared, len(row)))
         path = np.concatenate([path[:shared], np.arange(size, size + len(row) - shared)])
         size += len(row) - shared
-        last.append(path[-1])
+        last.append(int(path[-1]))
         before = row
     ends[path] = size
     return Tree(members, np.array(last), np.concatenate(ids), np.concatenate(positions), ends[:size])

@@ -19,7 +19,7 @@ from typing import Any
 
 from performance.conditions import FOLDER
 
-NAMES = ("sweep", "engine", "live", "schedule", "serving", "training")
+NAMES = ("sweep", "engine", "live", "schedule", "serving", "training", "router")
 
 
 def run(name: str, folder: Path = FOLDER) -> dict[str, Any] | None:

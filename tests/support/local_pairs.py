@@ -58,7 +58,7 @@ def local_study(
         "dataset": {"validation": 0.3},
         "router": {
             "init": str(start),
-            "training": {"epochs": 1.0, "batch_size": 8, "micro_batch_size": 4},
+            "training": {"epochs": 1.0, "batch_size": 8},
         },
         "latency": {"questions": 2, "acceptances": [0.3, 0.7], "warmup": 0, "heldout": 0.5},
         "curves": {"resamples": 50, "points": 10},

@@ -37,7 +37,7 @@ def toy_of(study_file: Path, folder: Path) -> dict[str, Any]:
     changes: dict[str, Any] = json.loads(json.dumps(SIZES))
     changes["models"] = {name: _model(model, folder, seed) for seed, (name, model) in enumerate(study.models.items())}
     changes["benchmarks"] = {name: {"limit": 2} for name in study.benchmarks}
-    changes["router"] = {"seeds": 2, "training": {"batch_size": 8, "micro_batch_size": 4, "epochs": 1.0}}
+    changes["router"] = {"seeds": 2, "training": {"batch_size": 8, "epochs": 1.0}}
     changes["prm"] = _here(_prm(study.prm, folder / "prm"))
     if study.router.init:
         start = build_classifier(folder / "start", "bpe", head="token", labels=2)

@@ -81,8 +81,10 @@ class RouterTraining(Section):
     """Table C.1. The paper states batch size, learning rate and epochs; the rest is our declared choice."""
 
     epochs: float = Field(3.0, gt=0, le=10_000, description="Passes over the data (paper: 3)")
-    batch_size: Count = Field(1024, description="Sequences an update (paper: 1024)")
-    micro_batch_size: Count = Field(8, description="Sequences at once; the rest is gradient accumulation")
+    batch_size: Count = Field(1024, description="Judged steps an update, about: questions are kept whole (paper: 1024)")
+    micro_batch_tokens: Count = Field(
+        4096, description="Tokens read at once, or one input where it is longer; the rest is gradient accumulation"
+    )
     learning_rate: float = Field(1e-5, gt=0, le=1, description="Peak learning rate of AdamW (paper: 1e-5)")
     head_first: bool = Field(
         True, description="Fit the new head to the frozen checkpoint before all weights are trained"

@@ -175,7 +175,7 @@ def _unread(study: Study, why: str) -> Iterator[Problem]:
 
 def _sizes(study: Study) -> Iterator[Problem]:
     """Numbers that bound each other."""
-    questions, training = study.questions, study.router.training
+    questions = study.questions
     if is_generated(questions.source) and questions.sample > questions.pool:
         yield (
             ("questions", "sample"),
@@ -186,12 +186,6 @@ def _sizes(study: Study) -> Iterator[Problem]:
         yield (
             ("latency", "questions"),
             f"expected two or more timed questions over all benchmarks, for the cost model; got {timed}",
-        )
-    if training.batch_size % training.micro_batch_size:
-        yield (
-            ("router", "training", "micro_batch_size"),
-            f"expected a divisor of router.training.batch_size ({shown(training.batch_size)}), got "
-            f"{shown(training.micro_batch_size)}",
         )
 
 

@@ -11,43 +11,36 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from arbitrage.routing.hf_trainer import Example, RightPadding
+from arbitrage.engines.hf.packed import last_states
+from arbitrage.routing.hf_trainer import Judged, micro_batches
 from arbitrage.routing.label_classes import RoutingError
 from arbitrage.routing.losses import LossFunction
 
-BATCH = 64
 ROUNDS = 200
 PENALTY = 1e-3
 """Of the squared weights on features of size 1, beside the mean loss."""
 
 
-class Logits:
-    """What the losses read of a model's outputs."""
+def fit_head(model: Any, rows: Sequence[Judged], loss_of: LossFunction, columns: int) -> float:
+    """Fit `model.score` to the examples in `rows`, all else frozen, in place; returns the mean loss it ends with.
 
-    def __init__(self, logits: Tensor) -> None:
-        self.logits = logits
-
-
-def fit_head(model: Any, examples: Sequence[Example], loss_of: LossFunction) -> float:
-    """Fit `model.score` to the examples, all else frozen, in place; returns the mean loss it ends with.
-
-    The same examples in the same order give the same weights on a CPU, up to the number of threads.
+    columns: ids read at once (`micro_batches`). The same rows in the same order give the same weights on a CPU, up to
+    the number of threads.
     Raises RoutingError where the frozen checkpoint's states are not finite.
     """
-    states = last_states(model, examples)
+    states, labels = frozen_states(model, rows, columns)
     if not states.isfinite().all():
         raise RoutingError(
             "the checkpoint that the router starts from gives states that are not finite; expected numbers: its "
             "weights are damaged, or too large for their type. Check router.init"
         )
-    labels = torch.tensor([example["labels"] for example in examples])
     sizes = states.pow(2).mean(0).sqrt().clamp(min=1e-6)
     features = states / sizes
     weight = torch.zeros_like(model.score.weight, device="cpu", requires_grad=True)
     solver = torch.optim.LBFGS([weight], max_iter=ROUNDS, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
-        return loss_of(Logits(features @ weight.T), labels, len(labels))
+        return loss_of(features @ weight.T, labels) / len(labels)
 
     def closure() -> Tensor:
         solver.zero_grad()
@@ -62,20 +55,13 @@ def fit_head(model: Any, examples: Sequence[Example], loss_of: LossFunction) -> 
 
 
 @torch.no_grad()
-def last_states(model: Any, examples: Sequence[Example]) -> Tensor:
-    """The state that the head reads, one row an example [examples, width], on the CPU."""
-    pad = RightPadding(model.config.get_text_config().pad_token_id)
-    order = sorted(range(len(examples)), key=lambda index: len(examples[index]["input_ids"]))
-    states = torch.empty(len(examples), model.config.get_text_config().hidden_size)
+def frozen_states(model: Any, rows: Sequence[Judged], columns: int) -> tuple[Tensor, Tensor]:
+    """The state that the head reads of each example [examples, hidden], in float32, and its class, on the CPU."""
     training, device = model.training, model.score.weight.device
     model.eval()
-    for start in range(0, len(order), BATCH):
-        rows = order[start : start + BATCH]
-        batch = {key: value.to(device) for key, value in pad([examples[row] for row in rows]).items()}
-        hidden = model.base_model(
-            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
-        ).last_hidden_state
-        last = batch["attention_mask"].sum(1) - 1
-        states[rows] = hidden[torch.arange(len(rows)), last].float().cpu()
+    states, labels = [], []
+    for batch in micro_batches(rows, columns):
+        labels.append(batch["labels"])
+        states.append(last_states(model, {name: value.to(device) for name, value in batch.items()}).float().cpu())
     model.train(training)
-    return states
+    return torch.cat(states), torch.cat(labels)

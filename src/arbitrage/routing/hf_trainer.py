@@ -1,87 +1,123 @@
-"""What the router adds to transformers' Trainer: losses, batches, the order of examples, progress lines."""
+"""What the router adds to transformers' Trainer: losses, updates of whole questions, progress lines."""
 
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Sampler
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from arbitrage.engines.hf.packed import Integers, Tree, batch_of, last_states, passes
 from arbitrage.routing.label_classes import RoutingError
 from arbitrage.runtime.provenance import digest
-
-Example = dict[str, Any]  # input_ids: int array of shape (tokens,); labels: a number, as the loss wants it (`losses`)
 
 LINE_EVERY_S = 5.0
 SAVING_SHARE = 0.05  # of the time of training, at most
 DISK_BYTES_S = 200e6  # of a checkpoint, until the first was written
-POOL_BATCHES = 50  # batches whose examples are sorted by length together
+POOL_UPDATES = 50  # updates whose rows are sorted by length together
 
 
-class RightPadding:
-    """Make a batch: right padding and its mask. The classifiers of transformers score the last token not padding."""
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Examples in one row, of one question as a rule, and the class of each (int64, in the order of the tree's)."""
 
-    def __init__(self, pad_token_id: int) -> None:
-        self.pad_token_id = pad_token_id
-
-    def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
-        """input_ids and attention_mask of shape (examples, longest), labels of shape (examples,)."""
-        longest = max(len(example["input_ids"]) for example in examples)
-        ids = np.full((len(examples), longest), self.pad_token_id, dtype=np.int64)
-        mask = np.zeros_like(ids)
-        for row, example in enumerate(examples):
-            length = len(example["input_ids"])
-            ids[row, :length] = example["input_ids"]
-            mask[row, :length] = 1
-        labels = torch.tensor([example["labels"] for example in examples])
-        return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask), "labels": labels}
+    tree: Tree
+    labels: Integers
 
 
-class LengthGrouped(Sampler[int]):
-    """Batches of examples of like length, in an order that follows from seed and epoch alone.
+def micro_batches(rows: Sequence[Judged], columns: int) -> list[dict[str, Tensor]]:
+    """What is read in one pass each (`packed.passes`): a `packed.batch_of`, and `labels` (examples,)."""
+    return [
+        batch_of([rows[place].tree for place in places])
+        | {"labels": torch.from_numpy(np.concatenate([rows[place].labels for place in places]))}
+        for places in passes([row.tree for row in rows], columns)
+    ]
 
-    Trainer's own sampler draws from the global generator, so a resumed training would see another order; and it goes
-    from long to short, while here the batches are shuffled.
+
+class Updates(Sampler[list[int]]):
+    """The rows of each update, in an order that follows from seed and epoch alone; every row comes once an epoch.
+
+    There are as many updates as `batch_size` examples each would make, as even as whole rows allow, of rows of like
+    length, against padding. Trainer's own sampler draws from the global generator, so a resumed training would see
+    another order.
     """
 
-    def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
-        self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
+    def __init__(self, rows: Sequence[Judged], batch_size: int, seed: int) -> None:
+        self.examples = np.array([len(row.labels) for row in rows])
+        self.lengths = np.array([len(row.tree) for row in rows])
+        self.batch_size, self.seed, self.epoch = batch_size, seed, 0
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return min(-(-int(self.examples.sum()) // self.batch_size), len(self.examples))
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the data loader at the start of each epoch, a resumed one too."""
         self.epoch = epoch
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[list[int]]:
         generator = torch.Generator().manual_seed(self.seed + 1_000_003 * self.epoch)
-        order = torch.randperm(len(self.lengths), generator=generator).tolist()
-        pool = POOL_BATCHES * self.batch_size
-        pools = [
-            sorted(order[start : start + pool], key=self.lengths.__getitem__) for start in range(0, len(order), pool)
-        ]
-        grouped = [index for members in pools for index in members]
-        batches = [grouped[start : start + self.batch_size] for start in range(0, len(grouped), self.batch_size)]
-        full = (
-            len(self.lengths) // self.batch_size
-        )  # a smaller batch stays last, or the loader would cut across batches
-        for number in [*torch.randperm(full, generator=generator).tolist(), *range(full, len(batches))]:
-            yield from batches[number]
+        order = torch.randperm(len(self.examples), generator=generator).numpy()
+        count = len(self)
+        pool = -(-len(order) * POOL_UPDATES // count)
+        pools = [order[start : start + pool] for start in range(0, len(order), pool)]
+        order = np.concatenate([members[np.argsort(self.lengths[members], kind="stable")] for members in pools])
+        middles = np.cumsum(self.examples[order]) - self.examples[order] / 2
+        numbers = np.arange(count + 1)
+        cuts = np.searchsorted(middles, numbers * (self.examples.sum() / count))
+        cuts = np.maximum.accumulate(cuts - numbers) + numbers  # at least a row each
+        cuts = np.minimum(cuts, len(order) - count + numbers)
+        updates = [order[first:last].tolist() for first, last in pairwise(cuts)]
+        for number in torch.randperm(count, generator=generator).tolist():
+            yield updates[number]
 
 
 class RouterTrainer(Trainer):
-    """Trainer with the order of examples of `LengthGrouped`."""
+    """Trainer whose batch is one update: its examples' mean loss, in micro batches of at most `columns` ids."""
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        examples: Any = self.train_dataset
-        lengths = [len(example["input_ids"]) for example in examples]
-        return LengthGrouped(lengths, self.args.train_batch_size, self.args.seed)
+    def __init__(self, loss: Callable[[Tensor, Tensor], Tensor], batch_size: int, columns: int, **options: Any) -> None:
+        """loss: summed over examples. batch_size: examples an update, about (`Updates`). options: Trainer's."""
+        super().__init__(**options)
+        self._loss, self._batch_size, self._columns = loss, batch_size, columns
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """An update at a time, as a list of micro batches."""
+        rows: Any = self.train_dataset
+        updates = Updates(rows, self._batch_size, self.args.seed)
+        loader: DataLoader[Any] = DataLoader(
+            rows,
+            batch_sampler=updates,
+            collate_fn=self.collate,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        prepared: DataLoader[Any] = self.accelerator.prepare(loader)
+        return prepared
+
+    def collate(self, rows: Sequence[Judged]) -> dict[str, Any]:
+        """An update's `micro_batches`, as `training_step` takes them."""
+        return {"micro_batches": micro_batches(rows, self._columns)}
+
+    def training_step(self, model: torch.nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        """Gradients of the mean loss over all examples of an update; returns that loss."""
+        micro = inputs["micro_batches"]
+        examples = sum(len(batch["labels"]) for batch in micro)
+        losses = [super(RouterTrainer, self).training_step(model, batch, examples) for batch in micro]
+        return torch.stack(losses).sum()
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """A micro batch's part of the mean loss over `num_items_in_batch` examples."""
+        with self.accelerator.autocast():  # Trainer has it in `forward`, which scores the last id of a row alone
+            logits = model.score(last_states(model, inputs))
+        return self._loss(logits, inputs["labels"]) / num_items_in_batch
 
 
 class Progress(TrainerCallback):
@@ -99,7 +135,9 @@ class Progress(TrainerCallback):
         self.begun = self.last_line = time.monotonic()
         self.first_update = state.global_step
         again = f", resumed after {state.global_step}" if state.global_step else ""
-        self._say(f"{len(kwargs['train_dataloader'].dataset)} examples, {state.max_steps} updates{again}")
+        rows = kwargs["train_dataloader"].dataset
+        examples = sum(len(row.labels) for row in rows)
+        self._say(f"{examples} examples in {len(rows)} rows, {state.max_steps} updates{again}")
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Remember the latest loss. Raises RoutingError where it is not finite: the training has diverged."""

@@ -1,56 +1,56 @@
 """What routers are trained on: the class of a step's advantage, its sign weighted by its size, or the advantage itself.
 
-All losses are means over the examples of a whole update. The last two read two logits, whose difference z makes the
-routing scalar sigmoid(z), whatever the loss.
+Each is summed over its examples; training divides by the number of them in an update. The last two read two logits,
+whose difference z makes the routing scalar sigmoid(z), whatever the loss.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from arbitrage.config.router import Loss
 
-LossFunction = Callable[[Any, torch.Tensor, torch.Tensor | int], torch.Tensor]
+LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 
-def class_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int) -> torch.Tensor:
-    """Cross-entropy of logits (batch, classes)."""
-    return cross_entropy(outputs.logits.float(), labels, reduction="sum") / num_items_in_batch
+def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of logits (examples, classes)."""
+    return cross_entropy(logits.float(), labels, reduction="sum")
 
 
-def ordinal_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int) -> torch.Tensor:
-    """Binary cross-entropies of logits (batch, classes - 1), summed: logit k says whether the class is above k."""
-    logits = outputs.logits.float()
+def ordinal_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Binary cross-entropies of logits (examples, classes - 1): logit k says whether the class is above k."""
+    logits = logits.float()
     above = labels[:, None] > torch.arange(logits.shape[1], device=logits.device)
-    return binary_cross_entropy_with_logits(logits, above.to(logits.dtype), reduction="sum") / num_items_in_batch
+    return binary_cross_entropy_with_logits(logits, above.to(logits.dtype), reduction="sum")
 
 
-def weighted_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int) -> torch.Tensor:
-    """Cross-entropy of logits (batch, 2) for the sign of an advantage, weighted by its size.
+def weighted_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of logits (examples, 2) for the sign of an advantage, weighted by its size.
 
     What a wrong decision costs is the advantage it forgoes, so that is what a step counts; one where both models do
-    alike counts nothing. labels: advantages (batch,).
+    alike counts nothing. labels: advantages (examples,).
     """
     above = (labels > 0).to(torch.float32)
-    each = binary_cross_entropy_with_logits(_margin(outputs), above, reduction="none")
-    return (labels.abs().float() * each).sum() / num_items_in_batch
+    each = binary_cross_entropy_with_logits(_margin(logits), above, reduction="none")
+    return (labels.abs().float() * each).sum()
 
 
-def regression_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int) -> torch.Tensor:
-    """Squared error of 2 sigmoid(z) - 1, in (-1, 1), for the advantage. labels: advantages (batch,)."""
-    error = 2 * _margin(outputs).sigmoid() - 1 - labels.float()
-    return error.square().sum() / num_items_in_batch
+def regression_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Squared error of 2 sigmoid(z) - 1, in (-1, 1), for the advantage. labels: advantages (examples,)."""
+    error = 2 * _margin(logits).sigmoid() - 1 - labels.float()
+    return error.square().sum()
 
 
-def _margin(outputs: Any) -> torch.Tensor:
-    logits = outputs.logits.float()
-    return logits[:, 1] - logits[:, 0]  # type: ignore[no-any-return]
+def _margin(logits: Tensor) -> Tensor:
+    logits = logits.float()
+    return logits[:, 1] - logits[:, 0]
 
 
 def loss_function(loss: Loss, ordinal: bool = False) -> LossFunction:

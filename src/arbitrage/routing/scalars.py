@@ -23,7 +23,6 @@ from arbitrage.engines.weight_files import SINGLE
 from arbitrage.io.atomic import whole_directory
 from arbitrage.io.tables import read_frame
 from arbitrage.routing.dataset import REPORT, TRAIN
-from arbitrage.routing.head import Logits
 from arbitrage.routing.label_classes import RoutingError
 from arbitrage.routing.losses import loss_function, targets_of
 
@@ -101,7 +100,7 @@ def _fit(layers: dict[str, torch.Tensor], values: torch.Tensor, targets: torch.T
             states = torch.tanh(values @ layers["hidden.weight"].T + layers["hidden.bias"])
         logits = states @ layers["out.weight"].T + layers["out.bias"]
         both = torch.cat([torch.zeros_like(logits), logits], dim=1)
-        loss: torch.Tensor = loss_of(Logits(both), targets, len(targets))
+        loss: torch.Tensor = loss_of(both, targets) / len(targets)
         losses.append(float(loss.detach()))
         whole = loss + PENALTY * sum(
             weight.square().sum() for name, weight in layers.items() if name.endswith("weight")

@@ -4,7 +4,8 @@
 
 A killed training resumes from its last checkpoint, kept in a work directory beside the output; the output directory
 appears last and whole. It holds model.safetensors, config.json, the tokenizer, router.json (how to read the logits:
-classes, boundary, ordinal, and the input format: annotate, separator) and training.json (losses, times, settings).
+classes, boundary, ordinal, and the input format: annotate, separator) and training.json (losses, times, settings, and
+how many tokens were read). Steps of one question are read together (`engines.hf.packed`).
 """
 
 import hashlib
@@ -21,14 +22,15 @@ from transformers.utils import logging as transformers_logging
 from arbitrage.config.router import Loss, RouterTraining
 from arbitrage.engines.checkpoints import Checkpoint
 from arbitrage.engines.hf.attention import attention_of
+from arbitrage.engines.hf.batching import context_limit
+from arbitrage.engines.hf.packed import pack
 from arbitrage.io.atomic import whole_directory
 from arbitrage.io.tables import read_frame
 from arbitrage.routing.dataset import REPORT, TRAIN
 from arbitrage.routing.head import fit_head
 from arbitrage.routing.hf_trainer import (
-    Example,
+    Judged,
     Progress,
-    RightPadding,
     RouterTrainer,
     Saving,
     Sealing,
@@ -62,7 +64,6 @@ def train_router(
     dataset_dir, out_dir = Path(dataset_dir), Path(out_dir)
     if device != "cpu":
         gpus.keep_first()
-    accumulation = _accumulation(training)
     report = json.loads((dataset_dir / REPORT).read_text(encoding="utf-8"))
     settings = {
         "init": init.path,
@@ -83,22 +84,26 @@ def train_router(
     transformers_logging.disable_progress_bar()  # training tells its own progress
     tokenizer = init.tokenizer()
     model = _new_model(init, tokenizer, report, seed)
-    examples = _examples(dataset_dir, report["loss"], model.config.get_text_config().pad_token_id)
+    columns = training.micro_batch_tokens
+    rows, tokens = judged_rows(dataset_dir, report["loss"], model.config, columns)
     loss = loss_function(report["loss"], report["ordinal"])
     if training.head_first and checkpoint is None:
-        fit_head(model, examples, loss)
+        fit_head(model, rows, loss, columns)
     trainer = RouterTrainer(
+        loss,
+        training.batch_size,
+        columns,
         model=model,
-        args=_arguments(work, training, accumulation, seed, device),
-        train_dataset=examples,
-        data_collator=RightPadding(model.config.get_text_config().pad_token_id),
-        compute_loss_func=loss,
+        args=_arguments(work, training, seed, device),
+        train_dataset=rows,
         callbacks=[Progress(), Saving(), Sealing()],
     )
     trainer.remove_callback(PrinterCallback)
     result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     training_report = settings | {
-        "examples": len(examples),
+        "examples": sum(len(row.labels) for row in rows),
+        "rows": len(rows),
+        "tokens": tokens,
         "parameters": model.num_parameters(),
         "updates": trainer.state.global_step,
         "resumed_after": 0 if checkpoint is None else _updates(checkpoint),
@@ -118,18 +123,7 @@ def train_router(
     return training_report
 
 
-def _accumulation(training: RouterTraining) -> int:
-    """Micro batches an update."""
-    micro = min(training.micro_batch_size, training.batch_size)
-    if training.batch_size % micro:
-        raise RoutingError(
-            f"router.training.batch_size {training.batch_size} is not a multiple of micro_batch_size {micro}; "
-            "choose a micro_batch_size that divides it"
-        )
-    return training.batch_size // micro
-
-
-def _arguments(work: Path, training: RouterTraining, accumulation: int, seed: int, device: str) -> TrainingArguments:
+def _arguments(work: Path, training: RouterTraining, seed: int, device: str) -> TrainingArguments:
     on_cpu = device == "cpu"
     if not on_cpu and device not in ("cuda", "cuda:0"):
         raise EngineError(f"router.device {device!r}: training knows cpu and cuda; pick a GPU by CUDA_VISIBLE_DEVICES")
@@ -138,8 +132,7 @@ def _arguments(work: Path, training: RouterTraining, accumulation: int, seed: in
     arguments = TrainingArguments(
         output_dir=str(work),
         num_train_epochs=training.epochs,
-        per_device_train_batch_size=training.batch_size // accumulation,
-        gradient_accumulation_steps=accumulation,
+        gradient_accumulation_steps=1,  # `RouterTrainer` cuts an update into micro batches itself
         learning_rate=training.learning_rate,
         weight_decay=training.weight_decay,
         optim="adamw_torch",
@@ -236,15 +229,31 @@ def _new_model(init: Checkpoint, tokenizer: Any, report: dict[str, Any], seed: i
     return model
 
 
-def _examples(dataset_dir: Path, loss: Loss, pad_token_id: int) -> list[Example]:
+def judged_rows(dataset_dir: Path, loss: Loss, config: Any, columns: int) -> tuple[list[Judged], dict[str, int]]:
+    """The training part, the examples of a question together in rows of at most `columns` ids (`packed.pack`).
+
+    Also tells how many ids the inputs have, and how many are read of them an epoch. Raises RoutingError where the model
+    of `config` cannot tell an input's end from padding, or inputs are longer than it reads correctly; EngineError where
+    it has layers without attention.
+    """
     frame = read_frame(dataset_dir / TRAIN, "examples")
+    pad_token_id = config.get_text_config().pad_token_id
     padded = sum(int(ids[-1] == pad_token_id) for ids in frame["input_ids"])
     if padded:
         raise RoutingError(
             f"{dataset_dir / TRAIN}: {padded} inputs end in the padding token (id {pad_token_id}), and would be scored "
             "at another token; use a tokenizer whose padding token is no other's, or another generation.separator"
         )
-    return [
-        {"input_ids": ids, "labels": target}
-        for ids, target in zip(frame["input_ids"], targets_of(frame, loss).tolist(), strict=True)
+    longest, limit = max(map(len, frame["input_ids"])), context_limit(config)
+    if longest > limit:
+        raise RoutingError(
+            f"{dataset_dir / TRAIN}: the longest input has {longest} tokens, and the router's start reads {limit}; "
+            f"lower dataset.max_length to {limit}, or name another router.init"
+        )
+    frame["target"] = targets_of(frame, loss)
+    rows = [
+        Judged(tree, examples["target"].to_numpy()[tree.members])
+        for _, examples in frame.groupby("question_id", sort=False)
+        for tree in pack(examples["input_ids"].tolist(), columns)
     ]
+    return rows, {"inputs": sum(map(len, frame["input_ids"])), "read": sum(len(row.tree) for row in rows)}

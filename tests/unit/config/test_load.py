@@ -127,7 +127,7 @@ def test_there_are_no_more_jobs_than_questions(tmp_path: Path) -> None:
         ({"router": {"variants": {"ten": {}}}}, "router.variants: needs a variant named `default`"),
         ({"router": {"training": {"learning_rate": "3e-4"}}}, "YAML takes that as text: write 3e-4 as 3.0e-4"),
         ({"router": {"training": {"weight_decay": math.inf}}}, "weight_decay: expected a finite number"),
-        ({"router": {"training": {"batch_size": 10}}}, "micro_batch_size: expected a divisor of"),
+        ({"router": {"training": {"micro_batch_tokens": 0}}}, "micro_batch_tokens: expected"),
         ({"steps": {"target_samples": 2}}, "steps: target_samples > 1 needs temperature > 0"),
         ({"pairs": {"p": {"draft": "draft", "target": "targe"}}}, 'got "targe"; did you mean target?'),
         ({"pairs": {"p": {"draft": "draft", "target": "draft"}}}, "pairs.p.target: expected another model"),

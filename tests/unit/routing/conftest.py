@@ -1,5 +1,6 @@
 """Labelled steps made by hand, and a tiny checkpoint to train from."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,20 @@ def step_row(question: str, index: int, advantage: float, draft_step: str = "So 
         "target_logprobs": [-0.25, -2.0],
         "tokens_so_far": 4 * index,
     }
+
+
+def path_rows(question: str, escalations: Sequence[bool]) -> list[dict[str, Any]]:
+    """Rows of a question whose chosen path has the target's step where True, and the draft's elsewhere.
+
+    The draft's steps open with `So`, the target's with `Then`.
+    """
+    rows, history = [], []
+    for index, escalated in enumerate(escalations):
+        draft, target = f"So x = {index} of {question}.\n\n", f"Then it is {index + 1}.\n\n"
+        row = step_row(question, index, 0.1 + index / 100 if escalated else -0.1 - index / 100, draft)
+        rows.append(row | {"history": list(history), "target_steps": [target]})
+        history.append({"model": "target" if escalated else "draft", "text": target if escalated else draft})
+    return rows
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -21,16 +22,17 @@ from transformers import (
 
 from arbitrage.config.router import Dataset, Loss, Router, RouterTraining, Variant
 from arbitrage.engines.checkpoints import resolve
+from arbitrage.engines.hf.packed import pack
 from arbitrage.engines.scoring.scorers import RouterScorer
 from arbitrage.io.tables import write_table
 from arbitrage.routing.dataset import build_dataset
 from arbitrage.routing.heldout import heldout_rows
 from arbitrage.routing.hf_trainer import (
     DISK_BYTES_S,
-    LengthGrouped,
+    Judged,
     Progress,
-    RightPadding,
     Saving,
+    Updates,
 )
 from arbitrage.routing.inputs import TextEncoding
 from arbitrage.routing.label_classes import RoutingError
@@ -39,7 +41,7 @@ from arbitrage.speculation.protocols import EngineError
 from tests.support.tiny_models import build_classifier, build_tokenizer
 from tests.unit.routing.conftest import step_row
 
-FAST = RouterTraining(epochs=2.0, batch_size=8, micro_batch_size=4, learning_rate=1e-3)
+FAST = RouterTraining(epochs=2.0, batch_size=8, micro_batch_tokens=200, learning_rate=1e-3)
 
 
 @pytest.fixture(scope="module")
@@ -252,33 +254,24 @@ def test_a_token_classifier_with_two_labels_keeps_its_body_and_loses_its_head(da
     assert not torch.allclose(old.score.weight, new.score.weight)
 
 
-def test_the_last_real_token_is_scored_however_long_the_padding(router: Path) -> None:
-    model = AutoModelForSequenceClassification.from_pretrained(router).eval()
-    tokenizer = build_tokenizer("char")
-    inputs = [tokenizer.encode(text) for text in ("x\n\n", "a longer one\n\n", "Find x.\nModel 0: So x = 3\n\n")]
-    collate = RightPadding(model.config.pad_token_id)
-    batch = collate([{"input_ids": ids, "labels": 0} for ids in inputs])
-    assert batch["attention_mask"].sum(dim=1).tolist() == [len(ids) for ids in inputs]
-    with torch.no_grad():
-        padded = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-        alone = torch.cat([model(input_ids=torch.tensor([ids])).logits for ids in inputs])
-    assert torch.allclose(padded, alone, atol=1e-5)
-
-
-@pytest.mark.parametrize("count", [1, 7, 64, 1000])
-def test_every_example_comes_once_an_epoch_and_like_lengths_together(count: int) -> None:
-    lengths = [(37 * i) % 101 for i in range(count)]
-    sampler = LengthGrouped(lengths, 8, seed=3)
+@pytest.mark.parametrize(("rows", "most"), [(1, 3), (7, 1), (64, 20), (1000, 9)])
+def test_every_row_comes_once_an_epoch_and_updates_are_as_even_as_whole_rows_allow(rows: int, most: int) -> None:
+    sizes = [1 + (37 * i) % most for i in range(rows)]
+    trees = [next(pack([np.zeros(1 + (53 * i) % 97, dtype=np.int32)], 97)) for i in range(rows)]
+    sampler = Updates([Judged(trees[i], np.zeros(sizes[i], dtype=np.int64)) for i in range(rows)], 8, seed=3)
     first, again = list(sampler), list(sampler)
     sampler.set_epoch(1)
-    assert sorted(first) == list(range(count))
+    assert sorted(row for update in first for row in update) == list(range(rows))
     assert first == again
-    assert count <= 8 or list(sampler) != first
-    if count == 1000:
-        spreads = [
-            max(batch) - min(batch) for i in range(0, count, 8) for batch in [[lengths[j] for j in first[i : i + 8]]]
-        ]
-        assert sum(spreads) / len(spreads) < 10
+    assert len(first) == 1 or list(sampler) != first
+    assert len(first) == len(sampler) == min(math.ceil(sum(sizes) / 8), rows)
+    assert all(first)
+    if most < 10:  # no row is larger than an update: each is within half a row, on either side, of the mean
+        mean = sum(sizes) / len(first)
+        assert all(abs(sum(sizes[row] for row in update) - mean) <= most for update in first)
+    if rows == 1000:
+        lengths = [[len(trees[row]) for row in update] for update in first]
+        assert np.mean([max(update) - min(update) for update in lengths]) < 10
 
 
 def test_a_checkpoint_without_weights_is_refused(dataset: Path, checkpoint: Path, tmp_path: Path) -> None:
@@ -287,9 +280,14 @@ def test_a_checkpoint_without_weights_is_refused(dataset: Path, checkpoint: Path
         train(dataset, tmp_path / "prm", tmp_path / "router")
 
 
-def test_a_batch_size_that_does_not_divide_is_refused(dataset: Path, checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(RoutingError, match="batch_size 10 is not a multiple of micro_batch_size 4"):
-        train(dataset, checkpoint, tmp_path / "router", FAST.model_copy(update={"batch_size": 10}))
+def test_inputs_longer_than_the_start_reads_are_refused(dataset: Path, checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copytree(checkpoint, tmp_path / "prm")
+    config = json.loads((tmp_path / "prm" / "config.json").read_text())
+    (tmp_path / "prm" / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 20}))
+    with pytest.raises(
+        RoutingError, match=r"longest input has \d+ tokens, .* reads 20; lower dataset\.max_length to 20"
+    ):
+        train(dataset, tmp_path / "prm", tmp_path / "router")
 
 
 def test_an_unknown_device_is_refused(dataset: Path, checkpoint: Path, tmp_path: Path) -> None:
@@ -333,7 +331,7 @@ def test_more_than_one_visible_gpu_is_refused(monkeypatch: pytest.MonkeyPatch, t
 
     monkeypatch.setattr("arbitrage.routing.train.TrainingArguments", EightGpus)
     with pytest.raises(EngineError, match=r"8 GPUs are visible.*CUDA_VISIBLE_DEVICES to one"):
-        _arguments(tmp_path, FAST, 1, 0, "cuda")
+        _arguments(tmp_path, FAST, 0, "cuda")
 
 
 @pytest.mark.parametrize(("cost_s", "saves"), [(0.0, [1, 2, 3, 4]), (1.0, []), (0.09, [2, 4])])

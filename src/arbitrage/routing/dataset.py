@@ -34,8 +34,7 @@ def build_dataset(
     steps: the table `steps` of one pair; it is read piece by piece, for inputs take more room than memory may have.
     encoding: what the router reads of a step (`routing.inputs`).
     The training part is balanced and capped; the held-out part keeps its natural shares. Texts longer than
-    `dataset.max_length` are left out of both and counted, and with loss `weighted` steps without an advantage, which
-    would weigh nothing, out of the training part. Returns the report. Raises RoutingError where a part would be
+    `dataset.max_length` are left out of both and counted. Returns the report. Raises RoutingError where a part would be
     empty, or where the training part has only one kind of step.
     """
     with whole_directory(Path(out_dir)) as directory:
@@ -56,8 +55,6 @@ def build_dataset(
         classes = fit_classes(parts[TRAIN]["advantage"].to_numpy(), variant.classes)
         parts = {part: members.assign(label=classes.labels(members["advantage"])) for part, members in parts.items()}
         natural = parts[TRAIN]
-        if variant.objective == "weighted":
-            parts[TRAIN] = _without_ties(natural)
         most = dataset.max_examples if variant.kind == "classifier" else None
         if variant.balanced:
             parts[TRAIN] = balanced(parts[TRAIN], classes, seed, most)
@@ -78,7 +75,7 @@ def build_dataset(
             "left_out": {
                 "too_long_train": too_long[TRAIN],
                 "too_long_validation": too_long[VALIDATION],
-                "weight_balance_or_cap": len(natural) - len(parts[TRAIN]),
+                "balance_or_cap": len(natural) - len(parts[TRAIN]),
             },
         }
         for part, members in parts.items():
@@ -86,16 +83,6 @@ def build_dataset(
         everything.unlink()
         (directory / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return report
-
-
-def _without_ties(examples: pd.DataFrame) -> pd.DataFrame:
-    """The examples whose advantage is not 0. Raises RoutingError where all of these are positive."""
-    if not (examples["advantage"] < 0).any():
-        raise RoutingError(
-            f"0 of {len(examples)} training steps have advantage < 0; with loss `weighted` a router needs both signs: "
-            "label more questions (questions.sample), or train with loss `label` or `regression`"
-        )
-    return examples[examples["advantage"] != 0]
 
 
 def validation_questions(question_ids: Iterable[str], share: float, seed: int) -> set[str]:

@@ -16,6 +16,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from arbitrage.config.router import Loss
 
+IN_VAIN = 0.05  # advantage lost where a step is escalated and the target writes what is scored alike
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -34,8 +35,8 @@ def ordinal_loss(logits: Tensor, labels: Tensor) -> Tensor:
 def weighted_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of logits (examples, 2) for the sign of an advantage, weighted by its size.
 
-    What a wrong decision costs is the advantage it forgoes, so that is what a step counts; one where both models do
-    alike counts nothing. labels: advantages (examples,).
+    What a wrong decision costs is the advantage it forgoes, so that is what a step counts. labels: advantages
+    (examples,).
     """
     above = (labels > 0).to(torch.float32)
     each = binary_cross_entropy_with_logits(_margin(logits), above, reduction="none")
@@ -63,10 +64,15 @@ def loss_function(loss: Loss, ordinal: bool = False) -> LossFunction:
 def targets_of(examples: pd.DataFrame, loss: Loss) -> np.ndarray:
     """(rows,): what the loss reads of each example, as its `labels`; examples: rows of the table `examples`.
 
-    Classes (int64); or advantages (float32), with `weighted` over their mean size: learning rates mean the same then.
+    Classes (int64); or advantages (float32). With `weighted` a tie counts as a loss of IN_VAIN: with a good PRM nearly
+    all other steps gain, and without ties there would be no step to accept; all are divided by their mean size, so that
+    learning rates mean the same.
     """
     if loss == "label":
         classes: np.ndarray = examples["label"].to_numpy(np.int64)
         return classes
     advantages: np.ndarray = examples["advantage"].to_numpy(np.float32)
-    return advantages / np.abs(advantages).mean() if loss == "weighted" else advantages
+    if loss == "regression":
+        return advantages
+    weighed: np.ndarray = np.where(advantages == 0, np.float32(-IN_VAIN), advantages)
+    return weighed / np.abs(weighed).mean()

@@ -113,7 +113,7 @@ def test_the_training_part_is_balanced_and_the_held_out_part_natural(tmp_path: P
     assert len(validation) == sum(row["question_id"] in held_out for row in rows)
     assert report["train"]["shares"] == [0.5, 0.5]
     assert report["train"]["shares_before"][0] > 0.6
-    assert report["left_out"]["weight_balance_or_cap"] == len(rows) - len(train) - len(validation)
+    assert report["left_out"]["balance_or_cap"] == len(rows) - len(train) - len(validation)
 
 
 def test_without_balance_all_training_steps_stay(tmp_path: Path) -> None:

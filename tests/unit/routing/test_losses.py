@@ -28,7 +28,7 @@ def test_the_ordinal_loss_asks_of_every_cut_whether_the_class_is_above_it() -> N
     assert torch.isclose(ordinal_loss(logits, torch.tensor([1])), expected)
 
 
-def test_a_step_counts_as_much_as_its_advantage_and_a_tie_nothing() -> None:
+def test_a_step_counts_as_much_as_its_advantage() -> None:
     logits, advantages = torch.tensor([[0.0, 2.0], [1.0, 0.0], [5.0, -5.0]]), torch.tensor([0.5, -0.25, 0.0])
     expected = (0.5 * math.log1p(math.exp(-2.0)) + 0.25 * math.log1p(math.exp(-1.0))) / 3
     assert loss_function("weighted")(logits, advantages).item() / 3 == pytest.approx(expected)
@@ -46,5 +46,6 @@ def test_what_each_loss_reads_of_the_examples() -> None:
     examples = pd.DataFrame({"label": [1, 0, 0], "advantage": [0.5, -0.25, 0.0]})
     assert targets_of(examples, "label").tolist() == [1, 0, 0]
     assert targets_of(examples, "regression").tolist() == [0.5, -0.25, 0.0]
-    assert targets_of(examples, "weighted").tolist() == pytest.approx([2.0, -1.0, 0.0])
-    assert np.abs(targets_of(examples, "weighted")).mean() == pytest.approx(1.0)
+    weighted = targets_of(examples, "weighted")
+    assert weighted.tolist() == pytest.approx([0.5 / 0.8 * 3, -0.25 / 0.8 * 3, -0.05 / 0.8 * 3])
+    assert np.abs(weighted).mean() == pytest.approx(1.0)

@@ -75,4 +75,5 @@ def targets_of(examples: pd.DataFrame, loss: Loss) -> np.ndarray:
     if loss == "regression":
         return advantages
     weighed: np.ndarray = np.where(advantages == 0, np.float32(-IN_VAIN), advantages)
-    return weighed / np.abs(weighed).mean()
+    weighed /= np.abs(weighed).mean()
+    return weighed

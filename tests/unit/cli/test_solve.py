@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,8 @@ class Boxing(FakeGenerator):
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     @contextmanager
-    def opened(study: Study, pair: str, router: Path | None) -> Iterator[LiveDecoder]:
-        assert (pair, router) == ("small", None)
+    def opened(study: Study, pair: str, routers: Sequence[Path]) -> Iterator[LiveDecoder]:
+        assert (pair, routers) == ("small", [])
         decoder = fake_decoder(seed=7)
         decoder.target = Boxing("target")
         yield decoder

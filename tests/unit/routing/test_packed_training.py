@@ -15,6 +15,7 @@ from arbitrage.io.tables import read_frame, write_table
 from arbitrage.lab.question_stream import draw_questions
 from arbitrage.routing.dataset import TRAIN, build_dataset
 from arbitrage.routing.hf_trainer import RouterTrainer
+from arbitrage.routing.inputs import TextEncoding
 from arbitrage.routing.losses import class_loss, ordinal_loss
 from arbitrage.routing.train import _arguments, judged_rows
 from tests.support.tiny_models import TokenizerKind, build_classifier, build_tokenizer
@@ -47,7 +48,8 @@ def dataset_of(directory: Path, tokenizer: Any, variant: Variant, rows: list[dic
     """The data set of `rows` (`made_up`), one question of them held out."""
     rows = made_up() if rows is None else rows
     write_table(directory / "steps.parquet", "steps", rows)
-    build_dataset(directory / "steps.parquet", variant, Dataset(), tokenizer, "\n\n", 42, directory / "data")
+    encoding = TextEncoding(tokenizer, "\n\n", annotate=variant.annotate)
+    build_dataset(directory / "steps.parquet", variant, Dataset(), encoding, 42, directory / "data")
     return directory / "data"
 
 
@@ -65,7 +67,7 @@ def one_by_one(model: Any, dataset: Path, loss: Any) -> tuple[float, dict[str, t
 
 def packed(model: Any, dataset: Path, loss: Any, columns: int) -> tuple[float, dict[str, torch.Tensor]]:
     """The same by one update of the trainer, with all examples in it."""
-    rows, _ = judged_rows(dataset, model.config, columns)
+    rows, _ = judged_rows(dataset, "label", model.config, columns)
     settings = _arguments(dataset / "work", RouterTraining(), 0, "cpu")
     trainer = RouterTrainer(loss, 1000, columns, model=model, args=settings, train_dataset=rows)
     (update,) = trainer.get_train_dataloader()
@@ -146,7 +148,7 @@ def test_the_path_is_read_once_and_of_a_rejected_step_no_more_than_itself(tmp_pa
     dataset = dataset_of(tmp_path, build_tokenizer("char"), Variant(balance=False))
     config = llama(tmp_path).config
     frame = read_frame(dataset / TRAIN, "examples")
-    rows, tokens = judged_rows(dataset, config, 4096)
+    rows, tokens = judged_rows(dataset, "label", config, 4096)
     assert len(rows) == frame["question_id"].nunique()
     expected = 0
     for question, examples in frame.groupby("question_id"):

@@ -91,6 +91,7 @@ def stored(models: PairModels, folder: Path) -> PairModels:
         StoredScorer(models.prm, store),
         StoredScorer(models.router, store),
         models.generation,
+        models.scalar_routers,
     )
 
 

@@ -82,7 +82,9 @@ def serve(
     use_threads(loaded.threads)
     listening = server.Listening(host, port, os.environ.get(server.KEY_VARIABLE) or None, concurrency, grace)
     at = number if POLICIES[first].has_threshold else None
-    server.serve(loaded, pair, named, at, router or StudyPaths.of(loaded).router(pair), listening)
+    variants = dict.fromkeys(loaded.variant_of(name) for name in named if POLICIES[name].trained)
+    routers = [StudyPaths.of(loaded).router(pair, variant) for variant in variants if variant]
+    server.serve(loaded, pair, named, at, [router] if router else routers, listening)
 
 
 def accepting(study: Study, pair: str, policy: str, acceptance: str, benchmark: str | None) -> float:

@@ -7,7 +7,7 @@ import ipaddress
 import signal
 import socket
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,11 @@ import uvicorn
 from arbitrage.config.policies import Need
 from arbitrage.config.study import Study
 from arbitrage.engines import factory
-from arbitrage.engines.scoring.scorers import read_router_format
 from arbitrage.errors import UserError
 from arbitrage.server.app import Limits, Service, create_app
 from arbitrage.server.chat import Offer
 from arbitrage.speculation.concurrent_decoder import ConcurrentDecoder
-from arbitrage.speculation.pair import PairModels
+from arbitrage.speculation.pair import PairModels, missing_router
 from arbitrage.speculation.policies import POLICIES
 from arbitrage.stages.solve import refusal
 
@@ -92,17 +91,16 @@ def as_interrupt(number: signal.Signals) -> Iterator[None]:
 
 
 @contextmanager
-def open_models(study: Study, pair: str, needs: Collection[Need], router: Path) -> Iterator[PairModels]:
-    """Draft and target of `pair`, and of PRM and router (a directory) those in `needs`; stopped at the end.
+def open_models(study: Study, pair: str, needs: Collection[Need], routers: Sequence[Path]) -> Iterator[PairModels]:
+    """Draft and target of `pair`, the PRM where it is in `needs`, and routers (directories); stopped at the end.
 
     Raises EngineError.
     """
-    if "router" in needs:
-        read_router_format(router)  # whether it is there, before large models are loaded
+    factory.routers_by_kind(routers)  # whether they are there, before large models are loaded
     with factory.open_pair(study, pair) as (draft, target):
         prm = factory.load_prm(study) if "prm" in needs else None
-        scorer = factory.load_router(study, router) if "router" in needs else None
-        yield PairModels(draft, target, prm, scorer, study.generation)
+        classifier, scalar_routers = factory.load_routers(study, routers)
+        yield PairModels(draft, target, prm, classifier, study.generation, scalar_routers)
 
 
 def offer(study: Study, pair: str, models: PairModels, policy: str, threshold: float | None) -> Offer:
@@ -112,7 +110,9 @@ def offer(study: Study, pair: str, models: PairModels, policy: str, threshold: f
     policies = {
         name: each
         for name, each in POLICIES.items()
-        if each.needs <= there.keys() and refusal(study, pair, name) is None
+        if each.needs <= there.keys()
+        and missing_router(each, models.scalar_routers) is None
+        and refusal(study, pair, name) is None
     }
     told = [*(f"{name} {engine.identity}" for name, engine in there.items()), study.generation.model_dump_json()]
     fingerprint = "fp_" + hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
@@ -124,7 +124,7 @@ def serve(
     pair: str,
     policies: list[str],
     threshold: float | None,
-    router: Path,
+    routers: Sequence[Path],
     listening: Listening,
 ) -> None:
     """Serve until SIGTERM or SIGINT; then let running requests end, for `grace_s`, and stop what was started.
@@ -133,7 +133,7 @@ def serve(
     EngineError, ServerError.
     """
     needs = {need for name in policies for need in POLICIES[name].needs}
-    with listening.bound() as bound, as_interrupt(signal.SIGTERM), open_models(study, pair, needs, router) as models:
+    with listening.bound() as bound, as_interrupt(signal.SIGTERM), open_models(study, pair, needs, routers) as models:
         offered = offer(study, pair, models, policies[0], threshold)
         limits = Limits(listening.concurrency, listening.key, listening.names)
         service = Service(ConcurrentDecoder(models, study.seed), offered, limits)

@@ -104,7 +104,9 @@ def _equal_to_the_targets(solutions: Sequence[tuple[Run, LiveSolution]]) -> floa
     alone = {
         (run.benchmark, run.question): solution.text
         for run, solution in solutions
-        if run.setting == Setting("target_only", None, True)
+        if run.setting.uninterrupted
+        and POLICIES[run.setting.policy].always == "target"
+        and not run.setting.speculative_tokens
     }
     equal = [
         solution.text == alone[run.benchmark, run.question]

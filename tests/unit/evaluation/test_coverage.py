@@ -190,7 +190,7 @@ def test_every_interval_that_the_summary_prints_holds_the_truth_as_often_as_it_s
     found = coverage([of_study(seed) for seed in range(STUDIES)], [of_world(seed) for seed in range(4)])
     for key, (count, share) in found.items():
         print(*key, count, f"{share:.3f}")
-    doubt = 3 * np.sqrt(0.95 * 0.05 / STUDIES) * (STUDIES < 2000)
+    doubt = (1 if STUDIES >= 2000 else 3) * np.sqrt(0.95 * 0.05 / STUDIES)  # how well the simulation knows a share
     outside = {
         key: share
         for key, (_, share) in found.items()

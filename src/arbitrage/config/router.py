@@ -89,6 +89,11 @@ class RouterTraining(Section):
     head_first: bool = Field(
         True, description="Fit the new head to the frozen checkpoint before all weights are trained"
     )
+    top_layers: Count | None = Field(
+        None,
+        description="Layers, from the last one down, that are trained with the head, the others frozen; all if absent "
+        "(the paper's)",
+    )
     warmup_share: Share = Field(0.1, description="Share of updates with linear warm-up")
     weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay")
     bf16: bool = Field(False, description="Train in bfloat16 autocast")

@@ -89,6 +89,8 @@ def train_router(
     loss = loss_function(report["loss"], report["ordinal"])
     if training.head_first and checkpoint is None:
         fit_head(model, rows, loss, columns)
+    if training.top_layers is not None:
+        _freeze_below(model, training.top_layers)
     trainer = RouterTrainer(
         loss,
         training.batch_size,
@@ -227,6 +229,18 @@ def _new_model(init: Checkpoint, tokenizer: Any, report: dict[str, Any], seed: i
         tokenizer.pad_token = tokenizer.eos_token
     model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     return model
+
+
+def _freeze_below(model: Any, top_layers: int) -> None:
+    """Leave the embeddings, and all layers but the last `top_layers`, as they are. Raises RoutingError."""
+    layers = model.base_model.layers
+    if top_layers > len(layers):
+        raise RoutingError(
+            f"router.training.top_layers {top_layers}: the router's start has {len(layers)} layers; give as many or "
+            "fewer, or leave it out to train all"
+        )
+    for part in (model.get_input_embeddings(), *layers[: len(layers) - top_layers]):
+        part.requires_grad_(False)
 
 
 def judged_rows(dataset_dir: Path, loss: Loss, config: Any, columns: int) -> tuple[list[Judged], dict[str, int]]:

@@ -274,6 +274,29 @@ def test_every_row_comes_once_an_epoch_and_updates_are_as_even_as_whole_rows_all
         assert np.mean([max(update) - min(update) for update in lengths]) < 10
 
 
+def test_only_the_top_layers_are_trained_where_the_study_says_so(
+    dataset: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    training = FAST.model_copy(update={"top_layers": 1, "epochs": 0.5})
+    train(dataset, checkpoint, tmp_path / "router", training)
+    before, after = (
+        AutoModelForSequenceClassification.from_pretrained(each).base_model.state_dict()
+        for each in (checkpoint, tmp_path / "router")
+    )
+    last = max(int(name.split(".")[1]) for name in before if name.startswith("layers."))
+    assert last > 0
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(name.startswith((f"layers.{last}.", "norm.")) for name in changed)
+
+
+def test_more_top_layers_than_the_start_has_are_refused(dataset: Path, checkpoint: Path, tmp_path: Path) -> None:
+    training = FAST.model_copy(update={"top_layers": 9})
+    with pytest.raises(RoutingError, match=r"top_layers 9: the router's start has \d+ layers; give as many or fewer"):
+        train(dataset, checkpoint, tmp_path / "router", training)
+    assert not (tmp_path / "router").exists()
+
+
 def test_a_checkpoint_without_weights_is_refused(dataset: Path, checkpoint: Path, tmp_path: Path) -> None:
     shutil.copytree(checkpoint, tmp_path / "prm", ignore=shutil.ignore_patterns("*.safetensors"))
     with pytest.raises(EngineError, match=r"prm: no \*\.safetensors file"):

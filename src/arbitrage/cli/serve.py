@@ -62,7 +62,7 @@ def serve(
     Example: `arbitrage serve --study config.yaml --pair small --policy router --threshold 0.3`
     """
     if missing := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
-        raise UserError(f"serving needs {', '.join(missing)}; pip install 'arbitrage[serve]'")
+        raise UserError(f"serving needs {', '.join(missing)}; in a checkout: pip install --editable '.[serve]'")
     from arbitrage.server import serve as server
     from arbitrage.stages.solve import refusal
 

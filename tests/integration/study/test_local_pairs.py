@@ -12,6 +12,7 @@ import yaml
 
 from arbitrage.io.tables import read_table
 from arbitrage.quantisation import gguf
+from arbitrage.runtime.outputs import FIGURES
 from tests.integration.study.test_studies import snakemake
 from tests.support.local_pairs import cut_layers, local_study
 from tests.support.quick import serve
@@ -57,7 +58,7 @@ def run(folder: Path, quick: Path, engine: str, **models: Any) -> list[dict[str,
     done = snakemake("--configfile", str(study), path=quick, timeout_s=1200)
     assert done.returncode == 0, done.stderr[-6000:]
     results = folder / "results" / "local"
-    assert (results / "summary.md").is_file() and len(list((results / "figures").glob("*.pdf"))) == 6
+    assert (results / "summary.md").is_file() and len(list((results / "figures").glob("*.pdf"))) == len(FIGURES)
     return read_table(results / "trajectories" / "local" / "asked.parquet", "trajectories")
 
 

@@ -16,6 +16,7 @@ from arbitrage.config.devices import model_devices
 from arbitrage.config.load import load_study
 from arbitrage.config.revisions import hub_entries
 from arbitrage.runtime import resources
+from arbitrage.runtime.outputs import FIGURES
 from tests.integration.study.conftest import ROOT, environment
 from tests.support.quick import serve
 from tests.support.toys import STUDIES, toy_of
@@ -88,7 +89,7 @@ def test_a_toy_of_a_study_runs_to_its_figures(file: Path, quick: Path, tmp_path:
     done = snakemake("--configfile", str(file), str(toy), path=quick)
     assert done.returncode == 0, done.stderr[-6000:]
     (folder,) = (each for each in (tmp_path / "results").iterdir() if not each.name.startswith("."))
-    assert (folder / "summary.md").is_file() and len(list((folder / "figures").glob("*.pdf"))) == 6
+    assert (folder / "summary.md").is_file() and len(list((folder / "figures").glob("*.pdf"))) == len(FIGURES)
     weights = Path(changes["prm"]["path"]) / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\0")
     planned = snakemake("--dry-run", "--configfile", str(file), str(toy), path=quick)

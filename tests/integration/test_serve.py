@@ -71,7 +71,7 @@ def compare(lab: Lab, count: int) -> None:
         texts = list(threads.map(lambda each: ask(*each), asked))
         lanes = server.service.decoder.lanes
         assert lanes["draft"].taken >= 2 * lanes["draft"].takes  # batched across requests
-    with open_decoder(lab.study, "small", lab.router) as decoder:
+    with open_decoder(lab.study, "small", [lab.router]) as decoder:
         expected = [solve(decoder, problem, policy, threshold).text for problem, policy, threshold, _ in asked]
     assert texts == expected and all(texts)
 

@@ -12,7 +12,6 @@ model with nothing between them. Medians over interleaved runs.
 from __future__ import annotations
 
 import argparse
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -23,7 +22,7 @@ from typing import Any
 
 import torch
 from performance.conditions import Finding, conditions, report
-from performance.pairs import find_router, lab_models, lab_questions
+from performance.pairs import first_pair, lab_questions
 
 from arbitrage.config.load import load_study
 from arbitrage.engines.hf.incremental import CAPACITY, LiveGenerator, LiveScorer
@@ -202,13 +201,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON; results/benchmarks/live.json")
     options = parser.parse_args()
     study = load_study([Path("config.yaml")])
-    pair = next(iter(study.pairs))
-    with tempfile.TemporaryDirectory() as folder:
-        router, router_name = find_router(study, pair, options.router, Path(folder))
-        models = lab_models(study, pair, router)
+    models, names = first_pair(study, options.router)
     questions = [each for benchmark in BENCHMARKS for each in lab_questions(study, benchmark, options.questions)]
-    names = {"draft": study.pairs[pair].draft, "target": study.pairs[pair].target, "prm": study.prm.path}
-    surroundings = conditions(names | {"router": router_name}) | {"thresholds": THRESHOLDS}
+    surroundings = conditions(names) | {"thresholds": THRESHOLDS}
     solved, bare = decode(models, questions, options.runs)
     findings, detail = found(solved, bare)
     report("live", surroundings, findings, detail, options.out)

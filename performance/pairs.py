@@ -5,6 +5,7 @@ Counters stand where a model would be called, so that they see what a procedure 
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,6 +131,19 @@ def lab_models(study: Study, pair: str, router: Path) -> PairModels:
         factory.load_generator(study, name) for name in (study.pairs[pair].draft, study.pairs[pair].target)
     )
     return PairModels(draft, target, factory.load_prm(study), factory.load_router(study, router), study.generation)
+
+
+def first_pair(study: Study, router: Path | None) -> tuple[PairModels, dict[str, str]]:
+    """The models of the study's first pair, with nothing remembered, and what each is, by role.
+
+    router: directory of a trained one, or as `find_router` finds it.
+    """
+    name = next(iter(study.pairs))
+    pair = study.pairs[name]
+    with tempfile.TemporaryDirectory() as folder:
+        directory, described = find_router(study, name, router, Path(folder))
+        models = lab_models(study, name, directory)
+    return models, {"draft": pair.draft, "target": pair.target, "prm": study.prm.path, "router": described}
 
 
 def forget(models: PairModels) -> None:

@@ -11,7 +11,6 @@ at a time says what the gain is made of: on a CPU a pass over sixteen rows is mu
 from __future__ import annotations
 
 import argparse
-import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +22,7 @@ import httpx2
 from performance.background import running
 from performance.conditions import Finding, conditions, report
 from performance.live import BENCHMARKS
-from performance.pairs import find_router, forget, lab_models, lab_questions
+from performance.pairs import first_pair, forget, lab_questions
 
 from arbitrage.config.load import load_study
 from arbitrage.engines.hf.incremental import LiveGenerator, LiveScorer
@@ -114,15 +113,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON; results/benchmarks/serving.json")
     options = parser.parse_args()
     study = load_study([Path("config.yaml")])
-    pair = next(iter(study.pairs))
-    with tempfile.TemporaryDirectory() as folder:
-        router, router_name = find_router(study, pair, options.router, Path(folder))
-        models = lab_models(study, pair, router)
+    models, names = first_pair(study, options.router)
     each = -(-options.questions // len(BENCHMARKS))
     questions = [question for benchmark in BENCHMARKS for question in lab_questions(study, benchmark, each)]
     problems = [question.problem for question in questions][: options.questions]
-    names = {"draft": study.pairs[pair].draft, "target": study.pairs[pair].target, "prm": study.prm.path}
-    surroundings = conditions(names | {"router": router_name}) | {"settings": SETTINGS}
+    surroundings = conditions(names) | {"settings": SETTINGS}
     service, decoder = service_of(models, study.seed), decoder_of(models, study.seed)
     findings, detail = measure(service, decoder, problems, options.runs)
     report("serving", surroundings, findings, detail, options.out)

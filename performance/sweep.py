@@ -166,12 +166,9 @@ def main() -> None:
 
 def run(study: Study, options: argparse.Namespace, folder: Path) -> None:
     """The whole benchmark, with `folder` for stores."""
-    pair = next(iter(study.pairs))
-    router, router_name = pairs.find_router(study, pair, options.router, folder)
     questions = pairs.lab_questions(study, options.benchmark, options.questions)
-    models = pairs.lab_models(study, pair, router)
-    names = {"draft": study.pairs[pair].draft, "target": study.pairs[pair].target, "prm": study.prm.path}
-    surroundings = conditions(names | {"router": router_name})
+    models, names = pairs.first_pair(study, options.router)
+    surroundings = conditions(names)
 
     timed = (
         clock(models, pairs.spread(questions, options.timed), study.seed, options.runs, folder / "clock")

@@ -25,6 +25,8 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
+from arbitrage.config.study import Study
+
 TokenizerKind = Literal["char", "bpe"]
 Architecture = Literal["llama", "qwen2"]
 
@@ -192,3 +194,26 @@ def widen_heads(source: Path, directory: Path, size: int = 32) -> Path:
     shutil.copytree(source, directory, dirs_exist_ok=True)
     wide.save_pretrained(directory)
     return directory
+
+
+def tiny_study(folder: Path, max_steps: int, **sections: Any) -> Study:
+    """A study `tiny` in `folder`, of models built there: one pair `p`, a PRM, the benchmark lab500.
+
+    max_steps: of a solution; sections: what else its configuration says.
+    """
+    build_causal(folder / "draft", seed=3)
+    build_causal(folder / "target", seed=4)
+    build_classifier(folder / "prm")
+    return Study.model_validate(
+        {
+            "study": "tiny",
+            "results": str(folder / "results"),
+            "models": {name: {"path": str(folder / name)} for name in ("draft", "target")},
+            "pairs": {"p": {"draft": "draft", "target": "target"}},
+            "prm": {"path": str(folder / "prm")},
+            "benchmarks": {"lab500": {"source": "lab500"}},
+            "generation": {"max_steps": max_steps, "max_tokens": 60, "max_step_tokens": 12},
+            "steps": {"shards": 1},
+            **sections,
+        }
+    )

@@ -1,4 +1,4 @@
-"""What the router adds to transformers' Trainer: losses, updates of whole questions, progress lines."""
+"""What the router adds to transformers' Trainer: updates of whole questions, their loss, progress lines."""
 
 import math
 import sys
@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from arbitrage.engines.hf.packed import Integers, Tree, batch_of, last_states, passes
+from arbitrage.engines.hf.packed import Tree, batch_of, last_states, passes
 from arbitrage.routing.label_classes import RoutingError
 from arbitrage.runtime.provenance import digest
 
@@ -27,10 +28,11 @@ POOL_UPDATES = 50  # updates whose rows are sorted by length together
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """Examples in one row, of one question as a rule, and the class of each (int64, in the order of the tree's)."""
+    """Examples in one row, of one question as a rule. labels: what the loss reads of each (`losses.targets_of`), in the
+    order of the tree's members."""
 
     tree: Tree
-    labels: Integers
+    labels: NDArray[Any]
 
 
 def micro_batches(rows: Sequence[Judged], columns: int) -> list[dict[str, Tensor]]:

@@ -13,7 +13,7 @@ from arbitrage.config.load import write_resolved
 from arbitrage.config.study import Study
 from arbitrage.engines.scoring.scalar_router import ScalarRouter
 from arbitrage.io.tables import read_table, write_table
-from tests.support.tiny_models import build_causal, build_classifier
+from tests.support.tiny_models import tiny_study
 
 COLUMNS = {"study": "tiny", "source": "x", "solution": "", "answers": ["1"], "grading": "{}"}
 POLICIES = ("scalars", "scalars_prm", "scalars_target")
@@ -23,27 +23,13 @@ VARIANTS = {"a": "scalars", "b": "scalars+prm", "c": "scalars+target"}
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """Two steps a solution: the oracle meets every node that a policy can."""
-    folder = tmp_path_factory.mktemp("scalars")
-    build_causal(folder / "draft", seed=3)
-    build_causal(folder / "target", seed=4)
-    build_classifier(folder / "prm")
-    found = Study.model_validate(
-        {
-            "study": "tiny",
-            "results": str(folder / "results"),
-            "models": {name: {"path": str(folder / name)} for name in ("draft", "target")},
-            "pairs": {"p": {"draft": "draft", "target": "target"}},
-            "prm": {"path": str(folder / "prm")},
-            "benchmarks": {"lab500": {"source": "lab500"}},
-            "generation": {"max_steps": 2, "max_tokens": 60, "max_step_tokens": 12},
-            "steps": {"shards": 1},
-            "dataset": {"validation": 0.4},
-            "router": {
-                "seeds": 1,
-                "variants": {"default": {}, **{name: {"kind": VARIANTS[name]} for name in VARIANTS}},
-            },
-            "sweep": {"shards": 1, "policies": ["oracle", *POLICIES]},
-        }
+    variants = {"default": {}, **{name: {"kind": VARIANTS[name]} for name in VARIANTS}}
+    found = tiny_study(
+        tmp_path_factory.mktemp("scalars"),
+        2,
+        dataset={"validation": 0.4},
+        router={"seeds": 1, "variants": variants},
+        sweep={"shards": 1, "policies": ["oracle", *POLICIES]},
     )
     for name in ("labelling", "lab500"):
         rows = [

@@ -25,7 +25,7 @@ from arbitrage.stages.label import label
 from arbitrage.stages.open_models import CachedPair, open_pair_cached
 from arbitrage.stages.sweep import sweep
 from arbitrage.stages.work_off import PROMPT_TOO_LONG
-from tests.support.tiny_models import build_causal, build_classifier
+from tests.support.tiny_models import build_classifier, tiny_study
 
 ROUTER = {"classes": 2, "boundary": 1, "ordinal": False, "annotate": True, "separator": "\n\n"}
 COLUMNS = {"study": "tiny", "source": "x", "solution": "", "answers": ["1"], "grading": "{}"}
@@ -34,24 +34,8 @@ COLUMNS = {"study": "tiny", "source": "x", "solution": "", "answers": ["1"], "gr
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     folder = tmp_path_factory.mktemp("tiny")
-    build_causal(folder / "draft", seed=3)
-    build_causal(folder / "target", seed=4)
-    build_classifier(folder / "prm")
     build_classifier(folder / "router", labels=2, router=ROUTER)
-    return Study.model_validate(
-        {
-            "study": "tiny",
-            "results": str(folder / "results"),
-            "models": {name: {"path": str(folder / name)} for name in ("draft", "target")},
-            "pairs": {"p": {"draft": "draft", "target": "target"}},
-            "prm": {"path": str(folder / "prm")},
-            "benchmarks": {"lab500": {"source": "lab500"}},
-            "generation": {"max_steps": 4, "max_tokens": 60, "max_step_tokens": 12},
-            "steps": {"shards": 1},
-            "sweep": {"shards": 1},
-            "latency": {"questions": 2, "acceptances": [0.5]},
-        }
-    )
+    return tiny_study(folder, 4, sweep={"shards": 1}, latency={"questions": 2, "acceptances": [0.5]})
 
 
 @pytest.fixture(scope="module")

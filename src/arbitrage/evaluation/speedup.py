@@ -100,17 +100,17 @@ def speedups(panel: Panel, model: ResampledModel) -> list[Statistic]:
     return results
 
 
-def token_level(panel: Panel, timed: pd.DataFrame) -> list[Statistic]:
+def token_level(panel: Panel, timed: pd.DataFrame, seed: int) -> list[Statistic]:
     """How much faster the target alone is by token-level speculative decoding, on the timed questions of a panel.
 
-    timed: the panel's rows of the table `latency`. Resampled by question; nothing is modelled.
+    timed: the panel's rows of the table `latency`. Resampled by question, from `seed`; nothing is modelled.
     """
     target = timed[(timed["policy"] == "target_only") & timed["uninterrupted"].astype(bool)]
     times = target.pivot_table(index="question_id", columns="speculative_tokens", values="wall_s", aggfunc="mean")
     times = times.dropna()
     if 0 not in times or times.shape[1] < 2:
         return []
-    weights = with_data(resample_weights(len(times), len(panel.weights), 0, f"timed {panel.benchmark}"))
+    weights = with_data(resample_weights(len(times), len(panel.weights), seed, f"timed {panel.benchmark}"))
     means = resampled_means(weights, times.to_numpy().T)
     head: dict[str, Any] = {"pair": panel.pair, "benchmark": panel.benchmark, "trainings": 0, "questions": len(times)}
     head |= {"policy": "target_only", "against": "target_only", "ratio": True}
@@ -180,7 +180,9 @@ def _why(own: list[_Run], policy: str, other: _Run, against: str, levels: Floats
 
 def speedup(timed: Iterable[TimedPanel], confidence: float, seed: int) -> pd.DataFrame:
     """`speedup.csv`: the rows of every timed panel, then what is pooled over them."""
-    numbers = [one for panel, model, rows in timed for one in (*speedups(panel, model), *token_level(panel, rows))]
+    numbers = [
+        one for panel, model, rows in timed for one in (*speedups(panel, model), *token_level(panel, rows, seed))
+    ]
     rows = [one.row(confidence, seed) for one in (*numbers, *pooled(numbers))]
     return pd.DataFrame(rows, columns=COLUMNS)
 

@@ -29,6 +29,7 @@ from arbitrage.stages.solve import open_decoder
 from arbitrage.stages.timed_solution import Run, Setting, can_check, timed
 
 PARTS = ("draft_s", "score_s", "target_s", "catch_up_s")
+Lost = dict[tuple[str, Question], ContextMemoryError]
 FAR = 0.05  # from a wanted acceptance rate, and worth a word
 
 
@@ -69,11 +70,11 @@ def measure_latency(study: Study, pair: str, routers: Sequence[Path], out: Path)
     runs = [run for groups in zip_longest(*by_benchmark, fillvalue=[]) for group in groups for run in group]
     solutions: list[tuple[Run, LiveSolution]] = []
     with open_decoder(study, pair, routers) as decoder:
-        if not can_check(decoder):
+        if study.latency.speculative_tokens and not can_check(decoder):
             print(f"{pair}: no token-level speculative decoding; its engines do none with this pair", file=sys.stderr)
             runs = [run for run in runs if not run.setting.speculative_tokens]
         gc.freeze()  # what is loaded by now stays: the collection before each solution need not go through it
-        lost: dict[str, ContextMemoryError] = {}
+        lost: Lost = {}
         for run in _warmup(runs, study.latency.warmup):
             _timed_unless_lost(decoder, run, lost)
         progress = Progress(len(runs), "solutions", f"latency {pair}")
@@ -83,7 +84,7 @@ def measure_latency(study: Study, pair: str, routers: Sequence[Path], out: Path)
                 if solution is not None:
                     solutions.append((run, solution))
                 progress.advance()
-    solutions = [(run, solution) for run, solution in solutions if run.question.question_id not in lost]
+    solutions = [(run, solution) for run, solution in solutions if run.asked not in lost]
     if lost and not solutions:
         raise next(iter(lost.values()))
     rows = [{"study": study.study, "pair": pair, **row_of(run, solution)} for run, solution in solutions]
@@ -93,7 +94,7 @@ def measure_latency(study: Study, pair: str, routers: Sequence[Path], out: Path)
         "texts_equal_to_sweep": sum(equal) / len(equal),
         "work": _work([row for row in rows if not row["speculative_tokens"]]),
         "conditions": conditions.noted,
-        "left_out": sorted(lost),
+        "left_out": sorted(question.question_id for _, question in lost),
         "speculative_texts_equal": _equal_to_the_targets(solutions),
     }
     return read, report
@@ -102,29 +103,25 @@ def measure_latency(study: Study, pair: str, routers: Sequence[Path], out: Path)
 def _equal_to_the_targets(solutions: Sequence[tuple[Run, LiveSolution]]) -> float | None:
     """The share of solutions by token-level speculative decoding whose text is that of the target alone."""
     alone = {
-        (run.benchmark, run.question): solution.text
+        run.asked: solution.text
         for run, solution in solutions
         if run.setting.uninterrupted
         and POLICIES[run.setting.policy].always == "target"
         and not run.setting.speculative_tokens
     }
-    equal = [
-        solution.text == alone[run.benchmark, run.question]
-        for run, solution in solutions
-        if run.setting.speculative_tokens
-    ]
+    equal = [solution.text == alone[run.asked] for run, solution in solutions if run.setting.speculative_tokens]
     return sum(equal) / len(equal) if equal else None
 
 
-def _timed_unless_lost(decoder: LiveDecoder, run: Run, lost: dict[str, ContextMemoryError]) -> LiveSolution | None:
+def _timed_unless_lost(decoder: LiveDecoder, run: Run, lost: Lost) -> LiveSolution | None:
     """The timed solution; None where its question is in `lost` or, by too little memory for it, comes to be."""
-    if run.question.question_id in lost:
+    if run.asked in lost:
         return None
     try:
         return timed(decoder, run)
     except ContextMemoryError as error:
         print(f"{run.question.question_id} is left out of the timing: {error}", file=sys.stderr, flush=True)
-        lost[run.question.question_id] = error
+        lost[run.asked] = error
         return None
 
 

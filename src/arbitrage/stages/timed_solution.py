@@ -31,6 +31,11 @@ class Run:
     question: Question
     setting: Setting
 
+    @property
+    def asked(self) -> tuple[str, Question]:
+        """The question, and whose it is: an id is unique in its benchmark only."""
+        return self.benchmark, self.question
+
 
 def can_check(decoder: LiveDecoder) -> bool:
     """Whether the target can check the draft's tokens (token-level speculative decoding)."""

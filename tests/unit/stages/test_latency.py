@@ -7,6 +7,7 @@ import pytest
 
 from arbitrage.config.study import Study
 from arbitrage.speculation.protocols import ContextMemoryError
+from arbitrage.speculation.tree import Question
 from arbitrage.stages import latency
 from tests.support import synthetic
 from tests.support.fakes import fake_decoder
@@ -109,3 +110,21 @@ def test_where_no_question_fits_into_the_memory_the_stage_says_so(
     every = {name for benchmark in synthetic.BENCHMARKS for name in synthetic.questions_of(benchmark, QUESTIONS)}
     with pytest.raises(ContextMemoryError, match="9000 tokens"):
         Timing(tmp_path, monkeypatch, frozenset(every))
+
+
+def test_a_lost_question_loses_none_of_the_same_id_in_another_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids are unique in a benchmark only."""
+    question = Question("1", "What is 3 + 4?")
+    setting = latency.Setting("target_only", None)
+    runs = [latency.Run(benchmark, question, setting) for benchmark in ("one", "one", "other")]
+    lost: latency.Lost = {}
+
+    def timed(decoder: Any, run: latency.Run) -> str:
+        if run.benchmark == "one":
+            raise ContextMemoryError("out of memory")
+        return "a solution"
+
+    monkeypatch.setattr(latency, "timed", timed)
+    decoder = fake_decoder(0)
+    assert [latency._timed_unless_lost(decoder, run, lost) for run in runs] == [None, None, "a solution"]
+    assert list(lost) == [("one", question)]

@@ -104,3 +104,14 @@ class Zoo(Section):
                 f"target.layers {self.target.layers} is below base.layers {self.base.layers}; give as many"
             )
         return self
+
+    @model_validator(mode="after")
+    def _groups_divide_the_targets_layers(self) -> Zoo:
+        for name in ("width", "inner"):
+            inputs = getattr(self.base, name)  # the target has the base's shape
+            if self.low_bits and inputs % self.low_bit_group_size:
+                raise ValueError(
+                    f"low_bit_group_size {self.low_bit_group_size} does not divide base.{name} {inputs}; give a number "
+                    "that does, or low_bits: []"
+                )
+        return self

@@ -24,6 +24,7 @@ ZOO: dict[str, Any] = {
     "tokenizer_questions": 200,
     "evaluation_questions": 2,
     "low_bits": [3],
+    "low_bit_group_size": 16,
     "draft": SIZE,
     "base": SIZE,
     "target": {"layers": 2, **LENGTH},

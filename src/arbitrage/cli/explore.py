@@ -38,6 +38,10 @@ def solve(
     threshold: Annotated[
         str, typer.Option(help="Where the policy decides: a number, or the file that `arbitrage calibrate` wrote")
     ] = "0.5",
+    speculative_tokens: Annotated[
+        int,
+        typer.Option(min=0, help="The target writes by token-level speculation, the draft proposing so many at a time"),
+    ] = 0,
     router: Annotated[
         Path | None, typer.Option(help="Directory of a trained router; the study's own if absent")
     ] = None,
@@ -74,8 +78,13 @@ def solve(
         raise typer.BadParameter(reason, param_hint="--policy")
     at = number if chosen.has_threshold else None
     with open_decoder(loaded, pair, [router] if routed and router else []) as decoder:
+        if speculative_tokens and not decoder.can_check:
+            message = (
+                f"pair {pair} does no token-level speculation: draft and target need one vocabulary, on transformers"
+            )
+            raise typer.BadParameter(message, param_hint="--speculative-tokens")
         asked = Question("live", str(question)) if row is None else Question(row["question_id"], row["problem"])
-        solution = show(Console(), decoder.stream(asked, chosen, at), policy, at)
+        solution = show(Console(), decoder.stream(asked, chosen, at, speculative_tokens), policy, at)
     if row is not None:
         _, right = grade(solution, row["answers"], row["grading"])
         verdict = {True: "right", False: "wrong", None: "ungraded: comparing took too long"}[right]

@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from arbitrage.grading.extract import extract_answer
-from arbitrage.speculation.decoder import Costs, LiveStep
+from arbitrage.speculation.decoder import LiveStep
+from arbitrage.speculation.live_here import Costs
 
 COLOURS = {"draft": "cyan", "target": "magenta"}
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from arbitrage.config.policies import DEFAULT_POLICIES, PolicyName
+from arbitrage.config.policies import DEFAULT_POLICIES, PolicyName, ThresholdPolicy
 from arbitrage.config.section import Count, Section, Share
 
 
@@ -79,6 +79,11 @@ class Latency(Section):
     speculative_tokens: list[Count] = Field(
         [4, 8],
         description="Draft tokens a round with which token-level speculative decoding of the target is timed; or []",
+    )
+    speculative_policies: list[ThresholdPolicy] = Field(
+        [],
+        description="Policies that are also timed with their escalated steps written by token-level speculative "
+        "decoding, the most of `speculative_tokens` a round",
     )
     heldout: float = Field(0.25, gt=0.0, lt=1.0, description="Share of timed questions kept from the cost model's fit")
 

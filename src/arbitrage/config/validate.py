@@ -45,6 +45,7 @@ def study_problems(study: Study) -> Iterator[Problem]:
     """What does not fit between the keys of a study."""
     yield from _names(study)
     yield from _sweep(study)
+    yield from _speculation(study)
     yield from _sizes(study)
     yield from _jobs(study.steps, "steps", study.questions.sample)
     yield from _jobs(study.sweep, "sweep", max(benchmark.size for benchmark in study.benchmarks.values()))
@@ -148,6 +149,17 @@ def _sweep(study: Study) -> Iterator[Problem]:
     for name, variant in study.router.variants.items():
         if variant.kind == "scalars+target":
             yield from _unread(study, f"router.variants.{name} is of kind {variant.kind}")
+
+
+def _speculation(study: Study) -> Iterator[Problem]:
+    """Policies to be timed with token-level speculation that are not timed at all, and a number of tokens for them."""
+    timed = [policy for policy in study.sweep.policies if policy in TIMED_POLICIES and POLICIES[policy].has_threshold]
+    path = ("latency", "speculative_policies")
+    for policy in study.latency.speculative_policies:
+        if policy not in timed:
+            yield path, f"expected policies of sweep.policies that are timed ({', '.join(timed)}), got {shown(policy)}"
+    if study.latency.speculative_policies and not study.latency.speculative_tokens:
+        yield path, "expected none where latency.speculative_tokens is []; give a number there, such as 8"
 
 
 def _unreported(study: Study, policy: str) -> Iterator[Problem]:

@@ -86,7 +86,8 @@ def timed_rows(latency: pd.DataFrame, counts: pd.DataFrame) -> pd.DataFrame:
     latency: rows of that table; counts: of `trajectory_counts`. `same`: whether the solution is the sweep's own; its
     reads are then counted by the rules by which the model will be applied.
     """
-    stepped = latency[~latency["uninterrupted"].astype(bool)].reset_index(drop=True)
+    stepped = latency[~latency["uninterrupted"].astype(bool) & (latency["speculative_tokens"] == 0)]
+    stepped = stepped.reset_index(drop=True)
     # The router's first training is the one that is timed.
     counts = swept_work(counts[(counts["pair"] == stepped["pair"].iloc[0]) & (counts["router_seed"] <= 0)])
     keys = ["pair", "benchmark", "policy", "question_id"]

@@ -10,14 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from arbitrage.config.policies import TIMED_POLICIES
+from arbitrage.config.policies import DEFAULT_POLICIES, TIMED_POLICIES
 from arbitrage.config.study import Study
 from arbitrage.evaluation.curve_matching import GAP
 from arbitrage.figures import style
 from arbitrage.io.csv_tables import read_csv
 from arbitrage.runtime.paths import StudyPaths
 
-POLICIES = tuple(policy for policy in style.drawn("main", "appendix") if policy in TIMED_POLICIES)
+TIMED = tuple(policy for policy in style.drawn("main", "appendix") if policy in TIMED_POLICIES)
+POLICIES = tuple(policy for policy in TIMED if policy in DEFAULT_POLICIES)  # the paper's; `routers` shows all
 SPECULATIVE = "P"
 ALONE = tuple(policy for policy in style.ALONE if policy in TIMED_POLICIES)
 CHECKED: Any = {"color": style.COLOURS["target_only"], "marker": SPECULATIVE, "linestyle": ""}
@@ -36,18 +37,7 @@ def draw(
     figure, axes = style.panel_grid(-(-len(panels) // columns), columns, panel=(3.6, 3.0), extra=1.3)
     for panel, ax in zip(panels, axes.flat, strict=False):
         rows = style.of_panel(points, *panel)
-        modelled, measured = rows[~rows["measured"]], rows[rows["measured"]]
-        for policy in POLICIES:
-            for _, own in modelled[modelled["policy"] == policy].groupby("router_seed", dropna=False):
-                _modelled(ax, policy, own.sort_values("threshold"), listed)
-        for policy in (*POLICIES, *ALONE):
-            of_policy = measured[measured["policy"] == policy]
-            for (whole, tokens), own in of_policy.groupby(["uninterrupted", "speculative_tokens"]):
-                marker = SPECULATIVE if tokens else style.MARKERS[policy]
-                _measured(ax, policy, own, marker, stepped=policy in ALONE and not whole)
-        ax.set_xlim(0, None)
-        ax.set_xlabel("mean latency of a solution (s)")
-        ax.set_ylabel("accuracy (%)")
+        draw_panel(ax, rows[rows["uninterrupted"] | ~speculated(rows)], POLICIES, listed)
         style.title(ax, *panel, pad=17)
         headline = _headline(style.of_panel(speedup, *panel))
         offset = {"xytext": (0, 5), "xycoords": "axes fraction", "textcoords": "offset points"}
@@ -55,8 +45,24 @@ def draw(
         text.set_in_layout(False)  # a line wider than its panel would squeeze all panels
     for ax in axes.flat[len(panels) :]:
         ax.set_visible(False)
-    style.legend_and_caption(figure, _handles(points), _caption(points, confidence, untimed))
+    style.legend_and_caption(figure, handles(points, POLICIES), _caption(points, confidence, untimed))
     return figure
+
+
+def draw_panel(ax: Axes, points: pd.DataFrame, policies: Sequence[str], listed: bool) -> None:
+    """Curves and measured points of `policies` and of draft and target alone; points: of `accuracy_latency.csv`."""
+    modelled, measured = points[~points["measured"]], points[points["measured"]]
+    for policy in policies:
+        for _, own in modelled[modelled["policy"] == policy].groupby("router_seed", dropna=False):
+            _modelled(ax, policy, own.sort_values("threshold"), listed)
+    for policy in (*policies, *ALONE):
+        of_policy = measured[measured["policy"] == policy]
+        for (whole, tokens), own in of_policy.groupby(["uninterrupted", "speculative_tokens"]):
+            marker = SPECULATIVE if tokens else style.MARKERS[policy]
+            _measured(ax, policy, own, marker, stepped=policy in ALONE and not whole)
+    ax.set_xlim(0, None)
+    ax.set_xlabel("mean latency of a solution (s)")
+    ax.set_ylabel("accuracy (%)")
 
 
 def _modelled(ax: Axes, policy: str, rows: pd.DataFrame, listed: bool) -> None:
@@ -88,6 +94,11 @@ def _measured(ax: Axes, policy: str, rows: pd.DataFrame, marker: str, stepped: b
     )
 
 
+def speculated(points: pd.DataFrame) -> pd.Series:
+    """Whether the target wrote by token-level speculative decoding."""
+    return points["speculative_tokens"] > 0
+
+
 def _headline(speedup: pd.DataFrame) -> str:
     """The panel's average speed-up of the router over RSD, in a line that fits beside another panel's."""
     rows = speedup[(speedup["policy"] == "router") & (speedup["against"] == "rsd") & (speedup["metric"] == "typical")]
@@ -99,9 +110,10 @@ def _headline(speedup: pd.DataFrame) -> str:
     return ""
 
 
-def _handles(points: pd.DataFrame) -> list[Line2D]:
-    shown = [policy for policy in (*reversed(POLICIES), *reversed(ALONE)) if policy in set(points["policy"])]
-    speculative = (points["speculative_tokens"] > 0).any()
+def handles(points: pd.DataFrame, policies: Sequence[str]) -> list[Line2D]:
+    """The legend of `draw_panel`."""
+    shown = [policy for policy in (*reversed(policies), *reversed(ALONE)) if policy in set(points["policy"])]
+    speculative = speculated(points).any()
     marks = [
         Line2D(
             [], [], color=style.COLOURS[policy], marker=style.MARKERS[policy], linestyle="", label=style.LABELS[policy]
@@ -126,7 +138,7 @@ def _caption(points: pd.DataFrame, confidence: float, untimed: Sequence[str]) ->
         "uninterrupted generation (filled) and, as the policies write, step by step (open). A line breaks where no "
         f"threshold gives an operating point within {100 * GAP:g} points of acceptance."
     )
-    tokens = sorted(points.loc[points["speculative_tokens"] > 0, "speculative_tokens"].astype(int).unique())
+    tokens = sorted(points.loc[speculated(points), "speculative_tokens"].astype(int).unique())
     if tokens:
         caption += (
             f" Crosses: the target's own text, the draft proposing {' or '.join(map(str, tokens))} tokens a round and "

@@ -1,4 +1,4 @@
-"""Routers side by side, beyond the paper: what each is worth, and what a decision of it takes."""
+"""Policies side by side, beyond the paper: what each is worth, and what it takes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from arbitrage.config.policies import POLICIES
 from arbitrage.config.study import Study
 from arbitrage.evaluation.comparison import MEAN_OVER, MEAN_VERSUS
 from arbitrage.evaluation.router_quality import UNTRAINED
-from arbitrage.figures import markdown, style
+from arbitrage.figures import fig5, markdown, style
 from arbitrage.io.atomic import write_text
 from arbitrage.io.csv_tables import read_csv, write_csv
 from arbitrage.io.tables import read_frame
@@ -66,7 +66,7 @@ def _ranking(study: Study, policy: str) -> str | None:
 
 def decision_seconds(latency: pd.DataFrame) -> pd.Series:
     """Mean seconds that scoring a step took, by pair and policy; latency: rows of that table."""
-    stepped = latency[~latency["uninterrupted"].astype(bool)]
+    stepped = latency[~latency["uninterrupted"].astype(bool) & (latency["speculative_tokens"] == 0)]
     totals = stepped.groupby(["pair", "policy"])[["score_s", "steps"]].sum()
     return totals["score_s"] / totals["steps"]
 
@@ -104,39 +104,41 @@ def write(study: Study, csv: Path, md: Path) -> None:
 
 
 @style.styled
-def draw(table: pd.DataFrame, confidence: float) -> Figure:
-    """table: of `routers_table`. Beside each panel's accuracies, what a decision takes."""
+def draw(table: pd.DataFrame, points: pd.DataFrame, confidence: float, listed: bool = False) -> Figure:
+    """Beside each panel's mean accuracies, accuracy against latency.
+
+    table: of `routers_table`; points: `accuracy_latency.csv`.
+    """
     panels = style.panels_of(table)
-    figure, axes = style.panel_grid(len(panels), 2, panel=(3.3, 2.5))
-    for panel, (worth, cost) in zip(panels, axes, strict=True):
+    figure, axes = style.panel_grid(len(panels), 2, panel=(3.3, 2.7), extra=1.3)
+    for panel, (worth, timed) in zip(panels, axes, strict=True):
         rows = style.of_panel(table, *panel)
-        rows = rows[rows["accuracy"].notna()].sort_values("accuracy", kind="stable")
-        _dots(worth, rows, 100 * rows["accuracy"], [100 * rows[f"accuracy{end}"] for end in ENDS[1:]])
-        worth.set_xlabel("mean accuracy (%)")
-        if rows["decision_us"].gt(0).any():
-            _dots(cost, rows, rows["decision_us"], None)
-            cost.set_xscale("log")
-            cost.set_xlabel("µs a decision")
-            cost.tick_params(labelleft=False)
-        else:
-            cost.set_visible(False)  # nothing of this pair was timed
+        _dots(worth, rows[rows["accuracy"].notna()].sort_values("accuracy", kind="stable"))
         style.title(worth, *panel)
+        own = style.of_panel(points, *panel)
+        if len(own):
+            fig5.draw_panel(timed, own, fig5.TIMED, listed)
+        else:
+            timed.set_visible(False)
     caption = (
         f"Left: accuracy, mean over acceptance rates of {OVER}, with {style.percent(confidence)} intervals over "
-        "questions and trainings; policies without operating points at all of these are left out. Right: microseconds "
-        "that scoring a step takes in live decoding, models included; no dot where a policy was not timed."
+        "questions and trainings; policies without operating points at all of these are left out. Right: accuracy "
+        "against mean latency of a solution, as in Fig. 5, where the pair was timed. Crosses: the target's tokens, "
+        "proposed by the draft and checked in one pass, for the target alone and for escalated steps."
     )
-    style.write_caption(figure, caption)
+    style.legend_and_caption(figure, fig5.handles(points, fig5.TIMED), caption)
     return figure
 
 
-def _dots(ax: Axes, rows: pd.DataFrame, values: pd.Series, ends: list[pd.Series] | None) -> None:
+def _dots(ax: Axes, rows: pd.DataFrame) -> None:
     places = range(len(rows))
-    for place, policy, value, *end in zip(places, rows["policy"], values, *(ends or []), strict=True):
-        lengths = [[max(value - end[0], 0)], [max(end[1] - value, 0)]] if end and not np.isnan(end).any() else None
+    values = (100 * rows[f"accuracy{end}"] for end in ENDS)
+    for place, policy, value, low, high in zip(places, rows["policy"], *values, strict=True):
+        lengths = None if np.isnan(low) else [[max(value - low, 0)], [max(high - value, 0)]]
         ax.errorbar(
             [value], [place], xerr=lengths, fmt=style.MARKERS[policy], color=style.COLOURS[policy], markersize=4
         )
+    ax.set_xlabel("mean accuracy (%)")
     ax.set_yticks(list(places), [style.LABELS[policy] for policy in rows["policy"]])
     ax.set_ylim(-0.5, max(len(rows), 1) - 0.5)
 
@@ -146,4 +148,5 @@ def from_study(study: Study) -> Figure:
     table = of_study(study)
     if table["accuracy"].isna().all():
         return style.notice(f"No policy has operating points at all acceptance rates of {OVER}.")
-    return draw(table, study.curves.confidence)
+    points = style.in_study_order(read_csv(StudyPaths.of(study).curves("accuracy_latency")), study)
+    return draw(table, points, study.curves.confidence, style.is_listed(study))

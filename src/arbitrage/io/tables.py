@@ -97,7 +97,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("policy", pa.string()),
             ("threshold", pa.float64()),  # null for draft_only and target_only
             ("uninterrupted", pa.bool_()),  # draft or target alone in one generation, not step by step
-            ("speculative_tokens", pa.int32()),  # a round: the target alone by token-level speculative decoding; else 0
+            ("speculative_tokens", pa.int32()),  # a round, where the target writes by token-level speculation
             ("wall_s", pa.float64()),  # the whole solution, seconds
             ("draft_s", pa.float64()),  # draft decoding
             ("score_s", pa.float64()),  # PRM (RSD), router, or a target that judges

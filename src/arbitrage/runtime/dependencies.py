@@ -47,7 +47,8 @@ READS: dict[str, tuple[str, ...]] = {
     "sweep": (*PAIR, "scheduler", "sweep", "router.device", "router.dtype", "router.batch_size"),
     "trajectories": (),
     "latency": (
-        *(*PAIR, "latency.questions", "latency.acceptances", "latency.warmup", "router.device", "router.dtype"),
+        *(*PAIR, "latency.questions", "latency.acceptances", "latency.warmup", "latency.speculative_tokens"),
+        *("latency.speculative_policies", "router.device", "router.dtype"),
     ),
     "cost_model": ("seed", "latency.heldout"),
     "curves": ("seed", "curves", "sweep.thresholds"),
@@ -116,11 +117,16 @@ def results_read(study: Study, stage: str, name: str = "") -> list[Path]:
             "fig6": [paths.trajectories(pair, benchmark), paths.questions(benchmark)],
             "figA1": [paths.curves("outcomes")],
             "figE1": [paths.curves("accuracy_acceptance")],
-            "routers": [paths.curves("comparison"), paths.router_quality, *map(paths.latency, timed)],
+            "routers": [
+                *(paths.curves("comparison"), paths.curves("accuracy_latency"), paths.router_quality),
+                *map(paths.latency, timed),
+            ],
         }[name]
     if stage == "table":
-        beside = [paths.curves("comparison"), *map(paths.latency, timed)] if name == "routers" else []
-        return [paths.router_quality, *beside]
+        return {
+            "routers": [paths.router_quality, paths.curves("comparison"), *map(paths.latency, timed)],
+            "latencies": [paths.curves("accuracy_latency")],
+        }.get(name, [paths.router_quality])
     if stage == "report":
         kinds = (*CURVES, *LATENCY_CURVES)
         return [*map(paths.curves, kinds), *map(paths.cost_model, timed), paths.router_quality, paths.sampling_report]

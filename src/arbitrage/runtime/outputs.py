@@ -11,7 +11,7 @@ from arbitrage.config.study import Study
 from arbitrage.runtime.paths import StudyPaths
 
 FigureName = Literal["fig3", "fig4", "fig5", "fig6", "figA1", "figE1", "routers"]
-TableName = Literal["table1", "table2", "table3", "tableC1", "routers"]
+TableName = Literal["table1", "table2", "table3", "tableC1", "routers", "latencies"]
 CurveKind = Literal["accuracy_acceptance", "outcomes", "comparison"]  # those of trajectories alone
 
 FIGURES: tuple[FigureName, ...] = get_args(FigureName)

@@ -9,53 +9,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import cast
 
 from arbitrage.config.pipeline import Generation
 from arbitrage.config.router import RouterKind
 from arbitrage.speculation.algorithm1 import Trajectory, algorithm1
 from arbitrage.speculation.decision import Interval
+from arbitrage.speculation.live_here import Costs, LiveHere
 from arbitrage.speculation.pair import missing_router, require_reading
 from arbitrage.speculation.policies.base import Policy
 from arbitrage.speculation.protocols import (
     Author,
-    AuthoredStep,
     EngineError,
     GeneratedStep,
     IncrementalGenerator,
     IncrementalReading,
     IncrementalScorer,
-    Logprobs,
     ScalarScorer,
+    TokenSpeculation,
 )
-from arbitrage.speculation.scalars import Signals, scalar_score
 from arbitrage.speculation.tree import Bounds, Contexts, Node, Question
-
-
-@dataclass(slots=True)
-class Costs:
-    """Seconds and counts of one solution, or of one step of it.
-
-    score: by PRM and router, or by the target where it reads the draft's step to decide. A router that reads scalars
-    counts as one call where no model was called for it, and reads no tokens. catch_up: what the target reads before it
-    writes.
-    """
-
-    draft_s: float = 0.0
-    score_s: float = 0.0
-    target_s: float = 0.0
-    catch_up_s: float = 0.0
-    draft_tokens: int = 0
-    target_tokens: int = 0
-    catch_up_tokens: int = 0
-    score_calls: int = 0
-    score_tokens: int = 0
-
-    def add(self, other: Costs) -> None:
-        """Add another step's costs to these."""
-        for cost in fields(self):
-            setattr(self, cost.name, getattr(self, cost.name) + getattr(other, cost.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,20 +79,42 @@ class LiveDecoder:
     seed: int
     scalar_routers: Mapping[RouterKind, ScalarScorer] = field(default_factory=dict)
 
-    def solve(self, question: Question, policy: Policy, threshold: float | None) -> LiveSolution:
+    @property
+    def can_check(self) -> bool:
+        """Whether the target can check the draft's tokens (token-level speculative decoding)."""
+        return isinstance(self.target, TokenSpeculation) and self.target.can_check(self.draft)
+
+    @property
+    def checking_target(self) -> TokenSpeculation:
+        """The target, which checks the draft's tokens. Raises ValueError where it cannot."""
+        if not self.can_check:
+            raise ValueError(
+                "no token-level speculative decoding with this pair: it needs draft and target of one vocabulary on "
+                "engine transformers; leave speculative tokens out"
+            )
+        return cast(TokenSpeculation, self.target)
+
+    def solve(
+        self, question: Question, policy: Policy, threshold: float | None, speculative_tokens: int = 0
+    ) -> LiveSolution:
         """Decode to the end. Caches are empty at the start, so that every question pays for its own prompt."""
         start = time.perf_counter()
-        steps = list(self.stream(question, policy, threshold))
+        steps = list(self.stream(question, policy, threshold, speculative_tokens))
         solution = LiveSolution(steps, time.perf_counter() - start)
         for step in steps:
             solution.costs.add(step.costs)
         return solution
 
-    def stream(self, question: Question, policy: Policy, threshold: float | None) -> Iterator[LiveStep]:
+    def stream(
+        self, question: Question, policy: Policy, threshold: float | None, speculative_tokens: int = 0
+    ) -> Iterator[LiveStep]:
         """The same, one decided step at a time, as soon as it is decided.
 
-        Raises ValueError where the policy needs a threshold and none is given, or a model that is not there, and
-        EngineError where the prompt fills a model's context, or the target cannot read as the policy has it read.
+        speculative_tokens: the target writes by token-level speculative decoding, so many tokens a round proposed by
+        the draft, at first those of its rejected step; 0: by itself. The text is the same.
+        Raises ValueError where the policy needs a threshold and none is given, a model that is not there, or a target
+        that checks tokens and cannot, and EngineError where the prompt fills a model's context, or the target cannot
+        read as the policy has it read.
         """
         if policy.has_threshold and threshold is None:
             raise ValueError(f"policy {policy.name!r} needs a threshold; give one, such as 0.5")
@@ -129,6 +125,7 @@ class LiveDecoder:
             raise ValueError(missing)
         if policy.entry.target_reads:
             require_reading(f"policy {policy.name!r}", self.target, IncrementalReading)
+        checking = self.checking_target if speculative_tokens else None
         for engine in (self.draft, self.target, self.prm, self.router):
             if engine is not None:
                 engine.reset()
@@ -143,7 +140,7 @@ class LiveDecoder:
         reached: list[LiveHere] = []
 
         def at(trajectory: Trajectory) -> LiveHere:
-            reached.append(LiveHere(self, contexts, bounds, trajectory))
+            reached.append(LiveHere(self, contexts, bounds, trajectory, checking, speculative_tokens))
             return reached[-1]
 
         def fork(other: Trajectory) -> None:
@@ -153,93 +150,6 @@ class LiveDecoder:
         for trajectory in _at_once(algorithm1(start, bounds, at, fork)):
             visit = trajectory.visits[-1]
             yield LiveStep(visit.draft, visit.target, visit.policy_score, visit.author, reached[-1].costs)
-
-
-class LiveHere:
-    """A node as policies see it in live decoding (`policies.base.Here`): what is awaited is done on the spot, once."""
-
-    def __init__(
-        self, decoder: LiveDecoder, contexts: dict[Author, Contexts], bounds: Bounds, trajectory: Trajectory
-    ) -> None:
-        self.node, self.seed, self.costs = trajectory.node, decoder.seed, Costs()
-        self._decoder, self._contexts, self._limit = decoder, contexts, bounds.step_limit(trajectory.node)
-        self._trajectory = trajectory
-        self._steps: dict[Author, GeneratedStep] = {}
-        self._scores: dict[str, float] = {}  # by the text that is read: the same text has one score
-
-    async def draft(self) -> GeneratedStep:
-        """The draft's step here, greedy."""
-        if "draft" not in self._steps:
-            start = time.perf_counter()
-            step = self._decoder.draft.generate_one(self._contexts["draft"].ids(self.node), self._limit)
-            self.costs.draft_s += time.perf_counter() - start
-            self.costs.draft_tokens += step.tokens
-            self._steps["draft"] = step
-        return self._steps["draft"]
-
-    async def target(self) -> GeneratedStep:
-        """The target's step here, greedy."""
-        if "target" not in self._steps:
-            target, costs = self._decoder.target, self.costs
-            start = time.perf_counter()
-            step = target.generate_one(self._contexts["target"].ids(self.node), self._limit)
-            costs.target_s += time.perf_counter() - start - target.last_prefill_s
-            costs.catch_up_s += target.last_prefill_s
-            costs.catch_up_tokens += target.last_prefill_tokens
-            costs.target_tokens += step.tokens
-            self._steps["target"] = step
-        return self._steps["target"]
-
-    async def target_logprobs(self) -> Logprobs:
-        """The target's log-probability of each token of the draft's step here; its cache holds the step from now on."""
-        request = self._contexts["target"].reading(self.node, await self.draft())
-        if request.start == len(request.ids):
-            return ()
-        target = cast(IncrementalReading, self._decoder.target)
-        start = time.perf_counter()
-        logprobs = target.read_one(request.ids, request.start)
-        self._charge(start, target.last_prefill_tokens)
-        return logprobs
-
-    async def prm_scores(self, *authors: Author) -> list[float]:
-        """The PRM's score of each author's step here."""
-        steps = [await (self.draft() if author == "draft" else self.target()) for author in authors]
-        return [self._score(author, step.text) for author, step in zip(authors, steps, strict=True)]
-
-    async def router_score(self) -> float:
-        """The router's scalar for the draft's step here."""
-        assert self._decoder.router is not None
-        return self._read(self._decoder.router, AuthoredStep("draft", (await self.draft()).text))
-
-    async def scalar_score(self, kind: RouterKind, signals: Signals) -> float:
-        """The number of the router of this kind, which reads scalars."""
-        draft = await self.draft()
-        start = time.perf_counter()
-        so_far = self._contexts["draft"].tokens_so_far(self.node)
-        router = self._decoder.scalar_routers[kind]
-        score = scalar_score(router, draft, self._trajectory.earlier, so_far, signals)
-        self.costs.score_s += time.perf_counter() - start
-        self.costs.score_calls = max(self.costs.score_calls, 1)
-        return score
-
-    def _score(self, author: Author, text: str) -> float:
-        # The PRM does not read the separator that closes a step; reading one text twice could differ in the last bit.
-        read = text.removesuffix(self._decoder.generation.separator)
-        if read not in self._scores:
-            assert self._decoder.prm is not None
-            self._scores[read] = self._read(self._decoder.prm, AuthoredStep(author, text))
-        return self._scores[read]
-
-    def _read(self, scorer: IncrementalScorer, step: AuthoredStep) -> float:
-        start = time.perf_counter()
-        score = scorer.score_one(scorer.input_ids(self.node.question.problem, self.node.steps, step))
-        self._charge(start, scorer.last_tokens)
-        return score
-
-    def _charge(self, start: float, tokens: int) -> None:
-        self.costs.score_s += time.perf_counter() - start
-        self.costs.score_calls += 1
-        self.costs.score_tokens += tokens
 
 
 def _at_once(trajectories: AsyncIterator[Trajectory]) -> Iterator[Trajectory]:

@@ -212,10 +212,10 @@ class IncrementalReading(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class CheckedSolution:
-    """A whole solution by token-level speculative decoding, and what the draft had to do for it."""
+class CheckedStep:
+    """A step, or a whole solution, by token-level speculative decoding, and what the draft had to do for it."""
 
-    solution: GeneratedStep
+    step: GeneratedStep
     proposed: int  # tokens the draft wrote
     proposing_s: float  # seconds that took
 
@@ -227,9 +227,12 @@ class TokenSpeculation(Protocol):
     def can_check(self, draft: IncrementalGenerator) -> bool:
         """Whether a token of the draft's is the same text here."""
 
-    def generate_checked(self, draft: Any, context: Ids, limit: int, proposed: int) -> CheckedSolution:
+    def check_whole(self, draft: Any, context: Ids, limit: int, proposed: int) -> CheckedStep:
         """What `generate_whole` writes, where the draft proposes up to `proposed` tokens at a time (Leviathan et al.
         2023, greedily: tokens are kept up to the first that is not this model's own)."""
+
+    def check_one(self, draft: Any, context: Ids, limit: int, proposed: int, rejected: Ids) -> CheckedStep:
+        """What `generate_one` writes, in the same way; the first tokens proposed are those of a `rejected` step."""
 
 
 class IncrementalScorer(Protocol):

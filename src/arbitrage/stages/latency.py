@@ -14,6 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from arbitrage.config.pipeline import Latency
 from arbitrage.config.policies import THRESHOLD_POLICIES, TIMED_POLICIES, Need, needing
 from arbitrage.config.study import Study
 from arbitrage.evaluation.operating_points import OperatingPoint, operating_points
@@ -26,7 +27,7 @@ from arbitrage.speculation.policies import POLICIES
 from arbitrage.speculation.protocols import ContextMemoryError
 from arbitrage.speculation.tree import Question
 from arbitrage.stages.solve import open_decoder
-from arbitrage.stages.timed_solution import Run, Setting, can_check, timed
+from arbitrage.stages.timed_solution import Run, Setting, timed
 
 PARTS = ("draft_s", "score_s", "target_s", "catch_up_s")
 Lost = dict[tuple[str, Question], ContextMemoryError]
@@ -37,7 +38,8 @@ def measure_latency(study: Study, pair: str, routers: Sequence[Path], out: Path)
     """Time the timed policies, at thresholds spread over acceptance (paper, section 5); one row a solution.
 
     Draft and target alone are timed in one uninterrupted generation, and step by step as the policies write; the target
-    also by token-level speculative decoding, where its engine does that and reads the draft's tokens. Settings are
+    also by token-level speculative decoding, where its engine does that and reads the draft's tokens, and so are the
+    escalated steps of `latency.speculative_policies`. Settings are
     interleaved question by question, starting with another one each time, and benchmarks question by question, so
     that drift of the machine hits all alike. `latency.warmup` solutions of every policy come first and are not counted.
     A question that the device has too little memory for, in one context, is left out under every setting.
@@ -54,9 +56,7 @@ def measure_latency(study: Study, pair: str, routers: Sequence[Path], out: Path)
         questions, trajectories = paths.questions(benchmark), paths.trajectories(pair, benchmark)
         read += [questions, trajectories]
         swept = read_table(trajectories, "trajectories")
-        settings = settings_of(swept, study.latency.acceptances) + [
-            Setting("target_only", None, True, tokens) for tokens in study.latency.speculative_tokens
-        ]
+        settings = with_speculation(settings_of(swept, study.latency.acceptances), study.latency)
         answered = {row["question_id"] for row in swept}  # a question that fills a context has no trajectory
         solved = [row for row in read_table(questions, "questions") if row["question_id"] in answered]
         chosen = _sample(solved, study.latency.questions, study.seed)
@@ -70,7 +70,7 @@ def measure_latency(study: Study, pair: str, routers: Sequence[Path], out: Path)
     runs = [run for groups in zip_longest(*by_benchmark, fillvalue=[]) for group in groups for run in group]
     solutions: list[tuple[Run, LiveSolution]] = []
     with open_decoder(study, pair, routers) as decoder:
-        if study.latency.speculative_tokens and not can_check(decoder):
+        if study.latency.speculative_tokens and not decoder.can_check:
             print(f"{pair}: no token-level speculative decoding; its engines do none with this pair", file=sys.stderr)
             runs = [run for run in runs if not run.setting.speculative_tokens]
         gc.freeze()  # what is loaded by now stays: the collection before each solution need not go through it
@@ -101,15 +101,14 @@ def measure_latency(study: Study, pair: str, routers: Sequence[Path], out: Path)
 
 
 def _equal_to_the_targets(solutions: Sequence[tuple[Run, LiveSolution]]) -> float | None:
-    """The share of solutions by token-level speculative decoding whose text is that of the target alone."""
-    alone = {
-        run.asked: solution.text
+    """The share of solutions of the target by token-level speculative decoding whose text is that of it alone."""
+    whole = [
+        (run, solution)
         for run, solution in solutions
-        if run.setting.uninterrupted
-        and POLICIES[run.setting.policy].always == "target"
-        and not run.setting.speculative_tokens
-    }
-    equal = [solution.text == alone[run.asked] for run, solution in solutions if run.setting.speculative_tokens]
+        if run.setting.uninterrupted and POLICIES[run.setting.policy].always == "target"
+    ]
+    alone = {run.asked: solution.text for run, solution in whole if not run.setting.speculative_tokens}
+    equal = [solution.text == alone[run.asked] for run, solution in whole if run.setting.speculative_tokens]
     return sum(equal) / len(equal) if equal else None
 
 
@@ -145,6 +144,18 @@ def settings_of(swept: Sequence[dict[str, Any]], acceptances: Sequence[float]) -
         _warn_of_far_ones(policy, acceptances, points)
         settings += [Setting(policy, threshold) for threshold in sorted(point.threshold for point in points)]
     return settings
+
+
+def with_speculation(settings: Sequence[Setting], latency: Latency) -> list[Setting]:
+    """`settings`, and with token-level speculation: the target alone, and `latency.speculative_policies`."""
+    alone = [Setting("target_only", None, True, tokens) for tokens in latency.speculative_tokens]
+    most = max(latency.speculative_tokens, default=0)
+    both = [
+        replace(setting, speculative_tokens=most)
+        for setting in settings
+        if most and setting.policy in latency.speculative_policies
+    ]
+    return [*settings, *alone, *both]
 
 
 def _warn_of_far_ones(policy: str, acceptances: Sequence[float], points: Sequence[OperatingPoint]) -> None:

@@ -5,22 +5,26 @@ from __future__ import annotations
 import gc
 import time
 from dataclasses import dataclass
-from typing import cast
 
-from arbitrage.speculation.decoder import Costs, LiveDecoder, LiveSolution, LiveStep
+from arbitrage.speculation.decoder import LiveDecoder, LiveSolution, LiveStep
+from arbitrage.speculation.live_here import Costs
 from arbitrage.speculation.policies import POLICIES
-from arbitrage.speculation.protocols import Author, TokenSpeculation
+from arbitrage.speculation.protocols import Author
 from arbitrage.speculation.tree import Question
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is timed: a policy, and its threshold where it has one."""
+    """What is timed: a policy, and its threshold where it has one.
+
+    uninterrupted: draft or target alone, in one generation. speculative_tokens: a round, proposed by the draft and
+    checked by the target, where the target writes by token-level speculative decoding; else 0.
+    """
 
     policy: str
     threshold: float | None
-    uninterrupted: bool = False  # draft or target alone, in one generation
-    speculative_tokens: int = 0  # a round, proposed by the draft and checked by the target
+    uninterrupted: bool = False
+    speculative_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -37,21 +41,15 @@ class Run:
         return self.benchmark, self.question
 
 
-def can_check(decoder: LiveDecoder) -> bool:
-    """Whether the target can check the draft's tokens (token-level speculative decoding)."""
-    return isinstance(decoder.target, TokenSpeculation) and decoder.target.can_check(decoder.draft)
-
-
 def timed(decoder: LiveDecoder, run: Run) -> LiveSolution:
     """One solution, with nothing in the way of the clock."""
     gc.collect()
     gc.disable()  # a collection in the middle of one solution would be charged to it
     try:
-        if run.setting.speculative_tokens:
-            return _checked(decoder, run)
-        if run.setting.uninterrupted:
-            return _in_one_go(decoder, run)
-        return decoder.solve(run.question, POLICIES[run.setting.policy], run.setting.threshold)
+        setting = run.setting
+        if setting.uninterrupted:
+            return _checked(decoder, run) if setting.speculative_tokens else _in_one_go(decoder, run)
+        return decoder.solve(run.question, POLICIES[setting.policy], setting.threshold, setting.speculative_tokens)
     finally:
         gc.enable()
 
@@ -77,14 +75,13 @@ def _in_one_go(decoder: LiveDecoder, run: Run) -> LiveSolution:
 def _checked(decoder: LiveDecoder, run: Run) -> LiveSolution:
     """The target alone, its tokens proposed by the draft; reading the prompt is part of the target's time."""
     start, costs = time.perf_counter(), Costs()
-    target = cast(TokenSpeculation, decoder.target)
     decoder.draft.reset()
     decoder.target.reset()
     prompt = decoder.target.prompt_ids(run.question.problem)
-    checked = target.generate_checked(
+    checked = decoder.checking_target.check_whole(
         decoder.draft, prompt, decoder.generation.max_tokens, run.setting.speculative_tokens
     )
     seconds = time.perf_counter() - start
     costs.draft_s, costs.draft_tokens = checked.proposing_s, checked.proposed
-    costs.target_s, costs.target_tokens = seconds - checked.proposing_s, checked.solution.tokens
-    return LiveSolution([LiveStep(None, checked.solution, None, "target", costs)], seconds, costs)
+    costs.target_s, costs.target_tokens = seconds - checked.proposing_s, checked.step.tokens
+    return LiveSolution([LiveStep(None, checked.step, None, "target", costs)], seconds, costs)

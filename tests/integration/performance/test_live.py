@@ -13,7 +13,8 @@ from arbitrage.config.router import Router
 from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.scoring.scorers import PrmScorer, RouterScorer
-from arbitrage.speculation.decoder import Costs, LiveSolution, LiveStep
+from arbitrage.speculation.decoder import LiveSolution, LiveStep
+from arbitrage.speculation.live_here import Costs
 from arbitrage.speculation.pair import PairModels
 from arbitrage.speculation.protocols import GeneratedStep
 from arbitrage.speculation.tree import Question

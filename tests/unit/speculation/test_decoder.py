@@ -20,9 +20,11 @@ from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.hf.incremental import LiveGenerator, LiveScorer
 from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.engines.scoring.scorers import PrmScorer, RouterScorer
-from arbitrage.speculation.decoder import Costs, LiveDecoder
+from arbitrage.speculation.decoder import LiveDecoder
+from arbitrage.speculation.live_here import Costs
 from arbitrage.speculation.policies import POLICIES
 from arbitrage.speculation.tree import Question
+from tests.support.fakes import fake_decoder
 from tests.support.tiny_models import build_causal, build_classifier
 
 GENERATION = Generation(max_steps=8, max_tokens=300, max_step_tokens=40)
@@ -106,6 +108,31 @@ def test_each_model_goes_on_from_its_cache_and_reads_nothing_twice(zoo: Path, po
     assert {name: each.again for name, each in watched.items()} == dict.fromkeys(watched, 0)
     rejecting = ["draft", scorer, *(["target"] if policy == "oracle" else [])]
     assert all(watched[name].rolled_back for name in rejecting)
+
+
+@pytest.mark.parametrize(
+    ("policy", "threshold"), [("rsd", 0.5), ("router", 0.5), ("target_only", None), ("target_likelihood", -4.0)]
+)
+def test_escalated_steps_by_token_level_speculation_are_the_same(
+    zoo: Path, policy: str, threshold: float | None
+) -> None:
+    decoder, _ = watched_decoder(zoo)
+    plain, costs = Costs(), Costs()
+    for question in QUESTIONS:
+        expected = decoder.solve(question, POLICIES[policy], threshold)
+        solution = decoder.solve(question, POLICIES[policy], threshold, speculative_tokens=4)
+        assert solution.text == expected.text
+        assert [step.author for step in solution.steps] == [step.author for step in expected.steps]
+        plain.add(expected.costs)
+        costs.add(solution.costs)
+    assert costs.target_tokens == plain.target_tokens > 0
+    assert costs.draft_tokens > plain.draft_tokens  # what it proposed counts as its own
+    assert costs.score_calls == plain.score_calls
+
+
+def test_a_target_that_cannot_check_says_what_it_needs() -> None:
+    with pytest.raises(ValueError, match="one vocabulary on engine transformers"):
+        fake_decoder(0).solve(QUESTIONS[0], POLICIES["rsd"], 0.5, speculative_tokens=4)
 
 
 def test_the_target_reads_accepted_steps_only_when_it_is_asked_and_in_one_pass(zoo: Path) -> None:

@@ -58,6 +58,22 @@ def test_on_the_shipped_models(tmp_path, count):
     _agree(*models, questions, generation, tmp_path, live_thresholds=1)
 
 
+@pytest.mark.models
+def test_a_rejected_step_that_the_target_agrees_with_leaves_the_draft_nothing_to_propose():
+    from arbitrage.lab.question_stream import benchmark_questions
+
+    engine = TransformersGenerator(resolve(ZOO / "draft"), Model(path=str(ZOO / "draft")), Generation())
+    draft, target = LiveGenerator(engine), LiveGenerator(engine)
+    (row,) = benchmark_questions("lab500", 1)
+    context = target.prompt_ids(row["problem"])
+    step = target.generate_one(context, 64)
+    assert step.finish_reason == "separator"
+    for rejected, proposed in ((target.step_ids(step.text), range(1)), ((), range(step.tokens - 2, step.tokens + 5))):
+        checked = target.check_one(draft, context, 64, 4, rejected)
+        assert checked.step.text == step.text
+        assert checked.proposed in proposed
+
+
 @pytest.mark.timeout(900)
 def test_on_a_pair_whose_tokenizer_merges_across_step_boundaries(tmp_path):
     build_causal(tmp_path / "draft", "bpe", seed=3)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from arbitrage.config.pipeline import Latency
 from arbitrage.config.study import Study
 from arbitrage.speculation.protocols import ContextMemoryError
 from arbitrage.speculation.tree import Question
@@ -88,6 +89,21 @@ def test_draft_and_target_alone_are_timed_in_one_generation_and_step_by_step(run
     for policy in ("draft_only", "target_only"):
         assert {run.setting.uninterrupted for run in runs[6:] if run.setting.policy == policy} == {True, False}
     assert not any(run.setting.uninterrupted for run in runs if run.setting.policy in ("rsd", "router"))
+
+
+def test_chosen_policies_are_timed_again_with_their_escalated_steps_speculated() -> None:
+    swept = synthetic.trajectories(
+        "small", next(iter(synthetic.BENCHMARKS)), QUESTIONS, ("rsd", "router", "target_only")
+    )
+    plain = latency.settings_of(swept, [0.3, 0.7])
+    asked = Latency.model_validate({"speculative_tokens": [8, 2], "speculative_policies": ["rsd"]})
+    added = latency.with_speculation(plain, asked)[len(plain) :]
+    alone = [latency.Setting("target_only", None, True, tokens) for tokens in (8, 2)]
+    rsd = [setting for setting in plain if setting.policy == "rsd"]
+    assert added == [*alone, *(latency.Setting("rsd", setting.threshold, False, 8) for setting in rsd)]
+    assert len(rsd) == 2
+    nothing = Latency.model_validate({"speculative_tokens": []})
+    assert latency.with_speculation(plain, nothing) == plain
 
 
 def test_a_question_too_large_for_the_memory_is_left_out_under_every_setting_and_named(

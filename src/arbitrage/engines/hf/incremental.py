@@ -20,7 +20,7 @@ from arbitrage.engines.scoring.scorers import TransformersScorer
 from arbitrage.engines.step_boundary import StepWriter, StopRule
 from arbitrage.speculation.forwarding import ForwardingPrompter, ForwardingReader
 from arbitrage.speculation.protocols import (
-    CheckedSolution,
+    CheckedStep,
     ContextMemoryError,
     GeneratedStep,
     Ids,
@@ -143,22 +143,40 @@ class LiveGenerator(ForwardingPrompter[TransformersGenerator]):
             draft.generator.tokenizer.get_vocab() == self.generator.tokenizer.get_vocab()
         )
 
-    @torch.inference_mode()
-    def generate_checked(self, draft: LiveGenerator, context: Ids, limit: int, proposed: int) -> CheckedSolution:
+    def check_whole(self, draft: LiveGenerator, context: Ids, limit: int, proposed: int) -> CheckedStep:
         """`generate_whole`, faster: the draft proposes `proposed` tokens, one pass of this model checks them all.
 
         Those up to the first that this model would not have chosen are kept, and the one it chooses there is added
         (Leviathan, Kalman and Matias, "Fast inference from transformers via speculative decoding", 2023, at
         temperature 0): the same text as its own, but where two tokens are as likely up to rounding. Raises EngineError.
         """
+        return self._check(draft, context, limit, proposed, (), self.generator.stop.whole())
+
+    def check_one(
+        self, draft: LiveGenerator, context: Ids, limit: int, proposed: int, rejected: Ids = ()
+    ) -> CheckedStep:
+        """`generate_one`, in the same way; the tokens of the `rejected` step are there already and are checked first.
+
+        Raises EngineError.
+        """
+        return self._check(draft, context, limit, proposed, rejected, self.generator.stop)
+
+    @torch.inference_mode()
+    def _check(
+        self, draft: LiveGenerator, context: Ids, limit: int, proposed: int, given: Ids, rule: StopRule
+    ) -> CheckedStep:
         generator = self.generator
-        writer = StepWriter(generator.stop.whole(), generator.room(context, limit))
+        writer = StepWriter(rule, generator.room(context, limit))
         ids, written, proposing_s = list(context), 0, 0.0
         while not writer.ended:
             room = min(generator.max_context, draft.generator.max_context) - len(ids) - 1
-            begin = _now(generator.device)
-            proposal = draft.propose(ids, min(proposed, writer.limit - len(writer.ids) - 1, room))
-            written, proposing_s = written + len(proposal), proposing_s + _now(generator.device) - begin
+            most = max(min(writer.limit - len(writer.ids) - 1, room), 0)
+            proposal = list(given[:most])
+            if not given:
+                begin = _now(generator.device)
+                proposal = draft.propose(ids, min(proposed, most))
+                written, proposing_s = written + len(proposal), proposing_s + _now(generator.device) - begin
+            given = ()
             whole = (*ids, *proposal)
             if proposal:
                 outputs, _ = self._context.read_given(whole, len(ids), generator.logits_after)
@@ -170,7 +188,7 @@ class LiveGenerator(ForwardingPrompter[TransformersGenerator]):
                 ids.append(token)
                 if writer.push(token, logprob, entropy) or index == len(proposal) or token != proposal[index]:
                     break
-        return CheckedSolution(generator.finished(writer), written, proposing_s)
+        return CheckedStep(generator.finished(writer), written, proposing_s)
 
     def propose(self, ids: Sequence[int], count: int) -> list[int]:
         """Up to `count` greedy tokens after `ids`; fewer where the solution ends with one."""

@@ -39,7 +39,7 @@ READING = {
     "fig6": "One question on which RSD and the router, at the same overall acceptance, choose differently.",
     "figA1": "What became of the steps that each policy rejected.",
     "figE1": "Fig. 4 with the controls that the paper does not have.",
-    "routers": "Beyond the paper: what each policy is worth on average, and what a decision of it takes.",
+    "routers": "Beyond the paper: what each policy is worth on average, and against the clock.",
 }
 
 

@@ -112,12 +112,26 @@ def test_a_solution_with_the_drafts_tokens_checked_is_the_targets_own(
         expected = target.generate_whole(context, 60)
         target.reset()
         draft.reset()
-        checked = target.generate_checked(draft, context, 60, proposed)
-        assert same(checked.solution, expected)
+        checked = target.check_whole(draft, context, 60, proposed)
+        assert same(checked.step, expected)
         assert checked.proposed > 0 and checked.proposing_s > 0
         if alike:  # all are kept: a round writes one token more than was proposed
             rounds = -(-expected.tokens // (proposed + 1))
             assert checked.proposed <= rounds * proposed
+
+
+def test_a_step_with_tokens_checked_is_the_targets_own_whatever_was_rejected_before_it(
+    checkpoints_root: Path, tmp_path: Path
+) -> None:
+    build_causal(tmp_path / "other", "bpe", seed=9, architecture="qwen2")
+    target = LiveGenerator(load(checkpoints_root / "qwen2-bpe"))
+    draft = LiveGenerator(load(tmp_path / "other"))
+    for context in contexts_of(target.generator, 3, seed=5):
+        expected = target.generate_one(context, 30)
+        own = target.generator.step_ids(expected.text)
+        for rejected in ((), own, own[:2], own[1:], (*own, *own)):
+            checked = target.check_one(draft, context, 30, 4, rejected)
+            assert same(checked.step, expected)
 
 
 def test_a_draft_without_room_proposes_nothing_and_the_target_goes_on(
@@ -128,8 +142,8 @@ def test_a_draft_without_room_proposes_nothing_and_the_target_goes_on(
     expected = target.generate_whole(context, 40)
     target.reset()
     monkeypatch.setattr(draft.generator, "max_context", len(context) + 9)
-    checked = target.generate_checked(draft, context, 40, 4)
-    assert same(checked.solution, expected)
+    checked = target.check_whole(draft, context, 40, 4)
+    assert same(checked.step, expected)
     assert checked.proposed <= 8
 
 

@@ -1,5 +1,9 @@
 # One rule for all figures and one for all tables; each depends on its own module, so that editing one redraws that one alone.
-FIGURE_HELPERS = {"fig6": ["evaluation/worked_example"], "figE1": ["figures/fig4"], "routers": ["figures/fig5"]}  # what a figure's module draws with
+FIGURE_HELPERS = {
+    "fig6": ["evaluation/worked_example"],
+    "figE1": ["figures/fig4"],
+    "routers": ["figures/fig5"],
+}  # what a figure's module draws with
 
 
 rule figure:

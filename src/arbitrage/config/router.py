@@ -11,6 +11,8 @@ from arbitrage.config.section import Count, Name, Section, Share
 RouterKind = Literal["classifier", "scalars", "scalars+prm", "scalars+target"]
 Loss = Literal["label", "weighted", "regression"]
 
+RECOMMENDED: RouterKind = "scalars+target"  # the most accurate at the same acceptance in the lab (docs/routers.md)
+
 
 class Dataset(Section):
     """From labelled steps to the router's training data."""
@@ -31,7 +33,8 @@ class Variant(Section):
         "classifier",
         description="What it reads: `classifier`, the text, by a model as large as the PRM (the paper's); `scalars`, "
         "the token statistics that the draft's step comes with; `scalars+prm`, the PRM's score of that step too; "
-        "`scalars+target`, the target's log-probabilities of it too (docs/routers.md)",
+        f"`scalars+target`, the target's log-probabilities of it too; `recommended` is `{RECOMMENDED}` "
+        "(docs/routers.md)",
     )
     network: Literal["mlp", "logistic"] = Field(
         "mlp", description="Of the kinds that read scalars: one hidden layer, or logistic regression"
@@ -51,6 +54,11 @@ class Variant(Section):
         description="Downsample the majority class of the training part; where absent, with loss `label` only: the "
         "other losses say themselves what a step counts",
     )
+
+    @field_validator("kind", mode="before")
+    @classmethod
+    def _recommended_by_name(cls, kind: object) -> object:
+        return RECOMMENDED if kind == "recommended" else kind
 
     @property
     def objective(self) -> Loss:

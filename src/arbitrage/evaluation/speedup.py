@@ -20,7 +20,7 @@ counts as the worst value: a speed-up of 0, or an infinite one where it is the o
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 
 from arbitrage.config.pipeline import Curves
-from arbitrage.config.policies import POLICIES
+from arbitrage.config.policies import DEFAULT_POLICIES, POLICIES, TIMED_POLICIES
 from arbitrage.evaluation.bootstrap import Floats, resample_weights, resampled_means, with_data, without_bias
 from arbitrage.evaluation.comparison import NO_GAP, RECOVERED, levels_of
 from arbitrage.evaluation.cost_model import ResampledModel
@@ -39,7 +39,9 @@ from arbitrage.evaluation.estimates import COLUMNS, NOWHERE, Statistic, pooled
 from arbitrage.evaluation.latency_curves import TimedPanel, seconds
 from arbitrage.io.csv_tables import write_csv
 
-COMPARISONS = (("router", "rsd"), ("router", "target_only"), ("rsd", "target_only"))
+PAPERS = (("router", "rsd"), ("router", "target_only"), ("rsd", "target_only"))
+BEYOND = tuple(name for name in TIMED_POLICIES if name not in DEFAULT_POLICIES)
+COMPARISONS = (*PAPERS, *((policy, against) for policy in BEYOND for against in ("router", "target_only")))
 STEPS_OF_RANGE = 41
 LARGEST_FROM = 0.25  # of the gap between draft and target: below it few questions decide
 BOTTOM, TOP = 0.05, 0.9  # `typical` is read there of the common range, where both curves are sampled well
@@ -70,34 +72,40 @@ def speedups(panel: Panel, model: ResampledModel) -> list[Statistic]:
             )
             for curve in panel.curves[policy]
         ]
-        for policy in ("router", "rsd", "target_only")
-        if policy in panel.curves
+        for policy in sorted({name for pair in COMPARISONS for name in pair} & set(panel.curves))
     }
     results = []
     for policy, against in COMPARISONS:
         if policy not in runs or against not in runs:
             continue
+        trained = POLICIES[policy].trained or POLICIES[against].trained
+        pairs = _by_training(runs[policy], runs[against])
         head = {
             "pair": panel.pair,
             "benchmark": panel.benchmark,
             "policy": policy,
             "against": against,
-            "trainings": len(runs[policy]) if POLICIES[policy].trained else 0,
+            "trainings": len(pairs) if trained else 0,
             "questions": panel.questions,
             "ratio": True,
         }
-        (other,) = runs[against]
         levels = levels_of(panel, weights) if {"draft_only", "target_only"} <= set(panel.curves) else None
-        over = [_over_range(own, other, levels) for own in runs[policy]]
+        over = [_over_range(own, other, levels) for own, other in pairs]
         typical, largest = ([each[column] for each in over] for column in range(2))
         results.append(_statistic(head, "typical", NOWHERE, typical, "no common accuracy"))
         results.append(_statistic(head, "largest", NOWHERE, largest, _why_no_largest(typical, levels)))
         if levels is not None:
-            ratios = [_ratios(own, other, levels) for own in runs[policy]]
+            ratios = [_ratios(own, other, levels) for own, other in pairs]
             for column, level in enumerate(RECOVERED):
-                why = _why(runs[policy], policy, other, against, levels[:, column])
+                why = _why(policy, against, pairs, levels[:, column])
                 results.append(_statistic(head, "at_accuracy", level, [each[:, column] for each in ratios], why))
     return results
+
+
+def _by_training(own: Sequence[_Run], other: Sequence[_Run]) -> list[tuple[_Run, _Run]]:
+    """Each training of one beside the same of the other; what is not trained beside each."""
+    count = max(len(own), len(other))
+    return [(own[number % len(own)], other[number % len(other)]) for number in range(count)]
 
 
 def token_level(panel: Panel, timed: pd.DataFrame, seed: int) -> list[Statistic]:
@@ -169,11 +177,14 @@ def _why_no_largest(typical: list[Floats], levels: Floats | None) -> str:
     return "in some resamples there is none: picking the largest cannot be corrected for"
 
 
-def _why(own: list[_Run], policy: str, other: _Run, against: str, levels: Floats) -> str:
+def _why(policy: str, against: str, runs: Sequence[tuple[_Run, _Run]], levels: Floats) -> str:
     """Why the data has no ratio at an accuracy (levels[0])."""
     if np.isnan(levels[0]):
         return NO_GAP
-    best = {policy: min(run.accuracy[0].max() for run in own), against: other.accuracy[0].max()}
+    best = {
+        name: min(run.accuracy[0].max() for run in each)
+        for name, each in zip((policy, against), zip(*runs, strict=True), strict=True)
+    }
     short = [name for name, accuracy in best.items() if accuracy < levels[0] - 1e-12]
     return f"{' and '.join(short)}: no threshold is as accurate" if short else NO_POINT
 

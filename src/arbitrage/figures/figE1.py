@@ -27,11 +27,11 @@ def draw(points: pd.DataFrame, confidence: float, listed: bool = False) -> Figur
     figure, axes = style.panel_grid(len(panels), len(VIEWS), panel=(3.1, 2.4))
     for panel, line in zip(panels, axes, strict=True):
         rows = style.of_panel(points, *panel)
+        style.title(line[0], *panel)  # of the whole line: a narrow panel would cut it
         for (column, label), ax in zip(VIEWS.items(), line, strict=True):
             accuracy_panel(ax, rows, POLICIES, column, listed)
             ax.set_xlabel(label)
             ax.set_ylabel("accuracy (%)")
-            style.title(ax, *panel)
     caption = (
         "Left: acceptance as the paper counts it, the share of a question's steps that the draft wrote, averaged over "
         "questions. Middle: the same, where an escalated step whose text is the draft's own counts as accepted. Right: "

@@ -262,3 +262,9 @@ def test_the_configuration_page_is_in_step_with_the_code() -> None:
     assert page == configuration_page(), "run `make docs`"
     assert all(f"`{key.path[-1]}`" in page for key in keys().values() if not key.is_section)
     assert all(key.meaning for key in keys().values() if key.path[-1] != "prm")
+
+
+def test_the_recommended_kind_of_router_is_named_in_the_resolved_study() -> None:
+    study = validate_config(lab(router={"variants": {"default": {}, "best": {"kind": "recommended"}}}))
+    assert study.router.variants["best"].kind == RECOMMENDED
+    assert study == validate_config(lab(router={"variants": {"default": {}, "best": {"kind": RECOMMENDED}}}))

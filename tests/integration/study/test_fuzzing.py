@@ -278,19 +278,19 @@ def test_what_no_type_rules_out_is_refused_in_words(text: str, expected: str, tm
         ("arbitrage", "config", "--study", "{file}"),
         ("arbitrage", "check", "--study", "{file}"),
         ("snakemake", "--cores", "1", "--dry-run", "--configfile", "{file}"),
-        ("snakemake", "--cores", "1", "--dry-run", "--config", "sweep={treshold: [0.5]}", "results=[README.md]"),
+        ("snakemake", "--cores", "1", "--dry-run", "--config", "curves={treshold: [0.5]}", "results=[README.md]"),
     ],
     ids=" ".join,
 )
 def test_no_front_door_answers_with_a_traceback(command: tuple[str, ...], tmp_path: Path) -> None:
     file = tmp_path / "odd.yaml"
-    file.write_text((ROOT / "config.yaml").read_text() + "sweep: {treshold: [0.5]}\nresults: [README.md]\n")
+    file.write_text((ROOT / "config.yaml").read_text() + "curves: {treshold: [0.5]}\nresults: [README.md]\n")
     run = [sys.executable, "-m", *command] if command[0] == "snakemake" else [*command]
     done = subprocess.run(
         [part.replace("{file}", str(file)) for part in run], cwd=ROOT, capture_output=True, text=True, timeout=100
     )
     assert done.returncode == 1
     said = done.stdout + done.stderr  # Snakemake's dry run speaks on stdout
-    assert "sweep.treshold: unknown key" in said
+    assert "curves.treshold: unknown key" in said
     assert "results: expected text" in said
     assert "Traceback" not in said

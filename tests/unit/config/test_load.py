@@ -21,6 +21,7 @@ from arbitrage.config.load import (
     validate_config,
     write_resolved,
 )
+from arbitrage.config.router import RECOMMENDED
 from arbitrage.config.schema import keys
 
 ROOT = Path(__file__).resolve().parents[3]

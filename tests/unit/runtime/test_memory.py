@@ -29,7 +29,7 @@ def checkpoint(tmp_path: Path) -> str:
     (tmp_path / "config.json").write_text(json.dumps(SHAPE))
     with (tmp_path / "model.safetensors").open("wb") as file:
         file.truncate(3_090_000_000)
-    memory._shape.cache_clear()
+    memory.shape.cache_clear()
     return str(tmp_path)
 
 

@@ -14,7 +14,7 @@ class Job(Section):
     """What one job of a stage asks for; what is absent follows from the study (`arbitrage.runtime.resources`)."""
 
     gpus: int | None = Field(
-        None, ge=0, le=1024, description="GPUs a job; absent: as many as the devices of the stage's models name"
+        None, ge=0, le=1024, description="GPUs a job; absent: as many as the stage's models are on, by `placement`"
     )
     cpus: Count | None = Field(None, description="CPUs a job; absent: `threads`, and at least 4 a GPU")
     mem_gb: float | None = Field(

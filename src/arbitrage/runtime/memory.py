@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -105,17 +105,20 @@ def shape_in(directory: Path, weights: int) -> Shape:
     try:
         config: dict[str, Any] = json.loads((directory / "config.json").read_text(encoding="utf-8"))
         config |= config.get("text_config") or {}
-        stored = BYTES.get(str(config.get("dtype") or config.get("torch_dtype") or "float32"), 4)
+    except (OSError, ValueError, TypeError):  # `check` says what is wrong with it
+        return Shape()
+    stored = BYTES.get(str(config.get("dtype") or config.get("torch_dtype") or "float32"), 4)
+    bare = Shape(parameters=weights // stored, packed=weights if config.get("quantization_config") else 0)
+    try:
         heads, width = int(config["num_attention_heads"]), int(config["hidden_size"])
         size = int(config.get("head_dim") or width // heads)
         kept = int(config.get("num_key_value_heads") or heads)
         layers, vocabulary = int(config["num_hidden_layers"]), int(config.get("vocab_size") or 0)
-    except (OSError, ValueError, KeyError, TypeError):  # `check` says what is wrong with it
-        return Shape()
-    return Shape(
-        parameters=weights // stored,
+    except (ValueError, KeyError, TypeError):  # it names its sizes otherwise
+        return bare
+    return replace(
+        bare,
         embedded=vocabulary * width * (1 if config.get("tie_word_embeddings") else 2),
-        packed=weights if config.get("quantization_config") else 0,
         layers=layers,
         cached=2 * layers * kept * size,
         kv_heads=kept,

@@ -336,6 +336,30 @@ def test_the_two_builds_of_vllm_are_told_apart(
     assert found.verdict == verdict and detail in found.detail
 
 
+@pytest.mark.parametrize(("gigabytes", "ready"), [(24.0, True), (4.0, False)])
+def test_the_command_prints_the_memory_of_gpus_and_refuses_what_does_not_fit(
+    gigabytes: float, ready: bool, checkpoints: dict[str, str], tmp_path: Path
+) -> None:
+    on_gpu = {"device": "cuda:0", "dtype": "bfloat16"}
+    study = {
+        "study": "checked",
+        "results": str(tmp_path / "results"),
+        "models": {name: on_gpu | {"path": checkpoints[name], "batch_size": 4} for name in ("draft", "target")},
+        "pairs": {"pair": {"draft": "draft", "target": "target"}},
+        "prm": {"path": checkpoints["prm"], "device": "cuda:0"},
+        "benchmarks": {"lab500": {"source": "lab500", "limit": 5}},
+        "questions": {"source": "lab", "sample": 5},
+        "generation": {"max_tokens": 200},
+        "resources": {"gpu_memory_gb": gigabytes},
+    }
+    (tmp_path / "study.yaml").write_text(json.dumps(study))  # JSON is YAML
+    result = CliRunner().invoke(app, ["check", "--study", str(tmp_path / "study.yaml")])
+    assert result.exit_code == (0 if ready else 1), result.output
+    rows = [line.split() for line in result.output.splitlines()]
+    assert ["label", "pair", "models.draft", "0", "0.0", "2.0"] in [row[:6] for row in rows]
+    assert ("GPU 0 has 3.7 GiB" in result.output) == (not ready)
+
+
 @pytest.mark.models
 def test_the_command_says_that_the_lab_is_ready() -> None:
     result = CliRunner().invoke(app, ["check", "--study", "config.yaml"])

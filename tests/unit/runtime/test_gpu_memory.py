@@ -122,6 +122,13 @@ def test_vllm_gets_its_share_or_an_error_says_what_to_do(size: float, remedy: st
     assert sum(given.values()) < USABLE - 3.09 / size
 
 
+def test_beside_a_model_of_unknown_shape_parts_are_equal(tmp_path: Path) -> None:
+    one = study(tmp_path)
+    (Path(one.prm.path) / "config.json").write_text("{}")
+    shape.cache_clear()
+    assert shares(placed(one, "label", "p"), "label", "p") == pytest.approx({"d": USABLE / 4, "t": USABLE / 4})
+
+
 def test_a_share_too_small_for_the_weights_is_an_error(tmp_path: Path) -> None:
     one = study(tmp_path, t={"vllm": {"max_context": 8192, "memory_share": 0.2}})
     with pytest.raises(DeviceError, match=r"raise vllm.memory_share or vllm.cache_gib of models.t"):

@@ -60,6 +60,13 @@ def test_training_needs_sixteen_bytes_a_weight(checkpoint: str) -> None:
     assert memory.models_gb(study(checkpoint), "heldout", None) == pytest.approx(4 * 1.545 + 2 + 3, abs=0.5)
 
 
+def test_of_a_configuration_that_names_its_sizes_otherwise_only_the_weights_are_known(checkpoint: str) -> None:
+    (Path(checkpoint) / "config.json").write_text(json.dumps({"dtype": "bfloat16", "n_layer": 12}))
+    assert memory.shape(checkpoint, None) == memory.Shape(parameters=1_545_000_000)
+    (Path(checkpoint) / "config.json").write_text("[")
+    assert memory.shape_in(Path(checkpoint), 5) == memory.Shape()
+
+
 def test_what_is_small_elsewhere_or_unknown_counts_nothing(checkpoint: str) -> None:
     on_gpus = {name: {"path": checkpoint, "device": "cuda:0", "dtype": "bfloat16"} for name in ("d", "t")}
     prm = {"path": checkpoint, "device": "cuda:0"}

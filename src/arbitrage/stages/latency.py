@@ -20,7 +20,6 @@ from arbitrage.evaluation.operating_points import OperatingPoint, operating_poin
 from arbitrage.io.tables import read_table, write_table
 from arbitrage.runtime.conditions import Conditions
 from arbitrage.runtime.paths import StudyPaths
-from arbitrage.runtime.placement import placed
 from arbitrage.runtime.progress import Progress
 from arbitrage.speculation.decoder import LiveDecoder, LiveSolution
 from arbitrage.speculation.policies import POLICIES
@@ -70,7 +69,7 @@ def measure_latency(study: Study, pair: str, routers: Sequence[Path], out: Path)
         expected |= _expected(swept, [run for group in by_benchmark[-1] for run in group])
     runs = [run for groups in zip_longest(*by_benchmark, fillvalue=[]) for group in groups for run in group]
     solutions: list[tuple[Run, LiveSolution]] = []
-    with open_decoder(placed(study, "latency", pair), pair, routers) as decoder:
+    with open_decoder(study, pair, routers) as decoder:
         if study.latency.speculative_tokens and not can_check(decoder):
             print(f"{pair}: no token-level speculative decoding; its engines do none with this pair", file=sys.stderr)
             runs = [run for run in runs if not run.setting.speculative_tokens]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from arbitrage.config.placement import Placement
 from arbitrage.config.study import Study
 from arbitrage.engines import factory
 from arbitrage.engines.checkpoints import Checkpoint
@@ -92,8 +93,15 @@ def test_labelling_and_the_sweep_have_all_models_on_one_gpu_with_room_for_the_pr
     assert draft_share + target_share < 0.9 - 3.09 / 80
 
 
-def test_a_live_decoder_has_each_model_on_the_gpu_it_names(study: Study, opened: dict[str, Any]) -> None:
+def test_a_live_decoder_has_each_model_on_the_gpu_it_names_or_all_together(
+    study: Study, opened: dict[str, Any]
+) -> None:
     with pytest.raises(OpenedError), open_decoder(study, "p", []):
         pass
     assert opened["models.draft"] == ("cuda:0", pytest.approx(0.9))
     assert opened["models.target"] == ("cuda:1", pytest.approx(0.9)) and opened["prm"] == "cuda:2"
+    together = study.model_copy(update={"placement": Placement(latency="together")})
+    with pytest.raises(OpenedError), open_decoder(together, "p", []):
+        pass
+    assert {opened["models.draft"][0], opened["models.target"][0], opened["prm"]} == {"cuda:0"}
+    assert opened["models.draft"][1] + opened["models.target"][1] < 0.9 - 2 * 3.09 / 80

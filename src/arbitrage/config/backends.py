@@ -8,6 +8,8 @@ from pydantic import Field
 
 from arbitrage.config.section import Count, Section
 
+PROMPT_ROOM = 4096  # ids a prompt may have where `vllm.max_context` is absent
+
 
 class Vllm(Section):
     """vLLM, in the job's own process or as a server that the job starts (`engine: openai` without `server.url`)."""
@@ -16,7 +18,11 @@ class Vllm(Section):
 
     tensor_parallel: Count = Field(1, description="GPUs the model is cut over, from the one its `device` names on")
     memory_share: float | None = Field(
-        None, gt=0, lt=1, description="Share of each GPU's memory; absent: 0.9, in equal parts for all models on it"
+        None,
+        gt=0,
+        lt=1,
+        description="Share of each GPU's memory; absent: of the 0.9 that models take, its weights and what is left for "
+        "keys and values, so that all models on the GPU hold as many contexts",
     )
     cache_gib: float | None = Field(
         None, gt=0, description="Memory of keys and values, GiB; absent: what is left of `memory_share`, 1 on a CPU"
@@ -30,6 +36,10 @@ class Vllm(Section):
     eager: bool | None = Field(
         None, description="No compilation and no CUDA graphs: a faster start, slower steps; absent: on a CPU only"
     )
+
+    def longest(self, max_tokens: int) -> int:
+        """Ids of the longest context to make room for, where solutions have at most `max_tokens`."""
+        return self.max_context or max_tokens + PROMPT_ROOM
 
 
 class Server(Section):

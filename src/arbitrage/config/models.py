@@ -48,7 +48,10 @@ class Model(Section):
     vllm: Vllm = Field(Vllm(), description="For `engine: vllm`, and for servers that a job starts")
     server: Server = Field(Server(), description="For `engine: openai`")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Type of weights and activations")
-    device: str = Field("cpu", description="torch device of the model: cpu, cuda, cuda:1 ...")
+    device: str = Field(
+        "cpu",
+        description="torch device of the model: cpu, cuda, cuda:1 ... (which GPU counts where `placement` is apart)",
+    )
     batch_size: Count = Field(64, description="Contexts decoded together; part of what makes results repeatable")
     top_logprobs: int = Field(
         0,

@@ -14,7 +14,7 @@ class Job(Section):
     """What one job of a stage asks for; what is absent follows from the study (`arbitrage.runtime.resources`)."""
 
     gpus: int | None = Field(
-        None, ge=0, le=1024, description="GPUs a job; absent: as many as the devices of the stage's models name"
+        None, ge=0, le=1024, description="GPUs a job; absent: as many as the stage's models are on, by `placement`"
     )
     cpus: Count | None = Field(None, description="CPUs a job; absent: `threads`, and at least 4 a GPU")
     mem_gb: float | None = Field(
@@ -38,6 +38,12 @@ class Resources(Section):
     gpu_partition: str | None = Field(None, description="Partition of jobs with GPUs; the cluster's default if absent")
     cpu_partition: str | None = Field(None, description="Partition of the others; the cluster's default if absent")
     gpu_type: str | None = Field(None, description="Type of GPU, as the cluster names it (a100, h100); any if absent")
+    gpu_memory_gb: float | None = Field(
+        None,
+        gt=0,
+        le=10_000,
+        description="Memory of a GPU, GB (24, 40, 80 ...), for cards of another machine; absent: what the driver says",
+    )
     max_hours: float | None = Field(
         None, gt=0, le=10_000, description="Longest time limit a retry asks for: the partition's own"
     )

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from arbitrage.config.models import Model, Pair
 from arbitrage.config.pipeline import Curves, Figures, Generation, Latency, Steps, Sweep
+from arbitrage.config.placement import Placement
 from arbitrage.config.policies import POLICIES
 from arbitrage.config.prm import Prm
 from arbitrage.config.questions import Benchmark, Questions
@@ -49,6 +50,7 @@ class Study(Section):
     curves: Curves = Curves()
     figures: Figures = Figures()
     zoo: Zoo = Zoo()
+    placement: Placement = Placement()
     resources: Resources = Resources()
 
     @property
@@ -74,6 +76,11 @@ class Study(Section):
         here = all(model.engine == "transformers" for model in models)
         devices = {*(model.device for model in models), self.prm.device, self.router.device}
         return "lockstep" if here and devices == {"cpu"} else "continuous"
+
+    def origin(self, name: str) -> Model:
+        """The model whose weights model `name` has: the one it is quantised from, or itself."""
+        model = self.models[name]
+        return self.models[model.quantise.model] if model.quantise else model
 
     def model_path(self, name: str) -> str:
         """Where model `name` is: its own path, or where the rule `quantise` writes it."""

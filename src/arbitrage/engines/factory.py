@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
-from arbitrage.config.devices import last_ordinal, model_devices
+from arbitrage.config.devices import model_devices
 from arbitrage.config.models import Model
 from arbitrage.config.router import RouterKind
 from arbitrage.config.study import Study
@@ -22,20 +21,20 @@ from arbitrage.engines.scoring.scorers import CLASSIFIERS, MARKED, PrmScorer, Ro
 from arbitrage.engines.server.generator import OpenAiGenerator
 from arbitrage.engines.server.launch import LocalServer, serve
 from arbitrage.engines.vllm.generator import VllmGenerator
+from arbitrage.runtime.gpu_memory import USABLE, shares
 from arbitrage.runtime.paths import StudyPaths
 from arbitrage.speculation.protocols import EngineError, Generator, IncrementalGenerator
 
-SHARED = 0.9  # of its memory that models take; the rest is for what is computed on the way
-
 
 @contextmanager
-def open_pair(study: Study, pair: str) -> Iterator[tuple[Generator, Generator]]:
+def open_pair(study: Study, pair: str, stage: str = "latency") -> Iterator[tuple[Generator, Generator]]:
     """Draft and target of `pair`, for as long as the context lasts; then whatever was started for them is stopped.
 
-    Raises EngineError.
+    study: with the models placed as a job of `stage` has them (`runtime.placement`); the stage also says which PRM and
+    routers will want memory beside them. Raises EngineError, and DeviceError where they do not fit on their GPUs.
     """
     names = (study.pairs[pair].draft, study.pairs[pair].target)
-    shares = {name: memory_share(study, pair, name) for name in names}
+    share_of = shares(study, stage, pair)
     folder = StudyPaths.of(study).server_logs
     with ExitStack() as stack:
         local: dict[str, LocalServer] = {}
@@ -43,7 +42,7 @@ def open_pair(study: Study, pair: str) -> Iterator[tuple[Generator, Generator]]:
         def start(name: str) -> None:
             model = study.models[name]
             if model.starts_server and name not in local:
-                server = serve(model_checkpoint(study, name), model, study.generation, shares[name], folder)
+                server = serve(model_checkpoint(study, name), model, study.generation, share_of[name], folder)
                 local[name] = stack.enter_context(server)
 
         gpus = [device for name in names if study.models[name].starts_server for device in _gpus(study.models[name])]
@@ -53,25 +52,11 @@ def open_pair(study: Study, pair: str) -> Iterator[tuple[Generator, Generator]]:
         generators = []
         for name in names:
             start(name)
-            generator = load_generator(study, name, local.get(name), shares[name])
+            generator = load_generator(study, name, local.get(name), share_of[name])
             if not isinstance(generator, TransformersGenerator):
                 stack.callback(generator.close)
             generators.append(generator)
         yield generators[0], generators[1]
-
-
-def memory_share(study: Study, pair: str, name: str) -> float:
-    """Share of each GPU's memory that vLLM may take for model `name` of `pair`.
-
-    As configured, or an equal part of SHARED for all models on the fullest of its GPUs, PRM and router among them.
-    """
-    model = study.models[name]
-    if model.vllm.memory_share is not None:
-        return model.vllm.memory_share
-    pairs = study.pairs[pair]
-    devices = [device for each in (pairs.draft, pairs.target) for device in model_devices(study.models[each])]
-    models_on = Counter(map(last_ordinal, [*devices, study.prm.device, study.router.device]))
-    return SHARED / max(models_on[last_ordinal(device)] for device in model_devices(model))
 
 
 def _gpus(model: Model) -> list[str]:
@@ -79,7 +64,7 @@ def _gpus(model: Model) -> list[str]:
 
 
 def load_generator(
-    study: Study, name: str, local: LocalServer | None = None, share: float = SHARED
+    study: Study, name: str, local: LocalServer | None = None, share: float = USABLE
 ) -> TransformersGenerator | OpenAiGenerator | VllmGenerator:
     """Load `models.<name>` in this process, or find it on its server.
 

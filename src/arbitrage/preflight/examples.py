@@ -35,8 +35,7 @@ def examples(study: Study, questions: Mapping[str, Sequence[Row]]) -> Iterator[E
     from arbitrage.engines.prompting import Prompter
 
     name = next(iter(study.pairs.values())).draft
-    model = study.models[name]
-    origin = study.models[model.quantise.model] if model.quantise else model
+    model, origin = study.models[name], study.origin(name)
     try:
         files = checkpoint(str(origin.path), origin.revision, weights=False)
         tokenizer = Checkpoint(str(origin.path), files.directory).tokenizer(chat=True)

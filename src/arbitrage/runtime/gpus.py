@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from typing import TextIO
 
@@ -75,12 +76,29 @@ def visible() -> list[str] | None:
     named = os.environ.get(VISIBLE)
     if named is not None:
         return [name.strip() for name in named.split(",") if name.strip()]
+    return _driver_says("--query-gpu=index")
+
+
+def memory_bytes(ordinal: int) -> int | None:
+    """Memory of a GPU this process may use, counted from 0; None where there is none, or the driver does not say."""
+    present = visible() or []
+    return _memory_of(present[ordinal]) if ordinal < len(present) else None
+
+
+@cache
+def _memory_of(name: str) -> int | None:
+    mebibytes = _driver_says("--query-gpu=memory.total", f"--id={name}") or [""]
+    return int(mebibytes[0]) * 2**20 if mebibytes[0].isdigit() else None
+
+
+def _driver_says(*query: str) -> list[str] | None:
+    """Words that nvidia-smi answers with; None where there is no driver, or it does not answer."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None
-    query = [program, "--query-gpu=index", "--format=csv,noheader"]
+    command = [program, *query, "--format=csv,noheader,nounits"]
     try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.split()

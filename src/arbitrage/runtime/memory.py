@@ -1,10 +1,14 @@
-"""Main memory: what a job has used, and what the models that it runs on CPUs will need, from their files alone."""
+"""Main memory: what a job has used, and what the models that it runs on CPUs will need, from their files alone.
+
+Of GPUs: `arbitrage.runtime.gpu_memory`.
+"""
 
 from __future__ import annotations
 
 import json
 import resource
 import sys
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,8 +21,32 @@ MODEL_GB = 2.0  # beside weights and caches: prefixes that are kept, and what la
 LARGE = 1e8  # parameters; of a smaller model all that is beside them is small too
 PROMPT = 512  # ids that a prompt is taken to have
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
-UNKNOWN = {"parameters": 0, "cached": 0, "positions": 0}
 TRAINED_BYTES = 16  # of a trained weight: itself, its gradient and AdamW's two moments, in float32
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a checkpoint, zeros where they are not known.
+
+    parameters: of which `embedded` are in embeddings and head; packed: bytes of weights that stay as they are stored,
+    in few bits (0: each is loaded in the type asked for); layers; cached: numbers that a position takes in its cache,
+    over all layers; kv_heads: that they belong to; positions: ids of the longest context.
+    """
+
+    parameters: int = 0
+    embedded: int = 0
+    packed: int = 0
+    layers: int = 0
+    cached: int = 0
+    kv_heads: int = 1
+    positions: int = 0
+
+    def weight_bytes(self, dtype: str, bits: int | None = None) -> int:
+        """Bytes of its weights loaded as `dtype`; with `bits`, all but embeddings and head in so many."""
+        if self.packed:
+            return self.packed
+        whole = self.parameters if bits is None else min(self.embedded, self.parameters)
+        return whole * BYTES[dtype] + (self.parameters - whole) * (bits or 0) // 8
 
 
 def peak_gb() -> float:
@@ -35,13 +63,13 @@ def models_gb(study: Study, stage: str, pair: str | None) -> float:
     """
     total = 0.0
     if stage == "router" and study.router.device == "cpu":
-        total += TRAINED_BYTES * _shape(*study.router_init)["parameters"] / GB
+        total += TRAINED_BYTES * shape(*study.router_init).parameters / GB
     elif stage == "heldout" and study.router.device == "cpu":
         total += _model_gb(*study.router_init, study.router.dtype, 1, study.dataset.max_length)
     elif stage in ("label", "sweep", "latency") and pair is not None:
         for name in (study.pairs[pair].draft, study.pairs[pair].target):
             model = study.models[name]
-            origin = study.models[model.quantise.model] if model.quantise else model
+            origin = study.origin(name)
             if model.device == "cpu" and model.server.url is None and origin.path:
                 rows = 1 if stage == "latency" else model.batch_size
                 total += _model_gb(origin.path, origin.revision, model.dtype, rows, study.generation.max_tokens)
@@ -55,35 +83,47 @@ def models_gb(study: Study, stage: str, pair: str | None) -> float:
 
 def _model_gb(path: str, revision: str | None, dtype: str, rows: int, tokens: int) -> float:
     """Weights, and keys and values of `rows` contexts with solutions of `tokens` tokens."""
-    shape = _shape(path, revision)
-    if not shape["parameters"]:
+    found = shape(path, revision)
+    if not found.parameters:
         return 0.0
-    columns = min(tokens + PROMPT, shape["positions"])
-    beside = MODEL_GB if shape["parameters"] > LARGE else 0.0
-    return (shape["parameters"] + rows * columns * shape["cached"]) * BYTES[dtype] / GB + beside
+    columns = min(tokens + PROMPT, found.positions)
+    beside = MODEL_GB if found.parameters > LARGE else 0.0
+    return (found.parameters + rows * columns * found.cached) * BYTES[dtype] / GB + beside
 
 
 @lru_cache(maxsize=64)
-def _shape(path: str, revision: str | None) -> dict[str, int]:
-    """Of a checkpoint: parameters, numbers a position takes in its cache, positions; zeros where it is not here."""
+def shape(path: str, revision: str | None) -> Shape:
+    """The shape of a checkpoint; all zeros where it is not on this machine."""
     directory = _directory(path, revision)
     if directory is None:
-        return UNKNOWN
+        return Shape()
+    return shape_in(directory, sum(file.stat().st_size for file in directory.glob("*.safetensors")))
+
+
+def shape_in(directory: Path, weights: int) -> Shape:
+    """The shape of the checkpoint whose configuration is in `directory`; weights: bytes of its files, here or not."""
     try:
         config: dict[str, Any] = json.loads((directory / "config.json").read_text(encoding="utf-8"))
         config |= config.get("text_config") or {}
-        stored = BYTES.get(str(config.get("dtype") or config.get("torch_dtype") or "float32"), 4)
+    except (OSError, ValueError, TypeError):  # `check` says what is wrong with it
+        return Shape()
+    stored = BYTES.get(str(config.get("dtype") or config.get("torch_dtype") or "float32"), 4)
+    bare = Shape(parameters=weights // stored, packed=weights if config.get("quantization_config") else 0)
+    try:
         heads, width = int(config["num_attention_heads"]), int(config["hidden_size"])
         size = int(config.get("head_dim") or width // heads)
         kept = int(config.get("num_key_value_heads") or heads)
-        weights = sum(file.stat().st_size for file in directory.glob("*.safetensors"))
-    except (OSError, ValueError, KeyError, TypeError):  # `check` says what is wrong with it
-        return UNKNOWN
-    return {
-        "parameters": weights // stored,
-        "cached": 2 * int(config["num_hidden_layers"]) * kept * size,
-        "positions": int(config.get("max_position_embeddings") or 2**31),
-    }
+        layers, vocabulary = int(config["num_hidden_layers"]), int(config.get("vocab_size") or 0)
+    except (ValueError, KeyError, TypeError):  # it names its sizes otherwise
+        return bare
+    return replace(
+        bare,
+        embedded=vocabulary * width * (1 if config.get("tie_word_embeddings") else 2),
+        layers=layers,
+        cached=2 * layers * kept * size,
+        kv_heads=kept,
+        positions=int(config.get("max_position_embeddings") or 2**31),
+    )
 
 
 def _directory(path: str, revision: str | None) -> Path | None:

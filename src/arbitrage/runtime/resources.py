@@ -9,10 +9,10 @@ import math
 from collections.abc import Iterable
 
 from arbitrage.config.devices import alone, last_ordinal, model_devices
-from arbitrage.config.policies import needing
 from arbitrage.config.resources import Job
 from arbitrage.config.study import Study
 from arbitrage.runtime.memory import models_gb
+from arbitrage.runtime.placement import STAGES, loaded_routers, placed
 
 HOURS = {"label": 12.0, "sweep": 12.0, "router": 12.0}  # of the first attempt; others 4
 CPUS_PER_GPU = 4  # enough to load weights and to grade while the GPU works
@@ -21,7 +21,7 @@ RESOURCES = ("gpu", "gpu_model", "cpus_per_task", "mem_mb", "runtime", "slurm_pa
 
 
 def gpus(study: Study, stage: str, pair: str | None, variant: str | None = None) -> int:
-    """GPUs a job of `stage` needs: as configured, or one more than the highest CUDA ordinal its models name.
+    """GPUs a job of `stage` needs: as configured, or one more than the highest CUDA ordinal its models are placed on.
 
     pair: the pair whose models run; None in stages that run none. variant: of the router that is trained or scored:
     those that read scalars need none. `cuda` counts as `cuda:0`: models that all say `cuda`
@@ -67,9 +67,9 @@ def _devices(study: Study, stage: str, pair: str | None, variant: str | None) ->
         if variant is not None and study.router.variants[variant].kind != "classifier":
             return []
         return [alone(study.router.device)]
-    if stage not in ("label", "sweep", "latency") or pair is None:
+    if stage not in STAGES or pair is None:
         return []
-    routed = stage == "latency" or bool(needing("router").intersection(study.sweep.policies))
+    study = placed(study, stage, pair)
     models = (study.models[name] for name in (study.pairs[pair].draft, study.pairs[pair].target))
     devices = [device for model in models if model.server.url is None for device in model_devices(model)]
-    return [*devices, study.prm.device, *([study.router.device] if stage != "label" and routed else [])]
+    return [*devices, study.prm.device, *([study.router.device] if loaded_routers(study, stage) else [])]

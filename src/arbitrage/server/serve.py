@@ -18,6 +18,7 @@ from arbitrage.config.policies import Need
 from arbitrage.config.study import Study
 from arbitrage.engines import factory
 from arbitrage.errors import UserError
+from arbitrage.runtime.placement import placed
 from arbitrage.server.app import Limits, Service, create_app
 from arbitrage.server.chat import Offer
 from arbitrage.speculation.concurrent_decoder import ConcurrentDecoder
@@ -94,9 +95,10 @@ def as_interrupt(number: signal.Signals) -> Iterator[None]:
 def open_models(study: Study, pair: str, needs: Collection[Need], routers: Sequence[Path]) -> Iterator[PairModels]:
     """Draft and target of `pair`, the PRM where it is in `needs`, and routers (directories); stopped at the end.
 
-    Raises EngineError.
+    They are on the GPUs that `placement.latency` says. Raises EngineError.
     """
     factory.routers_by_kind(routers)  # whether they are there, before large models are loaded
+    study = placed(study, "latency", pair)
     with factory.open_pair(study, pair) as (draft, target):
         prm = factory.load_prm(study) if "prm" in needs else None
         classifier, scalar_routers = factory.load_routers(study, routers)

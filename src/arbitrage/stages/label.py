@@ -7,6 +7,7 @@ from typing import Any
 
 from arbitrage.config.study import Study
 from arbitrage.io.tables import read_table, write_table
+from arbitrage.runtime.placement import placed
 from arbitrage.speculation.labelling import Labelling
 from arbitrage.speculation.tree import Question
 from arbitrage.stages.open_models import open_pair_cached
@@ -26,7 +27,8 @@ def label(study: Study, pair: str, shard: int, questions: Path, out: Path) -> tu
     def finished(question: Question, own: list[dict[str, Any]]) -> None:
         labelled.extend(own)
 
-    with open_pair_cached(study, pair, "labelling", f"shard-{shard}", routers=()) as stored:
+    study = placed(study, "label", pair)
+    with open_pair_cached(study, "label", pair, "labelling", f"shard-{shard}", routers=()) as stored:
         course = Labelling(settings.target_samples, settings.temperature, study.seed, study.target_reads_labelled)
         title = f"steps {pair} shard {shard}"
         work_off(stored, study, pair, rows, settings.chunk, course, finished, title, "solutions")

@@ -77,15 +77,16 @@ class CachedPair:
 
 @contextmanager
 def open_pair_cached(
-    study: Study, pair: str, questions: str, part: str, routers: Sequence[Path]
+    study: Study, stage: str, pair: str, questions: str, part: str, routers: Sequence[Path]
 ) -> Iterator[CachedPair]:
     """The models of `pair`, and what the store remembers of them on `questions`: those of a source, or `labelling`.
 
-    routers: directories of trained ones, at most one a kind. Raises StoreError where another process works on this
-    `part` of the questions for the study.
+    study: with the models placed as a job of `stage`, `label` or `sweep`, has them (`runtime.placement`). routers:
+    directories of trained ones, at most one a kind. Raises StoreError where another process works on this `part` of the
+    questions for the study.
     """
     factory.routers_by_kind(routers)  # whether they are there, before large models are loaded
-    with factory.open_pair(study, pair) as (draft, target):
+    with factory.open_pair(study, pair, stage) as (draft, target):
         prm = factory.load_prm(study)
         identities = (draft.identity, target.identity, prm.identity)
         namespace = hashlib.sha256("|".join(identities).encode()).hexdigest()[:16]

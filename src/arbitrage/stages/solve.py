@@ -18,6 +18,7 @@ from pathlib import Path
 from arbitrage.config.study import Study
 from arbitrage.engines import factory
 from arbitrage.engines.hf.incremental import LiveScorer
+from arbitrage.runtime.placement import placed
 from arbitrage.speculation.decoder import LiveDecoder, LiveSolution
 from arbitrage.speculation.policies import POLICIES
 from arbitrage.speculation.policies.base import Policy
@@ -26,8 +27,12 @@ from arbitrage.speculation.tree import Question
 
 @contextmanager
 def open_decoder(study: Study, pair: str, routers: Sequence[Path]) -> Iterator[LiveDecoder]:
-    """Draft, target, PRM and trained routers (directories, at most one a kind) of `pair`, for decoding at batch 1."""
+    """Draft, target, PRM and trained routers (directories, at most one a kind) of `pair`, for decoding at batch 1.
+
+    They are on the GPUs that `placement.latency` says.
+    """
     factory.routers_by_kind(routers)  # whether they are there, before large models are loaded
+    study = placed(study, "latency", pair)
     with factory.open_pair(study, pair) as (draft, target):
         prm = LiveScorer(factory.load_prm(study))
         classifier, scalar_routers = factory.load_routers(study, routers)

@@ -15,6 +15,7 @@ from arbitrage.engines import factory
 from arbitrage.engines.store.cached import StoredScorer
 from arbitrage.grading.grade import grade
 from arbitrage.io.tables import read_table, write_table
+from arbitrage.runtime.placement import placed
 from arbitrage.speculation.rows import Scored, ScoredSweep, trajectory_rows
 from arbitrage.speculation.tree import Question
 from arbitrage.stages.open_models import CachedPair, open_pair_cached
@@ -56,8 +57,9 @@ def sweep(
         return grade(solution, row["answers"], row["grading"])
 
     source = study.benchmarks[benchmark].store_name
+    study = placed(study, "sweep", pair)
     with (
-        open_pair_cached(study, pair, source, f"{benchmark}-shard-{shard}", trainings[0]) as stored,
+        open_pair_cached(study, "sweep", pair, source, f"{benchmark}-shard-{shard}", trainings[0]) as stored,
         ThreadPoolExecutor(1) as graders,  # engines do not wait while answers are compared
     ):
         graded: dict[tuple[str, int], Future[Rows]] = {}

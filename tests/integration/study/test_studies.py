@@ -14,6 +14,7 @@ import yaml
 
 from arbitrage.config.devices import model_devices
 from arbitrage.config.load import load_study
+from arbitrage.config.placement import Placement
 from arbitrage.config.revisions import hub_entries
 from arbitrage.runtime import resources
 from arbitrage.runtime.outputs import FIGURES
@@ -73,11 +74,14 @@ def test_the_papers_studies_differ_only_where_the_paper_does() -> None:
         assert (training.batch_size, training.learning_rate, training.epochs, training.bf16) == (1024, 1e-5, 3.0, True)
         for same in ("questions", "benchmarks", "generation", "dataset", "sweep", "seed"):
             assert getattr(study, same) == getattr(papers[0], same)
-        (pair,) = study.pairs.values()
-        names = (pair.draft, pair.target)
-        places = [device for name in names for device in model_devices(study.models[name])]
+        ((name, pair),) = study.pairs.items()
+        places = [device for each in (pair.draft, pair.target) for device in model_devices(study.models[each])]
         places += [study.prm.device, study.router.device]
-        assert len(set(places)) == len(places) == resources.gpus(study, "latency", next(iter(study.pairs)))
+        apart = study.model_copy(update={"placement": Placement(latency="apart")})
+        assert len(set(places)) == len(places) == resources.gpus(apart, "latency", name)
+        widest = max(study.models[each].vllm.tensor_parallel for each in (pair.draft, pair.target))
+        assert [resources.gpus(study, stage, name) for stage in ("label", "sweep")] == [widest, widest]
+        assert resources.gpus(study, "latency", name) == 4
 
 
 @pytest.mark.parametrize("file", TOYS)

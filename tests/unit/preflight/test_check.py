@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,10 @@ from typer.testing import CliRunner
 from arbitrage.cli import app
 from arbitrage.config.load import validate_config
 from arbitrage.config.study import Study
-from arbitrage.preflight import check_engines, check_hub, check_models
+from arbitrage.preflight import check_engines, check_hub
 from arbitrage.preflight.check_data import data_findings, labelling_problems
 from arbitrage.preflight.check_engines import engine_findings
-from arbitrage.preflight.check_models import Load, model_findings
-from arbitrage.preflight.driver import driver_versions
+from arbitrage.preflight.check_models import model_findings
 from arbitrage.preflight.findings import Finding
 from tests.support.fake_server import FakeServer
 from tests.support.hub_cache import cached
@@ -54,7 +52,7 @@ def found(findings: list[Finding], verdict: str) -> list[str]:
 
 
 def test_a_study_that_can_run_has_no_fault_and_no_warning(checkpoints: dict[str, str]) -> None:
-    findings = list(model_findings(study_of(checkpoints), ["What is 3 + 4?"]))
+    findings = list(model_findings(study_of(checkpoints), ["What is 3 + 4?"], {}))
     assert {finding.subject for finding in findings} == {"models.draft", "models.target", "prm"}
     assert {finding.verdict for finding in findings} == {"ok"}
 
@@ -62,14 +60,15 @@ def test_a_study_that_can_run_has_no_fault_and_no_warning(checkpoints: dict[str,
 def test_a_missing_chat_template_is_a_fault_of_that_model(checkpoints: dict[str, str], tmp_path: Path) -> None:
     bare = build_causal(tmp_path / "bare")
     (bare / "chat_template.jinja").unlink()
-    (fault,) = found(list(model_findings(study_of(checkpoints | {"draft": str(bare)}), ["a"])), "fault")
+    (fault,) = found(list(model_findings(study_of(checkpoints | {"draft": str(bare)}), ["a"], {})), "fault")
     assert fault.startswith("models.draft") and "template" in fault
 
 
 def test_a_context_too_short_for_prompt_and_solution_is_a_warning_with_the_length_that_fits(
     checkpoints: dict[str, str],
 ) -> None:
-    warnings = found(list(model_findings(study_of(checkpoints, generation={"max_tokens": 4000}), ["ab"])), "warning")
+    study = study_of(checkpoints, generation={"max_tokens": 4000})
+    warnings = found(list(model_findings(study, ["ab"], {})), "warning")
     *models, prm = warnings
     assert len(models) == 2 and all("context is 1,024" in warning for warning in models)
     assert prm.startswith("prm: it reads 1,024 ids, and a solution may have 4,000")
@@ -78,9 +77,9 @@ def test_a_context_too_short_for_prompt_and_solution_is_a_warning_with_the_lengt
 def test_a_study_none_of_whose_prompts_fits_is_a_fault_and_one_too_long_is_left_out(
     checkpoints: dict[str, str],
 ) -> None:
-    faults = found(list(model_findings(study_of(checkpoints), ["a" * 1100])), "fault")
+    faults = found(list(model_findings(study_of(checkpoints), ["a" * 1100], {})), "fault")
     assert len(faults) == 2 and all("1 of 1 prompts" in fault for fault in faults)
-    warnings = found(list(model_findings(study_of(checkpoints), ["a" * 1100, "ab"])), "warning")
+    warnings = found(list(model_findings(study_of(checkpoints), ["a" * 1100, "ab"], {})), "warning")
     assert len(warnings) == 2 and all("1 of 2 prompts" in each and "left out" in each for each in warnings)
 
 
@@ -89,16 +88,16 @@ def test_the_context_that_vllm_is_given_counts_and_its_options_are_refused_on_an
 ) -> None:
     draft = {"path": checkpoints["draft"], "engine": "vllm", "vllm": {"max_context": 40}}
     models = {"draft": draft, "target": {"path": checkpoints["target"]}}
-    findings = list(model_findings(study_of(checkpoints, models=models), ["ab"]))
+    findings = list(model_findings(study_of(checkpoints, models=models), ["ab"], {}))
     (warning,) = found(findings, "warning")
     assert warning.startswith("models.draft") and "vllm.max_context is 40" in warning
-    (fault,) = found(list(model_findings(study_of(checkpoints, models=models), ["a" * 60])), "fault")
+    (fault,) = found(list(model_findings(study_of(checkpoints, models=models), ["a" * 60], {})), "fault")
     assert fault.startswith("models.draft") and "as vllm.max_context, 40" in fault
     models["draft"] = draft | {"engine": "transformers"}
-    (fault,) = found(list(model_findings(study_of(checkpoints, models=models), ["ab"])), "fault")
+    (fault,) = found(list(model_findings(study_of(checkpoints, models=models), ["ab"], {})), "fault")
     assert "reads no vllm options, got max_context" in fault
     resolved = Study.model_validate_json(study_of(checkpoints).model_dump_json())  # names every option, as a run has it
-    assert found(list(model_findings(resolved, ["ab"])), "fault") == []
+    assert found(list(model_findings(resolved, ["ab"], {})), "fault") == []
 
 
 def test_prompts_of_labelling_questions_are_measured_too(tmp_path: Path, checkpoints: dict[str, str]) -> None:
@@ -114,7 +113,7 @@ def test_prompts_of_labelling_questions_are_measured_too(tmp_path: Path, checkpo
 def test_a_turn_end_that_no_configuration_names_is_told(kind: Kind, tmp_path: Path) -> None:
     path = str(build_kind(tmp_path / kind, kind))
     prm = str(build_classifier(tmp_path / "prm"))
-    findings = list(model_findings(study_of({"draft": path, "target": path, "prm": prm}), ["a"]))
+    findings = list(model_findings(study_of({"draft": path, "target": path, "prm": prm}), ["a"], {}))
     warnings = found(findings, "warning")
     assert len(warnings) == 2 and all(f"with {ENDS[kind]}, which no configuration names" in each for each in warnings)
 
@@ -123,7 +122,7 @@ def test_a_turn_end_that_is_no_token_is_told(checkpoints: dict[str, str], tmp_pa
     path = build_causal(tmp_path / "base")
     template = "{% for m in messages %}{{ m.role }}: {{ m.content }} ###\n{% endfor %}"
     (path / "chat_template.jinja").write_text(template)
-    (warning,) = found(list(model_findings(study_of(checkpoints | {"draft": str(path)}), ["a"])), "warning")
+    (warning,) = found(list(model_findings(study_of(checkpoints | {"draft": str(path)}), ["a"], {})), "warning")
     assert "ends an answer with '###', which is no token of its own" in warning
 
 
@@ -133,7 +132,7 @@ def test_a_tokenizer_with_more_ids_than_the_model_has_embeddings_is_a_fault(
     path = build_causal(tmp_path / "grown")
     config = json.loads((path / "config.json").read_text())
     (path / "config.json").write_text(json.dumps(config | {"vocab_size": 50}))
-    (fault,) = found(list(model_findings(study_of(checkpoints | {"draft": str(path)}), ["a"])), "fault")
+    (fault,) = found(list(model_findings(study_of(checkpoints | {"draft": str(path)}), ["a"], {})), "fault")
     assert fault.startswith("models.draft") and "its embeddings end at 49" in fault
 
 
@@ -176,21 +175,8 @@ def test_the_hubs_refusals_are_told_apart(
 
     monkeypatch.setattr(check_hub.HfApi, "model_info", refuse)
     study = study_of(checkpoints | {"draft": "some/model"})
-    (fault,) = found(list(model_findings(study, ["a"])), "fault")
+    (fault,) = found(list(model_findings(study, ["a"], {})), "fault")
     assert "some/model" in fault and remedy in fault
-
-
-@pytest.mark.parametrize(("total", "verdict"), [(80.0, "ok"), (20.0, "warning"), (10.0, "fault"), (None, "warning")])
-def test_the_models_of_a_device_are_added_up(
-    total: float | None, verdict: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(check_models, "device_memory", lambda device: total)
-    gib = 2**30
-    loads = [Load("models.draft", "cuda:0", 2 * gib, gib), Load("prm", "cuda:0", 14 * gib, 4 * gib)]
-    (finding,) = check_models._memory([*loads, Load("models.target", "cpu", 100 * gib, 0)])
-    assert (
-        finding.verdict == verdict and "16.0 GiB of weights" in finding.detail and "models.target" not in str(finding)
-    )
 
 
 def test_another_number_of_rows_than_the_benchmark_has_is_a_warning(
@@ -220,7 +206,7 @@ def test_a_benchmark_row_without_an_answer_is_a_fault(checkpoints: dict[str, str
 def scored_by(checkpoints: dict[str, str], path: Path, **prm: Any) -> list[str]:
     """Faults of a study whose PRM is at `path`."""
     study = study_of(checkpoints, prm={"path": str(path), **prm}, router={"init": checkpoints["prm"]})
-    return found(list(model_findings(study, ["a"])), "fault")
+    return found(list(model_findings(study, ["a"], {})), "fault")
 
 
 @pytest.mark.parametrize(
@@ -273,7 +259,7 @@ def test_a_router_start_without_padding_or_end_token_is_a_fault(checkpoints: dic
     settings |= {"pad_token": None, "eos_token": None}
     (start / "tokenizer_config.json").write_text(json.dumps(settings))
     study = study_of(checkpoints, router={"init": str(start)})
-    (fault,) = found(list(model_findings(study, ["a"])), "fault")
+    (fault,) = found(list(model_findings(study, ["a"], {})), "fault")
     assert fault.startswith("router.init") and "neither a padding" in fault
 
 
@@ -284,14 +270,14 @@ def test_a_router_start_that_is_no_decoder_is_a_fault(checkpoints: dict[str, str
     config = BertConfig(vocab_size=len(tokenizer), hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
     save(BertForSequenceClassification(config), tokenizer, tmp_path / "bert")
     study = study_of(checkpoints, router={"init": str(tmp_path / "bert")})
-    (fault,) = found(list(model_findings(study, ["a"])), "fault")
+    (fault,) = found(list(model_findings(study, ["a"], {})), "fault")
     assert "no router can start from BertForSequenceClassification" in fault and "decoder-only" in fault
 
 
 def test_a_directory_without_safetensors_is_a_fault(checkpoints: dict[str, str], tmp_path: Path) -> None:
     bare = build_causal(tmp_path / "bare")
     (bare / "model.safetensors").rename(bare / "pytorch_model.bin")
-    (fault,) = found(list(model_findings(study_of(checkpoints | {"draft": str(bare)}), ["a"])), "fault")
+    (fault,) = found(list(model_findings(study_of(checkpoints | {"draft": str(bare)}), ["a"], {})), "fault")
     assert "pytorch_model.bin" in fault and "Only safetensors are loaded" in fault
 
 
@@ -300,13 +286,6 @@ def test_labelling_questions_without_a_column_are_a_fault(checkpoints: dict[str,
     settings = {"source": "numina", "path": str(tmp_path / "q.jsonl")}
     findings, _ = data_findings(study_of(checkpoints, questions=settings))
     assert any("no column 'solution'" in fault for fault in found(findings, "fault"))
-
-
-def test_a_model_cut_over_devices_puts_its_share_on_each(checkpoints: dict[str, str]) -> None:
-    cut = {"path": checkpoints["draft"], "engine": "vllm", "device": "cuda:1", "vllm": {"tensor_parallel": 2}}
-    study = study_of(checkpoints, models={"draft": cut, "target": {"path": checkpoints["target"]}})
-    devices = [each.subject for each in model_findings(study, ["a"]) if each.subject.startswith("device")]
-    assert devices == ["device cuda:1", "device cuda:2"]
 
 
 def engine_study(checkpoints: dict[str, str], **draft: Any) -> Study:
@@ -357,31 +336,28 @@ def test_the_two_builds_of_vllm_are_told_apart(
     assert found.verdict == verdict and detail in found.detail
 
 
-@pytest.mark.parametrize(
-    ("cuda", "driver", "reason"),
-    [
-        ("13.0", "535.104.05", "driver 535.104.05 lists 2 GPUs.*CUDA 13.0 needs a driver of the 580 series or newer"),
-        (None, "580.65", "driver 580.65 lists 2 GPUs.*torch's build for CPUs"),
-        ("13.0", "580.65", "though its CUDA is 13.0; see `nvidia-smi`"),
-    ],
-)
-def test_gpus_that_torch_cannot_use_are_a_fault_with_the_drivers_version(
-    cuda: str | None, driver: str, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(("gigabytes", "ready"), [(24.0, True), (4.0, False)])
+def test_the_command_prints_the_memory_of_gpus_and_refuses_what_does_not_fit(
+    gigabytes: float, ready: bool, checkpoints: dict[str, str], tmp_path: Path
 ) -> None:
-    program = tmp_path / "nvidia-smi"
-    program.write_text(f"#!/bin/sh\necho {driver}\necho {driver}\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("torch.version.cuda", cuda)
-    driver_versions.cache_clear()
-    (finding,) = check_models._memory([Load("models.draft", "cuda:0", 2**30, 0)])
-    assert finding.verdict == "fault" and re.search(reason, finding.detail)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    (finding,) = check_models._memory([Load("models.draft", "cuda:0", 2**30, 0)])
-    assert finding.verdict == "warning"  # hidden on purpose
-    driver_versions.cache_clear()
+    on_gpu = {"device": "cuda:0", "dtype": "bfloat16"}
+    study = {
+        "study": "checked",
+        "results": str(tmp_path / "results"),
+        "models": {name: on_gpu | {"path": checkpoints[name], "batch_size": 4} for name in ("draft", "target")},
+        "pairs": {"pair": {"draft": "draft", "target": "target"}},
+        "prm": {"path": checkpoints["prm"], "device": "cuda:0"},
+        "benchmarks": {"lab500": {"source": "lab500", "limit": 5}},
+        "questions": {"source": "lab", "sample": 5},
+        "generation": {"max_tokens": 200},
+        "resources": {"gpu_memory_gb": gigabytes},
+    }
+    (tmp_path / "study.yaml").write_text(json.dumps(study))  # JSON is YAML
+    result = CliRunner().invoke(app, ["check", "--study", str(tmp_path / "study.yaml")])
+    assert result.exit_code == (0 if ready else 1), result.output
+    rows = [line.split() for line in result.output.splitlines()]
+    assert ["label", "pair", "models.draft", "0", "0.0", "2.0"] in [row[:6] for row in rows]
+    assert ("GPU 0 has 3.7 GiB" in result.output) == (not ready)
 
 
 @pytest.mark.models

@@ -29,7 +29,7 @@ def checkpoint(tmp_path: Path) -> str:
     (tmp_path / "config.json").write_text(json.dumps(SHAPE))
     with (tmp_path / "model.safetensors").open("wb") as file:
         file.truncate(3_090_000_000)
-    memory._shape.cache_clear()
+    memory.shape.cache_clear()
     return str(tmp_path)
 
 
@@ -58,6 +58,13 @@ def test_models_on_a_cpu_need_weights_and_caches(checkpoint: str) -> None:
 def test_training_needs_sixteen_bytes_a_weight(checkpoint: str) -> None:
     assert memory.models_gb(study(checkpoint), "router", None) == pytest.approx(16 * 1.545 + 3, abs=0.1)
     assert memory.models_gb(study(checkpoint), "heldout", None) == pytest.approx(4 * 1.545 + 2 + 3, abs=0.5)
+
+
+def test_of_a_configuration_that_names_its_sizes_otherwise_only_the_weights_are_known(checkpoint: str) -> None:
+    (Path(checkpoint) / "config.json").write_text(json.dumps({"dtype": "bfloat16", "n_layer": 12}))
+    assert memory.shape(checkpoint, None) == memory.Shape(parameters=1_545_000_000)
+    (Path(checkpoint) / "config.json").write_text("[")
+    assert memory.shape_in(Path(checkpoint), 5) == memory.Shape()
 
 
 def test_what_is_small_elsewhere_or_unknown_counts_nothing(checkpoint: str) -> None:

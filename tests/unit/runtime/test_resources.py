@@ -16,6 +16,7 @@ def study(**sections: Any) -> Study:
         "prm": {"path": "prm", "device": "cuda:2"},
         "router": {"device": "cuda:3"},
         "benchmarks": {"b": {"source": "math500"}},
+        "placement": {"label": "apart", "sweep": "apart"},
     }
     return Study.model_validate(base | sections)
 

@@ -13,7 +13,6 @@ from arbitrage.engines.checkpoints import Checkpoint
 from arbitrage.engines.hf.batching import context_limit
 from arbitrage.speculation.protocols import EngineError
 
-PROMPT_ROOM = 4096  # ids a prompt may have where `vllm.max_context` is absent
 CPU_BLOCK = 32  # tokens a block; vLLM's 128 on CPUs would leave most prefixes of steps unshared
 CPU_CACHE_GIB = 1.0
 GGUF = "model.gguf"  # in the directory of a model that was made so
@@ -42,7 +41,7 @@ def engine_arguments(
         "load_format": "auto" if settings.quantisation == "gguf" else "safetensors",
         "quantization": settings.quantisation,
         "dtype": model.dtype,
-        "max_model_len": _longest(checkpoint, settings.max_context, generation),
+        "max_model_len": min(settings.longest(generation.max_tokens), context_limit(checkpoint.configs()[0])),
         "max_num_seqs": concurrency,
         "tensor_parallel_size": settings.tensor_parallel,
         "enable_prefix_caching": True,
@@ -76,9 +75,3 @@ def _weights(name: str, directory: Path, quantisation: str | None) -> Path:
             "unpacked checkpoint, or leave vllm.quantisation out to run the unpacked weights"
         )
     return file
-
-
-def _longest(checkpoint: Checkpoint, configured: int | None, generation: Generation) -> int:
-    """The longest context to make room for: all a solution can need, or as asked; at most the model's own."""
-    config, _ = checkpoint.configs()
-    return min(configured or generation.max_tokens + PROMPT_ROOM, context_limit(config))

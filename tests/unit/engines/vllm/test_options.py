@@ -13,9 +13,9 @@ from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
 from arbitrage.config.study import Study
 from arbitrage.engines.checkpoints import resolve
-from arbitrage.engines.factory import memory_share
 from arbitrage.engines.vllm.generator import VllmGenerator
 from arbitrage.engines.vllm.options import GGUF, engine_arguments
+from arbitrage.runtime.gpu_memory import shares as memory_shares
 from arbitrage.speculation.protocols import EngineError
 from tests.unit.engines.conftest import CAUSAL
 
@@ -101,7 +101,7 @@ def test_without_vllm_the_remedy_is_named(causal: Path, monkeypatch: pytest.Monk
         ({"device": "cuda:0", "vllm": {"memory_share": 0.2}}, {"device": "cuda:0"}, "cuda:0", (0.2, 0.3)),
     ],
 )
-def test_models_on_one_gpu_share_its_memory(
+def test_models_of_unknown_size_on_one_gpu_share_its_memory_in_equal_parts(
     draft: dict[str, Any], target: dict[str, Any], prm: str, shares: tuple[float, float]
 ) -> None:
     study = Study.model_validate(
@@ -113,4 +113,4 @@ def test_models_on_one_gpu_share_its_memory(
             "benchmarks": {"b": {"source": "math500"}},
         }
     )
-    assert (memory_share(study, "p", "d"), memory_share(study, "p", "t")) == pytest.approx(shares)
+    assert tuple(memory_shares(study, "latency", "p").values()) == pytest.approx(shares)

@@ -1,0 +1,198 @@
+"""Memory of GPUs: what each model of a job takes there, and what is left for keys and values, from files alone.
+
+Weights are as large as they are, and each engine needs some room beside them. The rest of a GPU goes to keys and values
+in proportion to what a context takes in each model, so that all models on it hold the same number of contexts: every
+question is in all of them at once. A model that is cut over several GPUs is bounded by the fullest of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from arbitrage.config.devices import last_ordinal, model_devices
+from arbitrage.config.study import Study
+from arbitrage.runtime.gpus import DeviceError, memory_bytes
+from arbitrage.runtime.memory import BYTES, GB, TRAINED_BYTES, Shape, shape
+from arbitrage.runtime.placement import loaded_routers
+
+GIB = 2**30
+USABLE = 0.9  # of a GPU's memory: what others hold there, fragments, and what no estimate knows is in the rest
+ENGINE_BYTES = 2 * GIB  # beside weights, of vLLM: a CUDA context, activations of its longest pass, CUDA graphs
+SCORER_BYTES = 2 * GIB  # of PRM, router, and a model on transformers: activations of a batch, beside what is cached
+TRAINING_BYTES = 4 * GIB  # of a router: activations of a micro-batch, recomputed layer by layer
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one model puts on one GPU, in bytes.
+
+    subject: its key in the study; gpu: the ordinal; weights; beside: activations and the like; context: keys and values
+    of one context of the study's longest (0 where nothing is cached); share, cached: the share of the GPU, or the bytes
+    for keys and values, that the study gives it itself.
+    """
+
+    subject: str
+    gpu: int
+    weights: int
+    beside: int
+    context: int
+    share: float | None = None
+    cached: int | None = None
+
+    def given(self, size: float) -> float | None:
+        """Bytes for its keys and values on a GPU of `size` bytes, by the study's own words; None without any."""
+        if self.cached is not None:
+            return self.cached
+        return None if self.share is None else self.share * size - self.weights - self.beside
+
+
+@dataclass(frozen=True)
+class Portion:
+    """A part with its bytes for keys and values, less than 0 where nothing is left, on a GPU of `size` bytes."""
+
+    part: Part
+    cache: float
+    size: float
+
+    @property
+    def contexts(self) -> float:
+        """Contexts of the study's longest that it holds at once."""
+        return self.cache / self.part.context if self.part.context else float(self.cache >= 0)
+
+    @property
+    def share(self) -> float:
+        """Of the GPU's memory, with all that the model needs."""
+        return (self.part.weights + self.part.beside + self.cache) / self.size
+
+
+def parts(study: Study, stage: str, pair: str, shapes: Mapping[str, Shape]) -> Iterator[Part]:
+    """What a job of `stage` puts on GPUs, as the devices in `study` say (`placement.placed`): models, PRM, routers.
+
+    stage: one of `placement.STAGES`, or `router`, a training. shapes: by subject (`models.<name>`, `prm`, `router`); a
+    model without one is left out.
+    """
+    limit = study.generation.max_tokens
+    if stage == "router":
+        found, settings = shapes.get("router"), study.router
+        classified = any(variant.kind == "classifier" for variant in settings.variants.values())
+        if found is not None and classified and last_ordinal(settings.device) >= 0:
+            layers = settings.training.top_layers or found.layers
+            trained = found.parameters * min(layers, found.layers) // max(found.layers, 1)
+            frozen = (found.parameters - trained) * BYTES["float32"]
+            yield Part("router", 0, TRAINED_BYTES * trained + frozen, TRAINING_BYTES, 0)
+        return
+    for name in dict.fromkeys((study.pairs[pair].draft, study.pairs[pair].target)):
+        model, found = study.models[name], shapes.get(f"models.{name}")
+        if found is None or model.server.url is not None:
+            continue
+        devices = [device for device in model_devices(model) if last_ordinal(device) >= 0]
+        bits = model.quantise.bits if model.quantise and model.quantise.method == "gptq" else None
+        heads = max(1, -(-found.kv_heads // max(len(devices), 1)))  # on each GPU: a head is never cut
+        position = found.cached * heads // max(found.kv_heads, 1) * BYTES[model.dtype]
+        paged, cache = model.engine != "transformers", model.vllm.cache_gib
+        for device in devices:
+            yield Part(
+                f"models.{name}",
+                last_ordinal(device),
+                found.weight_bytes(model.dtype, bits) // len(devices),
+                ENGINE_BYTES if paged else SCORER_BYTES,
+                position * min(model.vllm.longest(limit), found.positions),
+                share=model.vllm.memory_share if paged else None,
+                cached=int(cache * GIB) if paged and cache else None,
+            )
+    for subject, scorer, copies in (("prm", study.prm, 1), ("router", study.router, loaded_routers(study, stage))):
+        found, ordinal = shapes.get(subject), last_ordinal(scorer.device)
+        if found is not None and copies and ordinal >= 0:
+            context = found.cached * BYTES[scorer.dtype] * min(limit, found.positions)
+            weights = copies * found.weight_bytes(scorer.dtype)
+            yield Part(subject, ordinal, weights, SCORER_BYTES, copies * context)
+
+
+def divided(members: Sequence[Part], sizes: Mapping[int, float]) -> list[Portion]:
+    """Each part with its keys and values, on GPUs of so many bytes by ordinal."""
+    on: dict[int, list[Part]] = defaultdict(list)
+    for part in members:
+        on[part.gpu].append(part)
+    contexts: dict[str, float] = {}  # of the models whose keys and values take what is left
+    for gpu, own in on.items():
+        free = USABLE * sizes[gpu] - sum(part.weights + part.beside + (part.given(sizes[gpu]) or 0) for part in own)
+        open_parts = [part for part in own if part.given(sizes[gpu]) is None]
+        each = free / (sum(part.context for part in open_parts) or 1)
+        for part in open_parts:
+            contexts[part.subject] = min(each, contexts.get(part.subject, each))
+    portions = []
+    for part in members:
+        size = sizes[part.gpu]
+        given = part.given(size)
+        cache = contexts[part.subject] * (part.context or 1) if given is None else given  # or 1: all that is left
+        portions.append(Portion(part, cache, size))
+    return portions
+
+
+def shortage(study: Study, stage: str, portions: Sequence[Portion]) -> str | None:
+    """What does not fit in a job of `stage`, and what to do about it; None where every model holds one context."""
+    least = min(portions, key=lambda portion: portion.contexts, default=None)
+    if least is None or least.contexts >= 1:
+        return None
+    on: dict[int, list[Part]] = defaultdict(list)
+    for portion in portions:
+        if portion.part.gpu == least.part.gpu or portion.contexts == least.contexts:
+            on[portion.part.gpu] = [each.part for each in portions if each.part.gpu == portion.part.gpu]
+    gpu, own = max(on.items(), key=lambda item: sum(part.weights + part.beside + part.context for part in item[1]))
+    weights, beside, context = (sum(getattr(part, key) for part in own) for key in ("weights", "beside", "context"))
+    if least.part.given(least.size) is not None:
+        remedy = f"raise vllm.memory_share or vllm.cache_gib of {least.part.subject}, or leave it out"
+    elif getattr(study.placement, stage, "apart") == "together":
+        remedy = f"set placement.{stage} to apart, lower vllm.max_context, or take larger GPUs"
+    elif stage == "router":
+        remedy = "set router.training.top_layers, name a smaller router.init, or take larger GPUs"
+    else:
+        remedy = "give its models devices of their own, cut the largest over more, or take larger GPUs"
+    subjects = ", ".join(part.subject for part in own)
+    return (
+        f"GPU {gpu} has {least.size / GIB:.1f} GiB, {USABLE:.0%} of it for models; {subjects} take "
+        f"{weights / GIB:.1f} of weights, {beside / GIB:.1f} beside them and {context / GIB:.1f} for one context of "
+        f"the longest: {remedy}"
+    )
+
+
+def shares(study: Study, stage: str, pair: str) -> dict[str, float]:
+    """The share of each of its GPUs' memory that vLLM may take, by model of `pair`, in a job of `stage`.
+
+    study: with its models placed. As configured (`vllm.memory_share`); or what `divided` gives it; or, where a size or
+    the memory of a GPU cannot be known, an equal part of USABLE for all models on the fullest of its GPUs. Raises
+    DeviceError where they do not fit.
+    """
+    names = dict.fromkeys((study.pairs[pair].draft, study.pairs[pair].target))
+    members = list(parts(study, stage, pair, local_shapes(study, pair)))
+    sizes = {part.gpu: gpu_bytes(study, part.gpu) for part in members}
+    known = {gpu: size for gpu, size in sizes.items() if size is not None}
+    if members and len(known) == len(sizes) and all(part.weights and part.context for part in members):
+        portions = divided(members, known)
+        if reason := shortage(study, stage, portions):
+            raise DeviceError(reason)
+        given = {portion.part.subject: portion.share for portion in portions}
+        return {name: study.models[name].vllm.memory_share or given.get(f"models.{name}", USABLE) for name in names}
+    devices = [device for name in names for device in model_devices(study.models[name])]
+    models_on = Counter(map(last_ordinal, [*devices, study.prm.device, study.router.device]))
+    equal = {
+        name: USABLE / max(models_on[last_ordinal(device)] for device in model_devices(study.models[name]))
+        for name in names
+    }
+    return {name: study.models[name].vllm.memory_share or equal[name] for name in names}
+
+
+def local_shapes(study: Study, pair: str) -> dict[str, Shape]:
+    """Shapes of the models, PRM and router of `pair`, by subject; unknown ones where they are not on this machine."""
+    names = (study.pairs[pair].draft, study.pairs[pair].target)
+    origins = {name: study.origin(name) for name in names}
+    found = {f"models.{name}": shape(str(origin.path), origin.revision) for name, origin in origins.items()}
+    return found | {"prm": shape(study.prm_path, study.prm.revision), "router": shape(*study.router_init)}
+
+
+def gpu_bytes(study: Study, gpu: int) -> float | None:
+    """Bytes of a job's GPU: as the study names them, or as this machine's driver does; None where nobody does."""
+    named = study.resources.gpu_memory_gb
+    return named * GB if named is not None else memory_bytes(gpu)

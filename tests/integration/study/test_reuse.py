@@ -41,13 +41,15 @@ def study(results: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Study
     monkeypatch.chdir(ROOT)
 
     def made(name: str, **changes: Any) -> Study:
-        small = {
+        small: dict[str, Any] = {
             "study": name,
             "results": str(results),
             "questions": {"pool": 40, "sample": 6},
             "benchmarks": {"lab500": {"source": "lab500", "limit": 4}},
             "steps": {"shards": 1},
-            "sweep": {"shards": 1},
+            "sweep": {"shards": 1, "policies": list(DEFAULT_POLICIES)} | changes.pop("sweep", {}),
+            "router": {"variants": {"default": {}}} | changes.pop("router", {}),
+            "latency": {"speculative_policies": []},
         }
         return lab_study(**small | changes)
 

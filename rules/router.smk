@@ -46,6 +46,16 @@ rule router:
         " --dataset {input.dataset:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
+# Of the variants that decide for a swept policy: the sweep waits for them, and ablations need not come first.
+use rule router as deciding_router with:
+    wildcard_constraints:
+        variant="|".join(STUDY.routing_variants) or "(?!)",
+    priority: 1
+
+
+ruleorder: deciding_router > router
+
+
 rule heldout:
     input:
         model=rules.router.output,

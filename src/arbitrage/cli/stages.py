@@ -24,6 +24,7 @@ from arbitrage.cli.common import (
 )
 from arbitrage.config import devices
 from arbitrage.config.policies import TIMED_POLICIES
+from arbitrage.runtime import resources
 
 app = typer.Typer()
 
@@ -123,9 +124,11 @@ def router(
             from arbitrage.engines.factory import router_start
             from arbitrage.routing.train import train_router
 
-            device = devices.alone(settings.device)
-            start = router_start(run.study)
-            report = train_router(dataset, start, settings.training, seed=begin, device=device, out_dir=out)
+            device, start = devices.alone(settings.device), router_start(run.study)
+            cards = resources.gpus(run.study, "router", None, variant) if device != "cpu" else 1
+            report = train_router(
+                dataset, start, settings.training, seed=begin, device=device, out_dir=out, processes=max(1, cards)
+            )
         else:
             from arbitrage.routing.scalars import fit_scalars
 

@@ -53,7 +53,7 @@ class Resources(Section):
     label: Job = Field(Job(), description="Labelling, a shard")
     sweep: Job = Field(Job(), description="The sweep, a shard of a benchmark")
     latency: Job = Field(Job(), description="Timing of a pair; always gets a whole node")
-    router: Job = Field(Job(), description="Training a router")
+    router: Job = Field(Job(), description="Training a router; `gpus: 4` spreads it over four GPUs of one node")
     heldout: Job = Field(Job(), description="A router's held-out scores")
     dataset: Job = Field(Job(), description="A router's data set")
     quantise: Job = Field(Job(), description="Making a model in few bits; GPTQ is slow without `gpus: 1`")

@@ -21,14 +21,14 @@ PENALTY = 1e-3
 """Of the squared weights on features of size 1, beside the mean loss."""
 
 
-def fit_head(model: Any, rows: Sequence[Judged], loss_of: LossFunction, columns: int) -> float:
+def fit_head(model: Any, rows: Sequence[Judged], loss_of: LossFunction, columns: int, bf16: bool = False) -> float:
     """Fit `model.score` to the examples in `rows`, all else frozen, in place; returns the mean loss it ends with.
 
-    columns: ids read at once (`micro_batches`). The same rows in the same order give the same weights on a CPU, up to
-    the number of threads.
+    columns: ids read at once (`micro_batches`); bf16: the model computes in bfloat16 autocast. The same rows in the
+    same order give the same weights on a CPU, up to the number of threads.
     Raises RoutingError where the frozen checkpoint's states are not finite.
     """
-    states, labels = frozen_states(model, rows, columns)
+    states, labels = frozen_states(model, rows, columns, bf16)
     if not states.isfinite().all():
         raise RoutingError(
             "the checkpoint that the router starts from gives states that are not finite; expected numbers: its "
@@ -55,13 +55,14 @@ def fit_head(model: Any, rows: Sequence[Judged], loss_of: LossFunction, columns:
 
 
 @torch.no_grad()
-def frozen_states(model: Any, rows: Sequence[Judged], columns: int) -> tuple[Tensor, Tensor]:
+def frozen_states(model: Any, rows: Sequence[Judged], columns: int, bf16: bool = False) -> tuple[Tensor, Tensor]:
     """The state that the head reads of each example [examples, hidden], in float32, and its class, on the CPU."""
-    training, device = model.training, model.score.weight.device
+    training = model.training
     model.eval()
     states, labels = [], []
     for batch in micro_batches(rows, columns):
         labels.append(batch["labels"])
-        states.append(last_states(model, {name: value.to(device) for name, value in batch.items()}).float().cpu())
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+            states.append(last_states(model, batch).float().cpu())
     model.train(training)
     return torch.cat(states), torch.cat(labels)

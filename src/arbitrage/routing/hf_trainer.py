@@ -1,18 +1,28 @@
-"""What the router adds to transformers' Trainer: updates of whole questions, their loss, progress lines."""
+"""What the router adds to transformers' Trainer: updates of whole questions, their loss, progress lines.
+
+Of several processes (`processes`) all draw the same updates, and each reads its share of an update's micro batches; the
+sum of their gradients is that of one process, up to rounding.
+"""
 
 import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from accelerate import PartialState
+from accelerate.data_loader import prepare_data_loader
+from accelerate.utils import broadcast_object_list
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -28,20 +38,28 @@ POOL_UPDATES = 50  # updates whose rows are sorted by length together
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """Examples in one row, of one question as a rule. labels: what the loss reads of each (`losses.targets_of`), in the
-    order of the tree's members."""
+    """Examples in one row, of one question as a rule.
+
+    labels: what the loss reads of each (`losses.targets_of`), in the order of the tree's members. states: what the
+    frozen layers give of the tree's ids [ids, hidden], where it is kept (`frozen_layers`).
+    """
 
     tree: Tree
     labels: NDArray[Any]
+    states: Tensor | None = None
 
 
 def micro_batches(rows: Sequence[Judged], columns: int) -> list[dict[str, Tensor]]:
     """What is read in one pass each (`packed.passes`): a `packed.batch_of`, and `labels` (examples,)."""
-    return [
-        batch_of([rows[place].tree for place in places])
-        | {"labels": torch.from_numpy(np.concatenate([rows[place].labels for place in places]))}
-        for places in passes([row.tree for row in rows], columns)
-    ]
+    batches = []
+    for places in passes([row.tree for row in rows], columns):
+        together = [rows[place] for place in places]
+        batch = batch_of([row.tree for row in together])
+        batch["labels"] = torch.from_numpy(np.concatenate([row.labels for row in together]))
+        if states := [row.states for row in together if row.states is not None]:
+            batch["states"] = pad_sequence(states, batch_first=True)
+        batches.append(batch)
+    return batches
 
 
 class Updates(Sampler[list[int]]):
@@ -81,13 +99,24 @@ class Updates(Sampler[list[int]]):
             yield updates[number]
 
 
+def _packed_logits(model: Any, **batch: Tensor) -> Tensor:
+    """The head's logits of each input of a `packed.batch_of` [examples, labels]."""
+    logits: Tensor = model.score(last_states(model, batch))
+    return logits
+
+
 class RouterTrainer(Trainer):
     """Trainer whose batch is one update: its examples' mean loss, in micro batches of at most `columns` ids."""
 
     def __init__(self, loss: Callable[[Tensor, Tensor], Tensor], batch_size: int, columns: int, **options: Any) -> None:
-        """loss: summed over examples. batch_size: examples an update, about (`Updates`). options: Trainer's."""
+        """loss: summed over examples. batch_size: examples an update, about (`Updates`). options: Trainer's.
+
+        The model reads packed batches from here on: what autocast and DistributedDataParallel wrap is its `forward`.
+        """
         super().__init__(**options)
         self._loss, self._batch_size, self._columns = loss, batch_size, columns
+        model: Any = self.model
+        model.forward = partial(_packed_logits, model)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """An update at a time, as a list of micro batches."""
@@ -99,7 +128,8 @@ class RouterTrainer(Trainer):
             collate_fn=self.collate,
             pin_memory=self.args.dataloader_pin_memory,
         )
-        prepared: DataLoader[Any] = self.accelerator.prepare(loader)
+        # One process of one: each reads whole updates, and takes its share of them in `training_step`.
+        prepared: DataLoader[Any] = prepare_data_loader(loader, num_processes=1, process_index=0)
         return prepared
 
     def collate(self, rows: Sequence[Judged]) -> dict[str, Any]:
@@ -107,19 +137,27 @@ class RouterTrainer(Trainer):
         return {"micro_batches": micro_batches(rows, self._columns)}
 
     def training_step(self, model: torch.nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
-        """Gradients of the mean loss over all examples of an update; returns that loss."""
+        """Gradients of the mean loss over all examples of an update; returns that loss, its mean over the processes."""
         micro = inputs["micro_batches"]
-        examples = sum(len(batch["labels"]) for batch in micro)
-        losses = [super(RouterTrainer, self).training_step(model, batch, examples) for batch in micro]
+        examples: Any = sum(len(batch["labels"]) for batch in micro)
+        mine = micro[self.args.process_index :: self.args.world_size]
+        if not mine:  # the others wait for its gradients: it reads something, for a loss of 0
+            mine, examples = micro[:1], math.inf
+        losses = []
+        for number, batch in enumerate(mine, start=1):
+            with nullcontext() if number == len(mine) else self.accelerator.no_sync(model):
+                losses.append(super().training_step(model, batch, examples))
         return torch.stack(losses).sum()
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """A micro batch's part of the mean loss over `num_items_in_batch` examples."""
-        with self.accelerator.autocast():  # Trainer has it in `forward`, which scores the last id of a row alone
-            logits = model.score(last_states(model, inputs))
-        return self._loss(logits, inputs["labels"]) / num_items_in_batch
+        """A micro batch's part of the mean loss over `num_items_in_batch` examples, times the number of processes.
+
+        For gradients and losses are averaged over the processes.
+        """
+        labels = inputs.pop("labels")
+        return self._loss(model(**inputs), labels) * (self.args.world_size / num_items_in_batch)
 
 
 class Progress(TrainerCallback):
@@ -139,7 +177,7 @@ class Progress(TrainerCallback):
         again = f", resumed after {state.global_step}" if state.global_step else ""
         rows = kwargs["train_dataloader"].dataset
         examples = sum(len(row.labels) for row in rows)
-        self._say(f"{examples} examples in {len(rows)} rows, {state.max_steps} updates{again}")
+        self._say(state, f"{examples} examples in {len(rows)} rows, {state.max_steps} updates{again}")
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Remember the latest loss. Raises RoutingError where it is not finite: the training has diverged."""
@@ -159,11 +197,14 @@ class Progress(TrainerCallback):
         done = state.global_step - self.first_update
         left = (now - self.begun) / done * (state.max_steps - state.global_step)
         loss = "" if self.loss is None else f", loss {self.loss:.4f}"
-        self._say(f"update {state.global_step}/{state.max_steps}, epoch {state.epoch:.2f}{loss}, {left:.0f} s left")
+        self._say(
+            state, f"update {state.global_step}/{state.max_steps}, epoch {state.epoch:.2f}{loss}, {left:.0f} s left"
+        )
 
     @staticmethod
-    def _say(text: str) -> None:
-        print(f"router: {text}", file=sys.stderr, flush=True)
+    def _say(state: TrainerState, text: str) -> None:
+        if state.is_world_process_zero:
+            print(f"router: {text}", file=sys.stderr, flush=True)
 
 
 class Saving(TrainerCallback):
@@ -185,8 +226,10 @@ class Saving(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Have one written where both are due, unless the training is over."""
         since, elapsed = state.global_step - self.last_update, time.monotonic() - self.last_time
-        due = since >= state.max_steps / 10 and SAVING_SHARE * elapsed >= self.cost_s
-        if due and state.global_step < state.max_steps:
+        if since < state.max_steps / 10 or state.global_step == state.max_steps:
+            return
+        (due,) = broadcast_object_list([SAVING_SHARE * elapsed >= self.cost_s])  # clocks differ: the first process's
+        if due:
             self.last_update, self.last_time = state.global_step, time.monotonic()
             control.should_save = True
 
@@ -199,7 +242,10 @@ class Sealing(TrainerCallback):
     """Puts a digest beside each checkpoint as the last thing: without it, or with another, none is resumed from."""
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Seal the checkpoint that was just written."""
+        """Seal the checkpoint that was just written, by all processes."""
+        PartialState().wait_for_everyone()
+        if not state.is_world_process_zero:
+            return
         checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         seal_of(checkpoint).write_text(digest(checkpoint), encoding="utf-8")
 

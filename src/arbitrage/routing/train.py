@@ -5,7 +5,8 @@
 A killed training resumes from its last checkpoint, kept in a work directory beside the output; the output directory
 appears last and whole. It holds model.safetensors, config.json, the tokenizer, router.json (how to read the logits:
 classes, boundary, ordinal, and the input format: annotate, separator) and training.json (losses, times, settings, and
-how many tokens were read). Steps of one question are read together (`engines.hf.packed`).
+how many tokens were read). Steps of one question are read together (`engines.hf.packed`), by one process or several
+(`processes`).
 """
 
 import hashlib
@@ -16,17 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForSequenceClassification, PrinterCallback, TrainingArguments, set_seed
+from transformers import PrinterCallback, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
 from arbitrage.config.router import Loss, RouterTraining
 from arbitrage.engines.checkpoints import Checkpoint
-from arbitrage.engines.hf.attention import attention_of
 from arbitrage.engines.hf.batching import context_limit
-from arbitrage.engines.hf.packed import pack
+from arbitrage.engines.hf.packed import pack_questions
 from arbitrage.io.atomic import whole_directory
 from arbitrage.io.tables import read_frame
 from arbitrage.routing.dataset import REPORT, TRAIN
+from arbitrage.routing.frozen_layers import computed_once
 from arbitrage.routing.head import fit_head
 from arbitrage.routing.hf_trainer import (
     Judged,
@@ -38,11 +39,13 @@ from arbitrage.routing.hf_trainer import (
 )
 from arbitrage.routing.label_classes import RoutingError
 from arbitrage.routing.losses import loss_function, targets_of
+from arbitrage.routing.processes import run_processes
+from arbitrage.routing.router_model import freeze_below, new_model
 from arbitrage.runtime import gpus
 from arbitrage.runtime.provenance import digest
 from arbitrage.speculation.protocols import EngineError
 
-SETTINGS = "settings.json"
+SETTINGS, REPORT_OF_TRAINING = "settings.json", "training.json"
 
 
 def train_router(
@@ -53,17 +56,17 @@ def train_router(
     seed: int,
     device: str,
     out_dir: str | Path,
+    processes: int = 1,
 ) -> dict[str, Any]:
     """Train a router (section 4.2, Table C.1) on `dataset_dir`/train.parquet, from checkpoint `init`, into `out_dir`.
 
-    device: cpu or cuda (one GPU; CUDA_VISIBLE_DEVICES picks it). On a CPU one seed and one number of threads give the
-    same weights, byte for byte, whether or not the training was interrupted. Returns what training.json holds.
+    device: cpu or cuda. processes: that share every update's work, on a GPU each; losses and weights are those of one,
+    up to rounding. CUDA_VISIBLE_DEVICES picks the GPUs. On a CPU one seed and one number of threads and processes give
+    the same weights, byte for byte, whether or not the training was interrupted. Returns what training.json holds.
     Raises EngineError where no router can start from `init` or the device is not there, RoutingError where the data or
-    the batch sizes do not fit, TableError where the training part cannot be read.
+    the batch sizes do not fit or a process ends early, TableError where the training part cannot be read.
     """
     dataset_dir, out_dir = Path(dataset_dir), Path(out_dir)
-    if device != "cpu":
-        gpus.keep_first()
     report = json.loads((dataset_dir / REPORT).read_text(encoding="utf-8"))
     settings = {
         "init": init.path,
@@ -75,33 +78,60 @@ def train_router(
         "loss": report["loss"],
         "seed": seed,
         "device": device,
+        "processes": processes,
         "threads": torch.get_num_threads(),
         "optimizer": "AdamW, linear warm-up and decay, gradients clipped at norm 1",
         **training.model_dump(),
     }
     work = out_dir.with_name(f".{out_dir.name}.training")
-    checkpoint = _checkpoint_of(work, settings)
+    job = (dataset_dir, init, training, settings, work, _checkpoint_of(work, settings), out_dir)
+    if processes == 1:
+        if device != "cpu":
+            gpus.keep_first()
+        _train(*job)
+    else:
+        run_processes(_train, job, processes)
+    shutil.rmtree(work)
+    told: dict[str, Any] = json.loads((out_dir / REPORT_OF_TRAINING).read_text(encoding="utf-8"))
+    return told
+
+
+def _train(
+    dataset_dir: Path,
+    init: Checkpoint,
+    training: RouterTraining,
+    settings: dict[str, Any],
+    work: Path,
+    checkpoint: Path | None,
+    out_dir: Path,
+) -> None:
+    """Train in this process, one of `settings["processes"]`; the first of them writes `out_dir`."""
+    report = json.loads((dataset_dir / REPORT).read_text(encoding="utf-8"))
+    arguments = _arguments(work, training, settings["seed"], settings["device"])
     transformers_logging.disable_progress_bar()  # training tells its own progress
     tokenizer = init.tokenizer()
-    model = _new_model(init, tokenizer, report, seed)
+    model = new_model(init, tokenizer, report, settings["seed"]).to(arguments.device)
     columns = training.micro_batch_tokens
     rows, tokens = judged_rows(dataset_dir, report["loss"], model.config, columns)
     loss = loss_function(report["loss"], report["ordinal"])
-    if training.head_first and checkpoint is None:
-        fit_head(model, rows, loss, columns)
     if training.top_layers is not None:
-        _freeze_below(model, training.top_layers)
-    trainer = RouterTrainer(
-        loss,
-        training.batch_size,
-        columns,
-        model=model,
-        args=_arguments(work, training, seed, device),
-        train_dataset=rows,
-        callbacks=[Progress(), Saving(), Sealing()],
-    )
-    trainer.remove_callback(PrinterCallback)
-    result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        freeze_below(model, training.top_layers)
+    with computed_once(model, rows, columns, training.bf16) as read:
+        if training.head_first and checkpoint is None:
+            fit_head(model, read, loss, columns, training.bf16)
+        trainer = RouterTrainer(
+            loss,
+            training.batch_size,
+            columns,
+            model=model,
+            args=arguments,
+            train_dataset=read,
+            callbacks=[Progress(), Saving(), Sealing()],
+        )
+        trainer.remove_callback(PrinterCallback)
+        result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    if not trainer.is_world_process_zero():
+        return
     training_report = settings | {
         "examples": sum(len(row.labels) for row in rows),
         "rows": len(rows),
@@ -120,9 +150,7 @@ def train_router(
         tokenizer.save_pretrained(directory)
         router = {key: report[key] for key in ("classes", "boundary", "ordinal", "annotate", "separator")}
         (directory / "router.json").write_text(json.dumps(router, indent=2) + "\n", encoding="utf-8")
-        (directory / "training.json").write_text(json.dumps(training_report, indent=2) + "\n", encoding="utf-8")
-    shutil.rmtree(work)
-    return training_report
+        (directory / REPORT_OF_TRAINING).write_text(json.dumps(training_report, indent=2) + "\n", encoding="utf-8")
 
 
 def _arguments(work: Path, training: RouterTraining, seed: int, device: str) -> TrainingArguments:
@@ -145,6 +173,7 @@ def _arguments(work: Path, training: RouterTraining, seed: int, device: str) -> 
         gradient_checkpointing=training.recompute,
         gradient_checkpointing_kwargs={"use_reentrant": False} if training.recompute else None,
         use_cpu=on_cpu,
+        ddp_find_unused_parameters=False,
         seed=seed,
         save_strategy="no",  # `Saving` says when
         save_total_limit=2,  # one may be half written when the kill comes
@@ -190,61 +219,8 @@ def _updates(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def _new_model(init: Checkpoint, tokenizer: Any, report: dict[str, Any], seed: int) -> Any:
-    """The checkpoint's body in float32 with a new head: a logit a class, or a cut between classes where ordinal.
-
-    The head is new even where the checkpoint has one of this shape: a PRM's label 1 means right, the router's escalate.
-    """
-    logits = report["classes"] - 1 if report["ordinal"] else report["classes"]
-    # Loading would warn of the missing head, which is meant to be new.
-    transformers_logging.set_verbosity_error()
-    set_seed(seed)
-    try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            init.directory,
-            num_labels=logits,
-            ignore_mismatched_sizes=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            dtype=torch.float32,
-            attn_implementation=attention_of(init.configs()[0]),
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise EngineError(
-            f"{init.path}: no router can start from it ({error}); give a causal or classification model"
-        ) from error
-    missing = sorted(key for key in info["missing_keys"] if not key.startswith("score."))
-    if missing or not isinstance(getattr(model, "score", None), torch.nn.Linear):
-        raise EngineError(
-            f"{init.path}: {type(model).__name__} lacks {missing or 'a head named score'}; expected a decoder-only "
-            "model (Llama, Qwen2 ...) with all its weights"
-        )
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        model.score.weight.normal_(0.0, model.config.get_text_config().initializer_range, generator=generator)
-    if tokenizer.pad_token_id is None:
-        if tokenizer.eos_token is None:
-            raise EngineError(f"{init.path}: its tokenizer has neither a padding nor an end-of-sequence token; add one")
-        tokenizer.pad_token = tokenizer.eos_token
-    model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
-    return model
-
-
-def _freeze_below(model: Any, top_layers: int) -> None:
-    """Leave the embeddings, and all layers but the last `top_layers`, as they are. Raises RoutingError."""
-    layers = model.base_model.layers
-    if top_layers > len(layers):
-        raise RoutingError(
-            f"router.training.top_layers {top_layers}: the router's start has {len(layers)} layers; give as many or "
-            "fewer, or leave it out to train all"
-        )
-    for part in (model.get_input_embeddings(), *layers[: len(layers) - top_layers]):
-        part.requires_grad_(False)
-
-
 def judged_rows(dataset_dir: Path, loss: Loss, config: Any, columns: int) -> tuple[list[Judged], dict[str, int]]:
-    """The training part, the examples of a question together in rows of at most `columns` ids (`packed.pack`).
+    """The training part, the examples of a question together in rows of at most `columns` ids (`pack_questions`).
 
     Also tells how many ids the inputs have, and how many are read of them an epoch. Raises RoutingError where the model
     of `config` cannot tell an input's end from padding, or inputs are longer than it reads correctly; EngineError where
@@ -264,10 +240,7 @@ def judged_rows(dataset_dir: Path, loss: Loss, config: Any, columns: int) -> tup
             f"{dataset_dir / TRAIN}: the longest input has {longest} tokens, and the router's start reads {limit}; "
             f"lower dataset.max_length to {limit}, or name another router.init"
         )
-    frame["target"] = targets_of(frame, loss)
-    rows = [
-        Judged(tree, examples["target"].to_numpy()[tree.members])
-        for _, examples in frame.groupby("question_id", sort=False)
-        for tree in pack(examples["input_ids"].tolist(), columns)
-    ]
+    targets = targets_of(frame, loss)
+    trees = pack_questions(frame["input_ids"].tolist(), frame["question_id"].tolist(), columns)
+    rows = [Judged(tree, targets[tree.members]) for tree in trees]
     return rows, {"inputs": sum(map(len, frame["input_ids"])), "read": sum(len(row.tree) for row in rows)}

@@ -41,7 +41,7 @@ READS: dict[str, tuple[str, ...]] = {
         *("seed", "threads", "router.variants.{variant}", "router.training", "router.init", "router.revision"),
         *("router.device", "prm", "generation.separator"),
     ),
-    "heldout": ("study", "threads", "router.device", "router.dtype", "router.batch_size"),
+    "heldout": ("study", "threads", "router.device", "router.dtype"),
     "quantiles": ("sweep.policies", "sweep.quantiles"),
     "router_quality": ("seed", "curves"),
     "sweep": (*PAIR, "scheduler", "sweep", "router.device", "router.dtype", "router.batch_size"),

@@ -27,10 +27,12 @@ def gpus(study: Study, stage: str, pair: str | None, variant: str | None = None)
     those that read scalars need none. `cuda` counts as `cuda:0`: models that all say `cuda`
     share one GPU.
     """
+    if variant is not None and study.router.variants[variant].kind != "classifier":
+        return 0
     configured = _job(study, stage).gpus
     if configured is not None:
         return configured
-    return max((last_ordinal(device) + 1 for device in _devices(study, stage, pair, variant)), default=0)
+    return max((last_ordinal(device) + 1 for device in _devices(study, stage, pair)), default=0)
 
 
 def resources(
@@ -61,11 +63,9 @@ def _job(study: Study, stage: str) -> Job:
     return job
 
 
-def _devices(study: Study, stage: str, pair: str | None, variant: str | None) -> Iterable[str]:
+def _devices(study: Study, stage: str, pair: str | None) -> Iterable[str]:
     """The torch devices that a job of `stage` runs models on."""
     if stage in ("router", "heldout"):
-        if variant is not None and study.router.variants[variant].kind != "classifier":
-            return []
         return [alone(study.router.device)]
     if stage not in STAGES or pair is None:
         return []

@@ -9,7 +9,7 @@ import torch
 from performance import router
 from transformers import AutoModelForSequenceClassification
 
-from tests.support.tiny_models import build_classifier
+from tests.support.tiny_models import build_classifier, build_tokenizer
 
 
 def test_a_path_is_counted_once_and_a_rejected_step_beside_it() -> None:
@@ -42,4 +42,23 @@ def test_both_ways_are_timed_on_the_same_examples(tmp_path: Path) -> None:
     assert sum(len(row.labels) for row in together) == sum(len(row.labels) for row in apart) == len(apart) == 72
     seconds = router.measure(model, questions, most=2)
     assert {name: len(values) for name, values in seconds.items()} == {"together": 2, "one by one": 2}
+    assert all(value > 0 for values in seconds.values() for value in values)
+
+
+def test_both_ways_of_scoring_read_the_same_examples(tmp_path: Path) -> None:
+    start = build_classifier(tmp_path / "start", labels=2)
+    model = AutoModelForSequenceClassification.from_pretrained(start, dtype=torch.float32)
+    questions = [[(np.arange(5 + number, 20 + number + index), 0) for index in range(9)] for number in range(2)]
+    measured = router.measure_scoring(model, build_tokenizer("char"), questions, rounds=1)
+    assert len(measured["together"]) == len(measured["one by one"]) == 1
+    assert measured["tokens, together"] == [2 * 23]
+    assert measured["tokens, one by one"][0] > 2 * 23
+
+
+def test_the_last_layer_is_trained_both_ways_on_the_same_start(tmp_path: Path) -> None:
+    start = build_classifier(tmp_path / "start", labels=2)
+    model = AutoModelForSequenceClassification.from_pretrained(start, dtype=torch.float32)
+    questions = [[(np.arange(5, 8 + index), index % 2) for index in range(9)] for _ in range(8)]
+    seconds = router.measure_frozen(model, questions, rounds=1)
+    assert {name: len(values) for name, values in seconds.items()} == {"once": 1, "every epoch": 1}
     assert all(value > 0 for values in seconds.values() for value in values)

@@ -22,7 +22,7 @@ from transformers import (
 
 from arbitrage.config.router import Dataset, Loss, Router, RouterTraining, Variant
 from arbitrage.engines.checkpoints import resolve
-from arbitrage.engines.hf.packed import pack
+from arbitrage.engines.hf.packed import last_states, pack
 from arbitrage.engines.scoring.scorers import RouterScorer
 from arbitrage.io.tables import write_table
 from arbitrage.routing.dataset import build_dataset
@@ -123,6 +123,23 @@ def test_recomputed_activations_give_the_same_router(
     monkeypatch.setattr(PreTrainedModel, "gradient_checkpointing_enable", note)
     train(dataset, checkpoint, tmp_path / "recomputed", FAST.model_copy(update={"recompute": True}))
     assert asked and weights(tmp_path / "recomputed") == weights(router)
+
+
+@pytest.mark.parametrize("bf16", [True, False])
+def test_packed_batches_are_read_in_bfloat16_where_the_study_says_so(
+    bf16: bool, dataset: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrow = []
+
+    def note(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        narrow.append(torch.is_autocast_enabled("cpu"))
+        return last_states(model, batch)
+
+    for reader in ("hf_trainer", "head", "frozen_layers"):
+        monkeypatch.setattr(f"arbitrage.routing.{reader}.last_states", note)
+    training = FAST.model_copy(update={"bf16": bf16, "epochs": 0.2, "top_layers": 1})
+    train(dataset, checkpoint, tmp_path / "router", training)
+    assert len(narrow) > 3 and set(narrow) == {bf16}
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, after: int) -> None:

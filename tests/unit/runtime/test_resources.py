@@ -30,7 +30,10 @@ def test_gpus_follow_from_the_devices_of_the_models_a_stage_runs(stage: str, gpu
 
 
 def test_a_router_that_reads_scalars_needs_no_gpu() -> None:
-    one = study(router={"device": "cuda", "variants": {"default": {}, "small": {"kind": "scalars"}}})
+    router = {"device": "cuda", "variants": {"default": {}, "small": {"kind": "scalars"}}}
+    spread = study(router=router, resources={"router": {"gpus": 4}})
+    assert [resources.gpus(spread, "router", "p", variant) for variant in ("default", "small")] == [4, 0]
+    one = study(router=router)
     for stage in ("router", "heldout"):
         assert [resources.gpus(one, stage, "p", variant) for variant in ("default", "small")] == [1, 0]
     assert resources.resources(one, "router", "p", variant="small")["gpu"] == 0

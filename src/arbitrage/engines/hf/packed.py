@@ -11,7 +11,7 @@ and so is its gradient. (Attention over a tree of tokens: Miao et al. 2024, "Spe
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,16 @@ def pack(inputs: Sequence[Integers], columns: int) -> Iterator[Tree]:
         size += new
     if members:
         yield _tree(inputs, members)
+
+
+def pack_questions(inputs: Sequence[Integers], questions: Sequence[str], columns: int) -> Iterator[Tree]:
+    """As `pack`, no tree with inputs of two questions: they share little. questions: that of each input."""
+    indices: dict[str, list[int]] = {}
+    for index, question in enumerate(questions):
+        indices.setdefault(question, []).append(index)
+    for of_one in indices.values():
+        for tree in pack([inputs[index] for index in of_one], columns):
+            yield replace(tree, members=[of_one[member] for member in tree.members])
 
 
 def _tree(inputs: Sequence[Integers], members: list[int]) -> Tree:
@@ -125,14 +135,28 @@ def batch_of(trees: Sequence[Tree]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
+class Given(torch.nn.Module):
+    """In place of layers whose output for the batch that is read, `states`, was computed before."""
+
+    states: Tensor
+
+    def forward(self, *_: Any, **__: Any) -> Tensor:
+        """That output [rows, columns, hidden]."""
+        return self.states
+
+
 def last_states(model: Any, batch: dict[str, Tensor]) -> Tensor:
     """The state after each input's last id [inputs, hidden]: what a classification head reads (section 4.2).
 
     model: a classifier of transformers with attention in every layer (`batching.context_limit` refuses others), each
-    input within that limit. batch: `batch_of`, on the model's device.
+    input within that limit. batch: `batch_of`, on any device; with `states` [rows, widest, hidden] where the lowest
+    layers of `model` are `Given`.
     """
+    batch = {name: value.to(model.device) for name, value in batch.items()}
     columns = torch.arange(batch["ends"].shape[1], device=batch["ends"].device)
     visible = (columns <= columns[:, None]) & (columns[:, None] < batch["ends"][:, None, :])  # of each, its ancestors
+    if "states" in batch:
+        model.base_model.layers[0].states = batch["states"]
     states: Tensor = model.base_model(
         input_ids=batch["input_ids"],
         position_ids=batch["position_ids"],

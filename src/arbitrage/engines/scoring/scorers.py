@@ -197,7 +197,11 @@ class HeadScorer(TransformersScorer):
             past_key_values=cache,
             use_cache=True,
         ).last_hidden_state
-        logits: Tensor = self._head(states[:, -1].to(self._head_dtype))
+        return self.logits(states[:, -1])
+
+    def logits(self, states: Tensor) -> Tensor:
+        """The head's logits [rows, labels] of the last layer's states [rows, hidden]."""
+        logits: Tensor = self._head(states.to(self._head_dtype))
         return logits
 
 

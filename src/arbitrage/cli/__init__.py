@@ -15,7 +15,6 @@ from arbitrage.errors import UserError
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     help=__doc__,
     pretty_exceptions_enable=False,

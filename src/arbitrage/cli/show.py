@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from arbitrage.cli.common import refuse_unknown
+from arbitrage.cli.completion import names_in
 from arbitrage.errors import UserError
 
 app = typer.Typer()
@@ -16,8 +17,12 @@ app = typer.Typer()
 @app.command()
 def show(
     results: Annotated[Path, typer.Argument(help="A study's results (results/<study>), or a bundle of `export`")],
-    pair: Annotated[str | None, typer.Option(help="This pair alone; all if absent")] = None,
-    benchmark: Annotated[str | None, typer.Option(help="This benchmark alone; all if absent")] = None,
+    pair: Annotated[
+        str | None, typer.Option(autocompletion=names_in("pairs"), help="This pair alone; all if absent")
+    ] = None,
+    benchmark: Annotated[
+        str | None, typer.Option(autocompletion=names_in("benchmarks"), help="This benchmark alone; all if absent")
+    ] = None,
 ) -> None:
     """Print the paper's claims with their verdicts, accuracies at the same acceptance, and the curves.
 

@@ -10,12 +10,11 @@ import sys
 
 import typer
 
-from arbitrage.cli import check, convert, explore, fetch, plan, quantise, results, serve, stages, verify, zoo
+from arbitrage.cli import check, convert, explore, fetch, plan, quantise, results, serve, show, stages, verify, zoo
 from arbitrage.errors import UserError
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     help=__doc__,
     pretty_exceptions_enable=False,
@@ -23,7 +22,7 @@ app = typer.Typer(
 PANELS = {
     "Try it: one question, or a server": (explore.app, serve.app),
     "Before a run: what is missing, and what it takes": (check.app, fetch.app, plan.app),
-    "After a run: are results whole, and pack them": (verify.app,),
+    "After a run: look at results, check and pack them": (show.app, verify.app),
     "Stages, as the pipeline's rules run them": (stages.app, quantise.app, convert.app, results.app),
     "Training the lab's own models": (zoo.app,),
 }

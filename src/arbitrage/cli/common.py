@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from arbitrage.cli.completion import names_in
 from arbitrage.config.load import STUDY_VARIABLE, load_study, read_resolved, read_study
 from arbitrage.config.policies import POLICIES
 from arbitrage.config.study import Study
@@ -32,7 +33,7 @@ StudyPath = Annotated[
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Where the result goes; written whole or not at all")]
-PairName = Annotated[str, typer.Option("--pair", help="A key of the study's `pairs`")]
+PairName = Annotated[str, typer.Option("--pair", autocompletion=names_in("pairs"), help="A key of the study's `pairs`")]
 VariantName = Annotated[str, typer.Option("--variant", help="A key of the study's `router.variants`")]
 Shard = Annotated[int, typer.Option("--shard", min=0, help="Which slice of the questions, from 0")]
 QuestionsPath = Annotated[Path, typer.Option("--questions", help="A `questions` table")]

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from arbitrage.cli.common import PairName, StudyPath, load, refuse_unknown, use_threads
+from arbitrage.cli.completion import names_in
 from arbitrage.cli.thresholds import aimed_at, setting
 from arbitrage.config.policies import PolicyName, ThresholdPolicy
 from arbitrage.config.study import Study
@@ -31,7 +32,9 @@ def solve(
         typer.Option(help="In place of it: one of the study's benchmarks, whose answer is then graded"),
     ] = None,
     study: StudyPath = [Path("config.yaml")],  # noqa: B006 - typer's way to default a list
-    pair: Annotated[str | None, typer.Option(help="A key of `pairs`; the first if absent")] = None,
+    pair: Annotated[
+        str | None, typer.Option(autocompletion=names_in("pairs"), help="A key of `pairs`; the first if absent")
+    ] = None,
     policy: Annotated[
         PolicyName | None, typer.Option(help="Who decides at each step; the router, or who the threshold was for")
     ] = None,
@@ -110,7 +113,10 @@ def benchmark_row(study: Study, question_id: str) -> dict[str, Any]:
 def calibrate(
     study: StudyPath,
     pair: PairName,
-    benchmark: Annotated[str, typer.Option(help="A key of `benchmarks` whose trajectories are there")],
+    benchmark: Annotated[
+        str,
+        typer.Option(autocompletion=names_in("benchmarks"), help="A key of `benchmarks` whose trajectories are there"),
+    ],
     acceptance: Annotated[str | None, typer.Option(help="Share of steps to accept, such as 0.8")] = None,
     accuracy: Annotated[
         str | None, typer.Option(help="Accuracy to keep: 0.6, or 0.95x of what the target alone has")

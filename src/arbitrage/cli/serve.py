@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from arbitrage.cli.common import StudyPath, load, refuse_unknown, use_threads
+from arbitrage.cli.completion import names_in
 from arbitrage.cli.thresholds import aimed_at, setting
 from arbitrage.config.policies import POLICIES
 from arbitrage.config.study import Study
@@ -23,12 +24,15 @@ PACKAGES = ("prometheus_client", "starlette", "uvicorn")
 @app.command()
 def serve(
     study: StudyPath = [Path("config.yaml")],  # noqa: B006 - typer's way to default a list
-    pair: Annotated[str | None, typer.Option(help="A key of `pairs`; the first if absent")] = None,
+    pair: Annotated[
+        str | None, typer.Option(autocompletion=names_in("pairs"), help="A key of `pairs`; the first if absent")
+    ] = None,
     policy: Annotated[
         list[str] | None,
         typer.Option(
+            autocompletion=lambda: list(POLICIES),
             help="Who decides where a request does not say; the router, or who the threshold was for. Give it again "
-            "for each policy that requests may name and that needs a PRM or a router: no other is loaded"
+            "for each policy that requests may name and that needs a PRM or a router: no other is loaded",
         ),
     ] = None,
     threshold: Annotated[
@@ -43,7 +47,11 @@ def serve(
         str | None, typer.Option(help="In place of a threshold: the share of steps to accept, such as 0.8")
     ] = None,
     benchmark: Annotated[
-        str | None, typer.Option(help="On whose trajectories --acceptance is looked up; the first of `benchmarks`")
+        str | None,
+        typer.Option(
+            autocompletion=names_in("benchmarks"),
+            help="On whose trajectories --acceptance is looked up; the first of `benchmarks`",
+        ),
     ] = None,
     router: Annotated[
         Path | None, typer.Option(help="Directory of a trained router; the study's own if absent")

@@ -13,12 +13,12 @@ from arbitrage.config.study import Study
 from arbitrage.evaluation.bootstrap import MOST_MISSING
 from arbitrage.evaluation.cost_model import CostModel, read_cost_model
 from arbitrage.evaluation.curve_matching import GAP
-from arbitrage.evaluation.paper_claims import FEWEST
 from arbitrage.figures.markdown import number, table, with_interval
 from arbitrage.figures.style import LABELS, in_study_order
 from arbitrage.io.atomic import write_text
 from arbitrage.io.csv_tables import read_csv
 from arbitrage.report import paper
+from arbitrage.report.accuracy import accuracy_table, level_cells, sizes
 from arbitrage.report.claims import claims
 from arbitrage.report.latency import busy_lines, latency_section
 from arbitrage.report.verdicts import AGREES, DIFFERS, INCONCLUSIVE, Verdict, verdicts
@@ -73,24 +73,12 @@ def _head(study: Study, accuracy: pd.DataFrame) -> str:
         f"# Summary of study {study.study}\n\n"
         'Set beside "Arbitrage: Efficient Reasoning via Advantage-Aware '
         f'Speculation", {paper.SOURCE}. In brackets: {100 * study.curves.confidence:g} % intervals by bootstrap over '
-        f"questions ({_sizes(accuracy)}; {study.curves.resamples} resamples, seed {study.seed}) and, where a router "
+        f"questions ({sizes(accuracy)}; {study.curves.resamples} resamples, seed {study.seed}) and, where a router "
         f"takes part, over its {seeds} training{'s' if seeds > 1 else ' (which says nothing of another one)'}; gains "
         f"are paired. How: docs/statistics.md. The study's models and questions are its own, not the paper's: "
         "directions can be compared, sizes only with care. The points of the paper's figures are not published, so "
         "none are shown.\n"
     )
-
-
-def _sizes(accuracy: pd.DataFrame) -> str:
-    """How many questions the benchmarks have, how many nobody could grade, and that few of them tell little."""
-    counts = accuracy.groupby("benchmark", sort=False)[["questions", "ungraded"]].max()
-    few = f"; **too few for conclusions: under {FEWEST}**" if counts["questions"].min() < FEWEST else ""
-    sizes = [
-        f"{row.questions:.0f} of {row.Index}"
-        + (f" ({row.ungraded:.0f} more are ungraded and left out)" if row.ungraded else "")
-        for row in counts.itertuples()
-    ]
-    return ", ".join(sizes) + few
 
 
 def _verdicts(study: Study, results: Sequence[Verdict]) -> str:
@@ -115,26 +103,12 @@ def _verdicts(study: Study, results: Sequence[Verdict]) -> str:
 
 
 def _accuracy(points: pd.DataFrame, comparison: pd.DataFrame) -> str:
-    at = comparison[comparison["metric"] == "accuracy"]
-    levels = sorted(at["level"].unique())
-    rows = []
-    for (pair, benchmark), own in points.groupby(["pair", "benchmark"], sort=False):
-        for alone in own[own["policy"].isin(["draft_only", "target_only"])].itertuples():
-            both = with_interval(alone.accuracy, alone.accuracy_low, alone.accuracy_high, 1, 100)
-            questions = f"{alone.questions:.0f}, {alone.steps:.0f}"
-            rows.append([pair, benchmark, LABELS[alone.policy], *[both] * len(levels), questions])
-        here = at[(at["pair"] == pair) & (at["benchmark"] == benchmark)]
-        for policy, cells in here.groupby("policy", sort=False):
-            steps = own[(own["policy"] == policy) & own["steps"].notna()]["steps"].median()
-            counted = f"{cells['questions'].iloc[0]:.0f}, {steps:.0f}"
-            rows.append([pair, benchmark, LABELS[str(policy)], *_cells(cells, levels), counted])
     curves = points[points["answered"].notna()]
     lost = 1 - curves.groupby(["pair", "benchmark"], sort=False)["answered"].mean()
     failures = "; ".join(f"{pair}, {benchmark}: {share:.1%}" for (pair, benchmark), share in lost.items())
-    head = ["pair", "benchmark", "policy", *(f"{level:.0%} accepted" for level in levels), "questions, steps"]
     return (
         "## Accuracy at the same acceptance (%)\n\n"
-        f"{table(head, rows)}\n"
+        f"{table(*accuracy_table(points, comparison))}\n"
         f"No value where a policy has no operating point: between neighbouring ones more than {100 * GAP:g} points of "
         "acceptance apart, and for the oracle below threshold 0. No brackets, here and below: all resamples are the "
         f"same number, or more than {MOST_MISSING:.0%} of them have none. Draft and target alone have one accuracy. "
@@ -184,7 +158,7 @@ def _kept(comparison: pd.DataFrame) -> str:
         [
             *map(str, key[:2]),
             LABELS[str(key[2])],
-            *_cells(cells, levels),
+            *level_cells(cells, levels),
             " / ".join(number(share, 0, 100) for share in cells.sort_values("level")["unreached"]),
             f"{cells['questions'].iloc[0]:.0f}",
         ]
@@ -250,10 +224,3 @@ def _conditions(paths: StudyPaths, pair: str) -> dict[str, Any]:
 
 def _json(path: Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
-
-
-def _cells(rows: pd.DataFrame, levels: list[float]) -> list[str]:
-    """One cell a level: value and interval in per cent."""
-    by_level = rows.set_index("level")
-    cells = [by_level.loc[level] for level in levels]
-    return [with_interval(row["value"], row["low"], row["high"], 1, 100) for row in cells]

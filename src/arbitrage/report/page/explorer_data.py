@@ -112,4 +112,5 @@ def _rounded(score: float | None) -> float | None:
 
 
 def _bound(threshold: float) -> float | None:
-    return float(threshold) if isfinite(threshold) else None
+    """To the digits with which the curves' files write thresholds, so that a point's own threshold finds its ways."""
+    return float(f"{threshold:.9g}") if isfinite(threshold) else None

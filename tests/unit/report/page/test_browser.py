@@ -73,3 +73,11 @@ def test_a_question_opens_with_the_sweeps_own_texts_and_filters_count_right(stud
 def test_it_is_drawn_at_the_width_of_a_desk_and_of_a_phone(page: Path, size: str, tmp_path: Path) -> None:
     opened(page, f"--window-size={size}", f"--screenshot={tmp_path / 'page.png'}", run="rsd", tau=0.5)
     assert (tmp_path / "page.png").stat().st_size > 20_000
+
+
+def test_a_browser_that_cannot_unpack_says_so_and_shows_the_rest(page: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old.html"
+    old.write_text(page.read_text().replace("<head>", "<head><script>delete window.DecompressionStream</script>", 1))
+    dom = opened(old, "--dump-dom")
+    assert "The explorer needs a newer browser: Chrome 80" in dom and "data-ready" not in dom
+    assert 'alt="fig4: Accuracy against acceptance' in dom

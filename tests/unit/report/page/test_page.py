@@ -1,10 +1,13 @@
 """The report to open in a browser: one file, whose explorer gives the numbers of the study's own tables."""
 
+import html
 import json
 import re
 from math import isclose
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import pytest
 
@@ -13,6 +16,7 @@ from arbitrage.io.csv_tables import read_csv
 from arbitrage.report.page.charts import NOW, acceptance_chart, latency_chart
 from arbitrage.report.page.explorer_data import explorer_data, panel_data, run_name
 from arbitrage.report.page.page import write_page
+from arbitrage.runtime.outputs import FIGURES
 from arbitrage.runtime.paths import StudyPaths
 
 
@@ -72,7 +76,19 @@ def test_the_page_is_one_file_that_loads_nothing_and_escapes_what_it_shows(study
     page = (tmp_path / "index.html").read_text()
     own = page[: page.index('<script id="data"')]  # after it: data, and scripts that hold pieces of HTML
     assert not re.search(r"(?:src|href)=[\"'](?!data:|#)", own) and "@import" not in page
-    assert len(page) < 8e6 and "<b>What</b>" not in own
+    assert len(page) < 2.4e6 and "<b>What</b>" not in own
+
+
+def test_a_figures_paths_are_shortened_and_its_text_is_not(study: Study, tmp_path: Path) -> None:
+    write_page(study, tmp_path / "index.html")
+    page = html.unescape((tmp_path / "index.html").read_text())
+    drawings = [ElementTree.fromstring(unquote(url)) for url in re.findall(r'src="data:image/svg\+xml,([^"]+)"', page)]
+    assert len(drawings) == len(FIGURES)
+    for drawing in drawings:
+        paths = [path.get("d", "") for path in drawing.iter("{http://www.w3.org/2000/svg}path")]
+        assert paths and all(re.fullmatch(r"[MLHVCQZz,0-9.-]+", path) for path in paths)
+        assert not re.search(r"\.\d{3}", "".join(paths))
+    assert "Arbitrage router" in "".join(drawings[1].itertext())
 
 
 def test_what_is_missing_is_said(study: Study, tmp_path: Path) -> None:

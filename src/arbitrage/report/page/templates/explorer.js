@@ -2,11 +2,19 @@
 "use strict";
 (async () => {
   const [RUN, LOW, HIGH, PATH, ANSWER, CORRECT, DRAFT_TOKENS, TARGET_TOKENS] = [0, 1, 2, 3, 4, 5, 6, 7];
-  const packed = Uint8Array.from(atob(document.getElementById("data").textContent), (c) => c.charCodeAt(0));
-  const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const data = JSON.parse(await new Response(unpacked).text());
-  const charts = JSON.parse(document.getElementById("charts").textContent);
   const element = (id) => document.getElementById(id);
+  if (!window.DecompressionStream) {
+    element("numbers").textContent = "The explorer needs a newer browser: Chrome 80, Firefox 113, Safari 16.4 or later. " +
+      "All else on this page is complete.";
+    return;
+  }
+  async function unpacked(id) {
+    const bytes = Uint8Array.from(atob(element(id).textContent), (c) => c.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  }
+  const data = JSON.parse(await unpacked("data"));
+  const charts = data.charts;
+  line(document.head, "script", await unpacked("bundle")); // Vega, which runs as soon as it stands there
   const views = {};
   const state = { panel: "", run: "", tau: NaN, against: "", outcome: "all", source: "", question: "" };
 

@@ -28,7 +28,8 @@ from arbitrage.config.load import load_study
 from arbitrage.config.study import Study
 from arbitrage.engines.factory import open_pair
 from arbitrage.engines.hf.generator import REFILLED_COLUMNS, TransformersGenerator
-from arbitrage.speculation.protocols import EngineError, Generator, Ids
+from arbitrage.speculation.protocols import EngineError, Generator
+from arbitrage.speculation.steps import Ids
 
 ROLES = ("draft", "target")
 GPU = REFILLED_COLUMNS["cuda"]

@@ -30,7 +30,7 @@ from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.speculation.decoder import LiveDecoder, LiveSolution, LiveStep
 from arbitrage.speculation.pair import PairModels
 from arbitrage.speculation.policies import POLICIES
-from arbitrage.speculation.protocols import GeneratedStep, Ids
+from arbitrage.speculation.steps import GeneratedStep, Ids
 from arbitrage.speculation.tree import Question
 
 THRESHOLDS = {"rsd": 0.5, "oracle": 0.0, "router": 0.5}

@@ -20,14 +20,8 @@ from arbitrage.questions.sampling import benchmark_questions
 from arbitrage.runtime.paths import StudyPaths
 from arbitrage.speculation.forwarding import ForwardingGenerator, ForwardingScorer
 from arbitrage.speculation.pair import PairModels
-from arbitrage.speculation.protocols import (
-    GREEDY,
-    GeneratedStep,
-    Generator,
-    Ids,
-    Sampling,
-    Scorer,
-)
+from arbitrage.speculation.protocols import Generator, Scorer
+from arbitrage.speculation.steps import GREEDY, GeneratedStep, Ids, Sampling
 from arbitrage.speculation.tree import Question
 
 

@@ -7,7 +7,7 @@ from typing import cast
 
 from arbitrage.config.policies import Need
 from arbitrage.speculation.pair import PairModels, answers
-from arbitrage.speculation.protocols import AuthoredStep, GeneratedStep
+from arbitrage.speculation.steps import AuthoredStep, GeneratedStep
 from arbitrage.speculation.tree import Node
 
 

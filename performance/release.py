@@ -15,7 +15,7 @@ from performance.plain import scores_of, steps_of
 from arbitrage.speculation.decision import decide
 from arbitrage.speculation.pair import PairModels
 from arbitrage.speculation.policies import POLICIES
-from arbitrage.speculation.protocols import AuthoredStep
+from arbitrage.speculation.steps import AuthoredStep
 from arbitrage.speculation.tree import Node, Question
 
 GRID = tuple(tenth / 10 for tenth in range(11))  # thresholds, paper section 5

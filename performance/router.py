@@ -42,7 +42,7 @@ from arbitrage.routing.heldout import packed_scores
 from arbitrage.routing.hf_trainer import Judged, RouterTrainer, Updates
 from arbitrage.routing.losses import class_loss
 from arbitrage.routing.router_model import freeze_below
-from arbitrage.speculation.protocols import AuthoredStep, Ids
+from arbitrage.speculation.steps import AuthoredStep, Ids
 
 POSITIVE = 0.377  # of all steps (Table 1)
 PROBLEM_TOKENS = 100  # of a question at the paper's scale; our assumption

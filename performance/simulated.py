@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from arbitrage.config.pipeline import Generation
 from arbitrage.speculation.pair import PairModels
-from arbitrage.speculation.protocols import GREEDY, AuthoredStep, GeneratedStep, Ids, Sampling
+from arbitrage.speculation.steps import GREEDY, AuthoredStep, GeneratedStep, Ids, Sampling
 
 
 def simulated_models(steps: int) -> PairModels:

@@ -13,15 +13,8 @@ from statistics import NormalDist
 from typing import Any
 from zlib import crc32
 
-from arbitrage.speculation.protocols import (
-    GREEDY,
-    AuthoredStep,
-    FinishReason,
-    GeneratedStep,
-    Ids,
-    RequestLane,
-    Sampling,
-)
+from arbitrage.speculation.protocols import RequestLane
+from arbitrage.speculation.steps import GREEDY, AuthoredStep, FinishReason, GeneratedStep, Ids, Sampling
 
 MEDIAN_TOKENS, SIGMA, RUNAWAY, RUNAWAY_TOKENS = 34, 0.75, 0.002, 4096
 MEDIAN_STEPS, STEPS_SIGMA, ENDLESS, MOST_STEPS = 11, 0.45, 0.015, 100

@@ -8,8 +8,8 @@ from arbitrage.config.pipeline import Generation
 from arbitrage.config.router import RouterKind
 from arbitrage.speculation.decoder import LiveDecoder
 from arbitrage.speculation.pair import PairModels
-from arbitrage.speculation.protocols import GREEDY, AuthoredStep, GeneratedStep, Ids, Logprobs, Sampling
 from arbitrage.speculation.scalars import SIGNALS, names_of
+from arbitrage.speculation.steps import GREEDY, AuthoredStep, GeneratedStep, Ids, Logprobs, Sampling
 from arbitrage.speculation.tree import Question
 
 GENERATION = Generation(max_steps=6, max_tokens=200, max_step_tokens=20)

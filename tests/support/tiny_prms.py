@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from arbitrage.engines.scoring.qwen_prm import Qwen2ForProcessRewardModel
-from arbitrage.speculation.protocols import AuthoredStep
+from arbitrage.speculation.steps import AuthoredStep
 from tests.support.tiny_models import Architecture, _shape, build_tokenizer
 
 PROBLEM = "What is 3 + 4?"

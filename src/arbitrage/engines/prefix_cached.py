@@ -12,7 +12,8 @@ from uuid import uuid4
 
 from arbitrage.engines.hf.incremental import common_length
 from arbitrage.speculation.forwarding import ForwardingPrompter
-from arbitrage.speculation.protocols import GeneratedStep, Ids, Logprobs, Prompting
+from arbitrage.speculation.protocols import Prompting
+from arbitrage.speculation.steps import GeneratedStep, Ids, Logprobs
 
 
 @runtime_checkable

@@ -11,7 +11,8 @@ from typing import Any
 from arbitrage.config.models import Model
 from arbitrage.engines.scoring.step_format import encode
 from arbitrage.engines.text_codec import codec_of
-from arbitrage.speculation.protocols import EngineError, Ids
+from arbitrage.speculation.protocols import EngineError
+from arbitrage.speculation.steps import Ids
 
 # Llama 3's chat template writes today's date into the prompt unless it is given one: results would change overnight.
 PROMPT_DATE = "26 Jul 2024"

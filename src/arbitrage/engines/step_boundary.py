@@ -14,7 +14,8 @@ from typing import Any
 
 from arbitrage.engines.prompting import turn_end
 from arbitrage.engines.text_codec import codec_of
-from arbitrage.speculation.protocols import EngineError, FinishReason, GeneratedStep, Ids, Logprobs
+from arbitrage.speculation.protocols import EngineError
+from arbitrage.speculation.steps import FinishReason, GeneratedStep, Ids, Logprobs
 
 
 class StopRule:

@@ -17,7 +17,7 @@ from arbitrage.runtime.paths import StudyPaths
 
 SETTINGS = ("loss", "learning_rate", "batch_size", "epochs", "warmup_share", "weight_decay", "bf16", "optimizer")
 LOADING = """\
-from arbitrage.speculation.protocols import AuthoredStep
+from arbitrage.speculation.steps import AuthoredStep
 from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.scoring.scorers import RouterScorer
 from arbitrage.config.router import Router

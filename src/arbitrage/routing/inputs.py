@@ -17,8 +17,8 @@ from arbitrage.engines.factory import router_start
 from arbitrage.engines.scoring.step_format import learn, step_input_ids
 from arbitrage.io.tables import read_arrow, read_batches
 from arbitrage.routing.label_classes import RoutingError
-from arbitrage.speculation.protocols import Author, AuthoredStep
 from arbitrage.speculation.scalars import Earlier, Signals, names_of, scalars
+from arbitrage.speculation.steps import Author, AuthoredStep
 
 ORDER = ["question_id", "step_index"]
 

@@ -13,7 +13,7 @@ from typing import Any
 from arbitrage.server.chat import Offer
 from arbitrage.speculation.algorithm1 import Visit
 from arbitrage.speculation.policies.base import Policy
-from arbitrage.speculation.protocols import Author
+from arbitrage.speculation.steps import Author
 
 AUTHORS: tuple[Author, ...] = ("draft", "target")
 Json = dict[str, Any]

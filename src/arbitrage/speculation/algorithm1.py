@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from arbitrage.speculation.decision import Interval, branches
 from arbitrage.speculation.policies.base import Here, Policy
-from arbitrage.speculation.protocols import Author, AuthoredStep, GeneratedStep
 from arbitrage.speculation.scalars import Earlier
+from arbitrage.speculation.steps import Author, AuthoredStep, GeneratedStep
 from arbitrage.speculation.tree import Bounds, Node
 
 Seen = TypeVar("Seen", bound=Here)

@@ -20,15 +20,14 @@ from arbitrage.speculation.live_here import Costs, LiveHere
 from arbitrage.speculation.pair import missing_router, require_reading
 from arbitrage.speculation.policies.base import Policy
 from arbitrage.speculation.protocols import (
-    Author,
     EngineError,
-    GeneratedStep,
     IncrementalGenerator,
     IncrementalReading,
     IncrementalScorer,
     ScalarScorer,
     TokenSpeculation,
 )
+from arbitrage.speculation.steps import Author, GeneratedStep
 from arbitrage.speculation.tree import Bounds, Contexts, Node, Question
 
 

@@ -5,16 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
-from arbitrage.speculation.protocols import (
-    GREEDY,
-    AuthoredStep,
-    GeneratedStep,
-    Generator,
-    Ids,
-    Prompting,
-    Sampling,
-    Scorer,
-)
+from arbitrage.speculation.protocols import Generator, Prompting, Scorer
+from arbitrage.speculation.steps import GREEDY, AuthoredStep, GeneratedStep, Ids, Sampling
 
 
 class _Reading(Protocol):

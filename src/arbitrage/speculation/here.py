@@ -8,7 +8,9 @@ from typing import Any
 from arbitrage.config.policies import Need
 from arbitrage.config.router import RouterKind
 from arbitrage.speculation.algorithm1 import Trajectory
-from arbitrage.speculation.protocols import (
+from arbitrage.speculation.scalars import Signals, scalar_score
+from arbitrage.speculation.scheduling import DRAFT, PRM, PRM_OF_TARGET, READING, ROUTER, TARGET, Asking, Request
+from arbitrage.speculation.steps import (
     GREEDY,
     Author,
     AuthoredStep,
@@ -19,8 +21,6 @@ from arbitrage.speculation.protocols import (
     ScoreRequest,
     StepRequest,
 )
-from arbitrage.speculation.scalars import Signals, scalar_score
-from arbitrage.speculation.scheduling import DRAFT, PRM, PRM_OF_TARGET, READING, ROUTER, TARGET, Asking, Request
 
 
 class ScheduledHere:

@@ -17,9 +17,9 @@ from arbitrage.speculation.here import ScheduledHere
 from arbitrage.speculation.pair import PairModels
 from arbitrage.speculation.policies import POLICIES
 from arbitrage.speculation.policies.confidence import confidence_score
-from arbitrage.speculation.protocols import Author, GeneratedStep, Sampling
 from arbitrage.speculation.scalars import LEAST
 from arbitrage.speculation.scheduling import Lockstep, MakeScheduler, Progress, Scheduler
+from arbitrage.speculation.steps import Author, GeneratedStep, Sampling
 from arbitrage.speculation.tree import Node, Question
 
 Rows = list[dict[str, Any]]

@@ -8,16 +8,9 @@ from typing import TYPE_CHECKING, cast
 
 from arbitrage.config.router import RouterKind
 from arbitrage.speculation.algorithm1 import Trajectory
-from arbitrage.speculation.protocols import (
-    Author,
-    AuthoredStep,
-    GeneratedStep,
-    IncrementalReading,
-    IncrementalScorer,
-    Logprobs,
-    TokenSpeculation,
-)
+from arbitrage.speculation.protocols import IncrementalReading, IncrementalScorer, TokenSpeculation
 from arbitrage.speculation.scalars import Signals, scalar_score
+from arbitrage.speculation.steps import Author, AuthoredStep, GeneratedStep, Logprobs
 from arbitrage.speculation.tree import Bounds, Contexts
 
 if TYPE_CHECKING:

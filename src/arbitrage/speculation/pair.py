@@ -11,19 +11,21 @@ from arbitrage.config.policies import Need
 from arbitrage.config.router import RouterKind
 from arbitrage.speculation.policies.base import Policy
 from arbitrage.speculation.protocols import (
-    GREEDY,
-    AuthoredStep,
     ContextMemoryError,
     EngineError,
-    GeneratedStep,
     Generator,
-    Logprobs,
     Reading,
-    ReadRequest,
     Remembering,
-    Sampling,
     ScalarScorer,
     Scorer,
+)
+from arbitrage.speculation.steps import (
+    GREEDY,
+    AuthoredStep,
+    GeneratedStep,
+    Logprobs,
+    ReadRequest,
+    Sampling,
     ScoreRequest,
     StepRequest,
 )

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from arbitrage.speculation.algorithm1 import Trajectory, Visit
 from arbitrage.speculation.pair import PairModels
-from arbitrage.speculation.protocols import Author, AuthoredStep
 from arbitrage.speculation.scheduling import AT_THE_END, PRM, Lockstep, MakeScheduler, Progress, Request, Scheduler
+from arbitrage.speculation.steps import Author, AuthoredStep
 from arbitrage.speculation.sweep import Sweep
 from arbitrage.speculation.tree import Node, Question
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from arbitrage.config.router import RouterKind
-from arbitrage.speculation.protocols import Author, EngineError, GeneratedStep, ScalarScorer
+from arbitrage.speculation.protocols import EngineError, ScalarScorer
+from arbitrage.speculation.steps import Author, GeneratedStep
 
 LEAST = -100.0  # log-probabilities below it count as this: some engines give -inf where others give a number
 ENTROPY = "first_token_entropy"

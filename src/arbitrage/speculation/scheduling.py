@@ -16,7 +16,8 @@ from typing import Any, Protocol
 from arbitrage.config.policies import Need
 from arbitrage.errors import UserError
 from arbitrage.speculation.pair import PairModels, answers_or_errors
-from arbitrage.speculation.protocols import ContextMemoryError, ReadRequest, ScoreRequest, StepRequest
+from arbitrage.speculation.protocols import ContextMemoryError
+from arbitrage.speculation.steps import ReadRequest, ScoreRequest, StepRequest
 from arbitrage.speculation.tree import Question
 
 Work = Coroutine[Any, Any, Any]

@@ -6,15 +6,8 @@ from dataclasses import dataclass
 from typing import cast
 
 from arbitrage.config.pipeline import Generation
-from arbitrage.speculation.protocols import (
-    AuthoredStep,
-    FinishReason,
-    GeneratedStep,
-    Ids,
-    Prompting,
-    Reading,
-    ReadRequest,
-)
+from arbitrage.speculation.protocols import Prompting, Reading
+from arbitrage.speculation.steps import AuthoredStep, FinishReason, GeneratedStep, Ids, ReadRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +39,7 @@ class Node:
 class Contexts:
     """Token ids of nodes for one generator, each built from its parent's.
 
-    The ids are the prompt's and the steps', separately encoded and concatenated (speculation/protocols.py says why).
+    The ids are the prompt's and the steps', separately encoded and concatenated (speculation/steps.py says why).
     Authors do not matter here: two nodes with the same texts have the same context.
     """
 

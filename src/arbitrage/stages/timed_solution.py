@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from arbitrage.speculation.decoder import LiveDecoder, LiveSolution, LiveStep
 from arbitrage.speculation.live_here import Costs
 from arbitrage.speculation.policies import POLICIES
-from arbitrage.speculation.protocols import Author
+from arbitrage.speculation.steps import Author
 from arbitrage.speculation.tree import Question
 
 

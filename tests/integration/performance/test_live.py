@@ -16,7 +16,7 @@ from arbitrage.engines.scoring.scorers import PrmScorer, RouterScorer
 from arbitrage.speculation.decoder import LiveSolution, LiveStep
 from arbitrage.speculation.live_here import Costs
 from arbitrage.speculation.pair import PairModels
-from arbitrage.speculation.protocols import GeneratedStep
+from arbitrage.speculation.steps import GeneratedStep
 from arbitrage.speculation.tree import Question
 from tests.support.tiny_models import build_causal, build_classifier
 

@@ -10,7 +10,7 @@ from arbitrage.config.prm import Prm
 from arbitrage.config.router import Router
 from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.scoring.scorers import PrmScorer, RouterScorer
-from arbitrage.speculation.protocols import AuthoredStep
+from arbitrage.speculation.steps import AuthoredStep
 from arbitrage.speculation.tree import Question
 from tests.support.fakes import QUESTIONS, fake_models
 from tests.support.tiny_models import build_classifier

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from arbitrage.engines.prefix_cached import PrefixCachedGenerator, PrefixCachedReader, PrefixCaching, PrefixReading
-from arbitrage.speculation.protocols import GeneratedStep, Ids, IncrementalReading, Logprobs
+from arbitrage.speculation.protocols import IncrementalReading
+from arbitrage.speculation.steps import GeneratedStep, Ids, Logprobs
 
 
 class Echo:

@@ -16,7 +16,8 @@ import pytest
 
 from arbitrage.server.app import Limits
 from arbitrage.speculation.pair import PairModels
-from arbitrage.speculation.protocols import GREEDY, EngineError, GeneratedStep, Ids, Sampling
+from arbitrage.speculation.protocols import EngineError
+from arbitrage.speculation.steps import GREEDY, GeneratedStep, Ids, Sampling
 from tests.support.fakes import FakeGenerator, fake_models
 from tests.support.served import MODEL, Served, served, wait
 

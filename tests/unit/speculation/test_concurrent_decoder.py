@@ -13,7 +13,8 @@ from arbitrage.config.policies import POLICIES as ENTRIES
 from arbitrage.speculation.algorithm1 import Visit
 from arbitrage.speculation.concurrent_decoder import ConcurrentDecoder, Decoding
 from arbitrage.speculation.policies import POLICIES
-from arbitrage.speculation.protocols import GREEDY, EngineError, GeneratedStep, Ids, Sampling
+from arbitrage.speculation.protocols import EngineError
+from arbitrage.speculation.steps import GREEDY, GeneratedStep, Ids, Sampling
 from arbitrage.speculation.tree import Question
 from tests.support.fakes import FakeGenerator, fake_decoder, fake_models
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from arbitrage.config.pipeline import Generation
 from arbitrage.speculation.decoder import LiveDecoder
 from arbitrage.speculation.policies import POLICIES
-from arbitrage.speculation.protocols import GREEDY, GeneratedStep, Ids, Sampling
+from arbitrage.speculation.steps import GREEDY, GeneratedStep, Ids, Sampling
 from tests.support.fakes import QUESTIONS, FakeGenerator, FakeScorer
 
 

@@ -21,9 +21,10 @@ from arbitrage.figures import style
 from arbitrage.speculation.continuous import Continuous
 from arbitrage.speculation.forwarding import ForwardingGenerator
 from arbitrage.speculation.policies import POLICIES
-from arbitrage.speculation.protocols import Author, EngineError, GeneratedStep, Ids, Logprobs, lumped_entropy
+from arbitrage.speculation.protocols import EngineError
 from arbitrage.speculation.scalars import Signals
 from arbitrage.speculation.scheduling import Lockstep
+from arbitrage.speculation.steps import Author, GeneratedStep, Ids, Logprobs, lumped_entropy
 from arbitrage.speculation.sweep import sweep
 from arbitrage.speculation.tree import Node, Question
 from tests.support.fakes import QUESTIONS, fake_decoder, fake_models

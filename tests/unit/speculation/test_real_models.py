@@ -30,7 +30,7 @@ from arbitrage.speculation.decoder import LiveDecoder
 from arbitrage.speculation.pair import PairModels
 from arbitrage.speculation.policies import POLICIES
 from arbitrage.speculation.policies.base import Policy
-from arbitrage.speculation.protocols import AuthoredStep, GeneratedStep
+from arbitrage.speculation.steps import AuthoredStep, GeneratedStep
 from arbitrage.speculation.sweep import sweep
 from arbitrage.speculation.tree import Node, Question
 from tests.support.tiny_models import TWO_CLASSES, build_causal, build_classifier, router_from

@@ -25,19 +25,10 @@ from arbitrage.config.policies import POLICIES
 from arbitrage.speculation.continuous import Continuous
 from arbitrage.speculation.labelling import Labelling, label
 from arbitrage.speculation.pair import PairModels, answers
-from arbitrage.speculation.protocols import (
-    GREEDY,
-    ContextMemoryError,
-    EngineError,
-    GeneratedStep,
-    Ids,
-    Logprobs,
-    RequestLane,
-    Sampling,
-    ScoreError,
-)
+from arbitrage.speculation.protocols import ContextMemoryError, EngineError, RequestLane, ScoreError
 from arbitrage.speculation.rows import ScoredSweep, sweep_rows
 from arbitrage.speculation.scheduling import Lockstep, MakeScheduler
+from arbitrage.speculation.steps import GREEDY, GeneratedStep, Ids, Logprobs, Sampling
 from arbitrage.speculation.sweep import Sweep, sweep
 from arbitrage.speculation.tree import Question
 from tests.support.fakes import QUESTIONS, FakeGenerator, FakeScorer, fake_models, fake_scalar_routers

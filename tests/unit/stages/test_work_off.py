@@ -19,7 +19,7 @@ from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.engines.store.chunk_files import StoreError
 from arbitrage.engines.store.step_store import StepStore
 from arbitrage.io.tables import read_table, write_table
-from arbitrage.speculation.protocols import AuthoredStep
+from arbitrage.speculation.steps import AuthoredStep
 from arbitrage.speculation.tree import Node, Question
 from arbitrage.stages.label import label
 from arbitrage.stages.open_models import CachedPair, open_pair_cached

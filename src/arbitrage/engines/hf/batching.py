@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from arbitrage.engines.hf.kv_cache import BLOCK, BufferCache, PrefixPool, block_keys
-from arbitrage.speculation.protocols import ContextMemoryError, EngineError, Ids
+from arbitrage.speculation.protocols import ContextMemoryError, EngineError
+from arbitrage.speculation.steps import Ids
 
 SCRATCH_BYTES = 3 * 2**29  # of what a layer computes on the way: 22,000 ids of a 1.5B model in bfloat16
 log = logging.getLogger(__name__)

@@ -33,15 +33,8 @@ from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.engines.prompting import Prompter
 from arbitrage.engines.step_boundary import StepWriter, StopRule, checked_logprobs, eos_ids, finished_step, room
 from arbitrage.runtime.progress import Progress
-from arbitrage.speculation.protocols import (
-    GREEDY,
-    ContextMemoryError,
-    EngineError,
-    GeneratedStep,
-    Ids,
-    Logprobs,
-    Sampling,
-)
+from arbitrage.speculation.protocols import ContextMemoryError, EngineError
+from arbitrage.speculation.steps import GREEDY, GeneratedStep, Ids, Logprobs, Sampling
 
 FREE_SHARE = 0.25  # ended rows are refilled, or leave the batch, once they are this share of it
 # For how many columns a batch is refilled. On a GPU a pass takes about as long for few rows as for many, so places kept

@@ -19,14 +19,8 @@ from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.engines.scoring.scorers import TransformersScorer
 from arbitrage.engines.step_boundary import StepWriter, StopRule
 from arbitrage.speculation.forwarding import ForwardingPrompter, ForwardingReader
-from arbitrage.speculation.protocols import (
-    CheckedStep,
-    ContextMemoryError,
-    GeneratedStep,
-    Ids,
-    IncrementalGenerator,
-    Logprobs,
-)
+from arbitrage.speculation.protocols import ContextMemoryError, IncrementalGenerator
+from arbitrage.speculation.steps import CheckedStep, GeneratedStep, Ids, Logprobs
 
 # (ids [1, n], positions [1, n], mask, cache, count) -> outputs after each of the last `count` ids [1, count, width]
 ForwardAll = Callable[[Tensor, Tensor, Tensor | None, BufferCache, int], Tensor]

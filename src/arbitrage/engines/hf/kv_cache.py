@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-from arbitrage.speculation.protocols import Ids
+from arbitrage.speculation.steps import Ids
 
 BLOCK = 8  # tokens a block: a context is read again from its last whole block
 GRAIN = 256  # columns by which buffers are sized: room for decoded tokens, and for the next, longer contexts

@@ -27,7 +27,8 @@ from arbitrage.engines.scoring.scalar_router import ROUTER_FILE, router_json
 from arbitrage.engines.scoring.step_format import StepReader
 from arbitrage.engines.scoring.templates import TemplateReader
 from arbitrage.runtime.progress import Progress
-from arbitrage.speculation.protocols import AuthoredStep, EngineError, Ids, ScoreError
+from arbitrage.speculation.protocols import EngineError, ScoreError
+from arbitrage.speculation.steps import AuthoredStep, Ids
 
 CLASSIFIERS: tuple[Head, ...] = ("ForSequenceClassification", "ForTokenClassification")
 MARKED: tuple[Head, ...] = ("ForProcessRewardModel", "ForTokenClassification")

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from arbitrage.engines.text_codec import codec_of
-from arbitrage.speculation.protocols import AuthoredStep, Ids
+from arbitrage.speculation.steps import AuthoredStep, Ids
 
 PARALLELISM = "TOKENIZERS_PARALLELISM"  # the tokenizers' library looks at it with every batch
 PIECES = 2**17  # a text and its ids take about half a kilobyte

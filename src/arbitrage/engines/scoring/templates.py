@@ -12,7 +12,8 @@ from typing import Any
 from arbitrage.config.prm import Template
 from arbitrage.engines.prompting import PROMPT_DATE
 from arbitrage.engines.text_codec import codec_of
-from arbitrage.speculation.protocols import AuthoredStep, EngineError, Ids
+from arbitrage.speculation.protocols import EngineError
+from arbitrage.speculation.steps import AuthoredStep, Ids
 
 SAMPLE = ("What is 1 + 1?", [AuthoredStep("draft", "We add.")], AuthoredStep("draft", "So 1 + 1 = 2."))
 

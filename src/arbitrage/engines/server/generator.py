@@ -21,15 +21,8 @@ from arbitrage.engines.prompting import Prompter
 from arbitrage.engines.server.client import CompletionsClient, Json, written_tokens
 from arbitrage.engines.server.launch import LocalServer
 from arbitrage.engines.step_boundary import StepWriter, StopRule, eos_ids, finished_step, room
-from arbitrage.speculation.protocols import (
-    GREEDY,
-    EngineError,
-    GeneratedStep,
-    Ids,
-    RequestLane,
-    Sampling,
-    lumped_entropy,
-)
+from arbitrage.speculation.protocols import EngineError, RequestLane
+from arbitrage.speculation.steps import GREEDY, GeneratedStep, Ids, Sampling, lumped_entropy
 
 # Whatever a server or a checkpoint has as its default, tokens are drawn from the model's own distribution.
 PLAIN_SAMPLING = {

@@ -8,16 +8,14 @@ from typing import cast
 
 from arbitrage.engines.store.step_store import StepStore, read_key, score_key, step_key
 from arbitrage.speculation.forwarding import ForwardingGenerator, ForwardingScorer
-from arbitrage.speculation.protocols import (
+from arbitrage.speculation.protocols import Generator, Reading, Scorer
+from arbitrage.speculation.steps import (
     GREEDY,
     GeneratedStep,
-    Generator,
     Ids,
     Logprobs,
-    Reading,
     ReadRequest,
     Sampling,
-    Scorer,
     ScoreRequest,
     StepRequest,
 )

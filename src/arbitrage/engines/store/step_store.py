@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from arbitrage.engines.store.chunk_files import SCHEMA, read_chunks, write_chunk
-from arbitrage.speculation.protocols import FinishReason, GeneratedStep, Ids, Logprobs, Sampling
+from arbitrage.speculation.steps import FinishReason, GeneratedStep, Ids, Logprobs, Sampling
 
 FINISH_REASONS: tuple[FinishReason, ...] = ("separator", "eos", "length")
 

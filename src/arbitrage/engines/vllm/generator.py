@@ -28,14 +28,13 @@ from arbitrage.engines.vllm.given import READ_SALT, GivenText
 from arbitrage.engines.vllm.lane import LaneWork
 from arbitrage.engines.vllm.options import engine_arguments
 from arbitrage.runtime.child_processes import guard_children
-from arbitrage.speculation.protocols import (
+from arbitrage.speculation.protocols import EngineError, RequestLane
+from arbitrage.speculation.steps import (
     GREEDY,
-    EngineError,
     GeneratedStep,
     Ids,
     Logprobs,
     ReadRequest,
-    RequestLane,
     Sampling,
     lumped_entropy,
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from arbitrage.engines.step_boundary import checked_logprobs
-from arbitrage.speculation.protocols import EngineError, Logprobs, ReadRequest
+from arbitrage.speculation.protocols import EngineError
+from arbitrage.speculation.steps import Logprobs, ReadRequest
 
 # Readings share prefixes with each other only. The target often writes the very step that it reads; of ids that it
 # found in its cache vLLM reports nothing, so that whole contexts would have to be read again.

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arbitrage.engines.step_boundary import StepWriter, finished_step, room
 from arbitrage.engines.vllm.given import READ_SALT, GivenText
-from arbitrage.speculation.protocols import EngineError, GeneratedStep, Logprobs, ReadRequest, RequestLane
+from arbitrage.speculation.protocols import EngineError, RequestLane
+from arbitrage.speculation.steps import GeneratedStep, Logprobs, ReadRequest
 
 if TYPE_CHECKING:
     from arbitrage.engines.vllm.generator import VllmGenerator

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Protocol
 
 from arbitrage.config.policies import POLICIES, Need, PolicyEntry
 from arbitrage.config.router import RouterKind
-from arbitrage.speculation.protocols import Author, GeneratedStep, Logprobs
 from arbitrage.speculation.scalars import Signals
+from arbitrage.speculation.steps import Author, GeneratedStep, Logprobs
 from arbitrage.speculation.tree import Node
 
 

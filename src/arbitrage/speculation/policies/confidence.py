@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from arbitrage.speculation.policies.base import Here, Policy
-from arbitrage.speculation.protocols import GeneratedStep
+from arbitrage.speculation.steps import GeneratedStep
 
 
 class Confidence(Policy):

@@ -20,7 +20,8 @@ from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.server.generator import OpenAiGenerator
 from arbitrage.engines.server.launch import serve
 from arbitrage.engines.vllm.generator import VllmGenerator
-from arbitrage.speculation.protocols import Generator, lumped_entropy
+from arbitrage.speculation.protocols import Generator
+from arbitrage.speculation.steps import lumped_entropy
 from tests.support.fake_server import FakeServer
 from tests.support.tokenizer_kinds import KINDS, build_kind
 from tests.unit.engines.conformance.scripted import build_scripted

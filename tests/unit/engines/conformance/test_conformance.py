@@ -16,17 +16,9 @@ from transformers import AutoTokenizer
 from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.server.generator import OpenAiGenerator
 from arbitrage.speculation.lane import Lane
-from arbitrage.speculation.protocols import (
-    ContinuousEngine,
-    EngineError,
-    GeneratedStep,
-    Generator,
-    Ids,
-    Reading,
-    ReadRequest,
-    StepRequest,
-)
+from arbitrage.speculation.protocols import ContinuousEngine, EngineError, Generator, Reading
 from arbitrage.speculation.scheduling import Request
+from arbitrage.speculation.steps import GeneratedStep, Ids, ReadRequest, StepRequest
 from tests.unit.engines.conformance.conftest import PROBLEMS, Open, Plain
 from tests.unit.engines.conformance.scripted import context_of
 

@@ -10,7 +10,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from arbitrage.engines.text_codec import codec_of
-from arbitrage.speculation.protocols import Ids
+from arbitrage.speculation.steps import Ids
 from tests.support.tokenizer_kinds import KINDS, SENTENCEPIECE, Kind
 from tests.unit.engines.conformance.conftest import Open
 

@@ -8,7 +8,8 @@ from transformers import LlamaConfig, MistralConfig, Qwen2Config
 from arbitrage.engines.hf.batching import Batch, context_limit
 from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.hf.kv_cache import BLOCK
-from arbitrage.speculation.protocols import EngineError, Ids
+from arbitrage.speculation.protocols import EngineError
+from arbitrage.speculation.steps import Ids
 from tests.support.tiny_models import build_causal
 from tests.unit.engines.conftest import load, never_stop
 from tests.unit.engines.hf.test_generator import contexts_of, same

@@ -11,7 +11,8 @@ import torch
 from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.generator import TransformersGenerator, choose
 from arbitrage.engines.hf.kv_cache import BufferCache
-from arbitrage.speculation.protocols import ContextMemoryError, EngineError, GeneratedStep, Ids, Sampling
+from arbitrage.speculation.protocols import ContextMemoryError, EngineError
+from arbitrage.speculation.steps import GeneratedStep, Ids, Sampling
 from tests.support.tiny_models import CHARACTERS, build_causal
 from tests.unit.engines.conftest import load, never_stop
 

@@ -7,7 +7,8 @@ import torch
 
 from arbitrage.engines.hf.incremental import LiveGenerator, LiveScorer
 from arbitrage.engines.scoring.scorers import PrmScorer
-from arbitrage.speculation.protocols import AuthoredStep, ContextMemoryError
+from arbitrage.speculation.protocols import ContextMemoryError
+from arbitrage.speculation.steps import AuthoredStep
 from tests.support.tiny_models import build_causal
 from tests.unit.engines.conftest import load, never_stop
 from tests.unit.engines.hf.test_generator import contexts_of, same

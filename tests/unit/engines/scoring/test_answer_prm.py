@@ -11,7 +11,8 @@ from arbitrage.config.prm import FORMATS, Prm
 from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.incremental import LiveScorer
 from arbitrage.engines.scoring.answer_prm import AnswerScorer
-from arbitrage.speculation.protocols import AuthoredStep, EngineError, ScoreError
+from arbitrage.speculation.protocols import EngineError, ScoreError
+from arbitrage.speculation.steps import AuthoredStep
 from tests.support.tiny_models import Architecture
 from tests.support.tiny_prms import PROBLEM, STEPS, TEXTS, build_answering, prm_tokenizer
 

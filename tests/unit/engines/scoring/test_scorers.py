@@ -13,7 +13,8 @@ from arbitrage.config.router import Router
 from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.incremental import LiveScorer
 from arbitrage.engines.scoring.scorers import PrmScorer, RouterScorer
-from arbitrage.speculation.protocols import AuthoredStep, EngineError, Ids, ScoreError
+from arbitrage.speculation.protocols import EngineError, ScoreError
+from arbitrage.speculation.steps import AuthoredStep, Ids
 from tests.support.tiny_models import build_classifier
 from tests.unit.engines.conftest import load_prm
 

@@ -4,7 +4,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from arbitrage.engines.scoring.step_format import learn, step_input_ids
-from arbitrage.speculation.protocols import AuthoredStep
+from arbitrage.speculation.steps import AuthoredStep
 from tests.support.tiny_models import build_tokenizer
 
 HISTORY = [AuthoredStep("draft", "a = 4.\n\n"), AuthoredStep("target", "b\n\n\n\n")]

@@ -19,7 +19,8 @@ from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
 from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.server.generator import OpenAiGenerator
-from arbitrage.speculation.protocols import EngineError, Sampling
+from arbitrage.speculation.protocols import EngineError
+from arbitrage.speculation.steps import Sampling
 from tests.support.fake_server import Dialect, FakeServer
 from tests.unit.engines.conformance.scripted import build_scripted, context_of
 

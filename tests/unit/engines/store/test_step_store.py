@@ -19,7 +19,8 @@ import pytest
 from arbitrage.engines.store.cached import StoredGenerator, StoredScorer
 from arbitrage.engines.store.chunk_files import FORMAT_KEY, SCHEMA, StoreError, claimed, write_chunk
 from arbitrage.engines.store.step_store import StepStore, score_key, step_key
-from arbitrage.speculation.protocols import GREEDY, AuthoredStep, EngineError, GeneratedStep, Ids, Sampling
+from arbitrage.speculation.protocols import EngineError
+from arbitrage.speculation.steps import GREEDY, AuthoredStep, GeneratedStep, Ids, Sampling
 
 
 class Model:

@@ -15,7 +15,8 @@ from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.prefix_cached import PrefixCachedGenerator
 from arbitrage.engines.vllm.generator import VllmGenerator
 from arbitrage.lab.question_stream import benchmark_questions
-from arbitrage.speculation.protocols import EngineError, GeneratedStep, Sampling
+from arbitrage.speculation.protocols import EngineError
+from arbitrage.speculation.steps import GeneratedStep, Sampling
 from tests.support.tiny_models import widen_heads
 from tests.unit.engines.conftest import CAUSAL, load
 from tests.unit.engines.hf.test_generator import contexts_of, same

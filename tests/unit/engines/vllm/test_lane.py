@@ -12,8 +12,9 @@ import pytest
 from arbitrage.engines.step_boundary import StepWriter, StopRule
 from arbitrage.engines.vllm.lane import LaneWork
 from arbitrage.speculation.lane import Lane
-from arbitrage.speculation.protocols import EngineError, GeneratedStep, RequestLane, Sampling, StepRequest
+from arbitrage.speculation.protocols import EngineError, RequestLane
 from arbitrage.speculation.scheduling import Request
+from arbitrage.speculation.steps import GeneratedStep, Sampling, StepRequest
 from tests.support.tiny_models import build_tokenizer
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from arbitrage.grading.extract import split_list, split_outside
+from arbitrage.grading.normalise import key
 
 Same = Callable[[str, str], bool]
 Match = Callable[[Sequence[str], Sequence[str], Same], bool]
@@ -18,7 +19,7 @@ _VARIABLE = r"(?:[a-zA-Z]|\\(?!infty|pi)[a-zA-Z]+)(?:_(?:\w|\{\w+\}))?"
 _LONE = re.compile(rf"({_VARIABLE})")
 _ABSOLUTE = re.compile(rf"\|({_VARIABLE})(?: ?([-+])(.+?))?\|")
 _BUILDER = re.compile(rf"\\\{{({_VARIABLE})(?: ?\\in ?(?:\\mathbb\{{R\}}|\\mathbb R))?[|:](.+)\\\}}")
-_MEMBER = re.compile(rf"({_VARIABLE}) ?\\(in|notin)(?![a-zA-Z]) ?(.+)")
+MEMBER = re.compile(rf"({_VARIABLE}) ?\\(in|notin)(?![a-zA-Z]) ?(.+)")
 _FLIPPED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "\\ne": "\\ne"}
 _ALL = (r"\mathbb{R}", r"\mathbb R")
 _MINUS_SET = re.compile(r"(?<=[\])}R])-(\\\{)")
@@ -41,6 +42,15 @@ class Piece:
 
 
 _EVERYTHING = Piece("-\\infty", False, "\\infty", False)
+_POSITIVE, _NEGATIVE = Piece("0", False, "\\infty", False), Piece("-\\infty", False, "0", False)
+_HALF_LINES = {
+    r"\mathbb{R}^+": _POSITIVE,
+    r"\mathbb{R}_{>0}": _POSITIVE,
+    r"\mathbb{R}^-": _NEGATIVE,
+    r"\mathbb{R}_{<0}": _NEGATIVE,
+    r"\mathbb{R}_{\ge0}": Piece("0", True, "\\infty", False),
+    r"\mathbb{R}_{\le0}": Piece("-\\infty", False, "0", True),
+}
 
 
 @dataclass
@@ -120,7 +130,9 @@ def _split(text: str, mark: str) -> list[str]:
 def _term(text: str) -> Region | None:
     if text in _ALL:
         return Region([_EVERYTHING])
-    if member := _MEMBER.fullmatch(text):
+    if half := _HALF_LINES.get(key(text)):
+        return Region([half])
+    if member := MEMBER.fullmatch(text):
         if member[2] == "notin":
             points = _points(member[3])
             return None if points is None else Region([_EVERYTHING], holes=points, variable=member[1])
@@ -225,8 +237,8 @@ def _union(regions: list[Region | None]) -> Region | None:
         return None
     pieces = [piece for region in readable for piece in region.pieces]
     points = [point for region in readable for point in region.points]
-    if not pieces:
-        return None
+    if not pieces and names:
+        return None  # values of a letter, which are a list
     for number, piece in enumerate(pieces):  # a point at an open end closes it
         low, high = piece.low in points and not piece.low_closed, piece.high in points and not piece.high_closed
         if low or high:

@@ -46,8 +46,8 @@ def same_single(answer: str, gold: str, unit: str | None, tolerance: float) -> b
     if (base := _BASE.fullmatch(key(gold))) and base[1][0].isalnum() and re.search(r"\d", base[1]):
         bare = re.sub(r"\\text|[{}]", "", key(answer))
         if digits := _BASE.fullmatch(bare) or re.fullmatch(r"([^\W_]+)()", bare):
-            value = _numeral(base[1], base[2])
-            same_digits = digits[1] == base[1] or (value is not None and _numeral(digits[1], base[2]) == value)
+            number = _numeral(base[1], base[2])
+            same_digits = digits[1] == base[1] or (number is not None and _numeral(digits[1], base[2]) == number)
             return same_digits and digits[2] in ("", base[2])  # the question says the base
     (value, ours, words), (gold_value, theirs, gold_words) = without_unit(answer), without_unit(gold)
     theirs = theirs or (read_unit(unit) if unit else None)

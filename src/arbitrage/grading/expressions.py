@@ -98,6 +98,8 @@ def _rebuilt(node: Any, change: Any) -> Any:
 
 
 def _same_expression(ours: Any, theirs: Any, tolerance: float) -> bool:
+    if any(side.has(sympy.zoo, sympy.nan) for side in (ours, theirs)):
+        return False  # 1:00 and 12:00 have no value, and not the same one
     if ours == theirs:
         return True
     symbols = sorted(ours.free_symbols | theirs.free_symbols, key=str)

@@ -25,6 +25,7 @@ _WORDS = frozenset(
 )
 _ARTICLE = re.compile(r"^(?i:an?|the) ")
 _EMPTY_WORDS = frozenset(re.findall(r"\S+", "a an the of in i are be for to per and or at on with"))  # without last s
+_CLOCK = re.compile(r"0?(\d{1,2}:[0-5]\d)")
 _BASE = re.compile(r"\(?(\w+?)\)?(?:_\{?|base)(\d+)\}?")
 _RUN_TOGETHER = re.compile(r"\\frac\{[^{}]*\}\{[^{}]*\} ?\d")  # \frac431: nobody knows what is meant
 _RELATIVE_TO_PI = "\\frac{{({})\\pi}}{{180}}"
@@ -100,6 +101,8 @@ def _same_value(answer: str, gold: str, tolerance: float) -> bool:
         return near(number, gold_number, answer, tolerance)
     if key(answer) == key(gold):
         return True
+    if (clock := _CLOCK.fullmatch(answer)) and (gold_clock := _CLOCK.fullmatch(gold)):
+        return clock[1] == gold_clock[1]  # ten past one is not twenty past two
     if len(answer) > max(LONGEST_ANSWER, 4 * len(gold)) or (_TOWER.search(answer) and not _TOWER.search(gold)):
         return False  # nothing of this size is a gold answer, and evaluating it could take for ever
     if _RUN_TOGETHER.search(answer):

@@ -20,7 +20,7 @@ from arbitrage.grading.units import one_quantity
 
 Same = Callable[[str, str], bool]
 
-_MATRIX = re.compile(r"\\begin\{pmatrix\}(.*)\\end\{pmatrix\}", re.DOTALL)
+_MATRIX = re.compile(r"\\begin\{pmatrix\}((?:(?!\\begin).)*)\\end\{pmatrix\}", re.DOTALL)
 _CASES = re.compile(
     r"\\begin\{(?:cases|aligned|align\*?|gathered)\}(.*)\\end\{(?:cases|aligned|align\*?|gathered)\}", re.DOTALL
 )
@@ -84,7 +84,7 @@ def _equal(answer: str, gold: str, unit: str | None, tolerance: float) -> bool:
     )
     if kind and gold_kind and kind != gold_kind:
         return False
-    answer = as_tuples(_exact_part(answer), named(gold)[0])
+    answer, gold = as_tuples(_exact_part(answer), named(gold)[0]), as_tuples(gold, named(answer)[0])
 
     def same(one: str, other: str) -> bool:
         return _equal(one, other, unit, tolerance)

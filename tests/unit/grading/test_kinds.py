@@ -147,6 +147,8 @@ VERDICTS: dict[str, list[tuple[str, str, bool]]] = {  # kind -> (answer, gold, w
         (r"x\equiv 3\pmod{7}", "3", False),
         (r"x=1,y=2\text{ or }x=2,y=1", "(1,2),(2,1)", True),
         (r"y=2,x=1\text{ or }x=3,y=4", "(1,2),(3,4)", True),
+        (r"x=1,y=2\text{ or }x=2,y=1", r"x=2,y=1\text{ or }x=1,y=2", True),
+        (r"x=1,y=2\text{ or }x=2,y=3", r"x=2,y=1\text{ or }x=3,y=2", False),
         (r"x=1,y=2\text{ or }x=3,y=4", "(2,1),(4,3)", False),
         (r"(\pm 1,2)", "(1,2),(-1,2)", True),
         (r"(\pm 1,2)", "(1,2)", False),
@@ -157,6 +159,11 @@ VERDICTS: dict[str, list[tuple[str, str, bool]]] = {  # kind -> (answer, gold, w
         (r"\left|\begin{array}{cc}1&2\\3&4\end{array}\right|", r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", False),
         (r"\frac12\begin{pmatrix}2\\4\end{pmatrix}", r"\begin{pmatrix}1\\2\end{pmatrix}", True),
         (r"2\begin{pmatrix}2\\4\end{pmatrix}", r"\begin{pmatrix}2\\4\end{pmatrix}", False),
+        (
+            r"\begin{pmatrix}1\\0\end{pmatrix}+\begin{pmatrix}1\\4\end{pmatrix}",
+            r"\begin{pmatrix}2\\4\end{pmatrix}",
+            True,
+        ),
     ],
     "money, times and units": [
         (r"75\,\text{¢}", r"\$0.75", True),

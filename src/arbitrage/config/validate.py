@@ -221,6 +221,8 @@ def _results(results: str) -> Iterator[Problem]:
     too_long = any(len(part.encode(errors="replace")) > 255 for part in Path(results).parts)
     if "{" in results or "}" in results:
         yield ("results",), f"expected a folder without braces, which are wildcards to Snakemake, got {shown(results)}"
+    if results.startswith("~"):
+        yield ("results",), f"expected a folder written out, for nothing here reads ~ as a home, got {shown(results)}"
     if not results.strip() or not usable or too_long:
         yield ("results",), f"expected a folder, or a place where one can be made, got {shown(results)}"
 

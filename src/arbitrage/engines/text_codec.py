@@ -19,7 +19,7 @@ from arbitrage.speculation.protocols import EngineError
 from arbitrage.speculation.steps import Ids
 
 GUARD = "\ufdd0"  # a code point that Unicode keeps out of texts; breaks up special tokens in text until it is encoded
-PROBE = " So the sum is 7, as x = 2.\n\nThen a(b) = 3\n\n"  # what has to come back as it is
+PROBE = " So the sum is 7, as x = 2.\n\nThen  a(b) = 3\n\n"  # what has to come back as it is
 Json = dict[str, Any]
 
 

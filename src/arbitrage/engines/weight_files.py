@@ -32,6 +32,7 @@ def weight_files(directory: Path, pickled: bool = False) -> list[Path]:
         _require_agreement(directory, files)
         return files
     if (directory / SINGLE).is_file():
+        _tensors(directory / SINGLE)
         return [directory / SINGLE]
     if pickled and (directory / PICKLED_INDEX).is_file():
         return _indexed(directory, PICKLED_INDEX)
@@ -73,11 +74,7 @@ def _require_agreement(directory: Path, files: list[Path]) -> None:
     """Raise EngineError where a file lacks a tensor that the index says is in it, or holds one of another file's."""
     listed = _weight_map(directory, INDEX)
     for file in files:
-        try:
-            with safe_open(file, framework="np") as stored:
-                held = set(stored.keys())
-        except SafetensorError:
-            continue  # cut off; loading says so, with the remedy
+        held = _tensors(file)
         own = {tensor for tensor, name in listed.items() if name == file.name}
         stray = {tensor for tensor in held if listed.get(tensor, file.name) != file.name}
         if wrong := sorted((own - held) | stray):
@@ -85,6 +82,17 @@ def _require_agreement(directory: Path, files: list[Path]) -> None:
                 f"{directory}: {file.name} and {INDEX} disagree about {wrong[0]} ({len(wrong)} tensors in all), so "
                 "they are of different checkpoints; fetch both again"
             )
+
+
+def _tensors(file: Path) -> set[str]:
+    """Names of the tensors in a safetensors file. Raises EngineError where its header and size do not agree."""
+    try:
+        with safe_open(file, framework="np") as stored:
+            return set(stored.keys())
+    except SafetensorError as error:
+        raise EngineError(
+            f"{file}: no whole safetensors file ({error}): cut off, or a pointer that Git LFS leaves; fetch it again"
+        ) from error
 
 
 def _other_files(directory: Path) -> str:

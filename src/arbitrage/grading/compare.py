@@ -11,16 +11,16 @@ from functools import lru_cache
 from scipy.optimize import linear_sum_assignment
 
 from arbitrage.grading.extract import split_list, split_outside
-from arbitrage.grading.names import agree, assignments, in_order, named, without_qualifier
+from arbitrage.grading.names import agree, as_tuples, assignments, in_order, named, without_qualifier
 from arbitrage.grading.normalise import exact, key, plain, ungrouped, without_unit
-from arbitrage.grading.regions import RELATION, read_region, split_relations
+from arbitrage.grading.regions import MEMBER, RELATION, read_region, split_relations
 from arbitrage.grading.singles import near, same_single
 from arbitrage.grading.symbolic import GaveUp
 from arbitrage.grading.units import one_quantity
 
 Same = Callable[[str, str], bool]
 
-_MATRIX = re.compile(r"\\begin\{pmatrix\}(.*)\\end\{pmatrix\}", re.DOTALL)
+_MATRIX = re.compile(r"\\begin\{pmatrix\}((?:(?!\\begin).)*)\\end\{pmatrix\}", re.DOTALL)
 _CASES = re.compile(
     r"\\begin\{(?:cases|aligned|align\*?|gathered)\}(.*)\\end\{(?:cases|aligned|align\*?|gathered)\}", re.DOTALL
 )
@@ -84,7 +84,7 @@ def _equal(answer: str, gold: str, unit: str | None, tolerance: float) -> bool:
     )
     if kind and gold_kind and kind != gold_kind:
         return False
-    answer = _exact_part(answer)
+    answer, gold = as_tuples(_exact_part(answer), named(gold)[0]), as_tuples(gold, named(answer)[0])
 
     def same(one: str, other: str) -> bool:
         return _equal(one, other, unit, tolerance)
@@ -108,6 +108,8 @@ def _equal(answer: str, gold: str, unit: str | None, tolerance: float) -> bool:
         if set(signs) == {"="} and not split_relations(gold)[1]:  # 1+2 = 3
             return all(same(side, gold_value) for side in sides)
         return same_single(answer, gold, unit, tolerance)
+    if RELATION.search(answer + gold) and (MEMBER.fullmatch(answer) or MEMBER.fullmatch(gold)):
+        value, gold_value = answer, gold  # a in [1,2] is not 1 <= b <= 2
     return _shaped(value, gold_value, gold_name, unit, tolerance)
 
 
@@ -130,9 +132,10 @@ def _shaped(answer: str, gold: str, gold_name: str | None, unit: str | None, tol
         return match_all(split_list(inner), split_list(gold[2:-2]), same)
     if _is_set(answer):
         return len(split_list(gold)) > 1 and match_all(split_list(answer[2:-2]), split_list(gold), same)
-    if matrix := _MATRIX.fullmatch(gold):
-        other = _MATRIX.fullmatch(answer)
-        return other is not None and _same_entries(_entries(other[1]), _entries(matrix[1]), same)
+    if (matrix := _MATRIX.fullmatch(gold)) and (other := _MATRIX.fullmatch(answer)):
+        return _same_entries(_entries(other[1]), _entries(matrix[1]), same)
+    if "{pmatrix}" in answer and "{pmatrix}" in gold:  # one of them times a number
+        return same_single(answer, gold, unit, tolerance)
     entries, gold_entries = _bracketed(answer), _bracketed(gold)
     if gold_entries is not None:
         if entries is None and gold[0] == "(" and gold[-1] == ")" and not RELATION.search(answer):
@@ -153,8 +156,8 @@ def _same_region(answer: str, gold: str, same: Same) -> bool | None:
     """Whether two regions or chains of inequalities are equal; None where the texts are something else."""
     theirs = read_region(gold)
     readings = [answer]
-    if RELATION.search(answer) and "," in answer:
-        readings.append(r"\text{or}".join(split_outside(answer, ",")))
+    if RELATION.search(answer) and re.search("[,;]", answer):
+        readings.append(r"\text{or}".join(split_outside(answer.replace(";", ","), ",")))
     regions = [region for region in map(read_region, readings) if region is not None]
     if theirs is not None and regions:
         if any(ours.is_like(theirs, same, match_all) for ours in regions):
@@ -216,8 +219,17 @@ def _is_set(text: str) -> bool:
 
 
 def _bracketed(text: str) -> list[str] | None:
-    """The entries of "(1,2]", "(1,2,3)": two or more between one pair of brackets that spans the text; else None."""
-    if len(text) < 2 or text[0] not in "([" or text[-1] not in ")]" or len(split_outside(text, ",")) != 1:
+    r"""The entries of "(1,2]", "(1,2,3)": two or more between one pair of brackets that spans the text; else None.
+
+    (\pm 1, 2) is a list of two.
+    """
+    if (
+        len(text) < 2
+        or text.count("\\pm") == 1
+        or text[0] not in "(["
+        or text[-1] not in ")]"
+        or len(split_outside(text, ",")) != 1
+    ):
         return None
     depth = 0
     for position, character in enumerate(text):

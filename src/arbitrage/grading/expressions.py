@@ -68,8 +68,6 @@ def _parse(text: str) -> Any:
 
 def _prepared(parsed: Any) -> Any:
     """`i` is the imaginary unit unless it is summed over, odd roots of negative numbers are real, n(k) is n times k."""
-    if _I in parsed.free_symbols:
-        parsed = parsed.xreplace({_I: sympy.I})
 
     def change(node: Any) -> Any:
         if isinstance(node, sympy.UnevaluatedExpr):
@@ -79,12 +77,13 @@ def _prepared(parsed: Any) -> Any:
             return (sympy.pi if name == "\\pi" else sympy.Symbol(name.lstrip("\\"))) * node.args[0]
         if isinstance(node, sympy.Pow) and isinstance(node.exp, sympy.Rational) and node.exp.q % 2 and node.exp.q > 1:
             base = node.base.doit() if not node.base.free_symbols else node.base
-            if not base.has(sympy.I) and not (base.is_number and base.is_positive):
+            if not base.has(sympy.I, _I) and not (base.is_number and base.is_positive):
                 size = sympy.Pow(sympy.Abs(base), node.exp)
                 return size if node.exp.p % 2 == 0 else sympy.sign(base) * size
         return node
 
-    return _rebuilt(parsed, change)
+    parsed = _rebuilt(parsed, change)  # before i is the unit, which sympy draws into roots of negative numbers
+    return parsed.xreplace({_I: sympy.I}) if _I in parsed.free_symbols else parsed
 
 
 def _rebuilt(node: Any, change: Any) -> Any:
@@ -99,6 +98,8 @@ def _rebuilt(node: Any, change: Any) -> Any:
 
 
 def _same_expression(ours: Any, theirs: Any, tolerance: float) -> bool:
+    if any(side.has(sympy.zoo, sympy.nan) for side in (ours, theirs)):
+        return False  # 1:00 and 12:00 have no value, and not the same one
     if ours == theirs:
         return True
     symbols = sorted(ours.free_symbols | theirs.free_symbols, key=str)

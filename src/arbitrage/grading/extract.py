@@ -9,12 +9,14 @@ _BOX = re.compile(
 )
 _BETWEEN_BOXES = re.compile(r"[\s$,;]*(?:and|or)?[\s$,;]*")  # two boxes with only this between them are one answer
 _NOTHING = re.compile(  # what only holds a box's place: spaces, dots, "your answer"
-    r"(?:[\s~.?_…{}$]|\\(?:[,;:! ]|$)"
-    r"|\\(?:[lc]?dots|cdot|q?quad|square|Box|text|mathrm|underline|[hv]?phantom\s*\{[^{}]*\})(?![a-zA-Z])"
-    r"|(?i:(?:your |the )?(?:final )?(?:answer|result)(?: here)?))*"
+    r"(?:[-\s~.?_…{}$<>()\[\]]|\\(?:[,;:! _]|$)"
+    r"|\\(?:[lc]?dots|cdot|q?quad|square|Box|bigcirc|text|mathrm|underline|(?:[hv]?phantom|[hv]space\*?)\s*\{[^{}]*\}"
+    r"|rule\s*\{[^{}]*\}\s*\{[^{}]*\})(?![a-zA-Z])"
+    r"|(?i:(?:your |the )?(?:final[ _\\]*)?(?:answer|result|solution|number|value|expression|tbd)(?: here)?))*"
 )
 _BARE_END = re.compile(r"[\s$]|\\[)\]]")
 _BARE_WORDS = re.compile(r"(?!(?:yes|no|true|false|none)\b)[A-Za-z]*[a-z]{2,}")  # "in \boxed as asked" names no answer
+_BOLD = re.compile(r"\*\*(.+)\*\*")  # as Markdown has it
 _OR = re.compile(r"\\text\s*\{\s*,?\s*(?:and|or)\s*\}|\band\b|\bor\b|;")
 
 
@@ -79,6 +81,8 @@ def _content(text: str, match: re.Match[str]) -> tuple[str | None, int]:
             content = content.rstrip(")")
         if not re.search(r"[A-Za-z\d]", content) or _BARE_WORDS.fullmatch(content):
             return None, after
+    if bold := _BOLD.fullmatch(content):
+        content = bold[1]
     if inner := _BOX.match(content):
         content = _content(content, inner)[0] or ""
     return None if _NOTHING.fullmatch(content) else content, after

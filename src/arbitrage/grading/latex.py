@@ -5,6 +5,7 @@ twice (`\leq`, `\le`), arguments without braces (`\frac12`). What a text *means*
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator
 
 _UNICODE = {
@@ -27,10 +28,14 @@ _GREEK = re.findall(
 )
 _UNICODE |= {chr(0x3B1 + position): f"\\{name} " for position, name in enumerate(_GREEK)}
 _UNICODE |= {chr(0x391 + position): f"\\{name.title()} " for position, name in enumerate(_GREEK) if position != 17}
+_UNICODE |= {"℃": r"^\circ\text{C}", "℉": r"^\circ\text{F}"}
 _UNICODE |= {"ϕ": r"\phi ", "ϑ": r"\theta ", "ϵ": r"\epsilon ", "µ": r"\mu "}
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
 _LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋ₙ", "0123456789+-n")
 _SIGN = re.compile("|".join(map(re.escape, sorted(_UNICODE, key=len, reverse=True))))
+# Letters and digits in mathematical styles, full-width signs: their NFKC form is the plain character.
+_STYLED_SIGN = re.compile("[\U0001d400-\U0001d7ff\uff01-\uff5e\u210a\u210e\u2113\u212f\u2134\u2146-\u2149]+")
+_OVERLINED = re.compile("(?:\\d\u0305)+")
 
 _ALIASES = {
     "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "nicefrac": "frac", "sfrac": "frac", "dbinom": "binom",
@@ -45,7 +50,8 @@ _ALIASES = {
     "textdegree": r"^\circ", "prime": "'", "lang": "langle", "rang": "rangle", "arcctg": "arccot", "tg": "tan",
     "ctg": "cot", "imath": "i", "jmath": "j", "overrightarrow": "vec", "overline": "overline", "bar": "overline",
     "mbox": "text", "textbf": "text", "textrm": "text", "textit": "text", "textnormal": "text", "textsf": "text",
-    "texttt": "text", "hbox": "text", "emph": "text", "textup": "text", "textsc": "text",
+    "texttt": "text", "textdollar": r"\$", "mathdollar": r"\$", "cent": r"\text{cents}", "textcent": r"\text{cents}",
+    "yen": "¥", "textyen": "¥", "uppi": "pi", "hbox": "text", "emph": "text", "textup": "text", "textsc": "text",
 }  # fmt: skip
 _ALIAS = re.compile(rf"\\({'|'.join(sorted(_ALIASES, key=len, reverse=True))})(?![a-zA-Z])")
 _DROPPED = re.compile(
@@ -62,8 +68,8 @@ _NOT_IN = re.compile(r"\\not\s*\\in(?![a-zA-Z])")
 _OPERATOR = re.compile(r"\\operatorname\*?\s*\{\s*([a-zA-Z]+)\s*\}")
 _LIGATURE = re.compile(r"(?<![<>=\\])(?:(<=|=<)|(>=|=>)|(!=))(?![<>=])")
 _INFIX = re.compile(r"\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\\(over|choose)(?![a-zA-Z])([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}")
-_BARE = re.compile(r"\\(frac|binom|sqrt)(?![a-zA-Z])\s*")
-_ARGUMENTS = {"frac": 2, "binom": 2, "sqrt": 1}
+_BARE = re.compile(r"\\(frac|binom|sqrt|overline)(?![a-zA-Z])\s*")
+_ARGUMENTS = {"frac": 2, "binom": 2, "sqrt": 1, "overline": 1}
 _KNOWN_OPERATORS = frozenset(
     re.findall(
         r"\S+",
@@ -80,6 +86,8 @@ def one_spelling(text: str) -> str:
     White space is left as it is (every LaTeX space becomes a blank). Time is linear in the text's length.
     """
     if not text.isascii():
+        text = _OVERLINED.sub(lambda m: f"\\overline{{{m.group().replace(chr(0x305), '')}}}", text)
+        text = _STYLED_SIGN.sub(lambda m: unicodedata.normalize("NFKC", m.group()), text)
         text = _RAISED_RUN.sub(lambda m: f"^{{{m.group().translate(_RAISED)}}}", text)
         text = _LOWERED_RUN.sub(lambda m: f"_{{{m.group().translate(_LOWERED)}}}", text)
         text = _SIGN.sub(lambda m: _UNICODE[m.group()], text)
@@ -142,7 +150,7 @@ def _alias(name: str) -> str:
 
 
 def _with_braces(text: str) -> Iterator[str]:
-    r"""Pieces of `text` in which `\frac`, `\binom` and `\sqrt` have their arguments in braces (`\sqrt(2)` too)."""
+    r"""Pieces of `text` in which the commands of `_ARGUMENTS` have theirs in braces (`\sqrt(2)` too)."""
     position = 0
     while match := _BARE.search(text, position):
         yield text[position : match.start()]

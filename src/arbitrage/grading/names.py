@@ -6,11 +6,13 @@ from arbitrage.grading.extract import split_outside
 from arbitrage.grading.normalise import key
 
 _NAME = re.compile(
-    r"(?:([a-zA-Z]|\\[a-zA-Z]+)(?:_(?:\w|\{[^{}]*\}))?'*(\((?:-?\w+|\\[a-z]+)(?:,(?:-?\w+|\\[a-z]+))*\))?"
+    r"(?:([a-zA-Z]|\\[a-zA-Z]+)(?:_(?:\w|\{[^{}]*\}))?'*(?:\^\{-1\}(?=\())?"
+    r"(\((?:-?\w+|\\[a-z]+)(?:,(?:-?\w+|\\[a-z]+))*\))?"
+    r"|\\(?:sin|cos|tan|cot|sec|csc) ?(?:\\angle ?)?(?:[a-zA-Z]|\\[a-z]+)"
     r"|\\angle ?[A-Z_{}\d ]+|\([a-zA-Z](?:,[a-zA-Z])+\)|\\(?:text|vec|overline|hat)\{[^{}]*\}|[A-Z]{2,3})"
 )
 _FUNCTION = re.compile(r"(.+?)\(([^()]*)\)")
-_ENTRY = re.compile(r"\\in(?![a-z]) ?")
+_ENTRY = re.compile(r"\\(?:in|equiv)(?![a-z]) ?")
 _ARROW = re.compile(r"([a-zA-Z])?:?([a-zA-Z]) ?\\mapsto ?(.+)")
 _JOINED = re.compile(r"\\text\{(?:and|or)\}")
 _TUPLE = re.compile(r"\((\\?[a-zA-Z]+(?:_\w)?(?:,\\?[a-zA-Z]+(?:_\w)?)+)\)=\((.+)\)")
@@ -67,7 +69,7 @@ def named(text: str) -> tuple[str | None, str]:
         return f"{arrow[1] or 'f'}({arrow[2]})", arrow[3]
     if _JOINED.search(text):
         return None, text  # several values: a list
-    equals = _ENTRY.sub("=", text) if "\\in" in text else text
+    equals = _ENTRY.sub("=", text)
     parts = split_outside(equals, "=")
     if len(parts) == 1 or not _NAME.fullmatch(parts[0]) or "==" in equals or equals.rstrip().endswith("="):
         return None, text
@@ -123,6 +125,14 @@ def assignments(text: str) -> tuple[dict[str, str], bool] | None:
     if not all(re.fullmatch(r"\\?[a-zA-Z]+(?:_\w)?", name) for name in names):
         return None
     return dict(zip(names, values, strict=True)), match is not None
+
+
+def as_tuples(text: str, gold_name: str | None) -> str:
+    r"""The tuples that "x=1,y=2\text{or}x=2,y=1" lists, in the order of `in_order`; any other text as it is."""
+    groups = [split_outside(group, ",") for group in text.split("\\text{or}")]
+    if len(groups) == 1 or not all(len(group) > 1 and all(named(part)[0] for part in group) for group in groups):
+        return text
+    return ",".join(f"({','.join(in_order(','.join(group), gold_name))})" for group in groups)
 
 
 def renamed(text: str, letter: str, other: str) -> str:

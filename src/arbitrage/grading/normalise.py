@@ -20,16 +20,23 @@ _ALWAYS_MATHS = frozenset(("boldsymbol", "bm", "bold", "pmb", "mathit", "mathnor
 _TEXT = re.compile(r"\\text\s*\{")
 _UNIT_LETTERS = frozenset("msghLlNJWVAKCF")
 _SHORT_UNITS = frozenset(["cm", "km", "mm", "kg", "ft", "in", "lb", "oz", "yd", "hr", "am", "pm", "mL"])
-_BEFORE_UNIT = re.compile(r"[\d})\]]\s*(?:\\?[,;: ]|~)*\s*$")
-_NUMBER_AND_UNIT = re.compile(r"(-?(?:\d[\d,]*)?\.?\d+) ?([A-Za-z%].*)")
+_BEFORE_UNIT = re.compile(
+    r"(?:[\d})\]]\s*(?:\\?[,;: ]|~)*\s*|\\(?:mathrm|text)\s*\{[^{}]*\}\s*(?:/|\\cdot)\s*)$"  # 5 m, 5 m/s
+)
+_NUMBER_AND_UNIT = re.compile(r"(-?(?:\d[\d,]*)?\.?\d+|\d+:\d\d) ?([A-Za-z%].*)")
+_LETTERS = re.compile(r"\(?[A-Z]\)?(?: ?(?:,|and) ?\(?[A-Z]\)?)+")  # several choices in one \text
+_NO_LETTERS = re.compile(r"[^A-Za-z\\{}:]*\d[^A-Za-z\\{}:]*")
 _MONEY = re.compile(
-    r"(?:\\\$|\bUSD(?=\s*[-\d.])|(€|\\euro(?![a-z])|\\texteuro(?![a-z]))|(£|\\pounds(?![a-z]))|(₹|\bRs\.?))\s*"
+    r"(?:(?:\bUS)?\\\$|\bUSD(?=\s*[-\d.])|(€|\\euro(?![a-z])|\\texteuro(?![a-z]))|(£|\\pounds(?![a-z]))|(₹|\bRs\.?)|(¥))\s*"
     r"(-?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:\\frac\{[^{}]*\}\{[^{}]*\}|\d(?!\d))?(?:\\times 10\^\{\d+\})?)"
     r"(?:\s*(?:\\text\s*\{\s*)?(?:dollars?|USD)(?:\s*\})?)?"
 )
+_ANY_MONEY = re.compile(r"[$€£₹¥]|USD|Rs|\\(?:text)?euro|\\pounds")
 _SCALE = re.compile(r"(?<=\d)\s*(?:\\text\s*\{\s*)?\b(thousand|million|billion|trillion)\b\s*(?:([a-z ]*)\})?")
 _SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-_DEGREES = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z]))|(?<=\d)\s*\\circ(?![a-zA-Z])")
+_DEGREES = re.compile(
+    r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z]))|(?<=\d)(?:\s*\\circ(?![a-zA-Z])|\^(?:o(?![a-zA-Z\d])|\{o\}))"
+)
 _MINUTES = re.compile(r"(\d+)\^\\circ\s*(\d+)\^?'(?!')\s*(?:(\d+)\^?'')?")  # 15^\circ 30'
 _COLOUR = re.compile(r"\\(?:text)?color\s*(?:\[[^\]]*\]\s*)?\{[^{}]*\}|\\(?:underline|ensuremath)(?![a-zA-Z])")
 _SIZE = re.compile(r"\\(?:tiny|scriptsize|footnotesize|small|normalsize|[lL]arge|LARGE|huge|Huge)(?![a-zA-Z])")
@@ -43,6 +50,7 @@ _EMPTY = re.compile(r"\\\{\s*\\\}")
 _RECURRING = re.compile(r"(\d*)\.(\d*)(?:\\overline\s*\{(\d+)\}|\((\d+)\)|((?:\\dot\s*\{?\d\}?\d*)+))")
 _GOES_ON = re.compile(r"(\d*)\.(\d*?)()()()(\d{1,3}?)\6\6+\s*(?:\\ldots|\.\.\.)")  # 0.1666...
 _DOTTED = re.compile(r"\\dot\s*\{?(\d)\}?")
+_IN_BRACKETS = re.compile(r"[(\[]\s*(\\begin\{pmatrix\}(?:(?!\\begin).)*?\\end\{pmatrix\})\s*[)\]]", re.DOTALL)
 _MATRIX = re.compile(
     r"\\(begin|end)\s*\{(?:array|smallmatrix|[bB]?matrix|pmatrix)\}(?:(?<=array\})\s*\{[lcr|@{} ]*\})?"
 )
@@ -85,7 +93,7 @@ def plain(text: str) -> str:
     text = replace_groups(text, _TEXT, lambda m, inside: _words(inside, m.string, m.start()))
     if "illion" in text or "thousand" in text:
         text = _SCALE.sub(lambda m: f"\\times 10^{{{_SCALES[m[1]]}}}" + (f"\\text{{{m[2]}}}" if m[2] else ""), text)
-    if "$" in text or "€" in text or "£" in text or "₹" in text or "USD" in text or "Rs" in text or "\\euro" in text:
+    if _ANY_MONEY.search(text):
         text = _MONEY.sub(_money, text).replace("\\$", r"\text{dollars}")
     text = _EMPTY.sub(lambda m: r"\emptyset", text.replace("\\langle", "(").replace("\\rangle", ")"))
     text = _DEGREES.sub(lambda m: r"^\circ", text)
@@ -93,7 +101,7 @@ def plain(text: str) -> str:
         text = _MINUTES.sub(_minutes, text)
     if "." in text:
         text = _RECURRING.sub(_recurring, _GOES_ON.sub(_recurring, text))
-    text = _MATRIX.sub(lambda m: f"\\{m[1]}{{pmatrix}}", text)
+    text = _IN_BRACKETS.sub(r"\1", _MATRIX.sub(lambda m: f"\\{m[1]}{{pmatrix}}", text))
     text = _OR.sub(lambda m: f"\\text{{{ {'lor': 'or', 'land': 'and'}.get(m[3], m[1] or m[2]) }}}", text)
     text = _BLANKS.sub(" ", text).strip()
     while ending := _ENDING.search(text):
@@ -188,9 +196,9 @@ def _styled(command: str, inside: str, before: str) -> str:
 
 
 def _words(inside: str, text: str, start: int) -> str:
-    r"""What \text{...} stands for: mostly itself; a number, or an upright e or i in an expression, is mathematics."""
-    content = inside.replace("~", " ").strip()
-    if re.fullmatch(r"-?[\d.,]*\d|\\\$|[€£₹¥]|Rs\.?", content):
+    r"""What \text{...} stands for: mostly itself; without words, or as an upright e or i, it is mathematics."""
+    content = re.sub(r"\\text\{([^{}]*)\}", r"\1", inside).replace("~", " ").strip()
+    if _NO_LETTERS.fullmatch(content) or _LETTERS.fullmatch(content) or re.fullmatch(r"\\\$|[€£₹¥]|Rs\.?", content):
         return content
     if match := _NUMBER_AND_UNIT.fullmatch(content):
         return f"{match[1]}\\text{{{match[2]}}}"
@@ -213,8 +221,8 @@ def _minutes(match: re.Match[str]) -> str:
 
 
 def _money(match: re.Match[str]) -> str:
-    unit = "euros" if match[1] else "GBP" if match[2] else "rupees" if match[3] else "dollars"
-    return f"{match[4]}\\text{{{unit}}}"
+    unit = "euros" if match[1] else "GBP" if match[2] else "rupees" if match[3] else "yen" if match[4] else "dollars"
+    return f"{match[5]}\\text{{{unit}}}"
 
 
 def _recurring(match: re.Match[str]) -> str:

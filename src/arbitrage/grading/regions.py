@@ -1,24 +1,20 @@
 r"""Sets of real numbers, however they are written: intervals, inequalities, `\ne`, `|x| < a`, joined by `or`, `\cup`.
 
-A region is kept as texts: pieces with their ends, points besides, and holes. Ends are compared by the caller, as
-mathematics, so that [\frac12, 8] and 0.5 \le x \le 8 are one region.
+Here they are read from text; what they are, and how two are compared and joined, is in `pieces`.
 """
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from arbitrage.grading.extract import split_list, split_outside
-
-Same = Callable[[str, str], bool]
-Match = Callable[[Sequence[str], Sequence[str], Same], bool]
+from arbitrage.grading.normalise import key
+from arbitrage.grading.pieces import EVERYTHING, Piece, Region, intersection, union
 
 RELATION = re.compile(r"\\(?:le|ge|ne)(?![a-zA-Z]) ?|<|>")
 _VARIABLE = r"(?:[a-zA-Z]|\\(?!infty|pi)[a-zA-Z]+)(?:_(?:\w|\{\w+\}))?"
 _LONE = re.compile(rf"({_VARIABLE})")
 _ABSOLUTE = re.compile(rf"\|({_VARIABLE})(?: ?([-+])(.+?))?\|")
 _BUILDER = re.compile(rf"\\\{{({_VARIABLE})(?: ?\\in ?(?:\\mathbb\{{R\}}|\\mathbb R))?[|:](.+)\\\}}")
-_MEMBER = re.compile(rf"({_VARIABLE}) ?\\(in|notin)(?![a-zA-Z]) ?(.+)")
+MEMBER = re.compile(rf"({_VARIABLE}) ?\\(in|notin)(?![a-zA-Z]) ?(.+)")
 _FLIPPED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "\\ne": "\\ne"}
 _ALL = (r"\mathbb{R}", r"\mathbb R")
 _MINUS_SET = re.compile(r"(?<=[\])}R])-(\\\{)")
@@ -27,59 +23,15 @@ _ALL_WORDS = re.compile(
     r"(?: ?(?:\\text\{)? ?(?:except|other than|but)(?: for)?\}? ?(?:x=|x\\ne ?)?(.+?)\}?)?",
     re.IGNORECASE,
 )
-_INFINITE = ("\\infty", "-\\infty")
-
-
-@dataclass(frozen=True)
-class Piece:
-    """An interval by its ends and whether these belong to it."""
-
-    low: str
-    low_closed: bool
-    high: str
-    high_closed: bool
-
-
-_EVERYTHING = Piece("-\\infty", False, "\\infty", False)
-
-
-@dataclass
-class Region:
-    """variable: the letter that an inequality names, None for intervals. A hole is a point that is left out."""
-
-    pieces: list[Piece] = field(default_factory=list)
-    points: list[str] = field(default_factory=list)
-    holes: list[str] = field(default_factory=list)
-    variable: str | None = None
-
-    def is_like(self, other: "Region", same: Same, match: Match) -> bool:
-        """Whether two regions are equal; `same` compares ends, `match` lists in any order."""
-        if self.variable and other.variable and self.variable != other.variable:
-            return False
-
-        def ends(one: str, two: str) -> bool:
-            ours, theirs = self.pieces[int(one)], other.pieces[int(two)]
-            if (ours.low_closed, ours.high_closed) != (theirs.low_closed, theirs.high_closed):
-                return False
-            return same(ours.low, theirs.low) and same(ours.high, theirs.high)
-
-        numbers = [[str(number) for number in range(len(one.pieces))] for one in (self, other)]
-        return (
-            match(numbers[0], numbers[1], ends)
-            and match(self.points, other.points, same)
-            and match(self.holes, other.holes, same)
-        )
-
-    def bound(self, variable: str) -> str | None:
-        r"""The inequality of a half-line ("x>3"), None for any other region."""
-        if len(self.pieces) != 1 or self.points or self.holes:
-            return None
-        piece = self.pieces[0]
-        if piece.high == "\\infty" and piece.low != "-\\infty":
-            return variable + ("\\ge " if piece.low_closed else ">") + piece.low
-        if piece.low == "-\\infty" and piece.high != "\\infty":
-            return variable + ("\\le " if piece.high_closed else "<") + piece.high
-        return None
+_POSITIVE, _NEGATIVE = Piece("0", False, "\\infty", False), Piece("-\\infty", False, "0", False)
+_HALF_LINES = {
+    r"\mathbb{R}^+": _POSITIVE,
+    r"\mathbb{R}_{>0}": _POSITIVE,
+    r"\mathbb{R}^-": _NEGATIVE,
+    r"\mathbb{R}_{<0}": _NEGATIVE,
+    r"\mathbb{R}_{\ge0}": Piece("0", True, "\\infty", False),
+    r"\mathbb{R}_{\le0}": Piece("-\\infty", False, "0", True),
+}
 
 
 def read_region(text: str) -> Region | None:
@@ -89,7 +41,7 @@ def read_region(text: str) -> Region | None:
         return region if region and region.variable in (None, builder[1]) else None
     alternatives = [part for piece in _split(text, r"\text{or}") for part in _split(piece, r"\cup")]
     if len(alternatives) > 1:
-        return _union([read_region(part) for part in alternatives])
+        return union([read_region(part) for part in alternatives])
     text = _MINUS_SET.sub(r"\\setminus\1", _all_reals(text))
     if r"\setminus" in text:
         outer, *removed = _split(text, r"\setminus")
@@ -100,7 +52,8 @@ def read_region(text: str) -> Region | None:
         return region
     conditions = [part for piece in _split(text, r"\text{and}") for part in split_outside(piece, ",")]
     if len(conditions) > 1:
-        return _intersection([read_region(part) for part in conditions], conditions)
+        texts = [None if RELATION.search(part) or "=" in part else part for part in conditions]
+        return intersection([read_region(part) for part in conditions], texts)
     return _term(text.strip())
 
 
@@ -119,11 +72,13 @@ def _split(text: str, mark: str) -> list[str]:
 
 def _term(text: str) -> Region | None:
     if text in _ALL:
-        return Region([_EVERYTHING])
-    if member := _MEMBER.fullmatch(text):
+        return Region([EVERYTHING])
+    if half := _HALF_LINES.get(key(text)):
+        return Region([half])
+    if member := MEMBER.fullmatch(text):
         if member[2] == "notin":
             points = _points(member[3])
-            return None if points is None else Region([_EVERYTHING], holes=points, variable=member[1])
+            return None if points is None else Region([EVERYTHING], holes=points, variable=member[1])
         region = read_region(member[3])
         if region is not None:
             region.variable = member[1]
@@ -183,7 +138,7 @@ def _half_line(left: str, sign: str, right: str) -> Region | None:
     closed = sign in ("\\le", "\\ge")
     if lone := _LONE.fullmatch(left):
         if sign == "\\ne":
-            return Region([_EVERYTHING], holes=split_list(right) or [right], variable=lone[1])
+            return Region([EVERYTHING], holes=split_list(right) or [right], variable=lone[1])
         piece = (
             _piece("-\\infty", False, right, closed)
             if sign in ("<", "\\le")
@@ -198,7 +153,7 @@ def _half_line(left: str, sign: str, right: str) -> Region | None:
     if sign in ("<", "\\le"):
         return Region([_piece(low, closed, high, closed)], variable=variable)
     if sign == "\\ne":
-        return Region([_EVERYTHING], holes=[low, high], variable=variable)
+        return Region([EVERYTHING], holes=[low, high], variable=variable)
     outside = [_piece("-\\infty", False, low, closed), _piece(high, closed, "\\infty", False)]
     return Region(outside, variable=variable)
 
@@ -216,69 +171,3 @@ def _points(text: str) -> list[str] | None:
 def _piece(low: str, low_closed: bool, high: str, high_closed: bool) -> Piece:
     low, high = low.replace("+\\infty", "\\infty"), high.replace("+\\infty", "\\infty")
     return Piece(low, low_closed, high, high_closed)
-
-
-def _union(regions: list[Region | None]) -> Region | None:
-    readable = [region for region in regions if region is not None]
-    names = {region.variable for region in readable if region.variable}
-    if len(readable) != len(regions) or len(names) > 1 or any(region.holes for region in readable):
-        return None
-    pieces = [piece for region in readable for piece in region.pieces]
-    points = [point for region in readable for point in region.points]
-    if not pieces:
-        return None
-    for number, piece in enumerate(pieces):  # a point at an open end closes it
-        low, high = piece.low in points and not piece.low_closed, piece.high in points and not piece.high_closed
-        if low or high:
-            points = [p for p in points if not (low and p == piece.low) and not (high and p == piece.high)]
-            pieces[number] = Piece(piece.low, piece.low_closed or low, piece.high, piece.high_closed or high)
-    holes: list[str] = []
-    merged = True
-    while merged:  # (a, b) and (b, c) are (a, c) without b
-        merged = False
-        for first in pieces:
-            second = next((piece for piece in pieces if piece is not first and piece.low == first.high), None)
-            if second is None:
-                continue
-            if first.high in points:
-                points.remove(first.high)
-            elif not (first.high_closed or second.low_closed):
-                holes.append(first.high)
-            pieces = [piece for piece in pieces if piece is not first and piece is not second]
-            pieces.append(Piece(first.low, first.low_closed, second.high, second.high_closed))
-            merged = True
-            break
-    return Region(pieces, points, holes, next(iter(names), None))
-
-
-def _intersection(regions: list[Region | None], texts: list[str]) -> Region | None:
-    r"""Of inequalities in one letter: a lower and an upper bound, and points left out. `x \ne 1, 2` leaves out both."""
-    holes: list[str] = []
-    bounds: list[Piece] = []
-    names: set[str] = set()
-    for region, text in zip(regions, texts, strict=True):
-        if region is None:
-            if not holes or RELATION.search(text) or "=" in text:
-                return None
-            holes.append(text)
-            continue
-        if region == Region([_EVERYTHING]):
-            continue
-        if region.points or len(region.pieces) != 1 or region.variable is None:
-            return None
-        names.add(region.variable)
-        holes += region.holes
-        bounds += region.pieces
-    if len(names) != 1:
-        return None
-    low, high = ("-\\infty", False), ("\\infty", False)
-    for piece in bounds:
-        if piece.low not in _INFINITE:
-            if low[0] not in _INFINITE:
-                return None
-            low = (piece.low, piece.low_closed)
-        if piece.high not in _INFINITE:
-            if high[0] not in _INFINITE:
-                return None
-            high = (piece.high, piece.high_closed)
-    return Region([Piece(*low, *high)], holes=holes, variable=names.pop())

@@ -4,7 +4,7 @@ import re
 from fractions import Fraction
 
 from arbitrage.grading.normalise import decimals, exact, key, significant, without_unit
-from arbitrage.grading.notation import TRIGONOMETRIC, for_parser, without_degrees
+from arbitrage.grading.notation import for_parser, without_degrees
 from arbitrage.grading.symbolic import SYMBOLIC
 from arbitrage.grading.units import Unit, read_unit
 
@@ -14,6 +14,7 @@ ENOUGH_DIGITS = 5  # an answer rounded to so many decimals and digits stands for
 _TOWER = re.compile(r"[2-9]\^\{?\d+\^\{?\d+\^|\d{2001}|!!!")
 _WRAPPED = re.compile(r"\(?\\text\{\(?([^{}\d]*?)\)?\}\)?")
 _CHOICE = re.compile(r"(?:\\text\{)?\(([A-Z])\)\}?")  # (B), whatever follows it
+_CHOSEN = re.compile(r"(?:\\text\{)?(?:(?i:option|choice|answer):? ?\}?)?\(?([A-Z])(?:[:.)].*|\}?)")  # C: 12, Option C
 _BARE_WORD = re.compile(r"\(?([A-F]|(?i:no)|[A-Za-z]{3,}(?: [a-z]+)*)\)?")
 _WORDS = frozenset(
     re.findall(
@@ -22,25 +23,33 @@ _WORDS = frozenset(
         "monday tuesday wednesday thursday friday saturday sunday",
     )
 )
+_ARTICLE = re.compile(r"^(?i:an?|the) ")
 _EMPTY_WORDS = frozenset(re.findall(r"\S+", "a an the of in i are be for to per and or at on with"))  # without last s
-_BASE = re.compile(r"(\w+?)_\{?(\d+)\}?")
+_CLOCK = re.compile(r"0?(\d{1,2}:[0-5]\d)")
+_BASE = re.compile(r"\(?(\w+?)\)?(?:_\{?|base)(\d+)\}?")
 _RUN_TOGETHER = re.compile(r"\\frac\{[^{}]*\}\{[^{}]*\} ?\d")  # \frac431: nobody knows what is meant
 _RELATIVE_TO_PI = "\\frac{{({})\\pi}}{{180}}"
 
 
 def same_single(answer: str, gold: str, unit: str | None, tolerance: float) -> bool:
     """Whether two single expressions (plain) are equal, words and units included. Raises GaveUp."""
-    if (choice_letter := _CHOICE.fullmatch(gold)) and (ours_letter := _CHOICE.match(answer)):
-        return ours_letter[1] == choice_letter[1]
+    if choice_letter := _CHOICE.fullmatch(gold):
+        ours_letter = _CHOICE.match(answer) or _CHOSEN.fullmatch(answer)
+        if ours_letter:
+            return ours_letter[1] == choice_letter[1]
     word, gold_word = _word(answer), _word(gold)
+    if word is not None and word == gold:  # \text{e}
+        return True
     if gold_word is not None:
         # A choice's letter may be small; one that stands bare may be a symbol, whose case says which.
         choice = len(gold_word) == 1 and len(gold) > 1 and re.fullmatch(r"\(?([a-z])\)?", answer)
         return _same_word(choice[1] if choice else word, gold_word, "\\text" in answer + gold)
     if (base := _BASE.fullmatch(key(gold))) and base[1][0].isalnum() and re.search(r"\d", base[1]):
-        digits = re.fullmatch(r"(\w+?)(?:_\{?(\d+)\}?)?", key(answer).replace("\\text", ""))
-        if digits:
-            return digits[1] == base[1] and digits[2] in (None, base[2])  # the question says the base
+        bare = re.sub(r"\\text|[{}]", "", key(answer))
+        if digits := _BASE.fullmatch(bare) or re.fullmatch(r"([^\W_]+)()", bare):
+            number = _numeral(base[1], base[2])
+            same_digits = digits[1] == base[1] or (number is not None and _numeral(digits[1], base[2]) == number)
+            return same_digits and digits[2] in ("", base[2])  # the question says the base
     (value, ours, words), (gold_value, theirs, gold_words) = without_unit(answer), without_unit(gold)
     theirs = theirs or (read_unit(unit) if unit else None)
     if words and gold_words and not _one_says_the_other(words, gold_words):
@@ -92,6 +101,8 @@ def _same_value(answer: str, gold: str, tolerance: float) -> bool:
         return near(number, gold_number, answer, tolerance)
     if key(answer) == key(gold):
         return True
+    if (clock := _CLOCK.fullmatch(answer)) and (gold_clock := _CLOCK.fullmatch(gold)):
+        return clock[1] == gold_clock[1]  # ten past one is not twenty past two
     if len(answer) > max(LONGEST_ANSWER, 4 * len(gold)) or (_TOWER.search(answer) and not _TOWER.search(gold)):
         return False  # nothing of this size is a gold answer, and evaluating it could take for ever
     if _RUN_TOGETHER.search(answer):
@@ -100,12 +111,17 @@ def _same_value(answer: str, gold: str, tolerance: float) -> bool:
         rounded = 0.5 * 10.0 ** -decimals(answer) if _is_rounded(answer) else 0.0
         if max(rounded, tolerance) > 0:
             return SYMBOLIC.same(for_parser(answer), for_parser(gold), max(tolerance, rounded))
+    answer, gold = (
+        text if value is None else _times(text, Fraction(1))  # 1e10, 1\frac12
+        for text, value in ((answer, number), (gold, gold_number))
+    )
     allowed = tolerance if gold_number is not None else 0.0
     if SYMBOLIC.same(for_parser(answer), for_parser(gold), allowed):
         return True
-    if ("^\\circ" in answer) != ("^\\circ" in gold) and not TRIGONOMETRIC.search(answer + gold):
-        bare = without_degrees(answer), without_degrees(gold)
-        return SYMBOLIC.same(for_parser(bare[0]), for_parser(bare[1]), allowed)
+    if ("^\\circ" in answer) != ("^\\circ" in gold):
+        bare, gold_bare = without_degrees(answer), without_degrees(gold)
+        if bare is not None and gold_bare is not None:
+            return SYMBOLIC.same(for_parser(bare), for_parser(gold_bare), allowed)
     return False
 
 
@@ -121,10 +137,18 @@ def _is_rounded(text: str) -> bool:
     return decimals(text) >= ENOUGH_DIGITS and significant(text) >= ENOUGH_DIGITS
 
 
+def _numeral(digits: str, base: str) -> int | None:
+    """The value of digits (letters in either case) in a base; None where they are no numeral in it."""
+    try:
+        return int(digits, int(base))
+    except ValueError:
+        return None
+
+
 def _word(text: str) -> str | None:
     """A word, a name or a choice letter, without \\text and brackets; None for mathematics."""
     match = _WRAPPED.fullmatch(text) or _BARE_WORD.fullmatch(text)
-    return (match[1].strip().rstrip(".") or None) if match else None
+    return (_ARTICLE.sub("", match[1].strip().rstrip("."), count=1) or None) if match else None
 
 
 def _same_word(word: str | None, gold: str, is_text: bool) -> bool:

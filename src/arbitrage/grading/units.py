@@ -75,7 +75,7 @@ am | am | 1 | a.m. a.m
 pm | pm | 1 | p.m. p.m
 dozen | dozen | 1 | dozens
 """
-_LOWERCASE_TOO = frozenset(["kg", "km", "cm"])  # KG, Km: no other unit has these letters
+_LOWERCASE_TOO = frozenset(["kg", "km", "cm", "am", "pm"])  # KG, Km, PM: no other unit has these letters
 _COMPOUND = re.compile(
     r"(\d+(?:\.\d+)?) ?(?:\\text\{)?([a-z]+)\}? ?(?:\\text\{and\}|,)? ?\}? ?"
     r"(\d+(?:\.\d+)?) ?(?:\\text\{)?([a-z]+)\}?"
@@ -112,6 +112,7 @@ def read_unit(text: str) -> Unit | None:
     text = re.sub(r"\\(?:text|mathrm)|[{}$~]", " ", text).replace("\\%", "%").replace("\\cdot", "*").strip()
     text = re.sub(r"\\[,;:! ]", " ", text).strip().rstrip(".") if not re.fullmatch(r"[ap]\.m\.", text.strip()) else text
     text = re.sub(r"\^?\s*\\circ(?![a-z])", " degree ", text).strip()
+    text = re.sub(r"\bper cent\b", "percent", text)
     text = re.sub(r"(?i)degrees?\s+(celsius|fahrenheit|[CF]\b)", r"\1", text)
     powers: dict[str, int] = {}
     factor, sign, pending = Fraction(1), 1, 1

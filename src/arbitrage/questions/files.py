@@ -87,9 +87,17 @@ def _json_rows(path: str, stream: IO[bytes]) -> Iterator[tuple[str, Row]]:
 
 def _parsed(where: str, text: str, remedy: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise QuestionError(f"{where}: not JSON ({error}); {remedy}") from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> Row:
+    """An object of JSON, whose names have to differ: Python would take the last of two."""
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is given twice in one object")
+    return dict(pairs)
 
 
 def _object(row: Any, where: str) -> Row:

@@ -12,6 +12,7 @@ from arbitrage.grading.latex import one_spelling, replace_groups
 
 _PICTURE = re.compile(
     r"\[asy\].*?(?:\[/asy\]|\Z)|\\begin\{(tikzpicture|asy|picture|figure|center)\}.*?\\end\{\1\}"
+    r"|```(?:asy|tikz|asymptote)\b.*?(?:```|\Z)"
     r"|!\[[^\]]*\]\([^)]*\)|<img[^>]*>|<image[^>]*>|\[image[^\]]*\]|\\includegraphics(?:\[[^\]]*\])?\{[^}]*\}"
     r"|https?://\S+",
     re.DOTALL | re.IGNORECASE,
@@ -36,6 +37,7 @@ _BARE_STYLE = re.compile(
 )
 _FRACTION = re.compile(r"\\frac\s*\{")
 _SIGNS = (
+    (re.compile(r"(?<=\d) [xX] (?=\d)"), "*"),
     (re.compile(r"\\(?:cdot|times|ast|bullet)(?![a-zA-Z])"), "*"),
     (re.compile(r"\\div(?![a-zA-Z])"), "/"),
     (re.compile(r"\\le(?![a-zA-Z])"), "<="),

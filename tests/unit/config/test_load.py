@@ -165,6 +165,11 @@ def test_all_problems_of_a_round_come_at_once() -> None:
     assert {problem.partition(": ")[0] for problem in problems_of(away)} == {"prm.path", "benchmarks.m.path"}
 
 
+def test_a_folder_of_results_is_written_out() -> None:
+    with pytest.raises(ConfigError, match="results: expected a folder written out, for nothing here reads ~"):
+        validate_config(lab(results="~/results"))
+
+
 def test_a_study_has_a_name_of_its_own_or_it_would_write_over_anothers_results() -> None:
     config = lab()
     del config["study"]

@@ -52,7 +52,7 @@ def _deepen(directory: Path) -> None:
         (_remove("tokenizer.json"), "no tokenizer in"),
         (_remove("chat_template.jinja"), "no chat template"),
         (_pickle, r"pytorch_model\.bin.*Only safetensors are loaded"),
-        (_truncate, "LlamaForCausalLM cannot be loaded.*check that the files are complete"),
+        (_truncate, r"model\.safetensors: no whole safetensors file .*fetch it again"),
         (_lose_a_shard, r"model-00002-of-00002\.safetensors.*fetch them again"),
         (_deepen, "lacks weights that LlamaForCausalLM needs"),
     ],

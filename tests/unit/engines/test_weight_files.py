@@ -55,6 +55,10 @@ def _old_shard(directory: Path) -> None:
     save_file({"a": torch.zeros(3), "b": torch.zeros(3)}, directory / FIRST)
 
 
+def _pointer(directory: Path) -> None:
+    (directory / SECOND).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n")
+
+
 def _short_shard(directory: Path) -> None:
     save_file({"c": torch.zeros(3)}, directory / SECOND)
 
@@ -69,6 +73,7 @@ def _short_shard(directory: Path) -> None:
         (lambda d: write_index(d, {}), "names no file"),
         (lambda d: write_index(d, [1]), "is no index of weights"),
         (lambda d: (d / "model.safetensors.index.json").write_text("{"), "is no index of weights"),
+        (_pointer, f"{SECOND}: no whole safetensors file .*a pointer that Git LFS leaves; fetch it again"),
         (_swap, f"{FIRST} and .* disagree about a"),
         (_old_shard, f"{FIRST} and .* disagree about b"),
         (_short_shard, f"{SECOND} and .* disagree about b"),

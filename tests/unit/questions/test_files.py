@@ -73,6 +73,7 @@ def test_a_name_may_lie_about_packing_and_format(tmp_path: Path) -> None:
         ("q.jsonl.gz", gzip.compress('{"a": "\xe9"}'.encode("latin-1"), mtime=0), r"line 1: byte 8 \(0xe9\)"),
         ("q.jsonl.zst", b"\x28\xb5\x2f\xfd1234", "it is zstd; unpack it, or pack it with gzip"),
         ("q.jsonl", b"PK\x03\x04....", "it is a ZIP archive"),
+        ("q.jsonl", b'{"a": 1}\n{"a": 1, "a": 2}\n', r"line 2: not JSON \('a' is given twice in one object\)"),
         ("q.jsonl", b'[{"a": 1}]\n', "line 1: a list, expected an object.*read from `.json`"),
         ("q.json", b'[{"a": 1}, 2]', "entry 2: a int, expected an object"),
         ("q.json", b'[{"a": 1},', "not JSON"),

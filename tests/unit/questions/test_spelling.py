@@ -37,8 +37,14 @@ def test_another_number_sign_bracket_or_letter_is_another_question(other: str) -
 def test_picture_code_is_a_link_to_the_picture() -> None:
     problem = "How large is the angle $x$? [asy]\nunitsize(0.8 cm);\ndraw((0,0)--(1,1));\n[/asy]"
     link = "How large is the angle $x$? ![](https://cdn.example.org/picture-1.png)"
-    assert copy_key(problem) == copy_key(link)
+    fenced = problem.replace("[asy]", "```asy").replace("[/asy]", "```")
+    assert copy_key(problem) == copy_key(link) == copy_key(fenced)
     assert find_overlaps([link], [problem], 13) == ["whole"]
+
+
+def test_an_x_between_numbers_is_a_product() -> None:
+    assert copy_key(r"Find $10\times 15$.") == copy_key("Find 10 x 15.")
+    assert copy_key("Find 10 x.") != copy_key(r"Find $10\times$.")
 
 
 def test_thousands_and_dots_are_spelt_alike() -> None:

@@ -30,7 +30,10 @@ Forward = Callable[[Tensor, Tensor, Tensor | None, BufferCache], Tensor]
 def context_limit(config: Any) -> int:
     """The longest context a model reads correctly here: its positions, and its attention window where it has one.
 
-    Raises EngineError for models whose layers are not all attention layers (their state cannot be rolled back).
+    Where rotations change once a text is longer than the model was first trained on (longrope: Phi-3 with 128k), keys
+    that were kept would be of the other kind (transformers #33129): that length is the limit.
+    Raises EngineError for models whose layers are not all attention layers (their state cannot be rolled back), or that
+    know positions by a bias on their scores.
     """
     config = config.get_text_config(decoder=True)
     window = getattr(config, "sliding_window", None)
@@ -40,7 +43,12 @@ def context_limit(config: Any) -> int:
         raise EngineError(
             f"{config.model_type}: layers of type {sorted(unknown)} are not supported; expected attention layers"
         )
+    if getattr(config, "alibi", False):
+        raise EngineError(f"{config.model_type}: ALiBi is not supported; expected rotary or learnt positions")
     limit = int(getattr(config, "max_position_embeddings", None) or 2**31)
+    rotations = getattr(config, "rope_parameters", None) or {}
+    if rotations.get("rope_type") == "longrope":
+        limit = min(limit, int(rotations["original_max_position_embeddings"]))
     if "sliding_attention" in kinds and window:
         limit = min(limit, int(window))
     return limit

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 
 def is_loopback(url: str) -> bool:
     """Whether a URL leads to this machine itself, where a proxy elsewhere would reach another one."""
-    host = urlsplit(url).hostname or ""
+    host = (urlsplit(url).hostname or "").rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
+        address = ipaddress.ip_address(host if ":" in host else socket.inet_aton(host))  # 127.1 is one too
+    except (ValueError, OSError):
         return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback or address.is_unspecified  # 0.0.0.0, as servers name themselves
 
 
 def proxy_for(url: str) -> str | None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from transformers import LlamaConfig, MistralConfig, Qwen2Config
+from transformers import FalconConfig, LlamaConfig, MistralConfig, Phi3Config, Qwen2Config
 
 from arbitrage.engines.hf.batching import Batch, context_limit
 from arbitrage.engines.hf.generator import TransformersGenerator
@@ -136,6 +136,12 @@ def test_a_model_whose_output_layer_is_its_embedding_is_loaded_whole(tmp_path: P
 def test_the_longest_context_is_the_models_positions_or_its_attention_window() -> None:
     assert context_limit(LlamaConfig(max_position_embeddings=2048)) == 2048
     assert context_limit(MistralConfig(max_position_embeddings=32768, sliding_window=4096)) == 4096
+    factors = {"rope_type": "longrope", "long_factor": [4.0] * 48, "short_factor": [1.0] * 48}
+    longer = {"max_position_embeddings": 131072, "original_max_position_embeddings": 4096}
+    assert context_limit(Phi3Config(**longer, rope_scaling=factors)) == 4096
+    assert context_limit(Phi3Config(**longer)) == 131072
+    with pytest.raises(EngineError, match="falcon: ALiBi is not supported"):
+        context_limit(FalconConfig(alibi=True))
     windowed = Qwen2Config(use_sliding_window=True, sliding_window=64, max_window_layers=0, max_position_embeddings=512)
     assert context_limit(windowed) == 64
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from arbitrage.config.prm import FORMATS, Prm
@@ -102,7 +103,7 @@ def test_a_mark_or_an_answer_that_is_no_token_is_refused_before_weights_are_read
     tmp_path: Path, words: tuple[str, ...], kind: str, template: dict[str, str], message: str
 ) -> None:
     build_answering(tmp_path, prm_tokenizer(*words, " -"))
-    (tmp_path / "model.safetensors").write_bytes(b"never read")
+    save_file({"none of the model's": torch.ones(1)}, tmp_path / "model.safetensors")
     with pytest.raises(EngineError, match=message):
         load(tmp_path, kind, template=template)
 

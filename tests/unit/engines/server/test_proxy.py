@@ -76,6 +76,8 @@ def test_a_proxy_that_answers_for_another_machine_is_named_without_its_password(
 def test_which_way_a_url_goes(proxy: _Answering, monkeypatch: pytest.MonkeyPatch) -> None:
     for url in ("http://localhost/v1", "http://127.9.0.1:1/v1", "http://[::1]:80/v1", "http://x.localhost/v1"):
         assert is_loopback(url) and proxy_for(url) is None
+    for url in ("http://127.1/v1", "http://0.0.0.0:8000/v1", "http://localhost.:80/v1", "http://[::ffff:127.0.0.1]/v1"):
+        assert is_loopback(url) and proxy_for(url) is None
     assert not is_loopback("http://10.0.0.1/v1") and proxy_for("http://10.0.0.1/v1")
     assert proxy_for("https://10.0.0.1/v1") is None  # http_proxy is for http
     monkeypatch.setenv("no_proxy", "10.0.0.1")

@@ -1,5 +1,5 @@
 # How the lab's curves move with the PRM's quality and the target's depth (make sensitivity), and with another training of
-# all its models: snakemake -s rules/sensitivity.smk; snakemake -s rules/sensitivity.smk seeds.
+# all its models: snakemake --cores all -s rules/sensitivity.smk, the same with `seeds` behind it.
 #
 # Each PRM, and each seed of a smaller zoo, has a study of its own, results/sensitivity-<PRM> and results/zoo-seed-<seed>,
 # run by a Snakemake of its own. results/sensitivity/{prms,seeds}.{csv,md,pdf,png} set them side by side.

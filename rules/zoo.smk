@@ -1,4 +1,4 @@
-# The lab's tokenizer and models, trained from nothing and measured: snakemake -s rules/zoo.smk (make zoo)
+# The lab's tokenizer and models, trained from nothing and measured: snakemake --cores all -s rules/zoo.smk (make zoo)
 #
 # results/<study>/zoo/{tokenizer,draft,base,target,prm,router_base,router_start,prm_middle,prm_weak}/, solutions.parquet,
 # metrics.json; sizes and lengths are the study's section `zoo`. Every training goes on where it was killed.

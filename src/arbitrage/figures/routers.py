@@ -110,7 +110,7 @@ def draw(table: pd.DataFrame, points: pd.DataFrame, confidence: float, listed: b
     table: of `routers_table`; points: `accuracy_latency.csv`.
     """
     panels = style.panels_of(table)
-    figure, axes = style.panel_grid(len(panels), 2, panel=(3.3, 2.7), extra=1.3)
+    figure, axes = style.panel_grid(len(panels), 2, panel=(3.9, 2.4), extra=1.3)
     for panel, (worth, timed) in zip(panels, axes, strict=True):
         rows = style.of_panel(table, *panel)
         _dots(worth, rows[rows["accuracy"].notna()].sort_values("accuracy", kind="stable"))

@@ -54,8 +54,11 @@ def explorer_data(study: Study) -> dict[str, Any]:
 
 
 def panel_data(trajectories: Path, questions: Path) -> dict[str, Any]:
-    """One pair on one benchmark: {runs: names of the runs, questions: their trees}. Raises TableError."""
-    rows = read_table(trajectories, "trajectories")
+    """One pair on one benchmark: {runs: names of the runs, questions: their trees}. Raises TableError.
+
+    Of a trained policy the first training alone, which is also the one that is timed: each would add as much.
+    """
+    rows = [row for row in read_table(trajectories, "trajectories") if not row["router_seed"]]
     runs = list(dict.fromkeys(run_name(row["policy"], row["router_seed"]) for row in rows))
     trees = {row["question_id"]: _Tree(row) for row in read_table(questions, "questions")}
     for row in rows:

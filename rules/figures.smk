@@ -81,9 +81,9 @@ rule figures:
 
 rule pictures:
     input:
-        [PATHS.figure(name, "png") for name in ("fig4", "fig5")],
+        [PATHS.figure(name, "png") for name in ("fig4", "fig5", "routers")],
     output:
-        [f"docs/pictures/{name}.png" for name in ("fig4", "fig5")],
+        [f"docs/pictures/{name}.png" for name in ("fig4", "fig5", "routers")],
     log:
         PATHS.log("pictures"),
     localrule: True

@@ -31,8 +31,8 @@ def test_every_job_has_a_time_limit_and_may_only_read(workflow: Path) -> None:
     assert all(job["timeout-minutes"] <= 60 for job in content["jobs"].values())
 
 
-def test_the_hosted_checks_are_those_of_the_local_script_and_the_site_and_exist() -> None:
+def test_the_hosted_checks_are_those_of_the_local_script_the_smoke_study_and_the_site_and_exist() -> None:
     runs = [step["run"] for workflow in WORKFLOWS for step in steps(workflow) if "run" in step]
     hosted = {target for run in runs for target in re.findall(r"^make ([a-z-]+)$", run, re.MULTILINE)}
     (local,) = re.findall(r"^for target in ([a-z -]+); do", (ROOT / ".ci/run").read_text(), re.MULTILINE)
-    assert hosted == {*local.split(), "docs-site"} <= TARGETS
+    assert hosted == {*local.split(), "smoke", "docs-site"} <= TARGETS

@@ -41,7 +41,7 @@ def snakemake(results: Path, *arguments: str, **zoo: object) -> subprocess.Compl
     written = [f"{key}={yaml.safe_dump(value, default_flow_style=True, width=999)}" for key, value in config.items()]
     command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
     command += ["--config", f"results={results}", *written]
-    return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=240)
+    return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=600)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(700)
 def test_every_model_has_a_card_and_a_record(results: Path) -> None:
     zoo = results / "lab" / "zoo"
     for role in ROLES:
@@ -72,7 +72,7 @@ def test_every_model_has_a_card_and_a_record(results: Path) -> None:
         ({"draft": SIZE | {"steps": 3}}, {"zoo_model", "zoo_solutions", "zoo_judge", "zoo_metrics"}),
     ],
 )
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(700)
 def test_a_changed_key_trains_again_what_reads_it(results: Path, changes: dict[str, object], again: set[str]) -> None:
     planned = snakemake(results, *ZOO_RULES, "--dry-run", **changes)
     assert planned.returncode == 0, planned.stderr[-2000:]

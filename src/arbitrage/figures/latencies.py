@@ -29,7 +29,7 @@ def latency_table(study: Study, points: pd.DataFrame) -> pd.DataFrame:
     the same with the target alone by token-level speculative decoding, at its fastest: below 1 where that, which loses
     no accuracy, is faster. NaN where it was not timed.
     """
-    rows = points[points["measured"]].copy()
+    rows = points[points["measured"].astype(bool)].copy()
     whole = rows[(rows["policy"] == "target_only") & rows["uninterrupted"]]
     panel = ["pair", "benchmark"]
     alone = whole[whole["speculative_tokens"] == 0].set_index(panel)["latency_s"]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from arbitrage.evaluation.latency_curves import COLUMNS
 from arbitrage.figures import latencies
-from arbitrage.io.csv_tables import read_csv
+from arbitrage.io.csv_tables import read_csv, write_csv
+from arbitrage.runtime.paths import StudyPaths
 from tests.conftest import World
 
 
@@ -28,9 +31,12 @@ def test_each_timed_setting_stands_beside_the_target_alone(world: World, tmp_pat
     assert "target alone, token-level speculation" in text and "target alone, step by step" in text
 
 
-def test_without_a_timed_pair_the_table_is_empty(world: World) -> None:
-    points = read_csv(world.folder / "curves" / "accuracy_latency.csv")
-    assert latencies.latency_table(world.study, points.iloc[:0]).empty
+def test_without_a_timed_pair_the_table_says_so(world: World, tmp_path: Path) -> None:
+    study = world.study.model_copy(update={"results": str(tmp_path)})
+    write_csv(StudyPaths.of(study).curves("accuracy_latency"), pd.DataFrame(columns=COLUMNS))
+    latencies.write(study, tmp_path / "t.csv", tmp_path / "t.md")
+    assert "No pair of this study was timed." in (tmp_path / "t.md").read_text()
+    assert read_csv(tmp_path / "t.csv").empty
 
 
 @pytest.mark.parametrize(

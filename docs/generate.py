@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from typer.testing import CliRunner
 
+from arbitrage.cli import app
 from arbitrage.config.schema import Key, keys
 from arbitrage.io import tables
 from arbitrage.io.atomic import write_text
@@ -85,6 +88,17 @@ def data_page(examples: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
 
 
+def with_estimates(page: str) -> str:
+    """docs/cluster.md with the table that each `arbitrage plan --on` in it prints now, below that command."""
+
+    def printed(block: re.Match[str]) -> str:
+        output = CliRunner().invoke(app, block["words"].split(), catch_exceptions=False).output
+        table = output.partition("Cited: ")[0].rstrip().splitlines()
+        return "\n".join([f"```text\n$ arbitrage {block['words']}", *(line.rstrip() for line in table), "```\n"])
+
+    return re.sub(r"```text\n\$ arbitrage (?P<words>plan .* --on .*)\n[^`]*```\n", printed, page)
+
+
 def _key_table(section: tuple[str, ...]) -> list[str]:
     """The plain keys right inside `section`, as a table; nothing where there are only further sections."""
     inner = [key for key in keys().values() if key.path[:-1] == section and not key.is_section]
@@ -110,9 +124,11 @@ def _type(kind: pa.DataType) -> str:
 
 
 def write_pages(docs: Path) -> None:
-    """Write configuration.md and data.md into `docs`."""
+    """Write configuration.md and data.md into `docs`, and the estimates in cluster.md."""
     write_text(docs / "configuration.md", configuration_page())
     write_text(docs / "data.md", data_page(json.loads((docs / "table_examples.json").read_text(encoding="utf-8"))))
+    cluster = docs / "cluster.md"
+    write_text(cluster, with_estimates(cluster.read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":

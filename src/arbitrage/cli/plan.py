@@ -31,16 +31,24 @@ def plan(
     questions: Annotated[
         int, typer.Option(min=2, help="Questions of each set that the pilot runs on; more make the estimate better")
     ] = 32,
+    on: Annotated[
+        str | None,
+        typer.Option(help="GPUs that need not be at hand, such as 4xH100: no pilot, an estimate by published rates"),
+    ] = None,
 ) -> None:
     """Estimate what a study will take: tokens, scorer calls, hours and disk by stage, from a pilot on a few questions.
 
     Needs the study's models, but nothing it has computed. A bound comes first; Ctrl-C stops with what is known by then.
+    With --on nothing runs, and neither models nor GPUs need be there.
     Example: `arbitrage plan --study studies/lab-full.yaml`
     """
     from arbitrage.cli.stages import register_lab
     from arbitrage.planning.plan import Plan
     from arbitrage.runtime import locks
 
+    if on is not None:
+        _plan_on(load(study, sources=False), on)
+        return
     loaded = load(study)
     register_lab()
     console = _console()
@@ -56,6 +64,42 @@ def plan(
         for line in _too_little_memory(loaded, planned.costs()):
             console.print(line)
     console.print(NOTES)
+
+
+def _plan_on(study: Study, words: str) -> None:
+    """Print the estimate for the GPUs in `words`, and what each of its numbers rests on."""
+    from arbitrage.planning.estimates import sum_of
+    from arbitrage.planning.rates import FILE, Estimate, Machine, rates
+
+    machine = Machine.named(words)
+    costs = [cost for pair in study.pairs for cost in Estimate(study, pair, machine).costs()]
+    title = f"study {study.study}: estimate for {machine.count} x {machine.name}, by published rates"
+    table = _frame(title, "stage", ("GPUs\na job", "hours\na job", "GPU\nhours", "hours\nfrom start\nto end"))
+    for cost in costs:
+        low_s, high_s = cost.low_s, cost.high_s
+        hours = (_range(low_s / cost.jobs, high_s / cost.jobs), _range(cost.gpus * low_s, cost.gpus * high_s))
+        table.add_row(*_amounts(cost), str(cost.gpus), *hours, _range(*machine.wall_s(cost)))
+    table.add_section()
+    gpu_s = ((cost.gpus * cost.low_s, cost.gpus * cost.high_s) for cost in costs)
+    sums = ([sum(each) for each in zip(*pairs, strict=True)] for pairs in (gpu_s, map(machine.wall_s, costs)))
+    table.add_row(*_amounts(sum_of(costs)), "", "", *(_range(*each) for each in sums), style="bold")
+    console, told = _console(), rates()["assumed"]
+    console.print(table)
+    console.print(
+        f"Cited: the GPU's bandwidth, peak and memory ({rates()['gpus'][machine.name]['source']}); the share of the "
+        f"bandwidth while tokens are written, {rates()['decoding']['bandwidth_share']:.0%} (vLLM, measured by others: "
+        f"{', '.join(rates()['decoding']['sources'])}); sizes of models (their files here, or config.json on the hub).",
+        f"Assumed: solutions of {told['steps']} steps (median), steps of {told['step_tokens']} tokens (median); "
+        f"{told['endless']:.1%} of questions that go on to the last step allowed, {told['runaway']:.1%} of steps to "
+        f"the last token; {told['vllm']['peak_share']:.0%} of the peak where vLLM reads, "
+        f"{told['transformers']['peak_share']:.0%} where PRM and router score or are trained; scores that are spread "
+        f"evenly; times to start. All are in {FILE}.",
+        "Of the study: questions, benchmarks, policies, thresholds, trainings, jobs, GPUs a job, rows of a batch.",
+        "Hours: at least, batches are full and scorers read new steps alone; at most, scorers read every context anew, "
+        "and the longest question of a job ends alone. From start to end: one stage after the other. Not counted: what "
+        "runs no model; quantisation.",
+        sep="\n",
+    )
 
 
 NOTES = (
@@ -146,12 +190,15 @@ def _plan_table(study: Study, costs: list[Cost], title: str) -> Table:
 
 
 def _cells(cost: Cost, hours: str | None = None) -> list[str]:
-    units = [shown(cost.units.get(name, 0.0)) for name in UNITS]
     a_job = _range(cost.low_s / cost.jobs, cost.high_s / cost.jobs)
     error = "" if not cost.questions else f"{cost.error:.0%}" if cost.error <= 1 else "> 100%"
     origin = str(cost.questions) if cost.questions else "bound"
     rest = (hours or _hours_in_all([cost]), shown(cost.disk / 1e6), error, origin)
-    return [cost.stage, str(cost.jobs), *units, a_job, *rest]
+    return [*_amounts(cost), a_job, *rest]
+
+
+def _amounts(cost: Cost) -> list[str]:
+    return [cost.stage, str(cost.jobs), *(shown(cost.units.get(name, 0.0)) for name in UNITS)]
 
 
 def _hours_in_all(costs: list[Cost]) -> str:

@@ -77,7 +77,7 @@ def rule_of(stage: str) -> str:
 
 def scaled(study: Study, pair: str, stage: str, job: Measured, speeds: Speeds) -> Cost:
     """The cost of a stage that took `job` in the pilot."""
-    jobs, questions = _size(study, pair, stage)
+    jobs, questions = size_of(study, pair, stage)
     factor = questions / job.questions
     units = {name: factor * value for name, value in job.units.items()}
     start_s = jobs * speeds.start_s
@@ -125,14 +125,13 @@ def bounds(study: Study, pair: str, speeds: Speeds) -> Iterator[Cost]:
     An exact sweep has no bound (how many trajectories there are depends on the scores), nor has a router's training.
     """
     limits, samples = study.generation, study.steps.target_samples
-    solutions = {"label": study.questions.sample}
-    if study.sweep.thresholds != "exact":
-        quantiles = study.sweep.thresholds == "quantiles"
-        listed = study.sweep.quantiles + len(PAPER_GRID) if quantiles else len(study.sweep.thresholds)
+    solutions: dict[str, float] = {"label": study.questions.sample}
+    listed = thresholds_listed(study)
+    if listed < math.inf:
         each = sum(listed if POLICIES[name].has_threshold else 1 for name in study.sweep.policies)
         solutions |= {f"sweep {name}": each * benchmark.size for name, benchmark in study.benchmarks.items()}
     for stage, count in solutions.items():
-        jobs, _ = _size(study, pair, stage)
+        jobs, _ = size_of(study, pair, stage)
         targets = samples if stage == "label" else 1
         units = {"draft": count * limits.max_tokens, "target": count * limits.max_tokens * targets}
         units["prm"] = count * limits.max_steps * (1 + targets)
@@ -141,7 +140,14 @@ def bounds(study: Study, pair: str, speeds: Speeds) -> Iterator[Cost]:
         yield Cost(f"{stage} {pair}", jobs, units, start_s + low_s, start_s + high_s, gpus, study.threads)
 
 
-def _size(study: Study, pair: str, stage: str) -> tuple[int, int]:
+def thresholds_listed(study: Study) -> float:
+    """Thresholds of a policy in the sweep; infinite where it is exact."""
+    if study.sweep.thresholds == "exact":
+        return math.inf
+    return study.sweep.quantiles + len(PAPER_GRID) if study.sweep.thresholds == "quantiles" else len(study.sweep.listed)
+
+
+def size_of(study: Study, pair: str, stage: str) -> tuple[int, int]:
     """Jobs of a stage, and the questions they work on together."""
     kind, _, benchmark = stage.partition(" ")
     if kind == "label":

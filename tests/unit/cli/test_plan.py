@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from docs.generate import with_estimates
 from typer.testing import CliRunner
 
 from arbitrage.cli import app
@@ -74,3 +75,24 @@ def test_stopped_it_shows_what_is_known_by_then(study: list[str], monkeypatch: p
     done = CliRunner().invoke(app, ["plan", *study])
     assert done.exit_code == 130
     assert lines(done.output.split("stopped early")[1])["label small"][3] == "10k"
+
+
+def test_an_estimate_by_rates_says_where_each_number_is_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    done = CliRunner().invoke(app, ["plan", "--study", "studies/llama3-8b-70b.yaml", "--on", "8xh100"])
+    assert done.exit_code == 0
+    rows, text = lines(done.output), " ".join(done.output.split())
+    assert rows["label 8b-70b"][2] == "120" and rows["label 8b-70b"][-4] == "4"  # jobs; GPUs of one
+    low, high = ([float(value) for value in cell.split("-")] for cell in rows["label 8b-70b"][-2:])
+    assert low == pytest.approx([8 * hours for hours in high], rel=0.02)  # GPU hours, and hours on all eight
+    for word in ("Cited: ", "nvidia.com/en-us/data-center/h100/", "Assumed: ", "Of the study: ", "Not counted: "):
+        assert word in text
+    refused = CliRunner().invoke(app, ["plan", "--study", "studies/llama3-8b-70b.yaml", "--on", "8xfast"])
+    assert refused.exit_code and "known are H100, H200" in str(refused.exception)
+
+
+def test_the_estimates_in_the_page_are_those_that_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    page = (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
+    assert page.count("--on") > 5
+    assert with_estimates(page) == page, "run `make docs`"

@@ -1,0 +1,137 @@
+"""Estimates by published rates: by hand for the paper's sizes, and against the measurements they cite."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from arbitrage.config.load import read_study
+from arbitrage.config.study import Study
+from arbitrage.planning.estimates import Cost
+from arbitrage.planning.rates import Estimate, Loaded, Machine, RatesError, known_shapes, rates
+from arbitrage.runtime.memory import shape_in
+from tests.support.paper_shapes import write
+
+ROOT = Path(__file__).resolve().parents[3]
+EIGHT = "meta-llama/Llama-3.1-8B-Instruct"
+
+
+def study(name: str = "llama3-1b-8b", **changes: Any) -> Study:
+    return read_study([ROOT / f"studies/{name}.yaml"], changes)
+
+
+def costs(on: str, name: str = "llama3-1b-8b", **changes: Any) -> dict[str, Cost]:
+    """By stage."""
+    one = study(name, **changes)
+    (pair,) = one.pairs
+    return {cost.stage.removesuffix(f" {pair}"): cost for cost in Estimate(one, pair, Machine.named(on)).costs()}
+
+
+def eight(gpu: str) -> Loaded:
+    return Loaded(Machine.named(f"1x{gpu}"), 2 * 8_030_261_248, 131_072, 8_030_261_248, "vllm")
+
+
+@pytest.mark.parametrize("name", rates()["models"])
+def test_shapes_are_those_of_the_checkpoints_configuration(name: str, tmp_path: Path) -> None:
+    one = study(models={"target": {"path": name}})
+    directory = write(tmp_path, name)
+    weights = (directory / "model.safetensors").stat().st_size
+    assert known_shapes(one, "1b-8b")["models.target"] == shape_in(directory, weights)
+
+
+@pytest.mark.parametrize(("gpu", "measured_s"), [("H100", 0.00648), ("A100-40GB", 1 / 75)])
+def test_a_token_by_itself_takes_what_was_measured(gpu: str, measured_s: float) -> None:
+    assert eight(gpu).token_s(1, 512) == pytest.approx(measured_s, rel=0.05)
+
+
+def test_more_rows_share_the_reading_of_weights_until_computing_takes_longer() -> None:
+    model = eight("H100")
+    weights_s = 2 * 8_030_261_248 / (3.35e12 * 0.75)
+    assert model.token_s(64, 0) == pytest.approx(weights_s / 64)
+    assert model.token_s(64, 1000) - model.token_s(64, 0) == pytest.approx(1000 * 131_072 / (3.35e12 * 0.75))
+    assert model.token_s(1024, 0) == pytest.approx(2 * 8_030_261_248 / (989.5e12 * 0.4))
+    assert Loaded(model.machine, 1e6, 0, 1e6, "transformers").pass_s(1) == 0.02  # a small model: launching kernels
+
+
+def test_a_policys_paths_part_once_at_every_depth_where_scores_are_spread_evenly() -> None:
+    estimate = Estimate(study(), "1b-8b", Machine.named("4xH100"))
+    estimate.lengths = ((11, 1.0),)
+    random = np.random.default_rng(0)
+
+    def visited(low: float, high: float, depth: int) -> int:
+        score = random.random()
+        parts = [(low, min(score, high)), (max(score, low), high)]
+        return 1 + (sum(visited(*part, depth - 1) for part in parts if part[0] < part[1]) if depth > 1 else 0)
+
+    simulated = np.mean([visited(0.0, 1.0, 11) for _ in range(2000)])
+    assert estimate.nodes(1, math.inf) == 66 == pytest.approx(simulated, rel=0.03)
+    assert estimate.nodes(1, 2) == 1 + 2 * 10
+    assert estimate.nodes(3, math.inf) == 1 + 2 + 4 + 8 + 3 * sum(range(5, 12))
+
+
+def test_labelling_writes_every_step_twice_and_starts_with_every_job() -> None:
+    sixty = costs("4xH100")["label"]
+    estimate = Estimate(study(), "1b-8b", Machine.named("4xH100"))
+    assert (sixty.jobs, sixty.gpus) == (60, 1)
+    assert sixty.units["draft"] == sixty.units["target"] == pytest.approx(30_000 * estimate.steps * estimate.step)
+    assert sixty.units["prm"] == pytest.approx(30_000 * 2 * estimate.steps) and "router" not in sixty.units
+    fifteen = costs("4xH100", steps={"questions_per_job": 2000})["label"]
+    start_s = 30 + 2 * 60 + 2 * (1_235_814_400 + 8_030_261_248 + 1_543_714_304) / 2e9
+    assert sixty.low_s - fifteen.low_s == pytest.approx(45 * start_s)
+    assert sixty.high_s > sixty.low_s + 60 * 4096 * eight("H100").token_s(1, 0)  # a last question, and contexts anew
+
+
+def test_faster_gpus_and_larger_batches_are_sooner_done_and_more_trainings_later() -> None:
+    base, swift = costs("4xH100"), costs("4xH200")
+    assert all(swift[stage].low_s <= base[stage].low_s for stage in base)
+    larger = {"batch_size": 256}
+    assert costs("4xH100", models={"target": larger, "draft": larger})["label"].low_s < base["label"].low_s
+    one = costs("4xH100", router={"seeds": 1})
+    assert (base["router"].jobs, one["router"].jobs) == (18, 6)
+    assert one["sweep math500"].units["router"] == pytest.approx(base["sweep math500"].units["router"] / 3)
+    assert one["latency"].low_s == one["latency"].high_s == base["latency"].low_s
+
+
+def test_a_training_is_two_operations_forward_four_back_and_two_to_recompute() -> None:
+    estimate = Estimate(study(), "1b-8b", Machine.named("4xH100"))
+    tokens = 18 * 30_000 * 0.8 * estimate.tokens
+    operations = tokens * 1_543_714_304 * (3 * 8 + 2)  # three epochs; the head first
+    assert costs("4xH100")["router"].low_s == pytest.approx(operations / (989.5e12 * 0.2) + 18 * 30)
+
+
+def test_a_target_that_is_cut_over_four_reads_a_quarter_of_its_weights() -> None:
+    label = costs("4xH100", "llama3-8b-70b")["label"]
+    assert (label.gpus, label.jobs) == (4, 120)
+    start_s = 30 + 2 * 60 + 2 * (8_030_261_248 + 70_553_706_496 + 1_543_714_304) / 2e9
+    quarter_s = label.units["target"] * 2 * 70_553_706_496 / 4 / (3.35e12 * 0.75) / 64
+    assert 0.3 < quarter_s / (label.low_s - 120 * start_s) < 0.6  # the draft, the PRM, and keys and values besides
+
+
+def test_jobs_go_side_by_side_as_far_as_there_are_gpus() -> None:
+    machine = Machine.named("4xH100")
+    assert machine.wall_s(Cost("a", 5, low_s=50.0, high_s=100.0, gpus=1)) == (20.0, 40.0)
+    assert machine.wall_s(Cost("a", 5, low_s=50.0, high_s=100.0, gpus=3)) == (50.0, 100.0)
+
+
+@pytest.mark.parametrize("words", ["4xB200", "H100", "0xH100", "4 x H100", ""])
+def test_a_machine_that_is_not_known_is_answered_by_those_that_are(words: str) -> None:
+    with pytest.raises(RatesError, match=r"such as 4xH100; known are H100, H200, A100-80GB, .* RTX-4090"):
+        Machine.named(words)
+    assert Machine.named("2xrtx-4090").name == "RTX-4090"
+
+
+def test_what_does_not_fit_or_is_not_known_is_refused_with_the_remedy() -> None:
+    with pytest.raises(RatesError, match=r"label 8b-70b on A100-40GB: GPU 0 has 37\.3 GiB"):
+        costs("4xA100-40GB", "llama3-8b-70b")
+    with pytest.raises(RatesError, match=r"latency 1b-8b: a job takes 4 GPUs, .* expected 1 to 2"):
+        costs("2xH100")
+    with pytest.raises(RatesError, match="router 1b-8b on RTX-4090: GPU 0"):
+        costs("4xRTX-4090", placement={"label": "apart"})
+    with pytest.raises(RatesError, match=r"models.draft: how large some/other is cannot be told; fetch it"):
+        costs("4xH100", models={"draft": {"path": "some/other"}})
+    with pytest.raises(RatesError, match="prm is on no GPU of the job"):
+        costs("4xH100", prm={"device": "cpu"})

@@ -3,6 +3,7 @@
 # results/<study>/questions/     evaluation questions, and those to label      rules/questions.smk
 #                 models/        models in few bits, a converted PRM           rules/models.smk
 #                 steps/         paired, scored, labelled steps                rules/label.smk
+#                 lookahead/     where labelled steps lead, for some routers   rules/label.smk
 #                 router/        data sets, routers, their held-out quality    rules/router.smk
 #                 trajectories/  every policy's solutions, graded              rules/sweep.smk
 #                 latency/ curves/  timed solutions, cost models, curves       rules/latency.smk, rules/curves.smk

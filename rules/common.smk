@@ -48,9 +48,16 @@ def of_routing_variants(path, trainings=STUDY.router.seeds):
     return [path("{pair}", variant, seed) for variant in STUDY.routing_variants for seed in range(trainings)]
 
 
-def as_options(paths):
-    """Words of a command that name trained routers."""
-    return " ".join(f"--router {quote(path)}" for path in paths)
+def as_options(paths, option="--router"):
+    """Words of a command that name trained routers, or what else an option takes one by one."""
+    return " ".join(f"{option} {quote(path)}" for path in paths)
+
+
+def lookahead_of(wildcards):
+    """The look-ahead labels that a router variant is trained on; none where it learns the PRM's advantage."""
+    if STUDY.router.variants[wildcards.variant].labels == "advantage":
+        return []
+    return [PATHS.lookahead(wildcards.pair, shard) for shard in range(STUDY.steps_shards)]
 
 
 def derived_models(pair):

@@ -1,5 +1,5 @@
 # Paired draft and target steps from the same context, scored by the PRM (paper, section 4.2): `label` by the shard,
-# `steps` joins the shards.
+# `steps` joins the shards. `lookahead`, by the shard too, where a router variant has such labels.
 
 
 rule label:
@@ -44,3 +44,28 @@ rule steps:
         "Labelled steps of {wildcards.pair}"
     shell:
         "arbitrage steps --out {output:q} {input:q} 2>&1 | tee {log:q}"
+
+
+rule lookahead:
+    input:
+        questions=rules.questions.output.table,
+        steps=rules.label.output,
+        models=lambda w: derived_models(w.pair),
+        sources=sources_of("lookahead"),
+    output:
+        PATHS.lookahead("{pair}", "{shard}"),
+    log:
+        PATHS.log("lookahead", "{pair}-{shard}"),
+    benchmark:
+        PATHS.timing("lookahead", "{pair}-{shard}")
+    conda:
+        MODELS_ENV
+    resources:
+        **resources_of("lookahead"),
+    params:
+        reads=reads_of("lookahead"),
+    message:
+        "Look ahead from labelled steps of {wildcards.pair}, shard {wildcards.shard}"
+    shell:
+        "arbitrage lookahead --pair {wildcards.pair} --shard {wildcards.shard}"
+        " --questions {input.questions:q} --steps {input.steps:q} --out {output:q} 2>&1 | tee {log:q}"

@@ -4,6 +4,7 @@
 rule dataset:
     input:
         steps=rules.steps.output,
+        lookahead=lookahead_of,
         sources=sources_of("dataset"),
     output:
         directory(PATHS.dataset("{pair}", "{variant}")),
@@ -17,10 +18,12 @@ rule dataset:
         **resources_of("dataset"),
     params:
         reads=reads_of("dataset"),
+        lookahead=lambda w, input: as_options(input.get("lookahead", []), "--lookahead"),
     message:
         "Data set for the router {wildcards.variant} of {wildcards.pair}"
     shell:
-        "arbitrage dataset --variant {wildcards.variant} --steps {input.steps:q} --out {output:q} 2>&1 | tee {log:q}"
+        "arbitrage dataset --variant {wildcards.variant} --steps {input.steps:q} {params.lookahead}"
+        " --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule router:

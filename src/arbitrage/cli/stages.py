@@ -91,19 +91,41 @@ def steps(study: StudyPath, shards: Shards, out: Out) -> None:
 
 
 @app.command()
+def lookahead(
+    study: StudyPath,
+    pair: PairName,
+    shard: Shard,
+    questions: QuestionsPath,
+    steps: Annotated[Path, typer.Option(help="The shard's `steps` table")],
+    out: Out,
+) -> None:
+    """Look ahead from one shard of labelled steps: do accepting and escalating end in right answers?"""
+    with stage("lookahead", study, [questions, steps], [out], models=True, shard=shard, pair=pair) as run:
+        from arbitrage.stages.lookahead import lookahead
+
+        run.models, report = lookahead(run.study, pair, shard, questions, steps, out)
+        run.extra |= report
+
+
+@app.command()
 def dataset(
     study: StudyPath,
     variant: VariantName,
     steps: Annotated[Path, typer.Option(help="The pair's `steps` table")],
     out: Out,
+    lookahead: Annotated[
+        list[Path] | None, typer.Option(help="A `lookahead` table, where the variant's labels are such; all shards")
+    ] = None,
 ) -> None:
     """Build a router's training and validation data: annotated, split by question, balanced."""
-    with stage("dataset", study, [steps], [out], variant=variant) as run:
+    looked = lookahead or []
+    with stage("dataset", study, [steps, *looked], [out], variant=variant) as run:
         from arbitrage.routing.dataset import build_dataset
         from arbitrage.routing.inputs import encoding
 
         settings = run.study.router.variants[variant]
-        build_dataset(steps, settings, run.study.dataset, encoding(run.study, settings, steps), run.study.seed, out)
+        read = encoding(run.study, settings, steps)
+        build_dataset(steps, settings, run.study.dataset, read, run.study.seed, out, looked)
 
 
 @app.command()

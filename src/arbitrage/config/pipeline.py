@@ -60,7 +60,9 @@ class Sweep(Sharded):
         "yields",
     )
     quantiles: Count = Field(40, ge=25, description="Thresholds a policy, where they are `quantiles`")
-    chunk: Count = Field(50, description="Questions finished whole, or redone whole, within a shard")
+    chunk: Count = Field(
+        50, description="Questions finished whole, or redone whole, within a shard; of look-ahead labels too"
+    )
 
     @property
     def listed(self) -> tuple[float, ...]:

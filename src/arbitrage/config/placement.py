@@ -19,5 +19,6 @@ class Placement(Section):
     run side by side; `apart`, each on the device it names. Models on the CPU stay there."""
 
     label: Layout = Field("together", description="Labelling")
+    lookahead: Layout = Field("together", description="Look-ahead labels")
     sweep: Layout = Field("together", description="The sweep")
     latency: Layout = Field("apart", description="Timing of a pair, as in the paper")

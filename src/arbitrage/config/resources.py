@@ -27,7 +27,7 @@ class Job(Section):
         None,
         gt=0,
         le=10_000,
-        description="Time limit of the first attempt; absent: 12 for label, sweep and router, else 4",
+        description="Time limit of the first attempt; absent: 12 for label, lookahead, sweep and router, else 4",
     )
     partition: str | None = Field(None, description="Partition of this stage, instead of the two below")
 
@@ -51,6 +51,7 @@ class Resources(Section):
         False, description="Let jobs on one machine use a GPU together, instead of waiting for one that is free"
     )
     label: Job = Field(Job(), description="Labelling, a shard")
+    lookahead: Job = Field(Job(), description="Look-ahead labels, a shard of the labelled steps")
     sweep: Job = Field(Job(), description="The sweep, a shard of a benchmark")
     latency: Job = Field(Job(), description="Timing of a pair; always gets a whole node")
     router: Job = Field(Job(), description="Training a router; `gpus: 4` spreads it over four GPUs of one node")

@@ -10,6 +10,7 @@ from arbitrage.config.section import Count, Name, Section, Share
 
 RouterKind = Literal["classifier", "scalars", "scalars+prm", "scalars+target"]
 Loss = Literal["label", "weighted", "regression"]
+Labels = Literal["advantage", "lookahead"]
 
 RECOMMENDED: RouterKind = "scalars+target"  # the most accurate at the same acceptance in the lab (docs/routers.md)
 
@@ -45,6 +46,12 @@ class Variant(Section):
         "`weighted`, its sign, each step weighted by the size of its advantage (where absent, that of the other "
         "kinds); `regression`, the advantage itself",
     )
+    labels: Labels = Field(
+        "advantage",
+        description="What escalating a step gains: `advantage`, by the PRM's scores (the paper's); `lookahead`, by the "
+        "answers where the target writes all that follows: 1 where only escalating ends right, -1 where only accepting "
+        "does, else 0 (docs/routers.md)",
+    )
 
     classes: Literal[2, 4, 10] = Field(2, description="Label classes: the sign of the advantage, or finer quantiles")
     ordinal: bool = Field(False, description="Ordinal loss (cumulative logits) instead of cross-entropy; classes > 2")
@@ -76,6 +83,8 @@ class Variant(Section):
             raise ValueError("ordinal needs classes > 2")
         if self.classes > 2 and self.objective != "label":
             raise ValueError(f"classes {self.classes} needs loss `label`: {self.objective} knows the sign only")
+        if self.classes > 2 and self.labels != "advantage":
+            raise ValueError(f"classes {self.classes} needs labels `advantage`: {self.labels} knows -1, 0 and 1 only")
         if self.kind != "classifier" and (self.classes > 2 or not self.annotate):
             raise ValueError(
                 f"kind {self.kind} reads no text: leave out classes and annotate, which are a classifier's"

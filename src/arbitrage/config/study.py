@@ -126,6 +126,10 @@ class Study(Section):
             return list(self.router.variants)
         return list(dict.fromkeys(["default", *self.routing_variants]))
 
+    def looks_ahead(self, pair: str) -> bool:
+        """Whether a router of `pair` is trained on look-ahead labels, so that its labelled steps need them."""
+        return any(self.router.variants[name].labels == "lookahead" for name in self.variants_of(pair))
+
     @property
     def steps_shards(self) -> int:
         """Jobs that label the questions of a pair."""

@@ -146,9 +146,16 @@ def _sweep(study: Study) -> Iterator[Problem]:
                 f"by one; got {', '.join(f'{name} ({each.kind})' for name, each in study.router.variants.items())}. "
                 f"Add one (`{policy}: {{kind: {POLICIES[policy].router}}}`), or leave {policy} out",
             )
+    columns = study.questions.columns
     for name, variant in study.router.variants.items():
         if variant.kind == "scalars+target":
             yield from _unread(study, f"router.variants.{name} is of kind {variant.kind}")
+        if variant.labels == "lookahead" and not is_generated(study.questions.source) and not columns.solution:
+            yield (
+                ("questions", "columns", "solution"),
+                f"expected the column of worked solutions, whose last \\boxed{{}} is the right answer, as "
+                f"router.variants.{name} has labels `lookahead`; got none",
+            )
 
 
 def _speculation(study: Study) -> Iterator[Problem]:

@@ -16,6 +16,9 @@ NOT_STATED = "not stated"
 def hyperparameters(study: Study) -> pd.DataFrame:
     """The rows of Table C.1; columns: parameter, ours, paper; all text."""
     training, dataset, variant = study.router.training, study.dataset, study.router.variants["default"]
+    label = f"{variant.classes} classes of the advantage"
+    if variant.labels == "lookahead":
+        label = "2 classes: only escalating ends right"
     rows = [
         (
             "starting checkpoint",
@@ -23,7 +26,7 @@ def hyperparameters(study: Study) -> pd.DataFrame:
             "HuggingFaceH4/Qwen2.5-Math-1.5B-Instruct-PRM-0.2",
         ),
         ("questions labelled", f"{study.questions.sample:,} ({study.questions.source})", "30,000 (NuminaMath-CoT)"),
-        ("label", f"{variant.classes} classes of the advantage", "2 classes: advantage > 0"),
+        ("label", label, "2 classes: advantage > 0"),
         ("history annotation", "yes" if variant.annotate else "no", "yes"),
         ("class balance", "downsampling" if variant.balanced else "none", "downsampling"),
         ("target steps a context", f"{study.steps.target_samples}", "optional (release: 4)"),

@@ -72,6 +72,17 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("tokens_so_far", pa.int32()),  # of the history, in the draft's tokenizer
         ]
     ),
+    "lookahead": pa.schema(  # where labelled steps lead if the target writes all that follows
+        [
+            ("study", pa.string()),
+            ("pair", pa.string()),
+            ("question_id", pa.string()),
+            ("step_index", pa.int32()),
+            ("same_text", pa.bool_()),  # both wrote the same step: a tie, from which nothing is continued
+            ("right_after_draft", pa.bool_()),  # accepting ends in a right answer; null for ties and where ungraded
+            ("right_after_target", pa.bool_()),  # escalating does, to the greedy target step; null likewise
+        ]
+    ),
     "trajectories": pa.schema(
         [
             ("study", pa.string()),
@@ -122,6 +133,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("input_ids", pa.list_(pa.int32())),  # a classifier's whole input, not padded; null for other kinds
             ("scalars", pa.list_(pa.float64())),  # what the other kinds read, as report.json names them; null for it
             ("advantage", pa.float64()),
+            ("gain", pa.float64()),  # what is learnt: the advantage, or -1, 0 or 1 by looking ahead
             ("label", pa.int8()),  # the class, of the variant's own
             ("draft_score", pa.float64()),
             ("draft_confidence", pa.float64()),

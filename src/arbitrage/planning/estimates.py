@@ -88,7 +88,7 @@ def scaled(study: Study, pair: str, stage: str, job: Measured, speeds: Speeds) -
             most = min(most, math.ceil(study.dataset.max_examples * job.questions / job.examples))
         high_s, start_s = jobs * seconds_at(job.jobs, most), 0.0
     low_s = high_s
-    if rule_of(stage) in ("label", "sweep"):
+    if rule_of(stage) in ("label", "lookahead", "sweep"):
         router_s = factor * job.model_s.get("router", 0.0)
         if rule_of(stage) == "sweep":  # the router's policy is swept with every training; the pilot has one
             units["router"] = units.get("router", 0.0) * study.router.seeds
@@ -150,7 +150,7 @@ def thresholds_listed(study: Study) -> float:
 def size_of(study: Study, pair: str, stage: str) -> tuple[int, int]:
     """Jobs of a stage, and the questions they work on together."""
     kind, _, benchmark = stage.partition(" ")
-    if kind == "label":
+    if kind in ("label", "lookahead"):
         return study.steps_shards, study.questions.sample
     if kind == "sweep":
         return study.sweep_shards(benchmark), study.benchmarks[benchmark].size

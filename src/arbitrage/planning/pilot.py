@@ -119,7 +119,11 @@ class Pilot:
         if labelling:
             steps, job = self._label(study, labelling)
             yield "label", job
-            yield from self._train(study, steps, len(labelling), job.lengths)
+            looked = []
+            if study.looks_ahead(self.pair):
+                looked = [StudyPaths.of(study).lookahead(self.pair, 0)]
+                yield "lookahead", self._lookahead(study, steps, looked[0], job)
+            yield from self._train(study, steps, looked, job)
         if not self._routers.keys() >= set(study.routing_variants):
             return
         if study.sweep.thresholds == "quantiles" and not self._scored:
@@ -139,14 +143,21 @@ class Pilot:
         texts = [(row["question_id"], [row["draft_step"], *row["target_steps"]]) for row in read_table(out, "steps")]
         return out, replace(job, questions=len(questions), lengths=_lengths(texts))
 
-    def _train(self, study: Study, steps: Path, count: int, lengths: Sequence[float]) -> Iterator[tuple[str, Measured]]:
-        paths = StudyPaths.of(study)
+    def _lookahead(self, study: Study, steps: Path, out: Path, labelled: Measured) -> Measured:
+        questions = StudyPaths.of(study).labelling_questions
+        job = self._run(study, "lookahead", out, pair=self.pair, shard=0, questions=questions, steps=steps)
+        return replace(job, questions=labelled.questions, lengths=labelled.lengths)
+
+    def _train(
+        self, study: Study, steps: Path, lookahead: list[Path], labelled: Measured
+    ) -> Iterator[tuple[str, Measured]]:
+        paths, count, lengths = StudyPaths.of(study), labelled.questions, labelled.lengths
         routers, scored = {}, []
         for variant in self._variants:
             name = (self.pair, variant)
             dataset, model, heldout = paths.dataset(*name), paths.router(*name), paths.heldout(*name, 0)
             try:
-                job = self._run(study, "dataset", dataset, steps=steps, variant=variant)
+                job = self._run(study, "dataset", dataset, steps=steps, variant=variant, lookahead=lookahead)
             except PlanError:  # too few steps, or all of one label
                 return
             jobs = {"dataset": replace(job, questions=count, lengths=lengths)}

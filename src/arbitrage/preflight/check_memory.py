@@ -28,8 +28,9 @@ class Need:
 
 def needs(study: Study, shapes: Mapping[str, Shape]) -> Iterator[Need]:
     """Every kind of job of a study that has models on GPUs. shapes: by subject (`gpu_memory.parts`)."""
-    timed = study.timed_pairs
-    jobs = [(stage, pair) for pair in study.pairs for stage in STAGES if stage != "latency" or pair in timed]
+    absent = {("latency", pair) for pair in study.pairs if pair not in study.timed_pairs}
+    absent |= {("lookahead", pair) for pair in study.pairs if not study.looks_ahead(pair)}
+    jobs = [(stage, pair) for pair in study.pairs for stage in STAGES if (stage, pair) not in absent]
     for stage, pair in [*jobs, ("router", study.ablation_pair)]:
         own = placed(study, stage, pair) if stage in STAGES else study
         members = tuple(parts(own, stage, pair, shapes))

@@ -104,4 +104,4 @@ def _split(table: PackedTable) -> str:
         return "train" if table.id == "questions/labelling" else "test"
     if table.kind == "examples":
         return table.id.rpartition("/")[2]
-    return {"steps": "train", "heldout": "validation"}.get(table.kind, "test")
+    return {"steps": "train", "lookahead": "train", "heldout": "validation"}.get(table.kind, "test")

@@ -1,13 +1,14 @@
 """From labelled steps to what a router variant is trained on (paper: section 4.2, Tables 1-3).
 
-One example a step: the draft step in its history, as the router will see it (`routing.inputs`), and the class of its
-advantage. Questions, not steps, are held out. Every choice follows a hash of (seed, question, step), so it
-depends neither on the order of the rows nor on the variant: all variants have the same held-out questions.
+One example a step: the draft step in its history, as the router will see it (`routing.inputs`), and the class of what
+escalating it gains: its advantage, or by looking ahead -1, 0 or 1. Questions, not steps, are held out. Every choice
+follows a hash of (seed, question, step), so it depends neither on the order of the rows nor on the variant: all
+variants have the same held-out questions.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pyarrow as pa
 
 from arbitrage.config.router import Dataset, Variant
 from arbitrage.io.atomic import whole_directory
-from arbitrage.io.tables import SCHEMAS, read_batches, table_writer
+from arbitrage.io.tables import SCHEMAS, read_batches, read_table, table_writer
 from arbitrage.questions.normal_form import digest
 from arbitrage.routing.inputs import ORDER, Encoding
 from arbitrage.routing.label_classes import Classes, RoutingError, fit_classes
@@ -26,34 +27,45 @@ TRAIN, VALIDATION, REPORT = "train.parquet", "validation.parquet", "report.json"
 KEPT = ("study", "pair", *ORDER, "advantage", "draft_score", "draft_confidence")  # of a step, in its example
 
 
+Gains = Mapping[tuple[str, int], float | None]  # by question id and step index
+
+
 def build_dataset(
-    steps: Path, variant: Variant, dataset: Dataset, encoding: Encoding, seed: int, out_dir: str | Path
+    steps: Path,
+    variant: Variant,
+    dataset: Dataset,
+    encoding: Encoding,
+    seed: int,
+    out_dir: str | Path,
+    lookahead: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Write `train.parquet`, `validation.parquet` (tables `examples`) and `report.json` to `out_dir`, all or nothing.
 
     steps: the table `steps` of one pair; it is read piece by piece, for inputs take more room than memory may have.
-    encoding: what the router reads of a step (`routing.inputs`).
+    encoding: what the router reads of a step (`routing.inputs`). lookahead: the tables of that name, of all shards,
+    where the variant's labels are of that kind; steps whose answers are ungraded are left out and counted.
     The training part is balanced and capped; the held-out part keeps its natural shares. Texts longer than
     `dataset.max_length` are left out of both and counted. Returns the report. Raises RoutingError where a part would be
-    empty, or where the training part has only one kind of step.
+    empty, where the training part has only one kind of step, or where a step has no look-ahead label.
     """
     with whole_directory(Path(out_dir)) as directory:
         everything = directory / "everything.parquet"
-        examples = _encode(steps, everything, encoding)
+        gains = lookahead_gains(lookahead) if variant.labels == "lookahead" else None
+        examples = _encode(steps, everything, encoding, gains)
         held_out = examples["question_id"].isin(
             validation_questions(examples["question_id"].unique(), dataset.validation, seed)
         )
-        fits = examples["tokens"] <= dataset.max_length
-        parts = {TRAIN: examples[~held_out & fits], VALIDATION: examples[held_out & fits]}
+        fits, known = examples["tokens"] <= dataset.max_length, examples["gain"].notna()
+        parts = {TRAIN: examples[~held_out & fits & known], VALIDATION: examples[held_out & fits & known]}
         too_long = {TRAIN: int((~held_out & ~fits).sum()), VALIDATION: int((held_out & ~fits).sum())}
         for part, members in parts.items():
             if members.empty:
                 raise RoutingError(
-                    f"{part}: none of {too_long[part]} inputs is within {dataset.max_length} tokens; "
+                    f"{part}: no input that has a label is within {dataset.max_length} tokens; "
                     "raise dataset.max_length, or label more questions (questions.sample)"
                 )
-        classes = fit_classes(parts[TRAIN]["advantage"].to_numpy(), variant.classes)
-        parts = {part: members.assign(label=classes.labels(members["advantage"])) for part, members in parts.items()}
+        classes = fit_classes(parts[TRAIN]["gain"].to_numpy(), variant.classes)
+        parts = {part: members.assign(label=classes.labels(members["gain"])) for part, members in parts.items()}
         natural = parts[TRAIN]
         most = dataset.max_examples if variant.kind == "classifier" else None
         if variant.balanced:
@@ -63,6 +75,7 @@ def build_dataset(
         report = {
             "kind": variant.kind,
             "loss": variant.objective,
+            "labels": variant.labels,
             "classes": classes.count,
             "boundary": classes.boundary,
             "edges": list(classes.edges),
@@ -75,6 +88,7 @@ def build_dataset(
             "left_out": {
                 "too_long_train": too_long[TRAIN],
                 "too_long_validation": too_long[VALIDATION],
+                "ungraded": int((~known).sum()),
                 "balance_or_cap": len(natural) - len(parts[TRAIN]),
             },
         }
@@ -128,26 +142,58 @@ def _draw(examples: pd.DataFrame, size: int, seed: int) -> pd.DataFrame:
     return examples.iloc[np.sort(np.argsort(np.array(ranks, dtype=np.uint64), kind="stable")[:size])]
 
 
-def _encode(steps: Path, out: Path, encoding: Encoding) -> pd.DataFrame:
+def lookahead_gains(tables: Sequence[Path]) -> Gains:
+    """What escalating each step gains by looking ahead: 1 where only that ends right, -1 where only accepting does.
+
+    0 where both do or neither, and where both models wrote the same step; None where an answer is ungraded. tables:
+    `lookahead`, of all shards. Raises TableError.
+    """
+    gains: dict[tuple[str, int], float | None] = {}
+    for row in (row for table in tables for row in read_table(table, "lookahead")):
+        accepted, escalated = row["right_after_draft"], row["right_after_target"]
+        graded = accepted is not None and escalated is not None
+        gain = 0.0 if row["same_text"] else float(escalated) - float(accepted) if graded else None
+        gains[row["question_id"], row["step_index"]] = gain
+    return gains
+
+
+def _gains(batch: pa.RecordBatch, lookahead: Gains | None) -> pa.Array:
+    """What escalating each row of `steps` gains, float64: the advantage, or what looking ahead found."""
+    if lookahead is None:
+        return batch.column("advantage")
+    keys = list(zip(*(batch.column(name).to_pylist() for name in ORDER), strict=True))
+    missing = [key for key in keys if key not in lookahead]
+    if missing:
+        question, step = missing[0]
+        raise RoutingError(
+            f"{len(missing)} labelled steps have no look-ahead label (question {question}, step {step} among them); "
+            "give the `lookahead` tables of all shards, made from these steps (--lookahead)"
+        )
+    return pa.array([lookahead[key] for key in keys], pa.float64())
+
+
+def _encode(steps: Path, out: Path, encoding: Encoding, lookahead: Gains | None) -> pd.DataFrame:
     """Write every step's example to `out`, unlabelled, by question and step; return what is chosen by.
 
-    That is question_id, step_index, advantage, and `tokens`, the length of the input; the row number is the index.
+    That is question_id, step_index, gain (NaN where unknown), and `tokens`, the length of the input; the row number is
+    the index.
     """
-    columns = [*ORDER, "advantage"]
-    frames = [pd.DataFrame(columns=[*columns, "tokens"])]
+    frames = [pd.DataFrame(columns=[*ORDER, "gain", "tokens"])]
     schema = SCHEMAS["examples"]
     with table_writer(out, "examples") as write:
         for batch in encoding.batches(steps, KEPT):
             inputs = encoding.inputs(batch)
+            gains = _gains(batch, lookahead)
             lengths = inputs.value_lengths().to_numpy() if encoding.column == "input_ids" else 0
             parts = {name: batch.column(name) for name in KEPT} | {
                 encoding.column: inputs,
+                "gain": gains,
                 "label": pa.array(np.zeros(len(batch), dtype=np.int8)),
             }
             write(
                 pa.table([parts.get(field.name, pa.nulls(len(batch), field.type)) for field in schema], schema=schema)
             )
-            frames.append(batch.select(columns).to_pandas().assign(tokens=lengths))
+            frames.append(batch.select(ORDER).to_pandas().assign(gain=gains.to_pandas(), tokens=lengths))
     return pd.concat(frames[1:] or frames, ignore_index=True)
 
 

@@ -28,7 +28,8 @@ class ExampleScorer(Protocol):
 def heldout_rows(dataset_dir: str | Path, router: ExampleScorer, variant: str, seed: int = 0) -> list[dict[str, Any]]:
     """Rows of the table `heldout`, one a held-out step, in the order of the dataset's validation part.
 
-    seed: which training of the variant. router: what was trained on `dataset_dir` (`engines.scoring`).
+    seed: which training of the variant. router: what was trained on `dataset_dir` (`engines.scoring`). Advantage and
+    label are by the PRM, whatever the router has learnt, so that variants are compared by one measure.
     Raises TableError where the validation part cannot be read, ScoreError where a score is not finite.
     """
     examples = read_table(Path(dataset_dir) / VALIDATION, "examples")

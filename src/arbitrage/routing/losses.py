@@ -1,5 +1,7 @@
 """What routers are trained on: the class of a step's advantage, its sign weighted by its size, or the advantage itself.
 
+Of a variant with look-ahead labels the advantage is what looking ahead found, -1, 0 or 1: the examples' column `gain`.
+
 Each is summed over its examples; training divides by the number of them in an update. The last two read two logits,
 whose difference z makes the routing scalar sigmoid(z), whatever the loss.
 """
@@ -71,7 +73,7 @@ def targets_of(examples: pd.DataFrame, loss: Loss) -> np.ndarray:
     if loss == "label":
         classes: np.ndarray = examples["label"].to_numpy(np.int64)
         return classes
-    advantages: np.ndarray = examples["advantage"].to_numpy(np.float32)
+    advantages: np.ndarray = examples["gain"].to_numpy(np.float32)
     if loss == "regression":
         return advantages
     weighed: np.ndarray = np.where(advantages == 0, np.float32(-IN_VAIN), advantages)

@@ -14,6 +14,7 @@ from arbitrage.config.revisions import hub_entries
 from arbitrage.config.study import Study
 from arbitrage.runtime.outputs import CURVES, LATENCY_CURVES, TABLES
 from arbitrage.runtime.paths import StudyPaths
+from arbitrage.runtime.placement import STAGES
 from arbitrage.runtime.provenance import files_of
 
 PAIR = ("study", "seed", "threads", "generation", "prm", "models.{draft}", "models.{target}")
@@ -33,6 +34,7 @@ READS: dict[str, tuple[str, ...]] = {
     "convert_prm": ("prm.path", "prm.revision", "prm.kind"),
     "label": (*PAIR, "scheduler", "steps", "target_reads_labelled"),
     "steps": (),
+    "lookahead": (*PAIR, "scheduler", "steps", "sweep.chunk"),
     "dataset": (
         *("seed", "dataset", "router.variants.{variant}", "router.init", "router.revision"),
         *("prm", "generation.separator"),
@@ -93,7 +95,7 @@ def sources_read(study: Study, stage: str, **names: str) -> list[str]:
     if stage == "quantise":
         recipe = study.models[names["model"]].quantise
         return [study.model_path(recipe.model)] if recipe else []
-    if stage in ("label", "sweep", "latency"):
+    if stage in STAGES:
         pair = study.pairs[names["pair"]]
         return [study.model_path(pair.draft), study.model_path(pair.target), study.prm_path]
     return []

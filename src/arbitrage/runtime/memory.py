@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from arbitrage.config.study import Study
+from arbitrage.runtime.placement import STAGES
 
 GB = 1e9
 BASE_GB = 3.0  # Python, torch, the tables of a stage and what its step store remembers
@@ -66,7 +67,7 @@ def models_gb(study: Study, stage: str, pair: str | None) -> float:
         total += TRAINED_BYTES * shape(*study.router_init).parameters / GB
     elif stage == "heldout" and study.router.device == "cpu":
         total += _model_gb(*study.router_init, study.router.dtype, 1, study.dataset.max_length)
-    elif stage in ("label", "sweep", "latency") and pair is not None:
+    elif stage in STAGES and pair is not None:
         for name in (study.pairs[pair].draft, study.pairs[pair].target):
             model = study.models[name]
             origin = study.origin(name)
@@ -74,7 +75,8 @@ def models_gb(study: Study, stage: str, pair: str | None) -> float:
                 rows = 1 if stage == "latency" else model.batch_size
                 total += _model_gb(origin.path, origin.revision, model.dtype, rows, study.generation.max_tokens)
         scorers = [(study.prm, (study.prm.path, study.prm.revision))]
-        scorers += [(study.router, study.router_init)] if stage != "label" else []  # type: ignore[list-item]
+        if stage in ("sweep", "latency"):
+            scorers.append((study.router, study.router_init))  # type: ignore[arg-type]
         for settings, (path, revision) in scorers:
             if settings.device == "cpu":  # long inputs are read a few at a time
                 total += _model_gb(path, revision, settings.dtype, 1, study.generation.max_tokens)

@@ -63,6 +63,9 @@ def _results_of(study: Study, pair: str, paths: StudyPaths) -> Iterator[tuple[Pa
     for shard in range(study.steps_shards):
         yield paths.label(pair, shard), "steps", False
     yield paths.steps(pair), "steps", True
+    if study.looks_ahead(pair):
+        for shard in range(study.steps_shards):
+            yield paths.lookahead(pair, shard), "lookahead", True
     for variant in study.variants_of(pair):
         yield paths.dataset(pair, variant), None, variant == "default"
         for seed in range(study.router.seeds):

@@ -59,6 +59,10 @@ class StudyPaths:
         """All labelled steps of a pair."""
         return self.folder / "steps" / f"{pair}.parquet"
 
+    def lookahead(self, pair: str, shard: str | int) -> Path:
+        """Look-ahead labels of one shard of the labelled steps."""
+        return self.folder / "lookahead" / pair / f"shard-{shard}.parquet"
+
     def dataset(self, pair: str, variant: str) -> Path:
         """A router's training and validation data."""
         return self.folder / "router" / pair / variant / "dataset"

@@ -6,7 +6,7 @@ from arbitrage.config.devices import last_ordinal, model_devices
 from arbitrage.config.policies import needing
 from arbitrage.config.study import Study
 
-STAGES = ("label", "sweep", "latency")  # those that run a pair's models
+STAGES = ("label", "lookahead", "sweep", "latency")  # those that run a pair's models
 
 
 def placed(study: Study, stage: str, pair: str) -> Study:

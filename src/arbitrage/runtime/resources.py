@@ -14,7 +14,7 @@ from arbitrage.config.study import Study
 from arbitrage.runtime.memory import models_gb
 from arbitrage.runtime.placement import STAGES, loaded_routers, placed
 
-HOURS = {"label": 12.0, "sweep": 12.0, "router": 12.0}  # of the first attempt; others 4
+HOURS = {"label": 12.0, "lookahead": 12.0, "sweep": 12.0, "router": 12.0}  # of the first attempt; others 4
 CPUS_PER_GPU = 4  # enough to load weights and to grade while the GPU works
 MEM_GB, MEM_GB_PER_GPU = 8.0, 64.0  # the second: weights pass through the host's memory on their way
 RESOURCES = ("gpu", "gpu_model", "cpus_per_task", "mem_mb", "runtime", "slurm_partition", "slurm_extra")

@@ -38,6 +38,7 @@ STEP = {
     "tokens_so_far": 12,
 }
 EXAMPLE = {key: STEP[key] for key in ("study", "pair", "question_id", "step_index", "advantage", "label")}
+EXAMPLE |= {"gain": STEP["advantage"]}
 EXAMPLE |= {"input_ids": [5, 2, 7], "scalars": None, "draft_score": 0.125, "draft_confidence": 0.5}
 SOLUTION = {
     "study": "s",

@@ -43,7 +43,7 @@ def test_regression_is_zero_where_twice_the_scalar_less_one_is_the_advantage() -
 
 
 def test_what_each_loss_reads_of_the_examples() -> None:
-    examples = pd.DataFrame({"label": [1, 0, 0], "advantage": [0.5, -0.25, 0.0]})
+    examples = pd.DataFrame({"label": [1, 0, 0], "gain": [0.5, -0.25, 0.0]})
     assert targets_of(examples, "label").tolist() == [1, 0, 0]
     assert targets_of(examples, "regression").tolist() == [0.5, -0.25, 0.0]
     weighted = targets_of(examples, "weighted")

@@ -1,10 +1,12 @@
 """What verify looks for is what the rules make."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jinja2 import StrictUndefined, Template
@@ -16,12 +18,20 @@ from arbitrage.runtime.outputs import FIGURES, TABLES, results
 ROOT = Path(__file__).resolve().parents[3]
 
 
-@pytest.mark.parametrize("name", ["lab-full", "llama3-4bit-8b-8b"])  # the second: GPTQ, a value head, many shards
-def test_the_results_of_a_study_are_the_outputs_of_its_rules(name: str, tmp_path: Path) -> None:
+AHEAD = {"router": {"variants": {"ahead": {"kind": "scalars", "labels": "lookahead"}}}}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"), [("lab-full", AHEAD), ("llama3-4bit-8b-8b", {})]
+)  # the second: GPTQ, a value head, many shards
+def test_the_results_of_a_study_are_the_outputs_of_its_rules(
+    name: str, changes: dict[str, Any], tmp_path: Path
+) -> None:
     file = f"studies/{name}.yaml"
     listing = [sys.executable, "-m", "snakemake", "--cores", "1", "--summary"]
+    words = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
     done = subprocess.run(
-        [*listing, "--configfile", file, "--config", f"results={tmp_path}"],
+        [*listing, "--configfile", file, "--config", f"results={tmp_path}", *words],
         cwd=ROOT,
         env=os.environ | {"HF_HUB_OFFLINE": "1"},
         capture_output=True,
@@ -30,7 +40,7 @@ def test_the_results_of_a_study_are_the_outputs_of_its_rules(name: str, tmp_path
     )
     assert done.returncode == 0, done.stderr[-2000:]
     made = {line.split("\t")[0] for line in done.stdout.splitlines()[1:]}
-    study = load_study([ROOT / file], {"results": str(tmp_path)})
+    study = load_study([ROOT / file], {"results": str(tmp_path), **changes})
     notes = {path for path in made if "/.study/fetched/" in path}  # that a repository of the hub is in its cache
     assert {Path(path).stem for path in notes} == {entry.file_name for entry in hub_entries(study)}
     made -= notes

@@ -18,8 +18,10 @@ SECONDS = (30, 90, 270, 810)  # of one call after the other, until one finishes
 
 
 def overlay(results: Path) -> dict[str, Any]:
-    """What makes `studies/lab-gpu.yaml` a toy on the CPU: the zoo it trains has learned too little to differ in anything,
-    so the study has the committed one."""
+    """What makes `studies/lab-gpu.yaml` a toy on the CPU.
+
+    The zoo it trains has learned too little for its models to differ, so the study has the committed one.
+    """
     zoo, cpu = Path("src/arbitrage/lab/zoo"), {"device": "cpu", "batch_size": 16}
     return {
         "study": "toy",

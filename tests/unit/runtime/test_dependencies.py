@@ -36,7 +36,7 @@ def test_a_stage_has_one_name_as_rule_command_dependency_key_and_class_of_resour
     text = "".join(path.read_text() for path in files)
     rules = {block.partition(":")[0]: block for block in re.split(r"^rule ", text, flags=re.MULTILINE)[1:]}
     stages = {name: block for name, block in rules.items() if "params:" in block}
-    assert stages.keys() == READS.keys() and rules.keys() - stages.keys() == {"all", "figures", "pictures"}
+    assert stages.keys() == READS.keys() and rules.keys() - stages.keys() == {"all", "figures", "pictures", "models"}
     commands = {command.name or command.callback.__name__ for command in registered()}  # type: ignore[union-attr]
     for name, block in stages.items():
         command = name.replace("_", "-")
@@ -100,3 +100,8 @@ def test_the_files_of_a_stage_are_those_of_its_local_sources_and_none_that_the_s
     (Path(low_bit.model_path("q"))).mkdir(parents=True)
     (Path(low_bit.model_path("q")) / "model.safetensors").write_text("")
     assert source_files(low_bit, "label", pair="p") == ["t/sub/config.json", note]
+    made["models"]["t"]["path"] = "results/lab/zoo/target"  # by rules/zoo.smk, not by the study's own rules
+    Path("results/lab/zoo/target").mkdir(parents=True)
+    Path("results/lab/zoo/target/config.json").write_text("")
+    trained_here = Study.model_validate(made)
+    assert source_files(trained_here, "label", pair="p") == ["results/lab/zoo/target/config.json", note]

@@ -11,7 +11,7 @@ from arbitrage.config.models import Model
 from arbitrage.config.study import Study
 from arbitrage.engines import checkpoints
 from arbitrage.engines.hf.attention import attention_of
-from arbitrage.engines.hf.batching import context_limit
+from arbitrage.engines.hf.limits import context_limit
 from arbitrage.preflight.check_hub import Checkpoint, UnreachableError, checkpoint
 from arbitrage.preflight.check_scorers import prm_findings, router_start_findings
 from arbitrage.preflight.findings import Finding, Verdict

@@ -9,7 +9,7 @@ from typing import Any
 from arbitrage.config.study import Study
 from arbitrage.engines.checkpoints import Checkpoint, head_in
 from arbitrage.engines.factory import kind_by_head
-from arbitrage.engines.hf.batching import context_limit
+from arbitrage.engines.hf.limits import context_limit
 from arbitrage.engines.scoring.scorers import CLASSIFIERS, MARKED
 from arbitrage.engines.scoring.skywork import check_head
 from arbitrage.engines.scoring.step_format import encode

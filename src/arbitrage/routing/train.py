@@ -22,7 +22,7 @@ from transformers.utils import logging as transformers_logging
 
 from arbitrage.config.router import Loss, RouterTraining
 from arbitrage.engines.checkpoints import Checkpoint
-from arbitrage.engines.hf.batching import context_limit
+from arbitrage.engines.hf.limits import context_limit
 from arbitrage.engines.hf.packed import pack_questions
 from arbitrage.io.atomic import whole_directory
 from arbitrage.io.tables import read_frame

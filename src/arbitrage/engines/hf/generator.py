@@ -20,16 +20,9 @@ from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
 from arbitrage.engines.checkpoints import Checkpoint
 from arbitrage.engines.hf.attention import engine_name, last_logits, logits_after, logprobs_of
-from arbitrage.engines.hf.batching import (
-    SCRATCH_BYTES,
-    Batch,
-    BatchRunner,
-    OutOfMemoryError,
-    context_limit,
-    positions_at_once,
-    raise_lost,
-)
+from arbitrage.engines.hf.batching import Batch, BatchRunner
 from arbitrage.engines.hf.kv_cache import BufferCache
+from arbitrage.engines.hf.limits import SCRATCH_BYTES, OutOfMemoryError, context_limit, positions_at_once, raise_lost
 from arbitrage.engines.prompting import Prompter
 from arbitrage.engines.step_boundary import StepWriter, StopRule, checked_logprobs, eos_ids, finished_step, room
 from arbitrage.runtime.progress import Progress

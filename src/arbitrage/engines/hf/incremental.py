@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from arbitrage.engines.hf.attention import logprobs_of
-from arbitrage.engines.hf.batching import Forward, OutOfMemoryError, memory_errors
+from arbitrage.engines.hf.batching import Forward
 from arbitrage.engines.hf.generator import TransformersGenerator, choose
 from arbitrage.engines.hf.kv_cache import BufferCache
+from arbitrage.engines.hf.limits import OutOfMemoryError, memory_errors
 from arbitrage.engines.scoring.scorers import TransformersScorer
 from arbitrage.engines.step_boundary import StepWriter, StopRule
 from arbitrage.speculation.forwarding import ForwardingPrompter, ForwardingReader

@@ -21,8 +21,9 @@ from arbitrage.config.prm import Prm
 from arbitrage.config.router import Router
 from arbitrage.engines.checkpoints import Checkpoint, Head
 from arbitrage.engines.hf.attention import engine_name, mask_for
-from arbitrage.engines.hf.batching import BatchRunner, context_limit, positions_at_once
+from arbitrage.engines.hf.batching import BatchRunner
 from arbitrage.engines.hf.kv_cache import BufferCache
+from arbitrage.engines.hf.limits import context_limit, positions_at_once
 from arbitrage.engines.scoring.scalar_router import ROUTER_FILE, router_json
 from arbitrage.engines.scoring.step_format import StepReader
 from arbitrage.engines.scoring.templates import TemplateReader

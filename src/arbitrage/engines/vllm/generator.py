@@ -10,8 +10,6 @@ On a GPU vLLM runs in processes of its own, one a GPU; on a CPU inside this one,
 from __future__ import annotations
 
 import hashlib
-import os
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -27,6 +25,7 @@ from arbitrage.engines.step_boundary import StepWriter, StopRule, eos_ids, finis
 from arbitrage.engines.vllm.given import READ_SALT, GivenText
 from arbitrage.engines.vllm.lane import LaneWork
 from arbitrage.engines.vllm.options import engine_arguments
+from arbitrage.engines.vllm.start import import_vllm, start_engine, wake_when_dead
 from arbitrage.runtime.child_processes import guard_children
 from arbitrage.speculation.protocols import EngineError, RequestLane
 from arbitrage.speculation.steps import (
@@ -38,16 +37,6 @@ from arbitrage.speculation.steps import (
     Sampling,
     lumped_entropy,
 )
-
-# What vLLM reads when it is imported or starts; what the user has set stays.
-ENVIRONMENT = {
-    "VLLM_LOGGING_LEVEL": "WARNING",
-    "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # CUDA does not survive a fork
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # jobs side by side would all be bound to the first core
-}
-POLL_S = 0.5
-IN_PROCESS = "VLLM_ENABLE_V1_MULTIPROCESSING"
 
 # Engines inside this process share vLLM's distributed state, which the first to shut down would take from the others:
 # they shut down together, when the last is closed.
@@ -67,7 +56,7 @@ class VllmGenerator:
         share: of the memory of its GPUs that it may take (`engine_arguments`). Raises EngineError.
         """
         self.name = name = checkpoint.key
-        vllm = _import(name)
+        vllm = import_vllm(name)
         self.tokenizer = checkpoint.tokenizer(chat=True)
         self._prompter = Prompter(name, self.tokenizer, model)
         self.stop = StopRule(self.tokenizer, generation.separator, eos_ids(self.tokenizer, *checkpoint.configs()))
@@ -78,11 +67,11 @@ class VllmGenerator:
         with ExitStack() as stack:
             if not self._here:
                 guard_children()
-            self._vllm, self.engine = vllm, _start(name, vllm, model.device, arguments, self._here)
+            self._vllm, self.engine = vllm, start_engine(name, vllm, model.device, arguments, self._here)
             if self._here:
                 _open_here.append(self.engine)
             else:
-                _wake_when_dead(self.engine.engine_core)
+                wake_when_dead(self.engine.engine_core)
             stack.callback(self._shut_down)
             self.max_context = int(self.engine.model_config.max_model_len)
             # Some shapes of models are refused by vLLM's kernels only, when they are asked for the first time.
@@ -236,57 +225,3 @@ class VllmGenerator:
 def runs_here(model: Model) -> bool:
     """Whether vLLM runs the model inside this process."""
     return model.device == "cpu" and model.vllm.tensor_parallel == 1
-
-
-def _import(name: str) -> Any:
-    """The package vllm, told to be quiet and to stay at home."""
-    for variable, value in ENVIRONMENT.items():
-        os.environ.setdefault(variable, value)
-    try:
-        import vllm
-        import vllm.inputs
-        import vllm.sampling_params
-    except ImportError as error:
-        raise EngineError(
-            f"{name}: engine vllm needs the package vllm, which cannot be imported ({error}); "
-            "pip install --editable '.[vllm]' in the repository on a machine with CUDA; its CPU build: docs/engines.md"
-        ) from error
-    return vllm
-
-
-def _start(name: str, vllm: Any, device: str, arguments: dict[str, Any], here: bool) -> Any:
-    """An engine with `arguments`; `here`: in this process. Raises EngineError."""
-    from vllm.platforms import current_platform
-
-    if current_platform.is_cpu() != (device == "cpu"):
-        build = "CPUs" if current_platform.is_cpu() else current_platform.device_name
-        raise EngineError(f"{name}: device {device!r}, but the installed vLLM is the build for {build}")
-    os.environ[IN_PROCESS] = "0"  # in other processes only where that is asked for here
-    set_num_threads = torch.set_num_threads
-    try:
-        return vllm.LLMEngine.from_engine_args(
-            vllm.EngineArgs(**arguments, disable_log_stats=True, use_tqdm_on_load=False),
-            enable_multiprocessing=not here,
-        )
-    except Exception as error:  # pydantic's, torch's and vLLM's own; none names the key
-        raise EngineError(
-            f"{name}: vLLM cannot run {arguments['model']} in {arguments['dtype']} on {device} "
-            f"({type(error).__name__}: {error}). Too little memory: vllm.max_context, vllm.cache_gib and "
-            "vllm.memory_share decide; weights: dtype and vllm.quantisation"
-        ) from error
-    finally:
-        torch.set_num_threads = set_num_threads  # on a CPU vLLM puts a function in its place that does nothing
-
-
-def _wake_when_dead(client: Any) -> None:
-    """Have whoever waits for the engine process of `client` (vLLM 0.32's `SyncMPClient`) learn that it has died.
-
-    vLLM notices within moments, yet its synchronous client goes on waiting for outputs that will never come.
-    """
-
-    def watch() -> None:
-        while not client.resources.engine_dead:  # also after an ordinary shutdown, when nobody waits
-            time.sleep(POLL_S)
-        client.outputs_queue.put(ChildProcessError("vLLM's engine process has died"))
-
-    threading.Thread(target=watch, name="wake-when-dead", daemon=True).start()

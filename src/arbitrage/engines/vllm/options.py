@@ -10,7 +10,7 @@ from arbitrage.config.devices import last_ordinal
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
 from arbitrage.engines.checkpoints import Checkpoint
-from arbitrage.engines.hf.batching import context_limit
+from arbitrage.engines.hf.limits import context_limit
 from arbitrage.speculation.protocols import EngineError
 
 CPU_BLOCK = 32  # tokens a block; vLLM's 128 on CPUs would leave most prefixes of steps unshared

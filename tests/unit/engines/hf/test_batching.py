@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from transformers import FalconConfig, LlamaConfig, MistralConfig, Phi3Config, Qwen2Config
 
-from arbitrage.engines.hf.batching import Batch, context_limit
+from arbitrage.engines.hf.batching import Batch
 from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.hf.kv_cache import BLOCK
+from arbitrage.engines.hf.limits import context_limit
 from arbitrage.speculation.protocols import EngineError
 from arbitrage.speculation.steps import Ids
 from tests.support.tiny_models import build_causal

@@ -29,7 +29,7 @@ BRIEF = ("llama3-4bit-8b-8b", "qwen25-small")  # between them every kind of mode
 TOYS = [
     pytest.param(file, id=file.stem, marks=[] if file.stem in BRIEF else [pytest.mark.extra])
     for file in STUDIES
-    if file.stem != "smoke"  # which is run as it is (test_smoke_study)
+    if file.stem not in ("smoke", "lab-gpu")  # which have tests of their own (test_smoke_study, test_gpu_lab)
 ]
 EACH = pytest.mark.parametrize("file", STUDIES, ids=[file.stem for file in STUDIES])
 

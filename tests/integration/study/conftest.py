@@ -38,7 +38,7 @@ class SmokeStudy:
 
     def tables(self) -> dict[str, bytes]:
         """Everything that must repeat byte for byte: curves, tables and summary, but for what was timed."""
-        timed = ("latency", "speedup", "summary", "routers")  # the last tells the time of a decision
+        timed = ("latency", "latencies", "speedup", "summary", "routers")  # the last tells the time of a decision
         return {
             str(path.relative_to(self.folder)): path.read_bytes()
             for pattern in ("curves/*.csv", "tables/*.csv")

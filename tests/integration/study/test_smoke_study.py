@@ -21,7 +21,7 @@ EXPECTED = [
     ),
     *(
         f"tables/{name}.{kind}"
-        for name in ("table1", "table2", "table3", "tableC1", "routers")
+        for name in ("table1", "table2", "table3", "tableC1", "routers", "latencies")
         for kind in ("csv", "md")
     ),
     "curves/accuracy_acceptance.csv",

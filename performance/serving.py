@@ -42,7 +42,7 @@ GOAL = 3.0
 def service_of(models: PairModels, seed: int) -> Service:
     """All policies of `models`, without a limit that matters here."""
     offer = Offer(MODEL, POLICIES, "router", 0.5, models.generation.max_tokens, "fp")
-    return Service(ConcurrentDecoder(models, seed), offer, Limits(concurrency=1024))
+    return Service(ConcurrentDecoder(models, seed, in_turn=True), offer, Limits(concurrency=1024))
 
 
 def at_once(url: str, problems: Sequence[str], policy: str, threshold: float | None) -> list[str]:

@@ -36,16 +36,16 @@ class ConcurrentDecoder:
     again a moment later, for others may have better luck.
     """
 
-    def __init__(self, models: PairModels, seed: int) -> None:
-        """seed: the study's, for policies that draw numbers."""
-        self.models, self.seed = models, seed
+    def __init__(self, models: PairModels, seed: int, in_turn: bool = False) -> None:
+        """seed: the study's, for policies that draw numbers. in_turn: engines share a CPU (`lane.Turns`)."""
+        self.models, self.seed, self._in_turn = models, seed, in_turn
         self.lanes: dict[Need, Lane] = {}
         self.awaited: Counter[asyncio.Future[Any]] = Counter()  # how many questions wait for an answer
         self._numbers = itertools.count()
         self._workers: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> ConcurrentDecoder:
-        self.lanes = lanes_of(self.models)
+        self.lanes = lanes_of(self.models, self._in_turn)
         self._workers = [asyncio.create_task(self._work(lane)) for lane in self.lanes.values()]
         return self
 

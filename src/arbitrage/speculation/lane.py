@@ -21,6 +21,7 @@ from arbitrage.speculation.protocols import ContextMemoryError, ContinuousEngine
 from arbitrage.speculation.scheduling import Request, naming
 
 DEFAULT_ROWS = 64
+SETTLING = 8  # rounds of the event loop until those who were answered have asked for what they need next
 
 
 def rows_of(engine: Any) -> int:
@@ -37,6 +38,48 @@ class Asked:
     answer: asyncio.Future[Any]
 
 
+class Turns:
+    """One synchronous engine at a time: that for which most requests wait, the longer passed over the sooner.
+
+    Engines on one CPU share its cores, and Python's lock, whatever is done: in turn, each works on larger batches.
+    """
+
+    def __init__(self) -> None:
+        self._lanes: list[Lane] = []
+        self._passed_over: dict[Lane, int] = {}
+        self._working = False
+        self._changed = asyncio.Event()
+
+    def join(self, lane: Lane) -> None:
+        """Have a lane take its turns here."""
+        self._lanes.append(lane)
+        self._passed_over[lane] = 0
+
+    def changed(self) -> None:
+        """A request has come."""
+        self._changed.set()
+
+    async def begin(self, lane: Lane) -> None:
+        """Wait until it is the turn of `lane`, for which requests then wait."""
+        while self._working or lane is not self._next():
+            self._changed.clear()
+            await self._changed.wait()
+            for _ in range(SETTLING):
+                await asyncio.sleep(0)  # what has been answered together asks together
+        self._working = True
+        for each in self._lanes:
+            self._passed_over[each] = 0 if each is lane or not each.waiting else self._passed_over[each] + 1
+
+    def end(self) -> None:
+        """The turn is over."""
+        self._working = False
+        self._changed.set()
+
+    def _next(self) -> Lane | None:
+        waiting = [lane for lane in self._lanes if lane.waiting]
+        return max(waiting, key=lambda lane: lane.waiting * (1 + self._passed_over[lane]), default=None)
+
+
 class Lane:
     """The requests for one engine (`protocols.RequestLane`): earlier questions first, `rows` in flight at most.
 
@@ -45,7 +88,8 @@ class Lane:
     failure: the engine's, where it has answered nothing since.
     """
 
-    def __init__(self, engine: Any, name: str) -> None:
+    def __init__(self, engine: Any, name: str, turns: Turns | None = None) -> None:
+        """turns: that a synchronous engine takes with others; None: it works whenever something waits."""
         self._memory = engine if isinstance(engine, Remembering) else None
         self.engine = self._memory.engine if self._memory else engine
         self.rows = rows_of(self.engine)
@@ -58,6 +102,9 @@ class Lane:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._number = 0
         self._busy_since = 0.0
+        self._turns = None if isinstance(self.engine, ContinuousEngine) else turns
+        if self._turns:
+            self._turns.join(self)
 
     def submit(self, request: Request) -> asyncio.Future[Any]:
         """The answer to a request: remembered, shared with one under way, or the engine's."""
@@ -75,6 +122,8 @@ class Lane:
         self._number += 1
         heapq.heappush(self._waiting, (request.order, self._number, Asked(request, key, answer)))
         self._arrived.set()
+        if self._turns:
+            self._turns.changed()
         return answer
 
     async def take(self, most: int) -> list[Request]:
@@ -148,16 +197,25 @@ class Lane:
             await self.engine.work(self)
             return
         while True:
-            batch = await self.take(self.rows)
+            if self._turns is None:
+                await self._answer(await self.take(self.rows))
+                continue
+            await self._turns.begin(self)
             try:
-                values = await self.call(answers_or_errors, self.engine, [request.payload for request in batch])
-            except Exception as error:
-                raise naming(error, list(dict.fromkeys(request.question_id for request in batch))) from error
-            for request, value in zip(batch, values, strict=True):
-                if isinstance(value, ContextMemoryError):
-                    self.refuse(request, value)
-                else:
-                    self.answer(request, value)
+                await self._answer(self.take_now(self.rows))
+            finally:
+                self._turns.end()
+
+    async def _answer(self, batch: list[Request]) -> None:
+        try:
+            values = await self.call(answers_or_errors, self.engine, [request.payload for request in batch])
+        except Exception as error:
+            raise naming(error, list(dict.fromkeys(request.question_id for request in batch))) from error
+        for request, value in zip(batch, values, strict=True):
+            if isinstance(value, ContextMemoryError):
+                self.refuse(request, value)
+            else:
+                self.answer(request, value)
 
     def close(self) -> None:
         """Wait for the thread to end, and count what the engine did."""
@@ -166,7 +224,8 @@ class Lane:
             self._memory.charge(self.takes, self.busy_s)
 
 
-def lanes_of(models: PairModels) -> dict[Need, Lane]:
-    """A lane for each model that was loaded."""
+def lanes_of(models: PairModels, in_turn: bool = False) -> dict[Need, Lane]:
+    """A lane for each model that was loaded; in_turn: synchronous engines work one at a time (`Turns`)."""
     names: tuple[Need, ...] = ("draft", "target", "prm", "router")
-    return {name: Lane(engine, name) for name in names if (engine := getattr(models, name)) is not None}
+    turns = Turns() if in_turn else None
+    return {name: Lane(engine, name, turns) for name in names if (engine := getattr(models, name)) is not None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from arbitrage.config.policies import POLICIES as ENTRIES
 from arbitrage.speculation.algorithm1 import Visit
 from arbitrage.speculation.concurrent_decoder import ConcurrentDecoder, Decoding
+from arbitrage.speculation.lane import Asked, Lane, Turns
 from arbitrage.speculation.policies import POLICIES
 from arbitrage.speculation.protocols import EngineError
 from arbitrage.speculation.steps import GREEDY, GeneratedStep, Ids, Sampling
@@ -30,9 +32,10 @@ def begin(decoder: ConcurrentDecoder, problem: str, policy: str = "rsd", thresho
     return decoder.begin(Question("live", problem), POLICIES[policy], threshold, MOST)
 
 
-def test_all_policies_side_by_side_decide_as_one_by_one() -> None:
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_all_policies_side_by_side_decide_as_one_by_one(in_turn: bool) -> None:
     async def together() -> list[list[Visit]]:
-        async with ConcurrentDecoder(fake_models(), seed=7) as decoder:
+        async with ConcurrentDecoder(fake_models(), seed=7, in_turn=in_turn) as decoder:
             visits = await asyncio.gather(*(followed(begin(decoder, *each[1:])) for each in ASKED))
             assert not decoder.awaited and all(lane.waiting == 0 for lane in decoder.lanes.values())
             assert all(lane.taken > lane.takes for lane in decoder.lanes.values())  # common batches
@@ -134,12 +137,13 @@ class Failing(FakeGenerator):
         return super().generate(contexts, limits, sampling)
 
 
-def test_a_model_that_fails_ends_the_questions_it_worked_on_and_no_others() -> None:
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_a_model_that_fails_ends_the_questions_it_worked_on_and_no_others(in_turn: bool) -> None:
     async def run() -> None:
         models = fake_models()
         models.target = Failing("target")
         models.__post_init__()
-        async with ConcurrentDecoder(models, seed=0) as decoder:
+        async with ConcurrentDecoder(models, seed=0, in_turn=in_turn) as decoder:
             decodings = [
                 begin(decoder, problem, policy) for problem, policy in (("A?", "target_only"), ("B?", "draft_only"))
             ]
@@ -149,6 +153,59 @@ def test_a_model_that_fails_ends_the_questions_it_worked_on_and_no_others() -> N
             assert "out of order" in str(decoder.lanes["target"].failure)
             assert await followed(begin(decoder, "A?", "target_only"))
             assert decoder.lanes["target"].failure is None and not decoder.awaited
+
+    asyncio.run(run())
+
+
+class Counting(FakeGenerator):
+    """Notes how many generators work at the same time."""
+
+    at_once, most = 0, 0
+
+    def generate(
+        self, contexts: Sequence[Ids], limits: Sequence[int], sampling: Sampling = GREEDY
+    ) -> list[GeneratedStep]:
+        Counting.at_once += 1
+        Counting.most = max(Counting.most, Counting.at_once)
+        time.sleep(0.002)
+        Counting.at_once -= 1
+        return super().generate(contexts, limits, sampling)
+
+
+def test_in_turn_one_engine_works_at_a_time_on_larger_batches() -> None:
+    async def batches(in_turn: bool) -> float:
+        models = fake_models()
+        models.draft, models.target = Counting("draft"), Counting("target")
+        models.__post_init__()
+        async with ConcurrentDecoder(models, seed=0, in_turn=in_turn) as decoder:
+            await asyncio.gather(*(followed(begin(decoder, f"What is {number}?")) for number in range(24)))
+            lanes = decoder.lanes.values()
+            return sum(lane.taken for lane in lanes) / sum(lane.takes for lane in lanes)
+
+    side_by_side = asyncio.run(batches(False))
+    Counting.most = 0
+    assert asyncio.run(batches(True)) > side_by_side
+    assert Counting.most == 1
+
+
+def test_an_engine_that_is_passed_over_gets_its_turn_before_those_with_more_to_do() -> None:
+    async def run() -> None:
+        turns = Turns()
+        few, many = Lane(FakeGenerator("few"), "few", turns), Lane(FakeGenerator("many"), "many", turns)
+        loop = asyncio.get_running_loop()
+        for lane, count in ((few, 1), (many, 3)):
+            lane._waiting = [((at,), at, Asked(None, at, loop.create_future())) for at in range(count)]  # type: ignore[arg-type]
+        served = []
+        for _ in range(4):
+            following = [asyncio.create_task(turns.begin(lane)) for lane in (few, many)]
+            done, _ = await asyncio.wait(following, return_when=asyncio.FIRST_COMPLETED)
+            served.append([lane for lane, task in zip((few, many), following, strict=True) if task in done])
+            for task in following:
+                task.cancel()
+            turns.end()
+        assert served == [[many], [many], [few], [many]]
+        few.close()
+        many.close()
 
     asyncio.run(run())
 

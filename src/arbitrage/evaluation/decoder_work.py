@@ -80,14 +80,18 @@ def swept_work(counts: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def timed_by_step(latency: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the table `latency` that were written step by step, each step by one model alone."""
+    return latency[~latency["uninterrupted"].astype(bool) & (latency["speculative_tokens"] == 0)]
+
+
 def timed_rows(latency: pd.DataFrame, counts: pd.DataFrame) -> pd.DataFrame:
     """The solutions of one pair timed step by step, with what the model is fitted to.
 
     latency: rows of that table; counts: of `trajectory_counts`. `same`: whether the solution is the sweep's own; its
     reads are then counted by the rules by which the model will be applied.
     """
-    stepped = latency[~latency["uninterrupted"].astype(bool) & (latency["speculative_tokens"] == 0)]
-    stepped = stepped.reset_index(drop=True)
+    stepped = timed_by_step(latency).reset_index(drop=True)
     # The router's first training is the one that is timed.
     counts = swept_work(counts[(counts["pair"] == stepped["pair"].iloc[0]) & (counts["router_seed"] <= 0)])
     keys = ["pair", "benchmark", "policy", "question_id"]

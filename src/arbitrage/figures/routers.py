@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from arbitrage.config.policies import POLICIES
 from arbitrage.config.study import Study
 from arbitrage.evaluation.comparison import MEAN_OVER, MEAN_VERSUS
+from arbitrage.evaluation.decoder_work import timed_by_step
 from arbitrage.evaluation.router_quality import UNTRAINED
 from arbitrage.figures import fig5, markdown, style
 from arbitrage.io.atomic import write_text
@@ -66,7 +67,7 @@ def _ranking(study: Study, policy: str) -> str | None:
 
 def decision_seconds(latency: pd.DataFrame) -> pd.Series:
     """Mean seconds that scoring a step took, by pair and policy; latency: rows of that table."""
-    stepped = latency[~latency["uninterrupted"].astype(bool) & (latency["speculative_tokens"] == 0)]
+    stepped = timed_by_step(latency)
     totals = stepped.groupby(["pair", "policy"])[["score_s", "steps"]].sum()
     return totals["score_s"] / totals["steps"]
 

@@ -45,14 +45,12 @@ class Turns:
     """
 
     def __init__(self) -> None:
-        self._lanes: list[Lane] = []
-        self._passed_over: dict[Lane, int] = {}
+        self._passed_over: dict[Lane, int] = {}  # how often in a row, of every lane
         self._working = False
         self._changed = asyncio.Event()
 
     def join(self, lane: Lane) -> None:
         """Have a lane take its turns here."""
-        self._lanes.append(lane)
         self._passed_over[lane] = 0
 
     def changed(self) -> None:
@@ -67,7 +65,7 @@ class Turns:
             for _ in range(SETTLING):
                 await asyncio.sleep(0)  # what has been answered together asks together
         self._working = True
-        for each in self._lanes:
+        for each in self._passed_over:
             self._passed_over[each] = 0 if each is lane or not each.waiting else self._passed_over[each] + 1
 
     def end(self) -> None:
@@ -76,7 +74,7 @@ class Turns:
         self._changed.set()
 
     def _next(self) -> Lane | None:
-        waiting = [lane for lane in self._lanes if lane.waiting]
+        waiting = [lane for lane in self._passed_over if lane.waiting]
         return max(waiting, key=lambda lane: lane.waiting * (1 + self._passed_over[lane]), default=None)
 
 

@@ -43,9 +43,9 @@ def _resource(rule, name, wildcards, attempt):
     return resources.resources(STUDY, rule, wildcards.get("pair"), attempt, wildcards.get("variant"))[name]
 
 
-def of_routing_variants(path, trainings=STUDY.router.seeds):
-    """`path` (of `PATHS`) for each training of the variants that decide for swept policies."""
-    return [path("{pair}", variant, seed) for variant in STUDY.routing_variants for seed in range(trainings)]
+def deciding_routers(trainings=STUDY.router.seeds):
+    """The trained routers that decide for swept policies: of each such variant so many trainings."""
+    return [PATHS.router("{pair}", variant, seed) for variant in STUDY.routing_variants for seed in range(trainings)]
 
 
 def as_options(paths, option="--router"):

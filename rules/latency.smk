@@ -5,7 +5,7 @@ rule latency:
     input:
         questions=[PATHS.questions(benchmark) for benchmark in BENCHMARKS],
         trajectories=lambda w: [PATHS.trajectories(w.pair, benchmark) for benchmark in BENCHMARKS],
-        router=of_routing_variants(PATHS.router, trainings=1),
+        router=deciding_routers(trainings=1),
         models=lambda w: derived_models(w.pair),
         sources=sources_of("latency"),
     output:

@@ -61,35 +61,31 @@ ruleorder: deciding_router > router
 
 rule heldout:
     input:
-        model=rules.router.output,
+        models=[PATHS.router("{pair}", "{variant}", seed) for seed in range(STUDY.router.seeds)],
         dataset=rules.dataset.output,
     output:
-        PATHS.heldout("{pair}", "{variant}", "{seed}"),
+        PATHS.heldout("{pair}", "{variant}"),
     log:
-        PATHS.log("heldout", "{pair}-{variant}-{seed}"),
+        PATHS.log("heldout", "{pair}-{variant}"),
     benchmark:
-        PATHS.timing("heldout", "{pair}-{variant}-{seed}")
+        PATHS.timing("heldout", "{pair}-{variant}")
     conda:
         "../envs/training.yaml"
     resources:
         **resources_of("heldout"),
     params:
         reads=reads_of("heldout"),
+        routers=lambda w, input: as_options(input.models),
     message:
-        "Held-out scores of the router {wildcards.variant} of {wildcards.pair}, seed {wildcards.seed}"
+        "Held-out scores of the router {wildcards.variant} of {wildcards.pair}"
     shell:
-        "arbitrage heldout --variant {wildcards.variant} --seed {wildcards.seed}"
-        " --router {input.model:q} --dataset {input.dataset:q} --out {output:q} 2>&1 | tee {log:q}"
+        "arbitrage heldout --variant {wildcards.variant} {params.routers} --dataset {input.dataset:q}"
+        " --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule router_quality:
     input:
-        heldout=[
-            PATHS.heldout(pair, variant, seed)
-            for pair in PAIRS
-            for variant in STUDY.variants_of(pair)
-            for seed in range(STUDY.router.seeds)
-        ],
+        heldout=[PATHS.heldout(pair, variant) for pair in PAIRS for variant in STUDY.variants_of(pair)],
         modules=evaluation("router_quality"),
     output:
         PATHS.router_quality,
@@ -111,7 +107,7 @@ rule router_quality:
 rule quantiles:
     input:
         steps=rules.steps.output,
-        heldout=of_routing_variants(PATHS.heldout),
+        heldout=[PATHS.heldout("{pair}", variant) for variant in STUDY.routing_variants],
     output:
         PATHS.quantiles("{pair}"),
     log:

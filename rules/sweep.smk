@@ -4,7 +4,7 @@
 rule sweep:
     input:
         questions=rules.evaluation_questions.output,
-        router=of_routing_variants(PATHS.router),
+        router=deciding_routers(),
         thresholds=PATHS.quantiles("{pair}") if STUDY.sweep.thresholds == "quantiles" else [],
         models=lambda w: derived_models(w.pair),
         sources=sources_of("sweep"),

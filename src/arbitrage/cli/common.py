@@ -38,7 +38,6 @@ VariantName = Annotated[str, typer.Option("--variant", help="A key of the study'
 Shard = Annotated[int, typer.Option("--shard", min=0, help="Which slice of the questions, from 0")]
 QuestionsPath = Annotated[Path, typer.Option("--questions", help="A `questions` table")]
 Training = Annotated[int, typer.Option("--seed", min=0, help="Which training of the variant, from 0")]
-RouterPath = Annotated[Path, typer.Option("--router", help="Directory of a trained router")]
 RouterPaths = Annotated[
     list[Path] | None,
     typer.Option(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,7 +12,6 @@ from arbitrage.cli.common import (
     Out,
     PairName,
     QuestionsPath,
-    RouterPath,
     RouterPaths,
     Shard,
     StudyPath,
@@ -162,23 +161,34 @@ def router(
 def heldout(
     study: StudyPath,
     variant: VariantName,
-    router: RouterPath,
+    router: Annotated[
+        list[Path],
+        typer.Option(help="Directory of a trained router of the variant; again for each further training, in order"),
+    ],
     dataset: Annotated[Path, typer.Option(help="From `arbitrage dataset`")],
     out: Out,
-    seed: Training = 0,
 ) -> None:
-    """Score the held-out steps with a trained router."""
-    with stage("heldout", study, [router, dataset], [out], models=True, variant=variant) as run:
+    """Score the held-out steps with every training of a router."""
+    with stage("heldout", study, [*router, dataset], [out], models=True, variant=variant) as run:
         from arbitrage.engines.factory import load_routers
         from arbitrage.io.tables import write_table
         from arbitrage.routing.heldout import heldout_rows
 
         settings = run.study.router.model_copy(update={"device": devices.alone(run.study.router.device)})
-        classifier, scalar_routers = load_routers(run.study.model_copy(update={"router": settings}), [router])
-        begin = time.perf_counter()
-        rows = heldout_rows(dataset, classifier or next(iter(scalar_routers.values())), variant, seed)
-        run.extra["work"] = {"router": {"seconds": round(time.perf_counter() - begin, 2), "scored": len(rows)}}
-        write_table(out, "heldout", rows)
+        on_one_gpu = run.study.model_copy(update={"router": settings})
+
+        def scored(seed: int, directory: Path) -> tuple[list[dict[str, Any]], float]:
+            """A training's rows, and seconds it took; the router is not kept."""
+            classifier, scalar_routers = load_routers(on_one_gpu, [directory])
+            begin = time.perf_counter()
+            rows = heldout_rows(dataset, classifier or next(iter(scalar_routers.values())), variant, seed)
+            return rows, time.perf_counter() - begin
+
+        trainings = [scored(seed, directory) for seed, directory in enumerate(router)]
+        table = [row for rows, _ in trainings for row in rows]
+        seconds = sum(seconds for _, seconds in trainings)
+        run.extra["work"] = {"router": {"seconds": round(seconds, 2), "scored": len(table)}}
+        write_table(out, "heldout", table)
 
 
 @app.command()
@@ -188,7 +198,7 @@ def quantiles(
     steps: Annotated[Path, typer.Option(help="The pair's `steps` table")],
     out: Out,
     heldout: Annotated[
-        list[Path] | None, typer.Argument(help="`heldout` tables of the routers that route, one a training")
+        list[Path] | None, typer.Argument(help="`heldout` tables of the variants that route, one a variant")
     ] = None,
 ) -> None:
     """Thresholds to sweep: at quantiles of each policy's own scores on the labelling questions."""

@@ -44,12 +44,12 @@ def even_thresholds(scores: Floats, weights: Floats, count: int, least: float = 
 
 
 def quantile_thresholds(
-    steps: pd.DataFrame, heldout: Sequence[pd.DataFrame], variants: Mapping[str, str | None], count: int
+    steps: pd.DataFrame, heldout: pd.DataFrame, variants: Mapping[str, str | None], count: int
 ) -> dict[str, list[list[float]]]:
     """By policy with a threshold, a list of thresholds for each of its trainings (one, where it is not trained).
 
-    steps: the pair's table `steps`; heldout: `heldout` tables, one a training of a variant of the router; variants: by
-    policy, the variant that decides for it.
+    steps: the pair's table `steps`; heldout: the table `heldout` of all variants that route, and all their trainings;
+    variants: by policy, the variant that decides for it.
     """
     results: dict[str, list[list[float]]] = {}
     for policy, variant in variants.items():
@@ -61,9 +61,15 @@ def quantile_thresholds(
                 sorted(
                     {*even_thresholds(rows[entry.column].to_numpy(), _weights(rows), count, entry.lowest), *PAPER_GRID}
                 )
-                for rows in ([own for own in heldout if own["variant"].iloc[0] == variant] if variant else [steps])
+                for rows in (_trainings(heldout, variant) if variant else [steps])
             ]
     return results
+
+
+def _trainings(heldout: pd.DataFrame, variant: str) -> list[pd.DataFrame]:
+    """The held-out steps as each training of `variant` scored them."""
+    own = heldout[heldout["variant"] == variant]
+    return [rows for _, rows in own.groupby("router_seed", sort=True)]
 
 
 def _weights(rows: pd.DataFrame) -> Floats:
@@ -77,4 +83,5 @@ def write_quantiles(
 ) -> None:
     """Write `quantile_thresholds` of a pair as JSON, for the sweep."""
     tables = [read_frame(path, "heldout") for path in heldout]
-    write_json(out, quantile_thresholds(read_frame(steps, "steps"), tables, variants, count))
+    scored = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    write_json(out, quantile_thresholds(read_frame(steps, "steps"), scored, variants, count))

@@ -159,7 +159,7 @@ def size_of(study: Study, pair: str, stage: str) -> tuple[int, int]:
     variants = study.router.variants
     alike = [name for name in study.variants_of(pair) if variants[name].kind == variants["default"].kind]
     trainings = len(alike) * (1 if kind == "dataset" else study.router.seeds)  # the pilot has the default's time only
-    return trainings, trainings * study.questions.sample
+    return trainings if kind == "router" else len(alike), trainings * study.questions.sample
 
 
 def relative_error(lengths: Sequence[float], population: int) -> float:

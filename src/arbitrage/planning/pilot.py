@@ -155,7 +155,7 @@ class Pilot:
         routers, scored = {}, []
         for variant in self._variants:
             name = (self.pair, variant)
-            dataset, model, heldout = paths.dataset(*name), paths.router(*name), paths.heldout(*name, 0)
+            dataset, model, heldout = paths.dataset(*name), paths.router(*name), paths.heldout(*name)
             try:
                 job = self._run(study, "dataset", dataset, steps=steps, variant=variant, lookahead=lookahead)
             except PlanError:  # too few steps, or all of one label

@@ -70,7 +70,7 @@ def _results_of(study: Study, pair: str, paths: StudyPaths) -> Iterator[tuple[Pa
         yield paths.dataset(pair, variant), None, variant == "default"
         for seed in range(study.router.seeds):
             yield paths.router(pair, variant, seed), None, variant in ("default", *study.routing_variants)
-            yield paths.heldout(pair, variant, seed), "heldout", True
+        yield paths.heldout(pair, variant), "heldout", True
     if study.sweep.thresholds == "quantiles":
         yield paths.quantiles(pair), None, True
     for benchmark in study.benchmarks:

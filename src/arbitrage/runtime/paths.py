@@ -71,9 +71,9 @@ class StudyPaths:
         """A trained router; seed: which training of the variant."""
         return self.folder / "router" / pair / variant / f"seed-{seed}" / "model"
 
-    def heldout(self, pair: str, variant: str, seed: str | int) -> Path:
-        """A router's scores of the held-out steps."""
-        return self.folder / "router" / pair / variant / f"seed-{seed}" / "heldout.parquet"
+    def heldout(self, pair: str, variant: str) -> Path:
+        """The scores of the held-out steps by every training of a variant."""
+        return self.folder / "router" / pair / variant / "heldout.parquet"
 
     def quantiles(self, pair: str) -> Path:
         """Thresholds at quantiles of each policy's own scores, for the sweep."""

@@ -106,8 +106,10 @@ def test_a_router_is_held_out_from_the_steps_it_did_not_train_on(smoke: SmokeStu
             train, validation = (
                 read_arrow(folder / f"dataset/{name}.parquet", "examples") for name in ("train", "validation")
             )
-            heldout = read_arrow(folder / "seed-1" / "heldout.parquet", "heldout")
+            trainings = read_arrow(folder / "heldout.parquet", "heldout")
             assert not ids(train) & ids(validation)
+            assert set(trainings.column("router_seed").to_pylist()) == set(range(study.router.seeds))
+            heldout = trainings.filter(pa.compute.equal(trainings.column("router_seed"), 1))
             assert heldout.select(STEP_KEY).equals(validation.select(STEP_KEY))
             assert heldout.column("label").to_pylist() == [a > 0 for a in heldout.column("advantage").to_pylist()]
             for part in (train, validation, heldout):

@@ -12,11 +12,11 @@ from scipy.optimize import linear_sum_assignment
 
 from arbitrage.grading.extract import split_list, split_outside
 from arbitrage.grading.names import agree, as_tuples, assignments, in_order, named, without_qualifier
-from arbitrage.grading.normalise import exact, key, plain, ungrouped, without_unit
+from arbitrage.grading.normalise import exact, key, plain, ungrouped
 from arbitrage.grading.regions import MEMBER, RELATION, read_region, split_relations
 from arbitrage.grading.singles import near, same_single
 from arbitrage.grading.symbolic import GaveUp
-from arbitrage.grading.units import one_quantity
+from arbitrage.grading.units import one_quantity, without_unit
 
 Same = Callable[[str, str], bool]
 

@@ -4,8 +4,7 @@ import re
 from fractions import Fraction
 
 from arbitrage.grading.latex import group_end, one_spelling, replace_groups
-from arbitrage.grading.notation import TRIGONOMETRIC
-from arbitrage.grading.units import Unit, read_unit
+from arbitrage.grading.units import read_unit
 
 _THOUSANDS = (
     (re.compile(r"(?<=\d),\\!\s*(?=\d)"), ""),  # 10,\!080
@@ -19,7 +18,6 @@ _BARE_SWITCH = re.compile(r"\\(?:rm|bf|it|sf|tt)(?![a-zA-Z])\s*")
 _ALWAYS_MATHS = frozenset(("boldsymbol", "bm", "bold", "pmb", "mathit", "mathnormal", "mathcal"))
 _TEXT = re.compile(r"\\text\s*\{")
 _UNIT_LETTERS = frozenset("msghLlNJWVAKCF")
-_SHORT_UNITS = frozenset(["cm", "km", "mm", "kg", "ft", "in", "lb", "oz", "yd", "hr", "am", "pm", "mL"])
 _BEFORE_UNIT = re.compile(
     r"(?:[\d})\]]\s*(?:\\?[,;: ]|~)*\s*(?:\\frac\{)?|\\(?:mathrm|text)\s*\{[^{}]*\}\s*(?:/|\\cdot)\s*"  # 5 m, 5 m/s
     r"|\\frac\{[^{}]*\\(?:mathrm|text)\s*\{[^{}]*\}(?:\^\{?\d\}?)?\}\{[^{}]*)$"  # \frac{m}{s}
@@ -50,11 +48,6 @@ _GROUP = re.compile(r"(?<![\w}\]^\\)])\{([^{},]+)(?<!\\)\}")  # braces that are 
 _OUTWARD = re.compile(r"(^|\\cup ?|\\in ?|=)([\[\]])([^\[\]()]+)([\[\]])")  # ]2,5[ is (2,5)
 _SEMICOLON = re.compile(r"(?<=[(\[])([^(),;\[\]]+);([^(),;\[\]]+)(?=[)\]])")  # [0;5]
 _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d]|,\d)")
-_VERBS = ("is ", "are ", "must ", "has ")  # "n is odd" says something of n
-_CHANGING = re.compile(  # words behind a number that make it another one, as other numbers there do
-    r"\b(?:squared|cubed|factorial|hundreds?|(?:thir|four|fif|six|seven|eigh|nin|ten|hundred|thousand)(?:th|d)s?"
-    r"|zero|mod(?:ulo)?|choose|base|power|minus|plus)\b"
-)
 _EMPTY = re.compile(r"\\\{\s*\\\}")
 _RECURRING = re.compile(r"(\d*)\.(\d*)(?:\\overline\s*\{(\d+)\}|\((\d+)\)|((?:\\dot\s*\{?\d\}?\d*)+))")
 _GOES_ON = re.compile(r"(\d*)\.(\d*?)()()()(\d{1,3}?)\6\6+\s*(?:\\ldots|\.\.\.)")  # 0.1666...
@@ -75,19 +68,6 @@ _SCIENTIFIC = re.compile(
 _TEX = r"\\frac\{([+-]?\d{1,200})\}\{(\d{1,200})\}"
 _FRACTION = re.compile(rf"([+-]?)(?:([+-]?\d{{1,200}})/(\d{{1,200}})|{_TEX})")
 _MIXED = re.compile(rf"([+-]?)(\d{{1,200}})(?: (\d{{1,200}})/(\d{{1,200}})| ?\+?{_TEX})")
-_UNIT = re.compile(
-    r"(.*?[\w})\]^])\s*(?:((?:\\?%)?\\text\s*\{[^{}]*\}\.?(?:\^\{?-?\d\}?)?(?:[/\\a-z]*\\text\s*\{[^{}]*\}(?:\^\{?-?\d\}?)?)*)"
-    r"|(?<=[\d} ])([A-Za-z]{1,12}(?:/[a-z]+)?(?: [a-z]{2,12}){0,2}(?:\^\{?\d\}?)?))"
-)
-
-
-# 20 % increase, 5 cm long, 3 years old, 2 hours more; not "below zero" or "per day", which change the value.
-_SAID_OF_UNIT = re.compile(
-    r"(.+?) ((?:in )?(?:increased?|decreased?|growth|gain|rise|drop|profit|loss|discount|off|reduction|more|less"
-    r"|greater|larger|smaller|higher|lower|faster|slower|longer|shorter|taller|older|younger|earlier|later|long|wide"
-    r"|high|tall|deep|thick|old|apart|away|each|altogether|total|all|length|width|height|depth|area|volume)"
-    r"|of (?!.*\b(?:an?|one|each)\b)[a-z ]+)"
-)
 
 
 def plain(text: str) -> str:
@@ -175,33 +155,6 @@ def decimals(text: str) -> int:
 def significant(text: str) -> int:
     """How many digits of a plain decimal say something: all but the leading zeros."""
     return len(re.sub(r"\D", "", text).lstrip("0"))
-
-
-def without_unit(text: str) -> tuple[str, Unit | None, str]:
-    r"""(the rest, its unit or None, words that are no unit): "5\text{ cm}^2" is 5 and cm^2, "50\%" is 50 and per cent.
-
-    Words that are no unit are taken off where they stand in \text{...}; "units" says nothing and goes like these.
-    """
-    for ending in (r"\%", "%", r"^\circ"):
-        if text.endswith(ending) and len(text) > len(ending) and not (ending[0] == "^" and TRIGONOMETRIC.search(text)):
-            return text[: -len(ending)].strip(), read_unit(ending), ""
-    match = _UNIT.fullmatch(text)
-    if match is None:
-        return text, None, ""
-    rest, wrapped, bare = match.groups()
-    unit = read_unit(wrapped or bare)
-    if unit and all(dimension == "unit" for dimension, _ in unit.powers):
-        return rest.strip(), None, ""
-    if wrapped is None:
-        # A letter or two after a digit are variables (3m, 2rs), but for a few that nobody multiplies.
-        return (rest.strip(), unit, "") if unit and (len(bare) > 2 or bare in _SHORT_UNITS) else (text, None, "")
-    words = "" if unit else " ".join(re.findall(r"[a-z]+|%", re.sub(r"\\text", "", wrapped).lower()))
-    if said := _SAID_OF_UNIT.fullmatch(words):
-        unit, words = read_unit(said[1]), said[2]
-    changed = not unit and (words.startswith(_VERBS) or _CHANGING.search(words) or re.search(r"\d", wrapped))
-    if rest.endswith(("^", "_")) or changed:
-        return text, None, ""
-    return (rest.removesuffix("^\\circ").strip(), unit, words)
 
 
 def _styled(command: str, inside: str, before: str) -> str:

@@ -5,10 +5,10 @@ from fractions import Fraction
 from itertools import pairwise
 
 from arbitrage.grading.extract import split_outside
-from arbitrage.grading.normalise import decimals, exact, key, significant, without_unit
+from arbitrage.grading.normalise import decimals, exact, key, significant
 from arbitrage.grading.notation import for_parser, without_degrees
 from arbitrage.grading.symbolic import SYMBOLIC
-from arbitrage.grading.units import Unit, read_unit
+from arbitrage.grading.units import Unit, read_unit, without_unit
 
 LONGEST_ANSWER = 400  # characters; a text that is longer, and longer than 4 gold answers, is no answer
 ENOUGH_DIGITS = 5  # an answer rounded to so many decimals and digits stands for the value that it is rounded from

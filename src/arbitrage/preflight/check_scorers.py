@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from arbitrage.engines.scoring.skywork import check_head
 from arbitrage.engines.scoring.step_format import encode
 from arbitrage.engines.scoring.templates import TemplateReader
 from arbitrage.engines.weight_files import weight_bytes, weight_files
+from arbitrage.preflight.check_text import text_findings
 from arbitrage.preflight.findings import Finding
 from arbitrage.speculation.protocols import EngineError
 
@@ -26,16 +27,20 @@ HEADS: dict[str, tuple[str, ...]] = {
 }
 
 
-def prm_findings(study: Study, directory: Path) -> Iterator[Finding]:
-    """What the PRM's configuration, tokenizer and, where they are here, weight files tell."""
+def prm_findings(study: Study, directory: Path, problems: Sequence[str]) -> Iterator[Finding]:
+    """What the PRM's configuration, tokenizer and, where they are here, weight files tell.
+
+    problems: questions as they will be asked.
+    """
     try:
         yield Finding("prm", "ok", _prm(study, directory))
         yield from _reach("prm", study, directory)
+        yield from text_findings("prm", _read(directory)[1], problems)
     except (EngineError, ValueError) as error:
         yield Finding("prm", "fault", str(error))
 
 
-def router_start_findings(study: Study, directory: Path) -> Iterator[Finding]:
+def router_start_findings(study: Study, directory: Path, problems: Sequence[str]) -> Iterator[Finding]:
     """Whether routers can start from the checkpoint in `directory`."""
     subject = "router.init" if study.router.init else "prm"
     try:
@@ -43,6 +48,7 @@ def router_start_findings(study: Study, directory: Path) -> Iterator[Finding]:
         yield Finding(subject, "ok", "routers can start from it")
         if study.router.init:
             yield from _reach(subject, study, directory)
+            yield from text_findings(subject, _read(directory)[1], problems)
     except EngineError as error:
         yield Finding(subject, "fault", str(error))
 

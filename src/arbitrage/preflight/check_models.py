@@ -12,6 +12,7 @@ from arbitrage.config.study import Study
 from arbitrage.engines import checkpoints
 from arbitrage.engines.hf.attention import attention_of
 from arbitrage.engines.hf.limits import context_limit
+from arbitrage.engines.output_layer import require_output_layer
 from arbitrage.preflight.check_hub import Checkpoint, UnreachableError, checkpoint
 from arbitrage.preflight.check_scorers import prm_findings, router_start_findings
 from arbitrage.preflight.check_text import text_findings
@@ -66,10 +67,13 @@ def _generator(
             "set engine: vllm, or drop them",
         )
     try:
-        config = checkpoints.Checkpoint(origin.path, files.directory).configs()[0].get_text_config(decoder=True)
+        whole = checkpoints.Checkpoint(origin.path, files.directory).configs()[0]
+        if model.server.url is None:
+            require_output_layer(origin.path, files.directory, whole)
     except EngineError as error:
         yield Finding(subject, "fault", str(error))
         return
+    config = whole.get_text_config(decoder=True)
     yield from _turn_end(subject, reads, config)
     if max(reads.ids, default=0) >= int(config.vocab_size):
         yield Finding(

@@ -10,6 +10,7 @@ from arbitrage.config.study import Study
 from arbitrage.engines.checkpoints import Checkpoint, head_in
 from arbitrage.engines.factory import kind_by_head
 from arbitrage.engines.hf.limits import context_limit
+from arbitrage.engines.output_layer import require_output_layer
 from arbitrage.engines.scoring.scorers import CLASSIFIERS, MARKED
 from arbitrage.engines.scoring.skywork import check_head
 from arbitrage.engines.scoring.step_format import encode
@@ -74,6 +75,8 @@ def _prm(study: Study, directory: Path) -> str:
     if kind == "classifier":
         _separator(prm.path, tokenizer, study.generation.separator)
         return f"kind classifier, labels: {config.num_labels}"
+    if head.endswith("ForCausalLM"):
+        require_output_layer(prm.path, directory, config)
     reader = TemplateReader(prm.path, tokenizer, prm.resolved_template(kind), study.generation.separator)
     if kind != "marks":
         reader.candidates()

@@ -12,8 +12,10 @@ from arbitrage.config.study import Study
 from arbitrage.engines import checkpoints
 from arbitrage.engines.hf.attention import attention_of
 from arbitrage.engines.hf.limits import context_limit
+from arbitrage.engines.output_layer import require_output_layer
 from arbitrage.preflight.check_hub import Checkpoint, UnreachableError, checkpoint
 from arbitrage.preflight.check_scorers import prm_findings, router_start_findings
+from arbitrage.preflight.check_text import text_findings
 from arbitrage.preflight.findings import Finding, Verdict
 from arbitrage.runtime.memory import Shape, shape_in
 from arbitrage.speculation.protocols import EngineError
@@ -30,14 +32,14 @@ def model_findings(study: Study, problems: Sequence[str], shapes: dict[str, Shap
     prm = _checked_files("prm", study.prm.path, study.prm.revision, pickled=study.prm.kind == "value-head")
     yield prm[0]
     if prm[1]:
-        yield from prm_findings(study, prm[1].directory)
+        yield from prm_findings(study, prm[1].directory, problems)
         shapes["prm"] = shape_in(prm[1].directory, prm[1].weights or 0)
     start = prm
     if study.router.init:
         start = _checked_files("router.init", study.router.init, study.router.revision)
         yield start[0]
     if start[1]:
-        yield from router_start_findings(study, start[1].directory)
+        yield from router_start_findings(study, start[1].directory, problems)
         shapes["router"] = shape_in(start[1].directory, start[1].weights or 0)
 
 
@@ -51,6 +53,7 @@ def _generator(
         return
     try:
         prompts, reads = _prompts(study, files.directory, model, problems)
+        yield from text_findings(subject, reads.tokenizer, problems)
     except EngineError as error:
         yield Finding(subject, "fault", str(error))
         return
@@ -64,10 +67,13 @@ def _generator(
             "set engine: vllm, or drop them",
         )
     try:
-        config = checkpoints.Checkpoint(origin.path, files.directory).configs()[0].get_text_config(decoder=True)
+        whole = checkpoints.Checkpoint(origin.path, files.directory).configs()[0]
+        if model.server.url is None:
+            require_output_layer(origin.path, files.directory, whole)
     except EngineError as error:
         yield Finding(subject, "fault", str(error))
         return
+    config = whole.get_text_config(decoder=True)
     yield from _turn_end(subject, reads, config)
     if max(reads.ids, default=0) >= int(config.vocab_size):
         yield Finding(
@@ -86,10 +92,11 @@ def _generator(
 
 @dataclass(frozen=True)
 class Reads:
-    """What a model's tokenizer makes of prompts and answers. ids: all those in prompts; ends: those that end a text as
-    its tokenizer or generation_config.json names them; turn: what its chat template ends an answer with, as a token
-    where it is one, and as text."""
+    """A model's tokenizer, and what it makes of prompts and answers. ids: all those in prompts; ends: those that end a
+    text as its tokenizer or generation_config.json names them; turn: what its chat template ends an answer with, as a
+    token where it is one, and as text."""
 
+    tokenizer: Any
     ids: frozenset[int]
     ends: frozenset[int]
     turn: tuple[int | None, str]
@@ -109,7 +116,8 @@ def _prompts(study: Study, directory: Path, model: Model, problems: Sequence[str
     turn = turn_end(tokenizer)
     token = "" if turn[0] is None else str(tokenizer.convert_ids_to_tokens(turn[0]))
     named = eos_ids(tokenizer, *files.configs())
-    return [len(ids) for ids in prompts], Reads(frozenset().union(*prompts), frozenset(named), turn, token)
+    ids = frozenset().union(*prompts)
+    return [len(prompt) for prompt in prompts], Reads(tokenizer, ids, frozenset(named), turn, token)
 
 
 def _turn_end(subject: str, reads: Reads, config: Any) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from arbitrage.cli import app
@@ -279,6 +280,24 @@ def test_a_directory_without_safetensors_is_a_fault(checkpoints: dict[str, str],
     (bare / "model.safetensors").rename(bare / "pytorch_model.bin")
     (fault,) = found(list(model_findings(study_of(checkpoints | {"draft": str(bare)}), ["a"], {})), "fault")
     assert "pytorch_model.bin" in fault and "Only safetensors are loaded" in fault
+
+
+def test_a_model_and_a_judge_without_their_output_layers_are_faults(
+    checkpoints: dict[str, str], tmp_path: Path
+) -> None:
+    judge = build_answering(tmp_path / "judge", prm_tokenizer("<extra_0>", "Yes", "No"))
+    draft = build_causal(tmp_path / "draft")
+    for path in (draft, judge):
+        weights = load_file(path / "model.safetensors")
+        del weights["lm_head.weight"]
+        save_file(weights, path / "model.safetensors", metadata={"format": "pt"})
+    study = study_of(
+        checkpoints | {"draft": str(draft)},
+        prm={"path": str(judge), "kind": "judge"},
+        router={"init": checkpoints["prm"]},
+    )
+    faults = found(list(model_findings(study, ["a"], {})), "fault")
+    assert [fault.split(":")[0] for fault in faults if "no output layer" in fault] == ["models.draft", "prm"]
 
 
 def test_labelling_questions_without_a_column_are_a_fault(checkpoints: dict[str, str], tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TextIO
 
 from arbitrage.errors import UserError
+from arbitrage.runtime.nvml import lost
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 POLL_S = 0.5
@@ -28,33 +29,44 @@ _held: list[TextIO] = []  # open files whose locks last as long as this process
 
 
 class DeviceError(UserError, RuntimeError):
-    """Fewer GPUs than a job needs; the message says how many there are, and the remedy."""
+    """Fewer GPUs than a job needs, or one that was lost; the message says which, and the remedy."""
 
 
 def claim(count: int, share: bool = False) -> list[str]:
     """Take `count` free GPUs of this machine for this process, waiting for them if need be; their names.
 
-    To be called before CUDA starts. Does nothing for `count` 0, with `share`, where Slurm gave just so many, and where
-    the machine has no NVIDIA driver (torch will say so). Only GPUs named by CUDA_VISIBLE_DEVICES are taken, where that
-    is set.
+    To be called before CUDA starts. Takes none for `count` 0, and where the machine has no NVIDIA driver (torch will
+    say so); locks none with `share`, and where Slurm gave just so many. Only GPUs named by CUDA_VISIBLE_DEVICES are
+    taken, where that is set, and none that the driver has lost.
 
-    Raises DeviceError where this machine, or Slurm's allocation, has fewer than `count`.
+    Raises DeviceError where this machine, or Slurm's allocation, has fewer than `count`, or its driver does not answer.
     """
-    present = visible()
+    present = visible() if count else []
+    if present is None and shutil.which("nvidia-smi"):
+        raise DeviceError(
+            f"this job needs {count} GPUs, and nvidia-smi, which is here, lists none: run it to see why (a driver that "
+            f"is not loaded, a GPU that is lost), or name those that work in {VISIBLE}"
+        )
     if not count or present is None:
         return []
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # nvidia-smi's order
+    gone = lost(present)
+    for name in gone:
+        print(f"GPU {name} is left out: the driver has lost it (see nvidia-smi)", file=sys.stderr, flush=True)
+    present = [name for name in present if name not in gone]
     if len(present) < count:
         raise DeviceError(
             f"this job's models name {count} GPUs and {len(present)} can be seen here ({VISIBLE}="
             f"{os.environ.get(VISIBLE, '')!r}); put the models on fewer devices, or ask for more in `resources`"
         )
     if share or ("SLURM_JOB_ID" in os.environ and len(present) == count):
-        return []
+        if gone:
+            os.environ[VISIBLE] = ",".join(present)
+        return present[:count]
     waited = False
     while True:
         taken = _take(present, count)
         if taken:
-            os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # nvidia-smi's order
             os.environ[VISIBLE] = ",".join(taken)
             return taken
         if not waited:

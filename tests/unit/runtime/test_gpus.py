@@ -100,7 +100,8 @@ def test_nothing_is_locked_where_gpus_are_shared_or_given_by_slurm(
     if reason == "slurm":
         monkeypatch.setenv("SLURM_JOB_ID", "7")
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert claim(0 if reason == "no GPU wanted" else 1, share=reason == "shared") == []
+    wanted = 0 if reason == "no GPU wanted" else 1
+    assert claim(wanted, share=reason == "shared") == ["0"] * wanted
     assert os.environ["CUDA_VISIBLE_DEVICES"] == ("0" if reason == "slurm" else "0,1")
     assert list(tmp_path.iterdir()) == []
 
@@ -114,6 +115,22 @@ def test_all_gpus_are_visible_without_the_variable(monkeypatch: pytest.MonkeyPat
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     assert visible() == ["0", "1"]
+
+
+def test_a_driver_that_lists_no_gpus_is_a_fault_of_the_job_that_wants_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As where one of a machine's GPUs is lost, and nvidia-smi tells of none."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'Unable to determine the device handle for GPU0: GPU is lost.'\nexit 15\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    with pytest.raises(
+        DeviceError, match=r"needs 1 GPUs, and nvidia-smi, which is here, lists none: run it to see why"
+    ):
+        claim(1)
+    assert claim(0) == []
 
 
 def test_the_gpus_of_an_interactive_slurm_allocation_are_shared_out(

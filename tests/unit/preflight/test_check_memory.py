@@ -35,7 +35,7 @@ def verdicts(study: Study, folder: Path) -> dict[str, str]:
     [
         ("llama3-1b-8b", 80, set()),
         ("llama3-1b-8b", 48, set()),
-        ("llama3-1b-8b", 40, {"sweep"}),  # three trainings of the router beside the others
+        ("llama3-1b-8b", 40, set()),
         ("llama3-1b-8b", 24, {"label", "sweep", "router"}),
         ("llama3-8b-70b", 80, set()),
         ("llama3-8b-70b", 48, {"label", "sweep", "latency"}),

@@ -94,17 +94,23 @@ def visible() -> list[str] | None:
 def memory_bytes(ordinal: int) -> int | None:
     """Memory of a GPU this process may use, counted from 0; None where there is none, or the driver does not say."""
     present = visible() or []
-    return _memory_of(present[ordinal]) if ordinal < len(present) else None
+    return _card(present[ordinal])[1] if ordinal < len(present) else None
+
+
+def cards() -> list[tuple[str, int | None]]:
+    """Name and memory, in bytes, of each GPU this process may use, as far as the driver says."""
+    return [_card(name) for name in visible() or []]
 
 
 @cache
-def _memory_of(name: str) -> int | None:
-    mebibytes = _driver_says("--query-gpu=memory.total", f"--id={name}") or [""]
-    return int(mebibytes[0]) * 2**20 if mebibytes[0].isdigit() else None
+def _card(name: str) -> tuple[str, int | None]:
+    told = _driver_says("--query-gpu=name,memory.total", f"--id={name}") or [""]
+    model, _, mebibytes = told[0].rpartition(", ")
+    return model or "unknown", int(mebibytes) * 2**20 if mebibytes.isdigit() else None
 
 
 def _driver_says(*query: str) -> list[str] | None:
-    """Words that nvidia-smi answers with; None where there is no driver, or it does not answer."""
+    """Lines that nvidia-smi answers with; None where there is no driver, or it does not answer."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None
@@ -113,7 +119,7 @@ def _driver_says(*query: str) -> list[str] | None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.split()
+    return [line.strip() for line in done.stdout.splitlines()]
 
 
 def _take(present: list[str], count: int) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from arbitrage.runtime.gpus import DeviceError, claim, keep_first, memory_bytes, visible
+from arbitrage.runtime.gpus import DeviceError, cards, claim, keep_first, memory_bytes, visible
 
 ROOT = Path(__file__).resolve().parents[3]
 JOB = """
@@ -149,9 +149,13 @@ def test_training_sees_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_driver_says_how_much_memory_each_visible_gpu_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "nvidia-smi"
-    answers = 'case "$*" in *--id=card-a*) echo 81559;; *--id=card-b*) echo 24564;; *) echo "[N/A]";; esac'
+    answers = (
+        'case "$*" in *--id=card-a*) echo "NVIDIA H100, 81559";; *--id=card-b*) echo "RTX 4090, 24564";; '
+        '*) echo "NVIDIA GB10, [N/A]";; esac'
+    )
     program.write_text(f"#!/bin/sh\n{answers}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "card-b,card-a,MIG-1")
     assert [memory_bytes(ordinal) for ordinal in range(4)] == [24564 * 2**20, 81559 * 2**20, None, None]
+    assert cards() == [("RTX 4090", 24564 * 2**20), ("NVIDIA H100", 81559 * 2**20), ("NVIDIA GB10", None)]

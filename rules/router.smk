@@ -5,6 +5,7 @@ rule dataset:
     input:
         steps=rules.steps.output,
         lookahead=lookahead_of,
+        states=states_of,
         sources=sources_of("dataset"),
     output:
         directory(PATHS.dataset("{pair}", "{variant}")),
@@ -19,10 +20,11 @@ rule dataset:
     params:
         reads=reads_of("dataset"),
         lookahead=lambda w, input: as_options(input.get("lookahead", []), "--lookahead"),
+        states=lambda w, input: as_options(input.get("states", []), "--states"),
     message:
         "Data set for the router {wildcards.variant} of {wildcards.pair}"
     shell:
-        "arbitrage dataset --variant {wildcards.variant} --steps {input.steps:q} {params.lookahead}"
+        "arbitrage dataset --variant {wildcards.variant} --steps {input.steps:q} {params.lookahead} {params.states}"
         " --out {output:q} 2>&1 | tee {log:q}"
 
 

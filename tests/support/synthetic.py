@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ BENCHMARKS = {"lab500": (3, 8), "labolympiad": (6, 14)}  # steps of a question
 SECONDS = {"draft": 0.001, "target": 0.005, "catch_up": 0.0002, "rsd": 0.002, "router": 0.003, "fixed": 0.01}
 SECONDS |= {"target_likelihood": 0.004, "warm": 0.0005}
 PROMPT_TOKENS = 40
+ROUTER_WEIGHTS = 1500
 SPECULATIVE = {4: 2.0, 8: 2.5}  # draft tokens a round: how many times as fast the target alone is
 Node = tuple[str, ...]  # who wrote each step so far
 
@@ -279,4 +281,7 @@ def write_world(
         path = folder / "router" / f"{variant}.parquet"
         write_table(path, "heldout", heldout({variant: clarity}, questions, trainings=trainings))
         paths["heldout"].append(path)
+    router = folder / "router" / "small" / "default" / "seed-0" / "model"
+    router.mkdir(parents=True)
+    (router / "training.json").write_text(json.dumps({"parameters": ROUTER_WEIGHTS}))
     return paths

@@ -107,6 +107,22 @@ def lookahead(
 
 
 @app.command()
+def states(
+    study: StudyPath,
+    pair: PairName,
+    shard: Shard,
+    steps: Annotated[Path, typer.Option(help="The shard's `steps` table")],
+    out: Out,
+) -> None:
+    """Have the draft read one shard of its labelled steps, for the hidden states after them."""
+    with stage("states", study, [steps], [out], models=True, shard=shard, pair=pair) as run:
+        from arbitrage.stages.states import states
+
+        run.models, report = states(run.study, pair, shard, steps, out)
+        run.extra |= report
+
+
+@app.command()
 def dataset(
     study: StudyPath,
     variant: VariantName,
@@ -115,15 +131,18 @@ def dataset(
     lookahead: Annotated[
         list[Path] | None, typer.Option(help="A `lookahead` table, where the variant's labels are such; all shards")
     ] = None,
+    states: Annotated[
+        list[Path] | None, typer.Option(help="A `states` table, where the variant reads states; all shards")
+    ] = None,
 ) -> None:
     """Build a router's training and validation data: annotated, split by question, balanced."""
-    looked = lookahead or []
-    with stage("dataset", study, [steps, *looked], [out], variant=variant) as run:
+    looked, given = lookahead or [], states or []
+    with stage("dataset", study, [steps, *looked, *given], [out], variant=variant) as run:
         from arbitrage.routing.dataset import build_dataset
         from arbitrage.routing.inputs import encoding
 
         settings = run.study.router.variants[variant]
-        read = encoding(run.study, settings, steps)
+        read = encoding(run.study, settings, steps, given)
         build_dataset(steps, settings, run.study.dataset, read, run.study.seed, out, looked)
 
 
@@ -135,7 +154,7 @@ def router(
     variant: VariantName = "default",
     seed: Training = 0,
 ) -> None:
-    """Fine-tune a router from its starting checkpoint, or fit one that reads scalars.
+    """Fine-tune a router from its starting checkpoint, or fit one that reads numbers.
 
     Fine-tuning goes on where a killed training stopped.
     """

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from arbitrage.config.section import Count, Name, Section, Share
 
-RouterKind = Literal["classifier", "scalars", "scalars+prm", "scalars+target"]
+RouterKind = Literal["classifier", "scalars", "scalars+prm", "scalars+target", "probe", "scalars+probe"]
 Loss = Literal["label", "weighted", "regression"]
 Labels = Literal["advantage", "lookahead"]
 
@@ -23,7 +23,7 @@ class Dataset(Section):
     max_examples: Count | None = Field(
         None,
         description="Cap on the training steps of classifiers, after balancing; a seeded sample. Routers that read "
-        "scalars take all",
+        "numbers take all",
     )
 
 
@@ -34,11 +34,12 @@ class Variant(Section):
         "classifier",
         description="What it reads: `classifier`, the text, by a model as large as the PRM (the paper's); `scalars`, "
         "the token statistics that the draft's step comes with; `scalars+prm`, the PRM's score of that step too; "
-        f"`scalars+target`, the target's log-probabilities of it too; `recommended` is `{RECOMMENDED}` "
-        "(docs/routers.md)",
+        "`scalars+target`, the target's log-probabilities of it too; `probe`, the draft's hidden state at the end of "
+        "that step; `scalars+probe`, both; "
+        f"`recommended` is `{RECOMMENDED}` (docs/routers.md)",
     )
     network: Literal["mlp", "logistic"] = Field(
-        "mlp", description="Of the kinds that read scalars: one hidden layer, or logistic regression"
+        "mlp", description="Of the kinds that read numbers, not text: one hidden layer, or logistic regression"
     )
     loss: Loss | None = Field(
         None,
@@ -68,6 +69,11 @@ class Variant(Section):
         return RECOMMENDED if kind == "recommended" else kind
 
     @property
+    def reads_states(self) -> bool:
+        """Whether it reads the draft's hidden states."""
+        return self.kind in ("probe", "scalars+probe")
+
+    @property
     def objective(self) -> Loss:
         """The loss it is trained on."""
         return self.loss or ("label" if self.kind == "classifier" else "weighted")
@@ -90,7 +96,7 @@ class Variant(Section):
                 f"kind {self.kind} reads no text: leave out classes and annotate, which are a classifier's"
             )
         if self.kind == "classifier" and self.network != "mlp":
-            raise ValueError("network is of the kinds that read scalars: give a kind such as scalars, or leave it out")
+            raise ValueError("network is of the kinds that read numbers: give a kind such as scalars, or leave it out")
         return self
 
 

@@ -130,6 +130,10 @@ class Study(Section):
         """Whether a router of `pair` is trained on look-ahead labels, so that its labelled steps need them."""
         return any(self.router.variants[name].labels == "lookahead" for name in self.variants_of(pair))
 
+    def reads_states(self, pair: str) -> bool:
+        """Whether a router of `pair` reads the draft's hidden states, so that its labelled steps need them."""
+        return any(self.router.variants[name].reads_states for name in self.variants_of(pair))
+
     @property
     def steps_shards(self) -> int:
         """Jobs that label the questions of a pair."""

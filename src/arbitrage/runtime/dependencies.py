@@ -37,6 +37,7 @@ READS: dict[str, tuple[str, ...]] = {
     "label": (*PAIR, "scheduler", "steps", "target_reads_labelled"),
     "steps": (),
     "lookahead": (*PAIR, "scheduler", "steps", "sweep.chunk"),
+    "states": ("study", "threads", "generation", "steps", "models.{draft}"),
     "dataset": (
         *("seed", "dataset", "router.variants.{variant}", "router.init", "router.revision"),
         *("prm", "generation.separator"),
@@ -92,6 +93,8 @@ def sources_read(study: Study, stage: str, **names: str) -> list[str]:
         return [path for source in read for path in _optional(source.path or source.hub)]
     if stage in ("dataset", "router"):
         return [study.router_init[0]]
+    if stage == "states":
+        return [study.model_path(study.pairs[names["pair"]].draft)]
     if stage == "convert_prm":
         return [study.prm.path]
     if stage == "quantise":
@@ -124,11 +127,14 @@ def results_read(study: Study, stage: str, name: str = "") -> list[Path]:
             "routers": [
                 *(paths.curves("comparison"), paths.curves("accuracy_latency"), paths.router_quality),
                 *map(paths.latency, timed),
+                *_deciding(study),
             ],
         }[name]
     if stage == "table":
         return {
-            "routers": [paths.router_quality, paths.curves("comparison"), *map(paths.latency, timed)],
+            "routers": [
+                *(paths.router_quality, paths.curves("comparison"), *map(paths.latency, timed), *_deciding(study))
+            ],
             "latencies": [paths.curves("accuracy_latency")],
         }.get(name, [paths.router_quality])
     if stage == "report":
@@ -141,6 +147,12 @@ def results_read(study: Study, stage: str, name: str = "") -> list[Path]:
         beside = [*map(paths.questions, study.benchmarks), *map(paths.latency, timed), paths.router_quality]
         return [*swept, *beside, *curves, *tables, paths.summary]
     return []
+
+
+def _deciding(study: Study) -> list[Path]:
+    """The first training of each router that decides on a timed pair."""
+    paths = StudyPaths.of(study)
+    return [paths.router(pair, variant) for pair in study.timed_pairs for variant in study.routing_variants]
 
 
 def source_files(study: Study, stage: str, **names: str) -> list[str]:

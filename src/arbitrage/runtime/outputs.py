@@ -66,6 +66,9 @@ def _results_of(study: Study, pair: str, paths: StudyPaths) -> Iterator[tuple[Pa
     if study.looks_ahead(pair):
         for shard in range(study.steps_shards):
             yield paths.lookahead(pair, shard), "lookahead", True
+    if study.reads_states(pair):
+        for shard in range(study.steps_shards):
+            yield paths.states(pair, shard), "states", False  # large, and made anew from the steps
     for variant in study.variants_of(pair):
         yield paths.dataset(pair, variant), None, variant == "default"
         for seed in range(study.router.seeds):

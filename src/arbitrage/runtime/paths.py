@@ -63,6 +63,10 @@ class StudyPaths:
         """Look-ahead labels of one shard of the labelled steps."""
         return self.folder / "lookahead" / pair / f"shard-{shard}.parquet"
 
+    def states(self, pair: str, shard: str | int) -> Path:
+        """The draft's hidden states after the labelled steps of one shard."""
+        return self.folder / "states" / pair / f"shard-{shard}.parquet"
+
     def dataset(self, pair: str, variant: str) -> Path:
         """A router's training and validation data."""
         return self.folder / "router" / pair / variant / "dataset"

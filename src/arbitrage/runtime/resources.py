@@ -24,7 +24,7 @@ def gpus(study: Study, stage: str, pair: str | None, variant: str | None = None)
     """GPUs a job of `stage` needs: as configured, or one more than the highest CUDA ordinal its models are placed on.
 
     pair: the pair whose models run; None in stages that run none. variant: of the router that is trained or scored:
-    those that read scalars need none. `cuda` counts as `cuda:0`: models that all say `cuda`
+    those that read numbers need none. `cuda` counts as `cuda:0`: models that all say `cuda`
     share one GPU.
     """
     if variant is not None and study.router.variants[variant].kind != "classifier":
@@ -67,6 +67,8 @@ def _devices(study: Study, stage: str, pair: str | None) -> Iterable[str]:
     """The torch devices that a job of `stage` runs models on."""
     if stage in ("router", "heldout"):
         return [alone(study.router.device)]
+    if stage == "states" and pair is not None:
+        return [alone(study.models[study.pairs[pair].draft].device)]
     if stage not in STAGES or pair is None:
         return []
     study = placed(study, stage, pair)

@@ -60,7 +60,13 @@ def refusal(study: Study, pair: str, policy: str) -> str | None:
     """Why the engines of `pair` cannot be asked what `policy` reads, and what to do about it; None where they can."""
     entry = POLICIES[policy].entry
     draft, target = study.pairs[pair].draft, study.pairs[pair].target
-    if unreported := entry.reports - study.models[draft].reports:
+    unreported = entry.reports - study.models[draft].reports
+    if "states" in unreported:
+        return (
+            f"{policy} reads the draft's hidden states, which engine {study.models[draft].engine} does not give; set "
+            f"models.{draft}.engine to transformers"
+        )
+    if unreported:
         return (
             f"{policy} reads {', '.join(sorted(unreported))} of the draft's steps, which engine "
             f"{study.models[draft].engine} reports only with models.{draft}.top_logprobs; set it to 20"

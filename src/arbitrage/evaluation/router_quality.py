@@ -53,8 +53,7 @@ def quality(heldout: pd.DataFrame, resamples: int, confidence: float, seed: int)
             samples = np.stack([_metrics(steps, "router_score", resamples, seed) for steps in trainings])
             rows.append({"pair": pair, "ranking": name, "trained": True, **_summary(samples, "", confidence, seed)})
             if name != DEFAULT and DEFAULT in variants:
-                gains = _gains(first, trainings, resamples, seed)
-                rows[-1] |= _summary(gains, "_gain", confidence, seed) if gains is not None else {}
+                rows[-1] |= _gains(first, trainings, resamples, confidence, seed)
             rows[-1] |= {"trainings": len(trainings), **_sizes(trainings[0])}
         if DEFAULT in variants:
             defaults.append(np.stack([_metrics(steps, "router_score", resamples, seed) for steps in first]))
@@ -83,17 +82,17 @@ def _sizes(steps: pd.DataFrame) -> dict[str, int]:
 
 
 def _gains(
-    default: Sequence[pd.DataFrame], variant: Sequence[pd.DataFrame], resamples: int, seed: int
-) -> Floats | None:
-    """(K, 1 + resamples, METRICS): training by training, on the steps both were tested on; None where there is none."""
-    gains = []
-    for one, other in zip(default, variant, strict=False):
-        both = one.merge(other, on=STEP, suffixes=("_default", ""))
-        if both.empty:
-            return None
-        samples = _metrics(both, "router_score_default", resamples, seed)
-        gains.append(samples - _metrics(both, "router_score", resamples, seed))
-    return np.stack(gains)
+    default: Sequence[pd.DataFrame], variant: Sequence[pd.DataFrame], resamples: int, confidence: float, seed: int
+) -> dict[str, float]:
+    """Columns `<metric>_gain` of the variant, on the steps both were tested on; none where there is none."""
+    shared = default[0][STEP].merge(variant[0][STEP])
+    if shared.empty:
+        return {}
+    first, second = (
+        np.stack([_metrics(shared.merge(steps), "router_score", resamples, seed) for steps in trainings])
+        for trainings in (default, variant)
+    )
+    return _summary(first, "_gain", confidence, seed, less=second)
 
 
 def _metrics(steps: pd.DataFrame, score: str, resamples: int, seed: int) -> Floats:
@@ -157,16 +156,19 @@ def _weighted_ranks(values: np.ndarray, weight: Floats) -> Floats:
     return centred
 
 
-def _summary(samples: Floats, suffix: str, confidence: float, seed: int) -> dict[str, float]:
-    """Columns of each metric from samples (K, 1 + resamples, METRICS)."""
+def _summary(
+    samples: Floats, suffix: str, confidence: float, seed: int, less: Floats | None = None
+) -> dict[str, float]:
+    """Columns of each metric from samples (K, 1 + resamples, METRICS), less those of another variant."""
     lowest = np.where([metric == "rho" or suffix != "" for metric in METRICS], -1.0, 0.0)
-    folded = np.clip(over_seeds(samples, seed), lowest, 1.0)
+    folded = np.clip(over_seeds(samples, seed, less), lowest, 1.0)
     low, high = interval(folded[1:], confidence)
+    trained = [own for own in (samples, less) if own is not None and len(own) > 1]
     columns: dict[str, float] = {}
     for column, metric in enumerate(METRICS):
         name = f"{metric}{suffix}"
         above, below = (p_values(folded[:, column], region)[0] for region in ((0.0, inf), (-inf, 0.0)))
-        spread = samples[:, 0, column].std(ddof=1) if len(samples) > 1 else float("nan")
+        spread = float(np.sqrt(sum(own[:, 0, column].var(ddof=1) for own in trained))) if trained else float("nan")
         measured = not np.isnan(folded[0, column])
         columns |= {
             name: folded[0, column],

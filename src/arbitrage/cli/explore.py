@@ -61,10 +61,7 @@ def solve(
     from rich.console import Console
 
     from arbitrage.cli.solve_view import show, show_swept
-    from arbitrage.grading.grade import grade
     from arbitrage.speculation.policies import POLICIES
-    from arbitrage.speculation.tree import Question
-    from arbitrage.stages.solve import open_decoder, refusal
 
     if (question is None) == (question_id is None):
         raise typer.BadParameter("give one of --question and --question-id", param_hint="--question")
@@ -81,6 +78,10 @@ def solve(
                 f"{VERDICTS[swept['correct']]}; expected {' or '.join(row['answers'])}. From {table}; --live decodes it"
             )
             return
+    from arbitrage.grading.grade import grade
+    from arbitrage.speculation.tree import Question
+    from arbitrage.stages.solve import open_decoder, refusal
+
     routed = chosen.entry.trained
     if routed and router is None:
         variant = loaded.variant_of(policy)

@@ -4,7 +4,7 @@ from shlex import quote
 
 from arbitrage.runtime import resources
 from arbitrage.runtime.dependencies import results_read, settings_read, source_files
-from arbitrage.runtime.outputs import CURVES, FIGURES, TABLES, quantised_models
+from arbitrage.runtime.outputs import CURVES, FIGURES, ROUTER_DETAILS, TABLES, quantised_models
 from arbitrage.runtime.paths import StudyPaths
 
 PATHS = StudyPaths.of(STUDY)

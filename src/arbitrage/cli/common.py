@@ -21,7 +21,7 @@ from arbitrage.config.study import Study
 from arbitrage.errors import UserError
 from arbitrage.runtime import dependencies, gpus, locks, provenance, resources
 from arbitrage.runtime.gpu_use import GpuUse
-from arbitrage.runtime.outputs import FIGURES, TABLES
+from arbitrage.runtime.outputs import FIGURES, ROUTER_DETAILS, TABLES
 
 ROOM_FOR_NOTHING = 2**16  # bytes free where a writer that could not go on has left its half file
 
@@ -78,7 +78,7 @@ def stage(
     locks.watch_parent()
     loaded = load(study)
     refuse_unknown(loaded, **names)
-    drawn = names.get("figure") or names.get("table") or ""
+    drawn = names.get("figure") or names.get("table") or names.get("detail") or ""
     run = Run(loaded, [*inputs, *dependencies.results_read(loaded, name, drawn)])
     if shard is not None:
         _refuse_shard(run.study, shard, names.get("benchmark"))
@@ -140,6 +140,7 @@ def refuse_unknown(study: Study, **names: str) -> None:
         "role": ("draft", "base", "router_base", "prm", "router_start", "prm_middle", "prm_weak"),
         "figure": FIGURES,
         "table": TABLES,
+        "detail": ROUTER_DETAILS,
     }
     for word, name in names.items():
         if name not in names_by_kind[word]:

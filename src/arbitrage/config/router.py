@@ -12,6 +12,7 @@ RouterKind = Literal["classifier", "scalars", "scalars+prm", "scalars+target", "
 Loss = Literal["label", "weighted", "regression"]
 Labels = Literal["advantage", "lookahead"]
 
+IN_VAIN = 0.05  # advantage lost where a step is escalated and the target writes what is scored alike
 RECOMMENDED: RouterKind = "scalars+target"  # the most accurate at the same acceptance in the lab (docs/routers.md)
 
 

@@ -47,19 +47,19 @@ def quality(heldout: pd.DataFrame, resamples: int, confidence: float, seed: int)
     rows: list[dict[str, Any]] = []
     defaults: list[Floats] = []
     for pair, own in heldout.groupby("pair", sort=True):
-        variants = {str(name): _trainings(steps) for name, steps in own.groupby("variant", sort=True)}
+        variants = {str(name): trainings_of(steps) for name, steps in own.groupby("variant", sort=True)}
         first = variants.get(DEFAULT, next(iter(variants.values())))
         for name, trainings in variants.items():
-            samples = np.stack([_metrics(steps, "router_score", resamples, seed) for steps in trainings])
+            samples = np.stack([step_metrics(steps, "router_score", resamples, seed) for steps in trainings])
             rows.append({"pair": pair, "ranking": name, "trained": True, **_summary(samples, "", confidence, seed)})
             if name != DEFAULT and DEFAULT in variants:
                 rows[-1] |= _gains(first, trainings, resamples, confidence, seed)
             rows[-1] |= {"trainings": len(trainings), **_sizes(trainings[0])}
         if DEFAULT in variants:
-            defaults.append(np.stack([_metrics(steps, "router_score", resamples, seed) for steps in first]))
+            defaults.append(np.stack([step_metrics(steps, "router_score", resamples, seed) for steps in first]))
         for name, column in UNTRAINED.items():
             ranked = first[0].assign(score=first[0][column] * (-1 if column == "draft_score" else 1))
-            samples = _metrics(ranked, "score", resamples, seed)[None]
+            samples = step_metrics(ranked, "score", resamples, seed)[None]
             samples[:, :, METRICS.index("accuracy_0") :] = np.nan
             rows.append({"pair": pair, "ranking": name, "trained": False, **_summary(samples, "", confidence, seed)})
             rows[-1] |= {"trainings": 0, **_sizes(first[0])}
@@ -72,7 +72,7 @@ def quality(heldout: pd.DataFrame, resamples: int, confidence: float, seed: int)
     return pd.DataFrame(rows)
 
 
-def _trainings(steps: pd.DataFrame) -> list[pd.DataFrame]:
+def trainings_of(steps: pd.DataFrame) -> list[pd.DataFrame]:
     """The steps as each training of a variant scored them."""
     return [own.reset_index(drop=True) for _, own in steps.groupby("router_seed", sort=True, dropna=False)]
 
@@ -89,13 +89,13 @@ def _gains(
     if shared.empty:
         return {}
     first, second = (
-        np.stack([_metrics(shared.merge(steps), "router_score", resamples, seed) for steps in trainings])
+        np.stack([step_metrics(shared.merge(steps), "router_score", resamples, seed) for steps in trainings])
         for trainings in (default, variant)
     )
     return _summary(first, "_gain", confidence, seed, less=second)
 
 
-def _metrics(steps: pd.DataFrame, score: str, resamples: int, seed: int) -> Floats:
+def step_metrics(steps: pd.DataFrame, score: str, resamples: int, seed: int) -> Floats:
     """(1 + resamples, METRICS): of all steps, then of each resample of their questions."""
     scores, label = steps[score].to_numpy(), steps["label"].to_numpy()
     right = (scores > ESCALATE_ABOVE) == (label == 1)

@@ -12,7 +12,7 @@ from typing import Any
 
 from arbitrage.config.revisions import hub_entries
 from arbitrage.config.study import Study
-from arbitrage.runtime.outputs import CURVES, LATENCY_CURVES, TABLES
+from arbitrage.runtime.outputs import CURVES, LATENCY_CURVES, ROUTER_DETAILS, TABLES
 from arbitrage.runtime.paths import StudyPaths
 from arbitrage.runtime.placement import STAGES
 from arbitrage.runtime.provenance import files_of
@@ -49,6 +49,7 @@ READS: dict[str, tuple[str, ...]] = {
     "heldout": ("study", "threads", "router.device", "router.dtype"),
     "quantiles": ("sweep.policies", "sweep.quantiles"),
     "router_quality": ("seed", "curves"),
+    "router_details": ("seed", "curves", "router.variants"),
     "sweep": (*PAIR, "scheduler", "sweep", "router.device", "router.dtype", "router.batch_size"),
     "trajectories": (),
     "latency": (
@@ -107,7 +108,8 @@ def sources_read(study: Study, stage: str, **names: str) -> list[str]:
 
 
 def results_read(study: Study, stage: str, name: str = "") -> list[Path]:
-    """The study's results that a job of `stage` finds by itself: those of a figure or table (`name`), the report.
+    """The study's results that a job of `stage` finds by itself: those of a figure, a table or a detail of the routers
+    (`name`), the report.
 
     Stages of which a rule says what they read are not among them.
     """
@@ -115,6 +117,18 @@ def results_read(study: Study, stage: str, name: str = "") -> list[Path]:
     if stage == "accuracy_latency":
         swept = [paths.trajectories(pair, benchmark) for pair in timed for benchmark in study.benchmarks]
         return [*swept, *map(paths.latency, timed)]
+    if stage == "router_details":
+        trained = [(pair, variant) for pair in study.pairs for variant in study.variants_of(pair)]
+        datasets = [paths.dataset(*each) for each in trained]
+        heldout = [[paths.heldout(*each, seed) for seed in range(study.router.seeds)] for each in trained]
+        every = [path for tables in heldout for path in tables]
+        return {
+            "shares": datasets,
+            "lengths": [*map(paths.steps, study.pairs)],
+            "calibration": [*every, *datasets],
+            "families": [*every, paths.labelling_questions],
+            "mistakes": [*(tables[0] for tables in heldout), paths.labelling_questions],
+        }[name]
     if stage == "figure":
         pair, benchmark = next(iter(study.pairs)), next(iter(study.benchmarks))
         return {
@@ -145,7 +159,8 @@ def results_read(study: Study, stage: str, name: str = "") -> list[Path]:
         curves = map(paths.curves, (*CURVES, *LATENCY_CURVES))
         tables = [paths.table(name, "md") for name in TABLES]
         beside = [*map(paths.questions, study.benchmarks), *map(paths.latency, timed), paths.router_quality]
-        return [*swept, *beside, *curves, *tables, paths.summary]
+        routers = [*map(paths.router_detail, ROUTER_DETAILS), *map(paths.steps, study.pairs)]
+        return [*swept, *beside, *routers, *curves, *tables, paths.summary]
     return []
 
 

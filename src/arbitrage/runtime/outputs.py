@@ -12,11 +12,13 @@ from arbitrage.runtime.paths import StudyPaths
 
 FigureName = Literal["fig3", "fig4", "fig5", "fig6", "figA1", "figE1", "routers"]
 TableName = Literal["table1", "table2", "table3", "tableC1", "routers", "latencies"]
+RouterDetail = Literal["shares", "lengths", "calibration", "families", "mistakes"]
 CurveKind = Literal["accuracy_acceptance", "outcomes", "comparison"]  # those of trajectories alone
 
 FIGURES: tuple[FigureName, ...] = get_args(FigureName)
 TABLES: tuple[TableName, ...] = get_args(TableName)
 CURVES: tuple[CurveKind, ...] = get_args(CurveKind)
+ROUTER_DETAILS: tuple[RouterDetail, ...] = get_args(RouterDetail)
 LATENCY_CURVES = ("accuracy_latency", "speedup")
 
 
@@ -47,6 +49,8 @@ def _results(study: Study, paths: StudyPaths) -> Iterator[tuple[Path, str | None
     for pair in study.pairs:
         yield from _results_of(study, pair, paths)
     yield paths.router_quality, None, True
+    for detail in ROUTER_DETAILS:
+        yield paths.router_detail(detail), None, True
     for kind in (*CURVES, *LATENCY_CURVES):
         yield paths.curves(kind), None, True
     for figure in FIGURES:

@@ -88,6 +88,10 @@ class StudyPaths:
         """How well every router ranks the held-out steps."""
         return self.folder / "router" / "quality.csv"
 
+    def router_detail(self, name: str) -> Path:
+        """What the report's page says of the routers' data and errors (`outputs.ROUTER_DETAILS`)."""
+        return self.folder / "router" / f"{name}.csv"
+
     def sweep(self, pair: str, benchmark: str, shard: str | int) -> Path:
         """Trajectories of one shard."""
         return self.folder / "trajectories" / pair / benchmark / f"shard-{shard}.parquet"

@@ -16,8 +16,9 @@ from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.hf.incremental import LiveGenerator
 from arbitrage.engines.prefix_cached import PrefixCachedGenerator, PrefixCachedReader, PrefixCaching, PrefixReading
 from arbitrage.engines.scoring.answer_prm import AnswerScorer
+from arbitrage.engines.scoring.labels import CLASSIFIERS, MARKED
 from arbitrage.engines.scoring.scalar_router import ScalarRouter, kind_of
-from arbitrage.engines.scoring.scorers import CLASSIFIERS, MARKED, PrmScorer, RouterScorer, TransformersScorer
+from arbitrage.engines.scoring.scorers import PrmScorer, RouterScorer, TransformersScorer
 from arbitrage.engines.server.generator import OpenAiGenerator
 from arbitrage.engines.server.launch import LocalServer, serve
 from arbitrage.engines.vllm.generator import VllmGenerator

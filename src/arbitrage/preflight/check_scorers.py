@@ -10,7 +10,7 @@ from arbitrage.config.study import Study
 from arbitrage.engines.checkpoints import Checkpoint, head_in
 from arbitrage.engines.factory import kind_by_head
 from arbitrage.engines.hf.limits import context_limit
-from arbitrage.engines.scoring.scorers import CLASSIFIERS, MARKED
+from arbitrage.engines.scoring.labels import CLASSIFIERS, MARKED
 from arbitrage.engines.scoring.skywork import check_head
 from arbitrage.engines.scoring.step_format import encode
 from arbitrage.engines.scoring.templates import TemplateReader

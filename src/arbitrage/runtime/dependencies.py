@@ -18,6 +18,7 @@ from arbitrage.runtime.placement import STAGES
 from arbitrage.runtime.provenance import files_of
 
 PAIR = ("study", "seed", "threads", "generation", "prm", "models.{draft}", "models.{target}")
+SCORING = ("router.engine", "router.vllm", "router.device", "router.dtype")
 ZOO = ("zoo.seed", "zoo.device", "zoo.threads")
 
 READS: dict[str, tuple[str, ...]] = {
@@ -48,11 +49,11 @@ READS: dict[str, tuple[str, ...]] = {
     "heldout": ("study", "threads", "router.device", "router.dtype"),
     "quantiles": ("sweep.policies", "sweep.quantiles"),
     "router_quality": ("seed", "curves"),
-    "sweep": (*PAIR, "scheduler", "sweep", "router.device", "router.dtype", "router.batch_size"),
+    "sweep": (*PAIR, "scheduler", "sweep", *SCORING, "router.batch_size"),
     "trajectories": (),
     "latency": (
         *(*PAIR, "latency.questions", "latency.acceptances", "latency.warmup", "latency.speculative_tokens"),
-        *("latency.speculative_policies", "router.device", "router.dtype"),
+        *("latency.speculative_policies", *SCORING),
     ),
     "cost_model": ("seed", "latency.heldout"),
     "curves": ("seed", "curves", "sweep.thresholds"),

@@ -86,15 +86,17 @@ def open_pair_cached(
     questions for the study.
     """
     factory.routers_by_kind(routers)  # whether they are there, before large models are loaded
-    with factory.open_pair(study, pair, stage) as (draft, target):
-        prm = factory.load_prm(study)
+    with (
+        factory.open_pair(study, pair, stage) as (draft, target),
+        factory.open_scorers(study, pair, stage, routers) as (prm, classifier, scalar_routers),
+    ):
+        assert prm is not None, "asked for"
         identities = (draft.identity, target.identity, prm.identity)
         namespace = hashlib.sha256("|".join(identities).encode()).hexdigest()[:16]
         store = StepStore(StudyPaths.of(study).store, f"{namespace}/{questions}")
         _report_others(store, questions)
         generators = {"draft": StoredGenerator(draft, store), "target": StoredGenerator(target, store)}
         scorers = {"prm": StoredScorer(prm, store)}
-        classifier, scalar_routers = factory.load_routers(study, routers)
         if classifier is not None:
             scorers["router"] = StoredScorer(classifier, store)
         models = PairModels(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ def sweep(
     study = placed(study, "sweep", pair)
     with (
         open_pair_cached(study, "sweep", pair, source, f"{benchmark}-shard-{shard}", trainings[0]) as stored,
+        ExitStack() as opened,  # routers of further trainings
         ThreadPoolExecutor(1) as graders,  # engines do not wait while answers are compared
     ):
         graded: dict[tuple[str, int], Future[Rows]] = {}
@@ -74,7 +76,8 @@ def sweep(
 
         follow(0, stored, study.sweep.policies)
         for training, paths in enumerate(trainings[1:], start=1):
-            classifier, scalar_routers = factory.load_routers(study, paths)
+            opening = factory.open_scorers(study, pair, "sweep", paths, prm=False)
+            _, classifier, scalar_routers = opened.enter_context(opening)
             if classifier is not None:
                 stored.scorers[f"router-{training}"] = StoredScorer(classifier, stored.store)
             scorer = stored.scorers.get(f"router-{training}")

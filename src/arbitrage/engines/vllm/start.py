@@ -18,12 +18,13 @@ ENVIRONMENT = {
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # CUDA does not survive a fork
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # jobs side by side would all be bound to the first core
 }
+VERSION = "0.32"  # whose sources the engine was written by: others name arguments otherwise, or answer otherwise
 POLL_S = 0.5
 IN_PROCESS = "VLLM_ENABLE_V1_MULTIPROCESSING"
 
 
 def import_vllm(name: str) -> Any:
-    """The package vllm, told to be quiet and to stay at home."""
+    """The package vllm, told to be quiet and to stay at home. Raises EngineError where it is not there, or another."""
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     try:
@@ -35,7 +36,16 @@ def import_vllm(name: str) -> Any:
             f"{name}: engine vllm needs the package vllm, which cannot be imported ({error}); "
             "pip install --editable '.[vllm]' in the repository on a machine with CUDA; its CPU build: docs/engines.md"
         ) from error
+    if reason := unsupported(vllm.__version__):
+        raise EngineError(f"{name}: {reason}")
     return vllm
+
+
+def unsupported(version: str) -> str | None:
+    """Why vLLM of this version is not run, and what to do about it; None where it is."""
+    if version.startswith(f"{VERSION}."):
+        return None
+    return f"vLLM {version} is installed, and engine vllm is written for {VERSION}; pip install 'vllm=={VERSION}.*'"
 
 
 def start_engine(name: str, vllm: Any, device: str, arguments: dict[str, Any], here: bool) -> Any:

@@ -11,7 +11,9 @@ PATHS = StudyPaths.of(STUDY)
 SOURCE = f"{workflow.basedir}/src/arbitrage"
 PAIRS = list(STUDY.pairs)
 BENCHMARKS = list(STUDY.benchmarks)
-OWN_VLLM = any(model.engine != "transformers" and model.server.url is None for model in STUDY.models.values())
+OWN_VLLM = "vllm" in (STUDY.prm.engine, STUDY.router.engine) or any(
+    model.engine != "transformers" and model.server.url is None for model in STUDY.models.values()
+)
 MODELS_ENV = "../envs/vllm.yaml" if OWN_VLLM else "../envs/training.yaml"  # of the jobs that run a pair's models
 
 

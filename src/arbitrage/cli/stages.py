@@ -189,19 +189,20 @@ def heldout(
 ) -> None:
     """Score the held-out steps with every training of a router."""
     with stage("heldout", study, [*router, dataset], [out], models=True, variant=variant) as run:
-        from arbitrage.engines.factory import load_routers
+        from arbitrage.engines.checkpoints import resolve
+        from arbitrage.engines.scoring.scalar_router import ScalarRouter, kind_of
+        from arbitrage.engines.scoring.scorers import RouterScorer
         from arbitrage.io.tables import write_table
         from arbitrage.routing.heldout import heldout_rows
 
         settings = run.study.router.model_copy(update={"device": devices.alone(run.study.router.device)})
-        on_one_gpu = run.study.model_copy(update={"router": settings})
 
         def scored(seed: int, directory: Path) -> tuple[list[dict[str, Any]], float]:
             """A training's rows, and seconds it took; the router is not kept."""
-            classifier, scalar_routers = load_routers(on_one_gpu, [directory])
+            text = kind_of(directory) == "classifier"  # read by torch, whatever the engine: a question's steps together
+            scorer = RouterScorer(resolve(directory, key="router"), settings) if text else ScalarRouter(directory)
             begin = time.perf_counter()
-            rows = heldout_rows(dataset, classifier or next(iter(scalar_routers.values())), variant, seed)
-            return rows, time.perf_counter() - begin
+            return heldout_rows(dataset, scorer, variant, seed), time.perf_counter() - begin
 
         trainings = [scored(seed, directory) for seed, directory in enumerate(router)]
         table = [row for rows, _ in trainings for row in rows]

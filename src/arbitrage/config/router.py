@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from arbitrage.config.backends import VllmRoom
 from arbitrage.config.section import Count, Name, Section, Share
 
 RouterKind = Literal["classifier", "scalars", "scalars+prm", "scalars+target", "probe", "scalars+probe"]
@@ -134,6 +135,11 @@ class Router(Section):
     device: str = Field(
         "cpu", description="torch device beside the other models; where the router is alone in a job, its first GPU"
     )
+    engine: Literal["transformers", "vllm"] = Field(
+        "transformers",
+        description="What runs it where it scores, in the job's process; training and held-out scores are torch's",
+    )
+    vllm: VllmRoom = Field(VllmRoom(), description="For `engine: vllm`")
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="Type of weights and activations where it scores; training keeps float32 weights"
     )

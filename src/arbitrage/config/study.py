@@ -34,7 +34,7 @@ class Study(Section):
         "auto",
         description="How labelling and sweeps turn single steps and scores into batches: `lockstep`, the same batches "
         "on every run; `continuous`, each engine works whenever something waits for it; `auto`, lockstep where "
-        "transformers runs all models of a pair on the CPU",
+        "transformers runs all models of a pair, PRM and router on the CPU",
     )
     models: dict[Name, Model] = Field(min_length=1, description="Models by name")
     pairs: dict[Name, Pair] = Field(min_length=1, description="Pairs by name")
@@ -73,9 +73,9 @@ class Study(Section):
         if self.scheduler != "auto":
             return self.scheduler
         models = [self.models[name] for name in (self.pairs[pair].draft, self.pairs[pair].target)]
-        here = all(model.engine == "transformers" for model in models)
-        devices = {*(model.device for model in models), self.prm.device, self.router.device}
-        return "lockstep" if here and devices == {"cpu"} else "continuous"
+        loaded: tuple[Model | Prm | Router, ...] = (*models, self.prm, self.router)
+        running = {(each.engine, each.device) for each in loaded}
+        return "lockstep" if running == {("transformers", "cpu")} else "continuous"
 
     def origin(self, name: str) -> Model:
         """The model whose weights model `name` has: the one it is quantised from, or itself."""

@@ -7,13 +7,14 @@ what such an engine looks prefixes up by, keeps one question from profiting of a
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Protocol, cast, runtime_checkable
 from uuid import uuid4
 
 from arbitrage.engines.hf.incremental import common_length
-from arbitrage.speculation.forwarding import ForwardingPrompter
+from arbitrage.speculation.forwarding import ForwardingPrompter, ForwardingReader
 from arbitrage.speculation.protocols import Prompting
-from arbitrage.speculation.steps import GeneratedStep, Ids, Logprobs
+from arbitrage.speculation.steps import AuthoredStep, GeneratedStep, Ids, Logprobs
 
 
 @runtime_checkable
@@ -37,6 +38,16 @@ class PrefixReading(PrefixCaching, Protocol):
 
     def read_one(self, ids: Ids, start: int, salt: str) -> Logprobs:
         """Log-probabilities of `ids` from index `start` on. Only contexts with the same `salt` share what was read."""
+
+
+class PrefixScoring(Protocol):
+    """A scorer that scores one step at a time, from where an earlier input with the same beginning ended."""
+
+    def input_ids(self, problem: str, history: Sequence[AuthoredStep], step: AuthoredStep) -> Ids:
+        """What the model reads."""
+
+    def score_one(self, ids: Ids, salt: str) -> float:
+        """The score of one input. Only inputs with the same `salt` share what was read. Raises ScoreError."""
 
 
 class PrefixCachedGenerator(ForwardingPrompter[PrefixCaching]):
@@ -92,3 +103,27 @@ class PrefixCachedReader(PrefixCachedGenerator):
         self.last_prefill_tokens = len(ids) - common_length(self._held, ids[: start - 1])
         self._held = ids
         return logprobs
+
+
+class PrefixCachedScorer(ForwardingReader[PrefixScoring]):
+    """Scores one step at a time with `scorer` (`protocols.IncrementalScorer`).
+
+    last_tokens: ids of the last input that the one before did not begin with; whole blocks are kept, so it reads a few
+    more.
+    """
+
+    def __init__(self, scorer: PrefixScoring) -> None:
+        super().__init__(scorer)
+        self.last_tokens = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Share nothing with what was read so far: the next call reads everything."""
+        self._salt, self._held = uuid4().hex, Ids()
+
+    def score_one(self, ids: Ids) -> float:
+        """The score of one input. Raises ScoreError where it is not finite."""
+        score = self.scorer.score_one(ids, self._salt)
+        self.last_tokens = len(ids) - common_length(self._held, ids[:-1])
+        self._held = ids
+        return score

@@ -78,9 +78,8 @@ def write_rho_by_family(study: Study, out: Path) -> None:
     """Write `families.csv` of a study. Raises TableError."""
     paths = StudyPaths.of(study)
     tables = [
-        read_frame(paths.heldout(pair, variant, training), "heldout")
+        read_frame(paths.heldout(pair, variant), "heldout")
         for pair in study.pairs
         for variant in study.variants_of(pair)
-        for training in range(study.router.seeds)
     ]
     write_csv(out, rho_by_family(pd.concat(tables, ignore_index=True), families_of(study), study.curves, study.seed))

@@ -9,7 +9,7 @@ trainings. The expected calibration error is the mean distance of the two, each 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,15 +100,13 @@ def write_calibration(study: Study, out: Path) -> None:
     frames = []
     for pair in study.pairs:
         for variant in study.variants_of(pair):
-            trainings = [paths.heldout(pair, variant, training) for training in range(study.router.seeds)]
-            frames.append(_with_gain(trainings, paths.dataset(pair, variant) / VALIDATION))
+            frames.append(_with_gain(paths.heldout(pair, variant), paths.dataset(pair, variant) / VALIDATION))
     losses = {name: variant.objective for name, variant in study.router.variants.items()}
     write_csv(out, calibration(pd.concat(frames, ignore_index=True), losses, study.curves, study.seed))
 
 
-def _with_gain(trainings: Sequence[Path], examples: Path) -> pd.DataFrame:
-    """The tables `heldout` of a variant's trainings, with the `gain` that its data set has for each step."""
+def _with_gain(heldout: Path, examples: Path) -> pd.DataFrame:
+    """A variant's table `heldout`, with the `gain` that its data set has for each step."""
     batches = read_batches(examples, "examples", [*STEP, "gain"])
     gains = pd.concat([batch.to_pandas() for batch in batches], ignore_index=True)
-    tables = [read_frame(path, "heldout").merge(gains, on=STEP, validate="one_to_one") for path in trainings]
-    return pd.concat(tables, ignore_index=True)
+    return read_frame(heldout, "heldout").merge(gains, on=STEP, validate="many_to_one")

@@ -14,7 +14,7 @@ import pandas as pd
 
 from arbitrage.config.study import Study
 from arbitrage.evaluation.rho_by_family import families_of
-from arbitrage.evaluation.router_quality import ESCALATE_ABOVE, STEP
+from arbitrage.evaluation.router_quality import ESCALATE_ABOVE, STEP, trainings_of
 from arbitrage.io.csv_tables import write_csv
 from arbitrage.io.tables import read_frame
 from arbitrage.runtime.paths import StudyPaths
@@ -65,7 +65,7 @@ def write_mistakes(study: Study, out: Path) -> None:
     """Write `mistakes.csv` of a study. Raises TableError."""
     paths = StudyPaths.of(study)
     tables = [
-        read_frame(paths.heldout(pair, variant, 0), "heldout")
+        trainings_of(read_frame(paths.heldout(pair, variant), "heldout"))[0]
         for pair in study.pairs
         for variant in study.variants_of(pair)
     ]

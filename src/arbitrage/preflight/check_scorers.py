@@ -8,10 +8,10 @@ from typing import Any
 
 from arbitrage.config.study import Study
 from arbitrage.engines.checkpoints import Checkpoint, head_in
-from arbitrage.engines.factory import kind_by_head
+from arbitrage.engines.factory import kind_by_head, require_engine
 from arbitrage.engines.hf.limits import context_limit
 from arbitrage.engines.output_layer import require_output_layer
-from arbitrage.engines.scoring.scorers import CLASSIFIERS, MARKED
+from arbitrage.engines.scoring.labels import CLASSIFIERS, MARKED
 from arbitrage.engines.scoring.skywork import check_head
 from arbitrage.engines.scoring.step_format import encode
 from arbitrage.engines.scoring.templates import TemplateReader
@@ -59,6 +59,7 @@ def _prm(study: Study, directory: Path) -> str:
     config, tokenizer = _read(directory)
     head = head_in(config)
     kind = kind_by_head(prm.path, head) if prm.kind == "auto" else prm.kind
+    require_engine(prm, kind)
     if kind == "value-head":
         _separator(prm.path, tokenizer, study.generation.separator)
         if weight_bytes(directory, pickled=True) is None:

@@ -18,6 +18,7 @@ from arbitrage.runtime.placement import STAGES
 from arbitrage.runtime.provenance import files_of
 
 PAIR = ("study", "seed", "threads", "generation", "prm", "models.{draft}", "models.{target}")
+SCORING = ("router.engine", "router.vllm", "router.device", "router.dtype")
 ZOO = ("zoo.seed", "zoo.device", "zoo.threads")
 
 READS: dict[str, tuple[str, ...]] = {
@@ -50,11 +51,11 @@ READS: dict[str, tuple[str, ...]] = {
     "quantiles": ("sweep.policies", "sweep.quantiles"),
     "router_quality": ("seed", "curves"),
     "router_details": ("seed", "curves", "router.variants"),
-    "sweep": (*PAIR, "scheduler", "sweep", "router.device", "router.dtype", "router.batch_size"),
+    "sweep": (*PAIR, "scheduler", "sweep", *SCORING, "router.batch_size"),
     "trajectories": (),
     "latency": (
         *(*PAIR, "latency.questions", "latency.acceptances", "latency.warmup", "latency.speculative_tokens"),
-        *("latency.speculative_policies", "router.device", "router.dtype"),
+        *("latency.speculative_policies", *SCORING),
     ),
     "cost_model": ("seed", "latency.heldout"),
     "curves": ("seed", "curves", "sweep.thresholds"),
@@ -120,14 +121,13 @@ def results_read(study: Study, stage: str, name: str = "") -> list[Path]:
     if stage == "router_details":
         trained = [(pair, variant) for pair in study.pairs for variant in study.variants_of(pair)]
         datasets = [paths.dataset(*each) for each in trained]
-        heldout = [[paths.heldout(*each, seed) for seed in range(study.router.seeds)] for each in trained]
-        every = [path for tables in heldout for path in tables]
+        heldout = [paths.heldout(*each) for each in trained]
         return {
             "shares": datasets,
             "lengths": [*map(paths.steps, study.pairs)],
-            "calibration": [*every, *datasets],
-            "families": [*every, paths.labelling_questions],
-            "mistakes": [*(tables[0] for tables in heldout), paths.labelling_questions],
+            "calibration": [*heldout, *datasets],
+            "families": [*heldout, paths.labelling_questions],
+            "mistakes": [*heldout, paths.labelling_questions],
         }[name]
     if stage == "figure":
         pair, benchmark = next(iter(study.pairs)), next(iter(study.benchmarks))

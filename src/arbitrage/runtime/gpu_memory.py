@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from arbitrage.config.devices import last_ordinal, model_devices
+from arbitrage.config.models import Model
+from arbitrage.config.prm import Prm
+from arbitrage.config.router import Router
 from arbitrage.config.study import Study
 from arbitrage.runtime.gpus import DeviceError, memory_bytes
 from arbitrage.runtime.memory import BYTES, GB, TRAINED_BYTES, Shape, shape
@@ -105,8 +108,17 @@ def parts(study: Study, stage: str, pair: str, shapes: Mapping[str, Shape]) -> I
     for subject, scorer, loaded in (("prm", study.prm, True), ("router", study.router, loads_router(study, stage))):
         found, ordinal = shapes.get(subject), last_ordinal(scorer.device)
         if found is not None and loaded and ordinal >= 0:
-            context = found.cached * BYTES[scorer.dtype] * min(limit, found.positions)
-            yield Part(subject, ordinal, found.weight_bytes(scorer.dtype), SCORER_BYTES, context)
+            paged, room = scorer.engine == "vllm", scorer.vllm
+            longest = min(room.longest(limit) if paged else limit, found.positions)
+            yield Part(
+                subject,
+                ordinal,
+                found.weight_bytes(scorer.dtype),
+                ENGINE_BYTES if paged else SCORER_BYTES,
+                found.cached * BYTES[scorer.dtype] * longest,
+                share=room.memory_share if paged and room.memory_share else None,
+                cached=int(room.cache_gib * GIB) if paged and room.cache_gib else None,
+            )
 
 
 def divided(members: Sequence[Part], sizes: Mapping[int, float]) -> list[Portion]:
@@ -158,13 +170,15 @@ def shortage(study: Study, stage: str, portions: Sequence[Portion]) -> str | Non
 
 
 def shares(study: Study, stage: str, pair: str) -> dict[str, float]:
-    """The share of each of its GPUs' memory that vLLM may take, by model of `pair`, in a job of `stage`.
+    """The share of each of its GPUs' memory that vLLM may take for each model in a job of `stage`, by subject.
 
-    study: with its models placed. As configured (`vllm.memory_share`); or what `divided` gives it; or, where a size or
-    the memory of a GPU cannot be known, an equal part of USABLE for all models on the fullest of its GPUs. Raises
-    DeviceError where they do not fit.
+    study: with its models placed; PRM and router are among them where vLLM runs them. As configured
+    (`vllm.memory_share`); or what `divided` gives it; or, where a size or the memory of a GPU cannot be known, an equal
+    part of USABLE for all models on the fullest of its GPUs. Raises DeviceError where they do not fit.
     """
     names = dict.fromkeys((study.pairs[pair].draft, study.pairs[pair].target))
+    own: dict[str, Model | Prm | Router] = {f"models.{name}": study.models[name] for name in names}
+    own |= {key: each for key, each in (("prm", study.prm), ("router", study.router)) if each.engine == "vllm"}
     members = list(parts(study, stage, pair, local_shapes(study, pair)))
     sizes = {part.gpu: gpu_bytes(study, part.gpu) for part in members}
     known = {gpu: size for gpu, size in sizes.items() if size is not None}
@@ -172,15 +186,19 @@ def shares(study: Study, stage: str, pair: str) -> dict[str, float]:
         portions = divided(members, known)
         if reason := shortage(study, stage, portions):
             raise DeviceError(reason)
-        given = {portion.part.subject: portion.share for portion in portions}
-        return {name: study.models[name].vllm.memory_share or given.get(f"models.{name}", USABLE) for name in names}
-    devices = [device for name in names for device in model_devices(study.models[name])]
-    models_on = Counter(map(last_ordinal, [*devices, study.prm.device, study.router.device]))
-    equal = {
-        name: USABLE / max(models_on[last_ordinal(device)] for device in model_devices(study.models[name]))
-        for name in names
-    }
-    return {name: study.models[name].vllm.memory_share or equal[name] for name in names}
+        found = {portion.part.subject: portion.share for portion in portions}
+    else:
+        models_on = Counter(last_ordinal(device) for name in names for device in model_devices(study.models[name]))
+        models_on.update(map(last_ordinal, (study.prm.device, study.router.device)))
+        found = {
+            subject: USABLE / max(models_on[last_ordinal(device)] for device in _devices(each))
+            for subject, each in own.items()
+        }
+    return {subject: each.vllm.memory_share or found.get(subject, USABLE) for subject, each in own.items()}
+
+
+def _devices(model: Model | Prm | Router) -> list[str]:
+    return model_devices(model) if isinstance(model, Model) else [model.device]
 
 
 def local_shapes(study: Study, pair: str) -> dict[str, Shape]:

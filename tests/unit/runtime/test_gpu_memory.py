@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from arbitrage.config.backends import VllmRoom
+from arbitrage.config.router import Router
 from arbitrage.config.study import Study
 from arbitrage.runtime import gpu_memory
 from arbitrage.runtime.gpu_memory import ENGINE_BYTES, GIB, SCORER_BYTES, USABLE, Part, divided, parts, shares
@@ -104,8 +106,8 @@ def test_what_the_study_gives_a_model_is_taken_from_the_others(
     assert portions["models.d"].cache == pytest.approx(cache)
     assert sum(portion.share for portion in portions.values()) == pytest.approx(USABLE)
     given = shares(placed(one, "label", "p"), "label", "p")
-    assert given["d"] == pytest.approx(draft.get("memory_share", portions["models.d"].share))
-    assert given["t"] == pytest.approx(portions["models.t"].share)
+    assert given["models.d"] == pytest.approx(draft.get("memory_share", portions["models.d"].share))
+    assert given["models.t"] == pytest.approx(portions["models.t"].share)
 
 
 @pytest.mark.parametrize(("size", "remedy"), [(24, None), (40, "together"), (80, "together")])
@@ -115,10 +117,12 @@ def test_vllm_gets_its_share_or_an_error_says_what_to_do(size: float, remedy: st
         with pytest.raises(DeviceError, match=r"GPU 0 has 22.4 GiB.*models.t, prm take 20.1 of weights.*apart"):
             shares(placed(one, "label", "p"), "label", "p")
         apart = one.model_copy(update={"placement": one.placement.model_copy(update={"label": "apart"})})
-        assert shares(placed(apart, "label", "p"), "label", "p") == pytest.approx({"d": USABLE, "t": USABLE})
+        assert shares(placed(apart, "label", "p"), "label", "p") == pytest.approx(
+            {"models.d": USABLE, "models.t": USABLE}
+        )
         return
     given = shares(placed(one, "label", "p"), "label", "p")
-    assert given["d"] > 2_471_628_800 / (size * 1e9) and given["t"] > 16_060_522_496 / (size * 1e9)
+    assert given["models.d"] > 2_471_628_800 / (size * 1e9) and given["models.t"] > 16_060_522_496 / (size * 1e9)
     assert sum(given.values()) < USABLE - 3.09 / size
 
 
@@ -126,7 +130,23 @@ def test_beside_a_model_of_unknown_shape_parts_are_equal(tmp_path: Path) -> None
     one = study(tmp_path)
     (Path(one.prm.path) / "config.json").write_text("{}")
     shape.cache_clear()
-    assert shares(placed(one, "label", "p"), "label", "p") == pytest.approx({"d": USABLE / 4, "t": USABLE / 4})
+    assert shares(placed(one, "label", "p"), "label", "p") == pytest.approx(
+        {"models.d": USABLE / 4, "models.t": USABLE / 4}
+    )
+
+
+def test_scorers_on_vllm_have_engines_of_their_own_that_grow_as_the_others(tmp_path: Path) -> None:
+    scoring = {"engine": "vllm", "dtype": "bfloat16", "vllm": {"max_context": 8192}}
+    one = study(tmp_path, prm={"device": "cuda:5", "path": str(tmp_path / "prm"), **scoring})
+    one = one.model_copy(update={"router": Router.model_validate({"device": "cuda:6", **scoring})})
+    found = members(one, "sweep")
+    positions = shape(str(tmp_path / "prm"), None).positions
+    assert found["prm", 0].context == 28 * KIB * min(8192, positions)
+    assert (found["prm", 0].beside, found["router", 0].beside) == (ENGINE_BYTES, ENGINE_BYTES)
+    given = shares(placed(one, "sweep", "p"), "sweep", "p")
+    assert given["models.d"] + given["models.t"] + given["prm"] + given["router"] == pytest.approx(USABLE)
+    set_ = one.model_copy(update={"prm": one.prm.model_copy(update={"vllm": VllmRoom(memory_share=0.2)})})
+    assert shares(placed(set_, "sweep", "p"), "sweep", "p")["prm"] == 0.2
 
 
 def test_a_share_too_small_for_the_weights_is_an_error(tmp_path: Path) -> None:

@@ -46,9 +46,9 @@ def test_a_training_is_gone_from_memory_when_the_next_one_comes(
     load, loaded = factory.load_router, []
     alive: list[int] = []
 
-    def noting(own: Study, directory: Path) -> Any:
+    def noting(own: Study, directory: Path, share: float) -> Any:
         alive.append(sum(model() is not None for model in loaded))
-        scorer = load(own, directory)
+        scorer = load(own, directory, share)
         loaded.extend((weakref.ref(scorer), weakref.ref(scorer.model), weakref.ref(scorer.model.score.weight)))
         return scorer
 

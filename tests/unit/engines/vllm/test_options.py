@@ -13,15 +13,18 @@ from packaging.requirements import Requirement
 
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
+from arbitrage.config.prm import Prm
+from arbitrage.config.router import Router
 from arbitrage.config.study import Study
 from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.server.launch import serve
 from arbitrage.engines.vllm import start
 from arbitrage.engines.vllm.generator import VllmGenerator
-from arbitrage.engines.vllm.options import GGUF, engine_arguments
+from arbitrage.engines.vllm.options import GGUF, engine_arguments, scorer_arguments
 from arbitrage.engines.vllm.start import SERIES, other_series
 from arbitrage.runtime.gpu_memory import shares as memory_shares
 from arbitrage.speculation.protocols import EngineError
+from tests.support.tiny_models import build_classifier
 from tests.unit.engines.conftest import CAUSAL
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -84,6 +87,25 @@ def test_what_vllm_cannot_run_is_named(
 ) -> None:
     with pytest.raises(EngineError, match=message):
         arguments(checkpoints_root / name, **settings)
+
+
+@pytest.mark.parametrize(
+    ("head", "settings"),
+    [("sequence", Prm(path="p", batch_size=5)), ("token", Router(batch_size=5, device="cuda:1", dtype="bfloat16"))],
+)
+def test_a_head_for_every_token_is_run_as_one_for_sequences(head: Any, settings: Prm | Router, tmp_path: Path) -> None:
+    checkpoint = resolve(build_classifier(tmp_path / "classifier", head=head), key="prm")
+    found = scorer_arguments(checkpoint, settings, Generation(max_tokens=100), 0.3)
+    assert found["hf_overrides"] == {"architectures": ["LlamaForSequenceClassification"], "head_dtype": "float32"}
+    assert (found["runner"], found["convert"], found["max_num_seqs"]) == ("pooling", "classify", 5)
+    assert found["enable_prefix_caching"] and found["max_model_len"] == 1024
+    on_gpu = (found.get("device_ids"), found.get("gpu_memory_utilization"))
+    assert on_gpu == (([1], 0.3) if settings.device == "cuda:1" else (None, None))
+
+
+def test_a_model_without_such_a_head_is_no_scorer(causal: Path) -> None:
+    with pytest.raises(EngineError, match=r"ForCausalLM; expected one of \*ForSequenceClassification"):
+        scorer_arguments(resolve(causal), Prm(path="p"), Generation(), 0.3)
 
 
 def test_without_vllm_the_remedy_is_named(causal: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,11 +163,20 @@ def router(
         if settings.variants[variant].kind == "classifier":
             from arbitrage.engines.factory import router_start
             from arbitrage.routing.train import train_router
+            from arbitrage.runtime.gpu_memory import training
+            from arbitrage.runtime.memory import shape
 
             device, start = devices.alone(settings.device), router_start(run.study)
             cards = resources.gpus(run.study, "router", None, variant) if device != "cpu" else 1
             report = train_router(
-                dataset, start, settings.training, seed=begin, device=device, out_dir=out, processes=max(1, cards)
+                dataset,
+                start,
+                settings.training,
+                seed=begin,
+                device=device,
+                out_dir=out,
+                processes=max(1, cards),
+                sharded=cards > 1 and training(run.study, shape(*run.study.router_init)).sharded,
             )
         else:
             from arbitrage.routing.scalars import fit_scalars

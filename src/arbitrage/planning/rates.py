@@ -191,6 +191,8 @@ class Estimate:
 
     def _portions(self, study: Study, stage: str) -> list[Portion]:
         """What a job puts on GPUs, by the devices in `study`. Raises RatesError where it does not fit."""
+        sized = study.resources.model_copy(update={"gpu_memory_gb": self.machine.memory / GB})
+        study = study.model_copy(update={"resources": sized})
         members = list(parts(study, rule_of(stage), self.pair, self.shapes))
         portions = divided(members, dict.fromkeys((part.gpu for part in members), self.machine.memory))
         if reason := shortage(study, rule_of(stage), portions):

@@ -24,6 +24,7 @@ GIB = 2**30
 USABLE = 0.9  # of a GPU's memory: what others hold there, fragments, and what no estimate knows is in the rest
 ENGINE_BYTES = 2 * GIB  # beside weights, of vLLM: a CUDA context, activations of its longest pass, CUDA graphs
 SCORER_BYTES = 2 * GIB  # of PRM, router, and a model on transformers: activations of a batch, beside what is cached
+EXCHANGED_BYTES = 4  # of a weight trained on several GPUs: its gradient once more, in DistributedDataParallel's buckets
 TRAINING_BYTES = 4 * GIB  # of a router: activations of a micro-batch, recomputed layer by layer
 
 
@@ -81,10 +82,9 @@ def parts(study: Study, stage: str, pair: str, shapes: Mapping[str, Shape]) -> I
         found, settings = shapes.get("router"), study.router
         classified = any(variant.kind == "classifier" for variant in settings.variants.values())
         if found is not None and classified and last_ordinal(settings.device) >= 0:
-            layers = settings.training.top_layers or found.layers
-            trained = found.parameters * min(layers, found.layers) // max(found.layers, 1)
-            frozen = (found.parameters - trained) * BYTES["float32"]
-            yield Part("router", 0, TRAINED_BYTES * trained + frozen, TRAINING_BYTES, 0)
+            own = training(study, found)
+            for gpu in range(study.resources.router.gpus or 1):
+                yield Part("router", gpu, own.weights, own.beside, 0)
         return
     for name in dict.fromkeys((study.pairs[pair].draft, study.pairs[pair].target)):
         model, found = study.models[name], shapes.get(f"models.{name}")
@@ -119,6 +119,34 @@ def parts(study: Study, stage: str, pair: str, shapes: Mapping[str, Shape]) -> I
                 share=room.memory_share if paged and room.memory_share else None,
                 cached=int(room.cache_gib * GIB) if paged and room.cache_gib else None,
             )
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the training of a router takes on each of its GPUs, in bytes; sharded: a part of the router each (FSDP)."""
+
+    weights: int
+    beside: int
+    sharded: bool
+
+
+def training(study: Study, found: Shape) -> Training:
+    """What the router of shape `found` takes in training; sharded where it must be, and several GPUs share it.
+
+    Whole on each GPU (DistributedDataParallel) it has its weights, gradients, AdamW's two moments, and the gradients
+    that are exchanged. Sharded it is whole for a moment, when it is loaded, and its embeddings whenever they compute.
+    """
+    gpus, settings = study.resources.router.gpus or 1, study.router.training
+    layers = min(settings.top_layers or found.layers, found.layers)
+    trained = found.parameters * layers // max(found.layers, 1)
+    frozen = (found.parameters - trained) * BYTES["float32"]
+    whole = (TRAINED_BYTES + (EXCHANGED_BYTES if gpus > 1 else 0)) * trained + frozen
+    size = gpu_bytes(study, 0)
+    if gpus == 1 or size is None or whole + TRAINING_BYTES <= USABLE * size:
+        return Training(whole, TRAINING_BYTES, sharded=False)
+    loaded = BYTES["float32"] * found.parameters * (gpus + 1) // gpus
+    part = TRAINED_BYTES * trained // gpus + frozen
+    return Training(max(loaded, part), TRAINING_BYTES + BYTES["float32"] * found.embedded, sharded=True)
 
 
 def divided(members: Sequence[Part], sizes: Mapping[int, float]) -> list[Portion]:
@@ -158,7 +186,7 @@ def shortage(study: Study, stage: str, portions: Sequence[Portion]) -> str | Non
     elif getattr(study.placement, stage, "apart") == "together":
         remedy = f"set placement.{stage} to apart, lower vllm.max_context, or take larger GPUs"
     elif stage == "router":
-        remedy = "set router.training.top_layers, name a smaller router.init, or take larger GPUs"
+        remedy = "raise resources.router.gpus, set router.training.top_layers, or name a smaller router.init"
     else:
         remedy = "give its models devices of their own, cut the largest over more, or take larger GPUs"
     subjects = ", ".join(part.subject for part in own)

@@ -163,6 +163,42 @@ def test_training_takes_sixteen_bytes_a_trained_weight_and_four_a_frozen_one(tmp
     assert some.weights == pytest.approx((16 / 4 + 4 * 3 / 4) * 1_543_714_304, rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("billions", "gpus", "gigabytes", "each", "sharded"),
+    [
+        (1.5, 1, 80, 16 * 1.5, False),
+        (1.5, 4, 40, 20 * 1.5, False),  # and the gradients that are exchanged
+        (1.5, 2, 24, 16 * 1.5 / 2, True),
+        (7.6, 4, 80, 4 * 7.6 * 5 / 4, True),  # no less than when it is loaded
+        (7.6, 2, 80, 16 * 7.6 / 2, True),
+        (7.6, 1, 80, 16 * 7.6, False),  # and does not fit
+        (7.6, 4, None, 20 * 7.6, False),  # nobody knows
+    ],
+)
+def test_a_router_is_sharded_where_several_gpus_train_what_none_holds(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    billions: float,
+    gpus: int,
+    gigabytes: float | None,
+    each: float,
+    sharded: bool,
+) -> None:
+    monkeypatch.setattr(gpu_memory, "memory_bytes", lambda gpu: None)
+    one = study(tmp_path, resources={"router": {"gpus": gpus}, "gpu_memory_gb": gigabytes})
+    found = Shape(parameters=int(billions * 1e9), embedded=10**8, layers=28)
+    own = gpu_memory.training(one, found)
+    assert own.sharded is sharded and own.weights / 1e9 == pytest.approx(each)
+    assert own.beside == gpu_memory.TRAINING_BYTES + (4 * 10**8 if sharded else 0)
+    own_parts = list(parts(one, "router", "p", {"router": found}))
+    assert [part.gpu for part in own_parts] == list(range(gpus))
+    if gigabytes is not None:
+        sizes = dict.fromkeys(range(gpus), gigabytes * 1e9)
+        reason = gpu_memory.shortage(one, "router", divided(own_parts, sizes))
+        assert (reason is None) is ((billions, gpus) != (7.6, 1))
+        assert reason is None or "raise resources.router.gpus" in reason
+
+
 def test_weights_in_few_bits_leave_embeddings_whole(tmp_path: Path) -> None:
     eight = shape(str(write(tmp_path, EIGHT)), None)
     assert eight.weight_bytes("bfloat16", bits=4) / 1e9 == pytest.approx(5.59, abs=0.01)

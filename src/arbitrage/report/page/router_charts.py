@@ -32,7 +32,7 @@ def shares_chart(rows: pd.DataFrame) -> dict[str, Any]:
     names, colours = zip(*SHARES.values(), strict=True)
     bars = (
         alt.Chart(alt.InlineData(values=values))
-        .mark_bar()
+        .mark_bar(stroke=GREY, strokeWidth=0.5)
         .encode(
             x=alt.X("share:Q", title="share of the labelled steps (%)", scale=alt.Scale(domain=[0, 100], nice=False)),
             y=alt.Y("set:N", title=None, sort=None, axis=alt.Axis(labelLimit=150)),

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from arbitrage.config.pipeline import Curves
 from arbitrage.config.router import IN_VAIN, Loss
@@ -73,7 +72,7 @@ def _binned(steps: pd.DataFrame, loss: Loss, bins: int, resamples: int, seed: in
     score, gain = (steps[column].to_numpy(np.float64) for column in ("router_score", "gain"))
     weight = np.where(gain == 0, IN_VAIN, np.abs(gain)) if loss == "weighted" else np.ones(len(gain))
     truth = (1 + gain) / 2 if loss == "regression" else (gain > 0).astype(np.float64)
-    place = (bins * (rankdata(score) - 0.5) / len(score)).astype(int)
+    place = (bins * (steps["router_score"].rank().to_numpy() - 0.5) / len(score)).astype(int)
     member = np.eye(bins)[place]
     _, owner = np.unique(steps["question_id"].to_numpy(str), return_inverse=True)
     per_question = np.zeros((3, int(owner.max()) + 1, bins))

@@ -92,10 +92,12 @@ def solve(
     use_threads(loaded.threads)
     if (reason := refusal(loaded, pair, policy)) is not None:
         raise typer.BadParameter(reason, param_hint="--policy")
-    with open_decoder(loaded, pair, [router] if routed and router else []) as decoder:
+    loading, checking = [router] if routed and router else [], [speculative_tokens] if speculative_tokens else []
+    with open_decoder(loaded, pair, loading, checking) as decoder:
         if speculative_tokens and not decoder.can_check:
             message = (
-                f"pair {pair} does no token-level speculation: draft and target need one vocabulary, on transformers"
+                f"pair {pair} does no token-level speculation: draft and target need one vocabulary and engine, "
+                "transformers or vllm"
             )
             raise typer.BadParameter(message, param_hint="--speculative-tokens")
         asked = Question("live", str(question)) if row is None else Question(row["question_id"], row["problem"])

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -76,6 +77,21 @@ class Study(Section):
         loaded: tuple[Model | Prm | Router, ...] = (*models, self.prm, self.router)
         running = {(each.engine, each.device) for each in loaded}
         return "lockstep" if running == {("transformers", "cpu")} else "continuous"
+
+    def checked_by_vllm(self, pair: str) -> list[int]:
+        """Tokens a round of a pair's token-level speculative decoding on vLLM; each has an engine of its own.
+
+        Both models are on vLLM, in one dtype, as it loads the draft in the target's; and no GGUF files.
+        """
+        draft, target = self.models[self.pairs[pair].draft], self.models[self.pairs[pair].target]
+        alike = draft.engine == target.engine == "vllm" and draft.dtype == target.dtype
+        packed = "gguf" in (draft.vllm.quantisation, target.vllm.quantisation)
+        return self.latency.speculative_tokens if alike and not packed else []
+
+    def speculating(self, tokens: Sequence[int]) -> Study:
+        """The study where token-level speculative decoding has so many `tokens` a round: in an engine each, on vLLM."""
+        latency = self.latency.model_copy(update={"speculative_tokens": list(tokens)})
+        return self.model_copy(update={"latency": latency})
 
     def origin(self, name: str) -> Model:
         """The model whose weights model `name` has: the one it is quantised from, or itself."""

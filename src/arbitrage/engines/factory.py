@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,7 @@ from arbitrage.engines.checkpoints import Checkpoint, resolve
 from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.hf.incremental import LiveGenerator, LiveScorer
 from arbitrage.engines.prefix_cached import (
+    PrefixCachedChecker,
     PrefixCachedGenerator,
     PrefixCachedReader,
     PrefixCachedScorer,
@@ -29,8 +30,9 @@ from arbitrage.engines.scoring.scorers import PrmScorer, RouterScorer, Transform
 from arbitrage.engines.server.generator import OpenAiGenerator
 from arbitrage.engines.server.launch import LocalServer, serve
 from arbitrage.engines.vllm.generator import VllmGenerator
+from arbitrage.engines.vllm.options import speculative_config
 from arbitrage.engines.vllm.scorer import VllmScorer
-from arbitrage.runtime.gpu_memory import USABLE, shares
+from arbitrage.runtime.gpu_memory import USABLE, checker, checking, shares
 from arbitrage.runtime.paths import StudyPaths
 from arbitrage.speculation.protocols import EngineError, Generator, IncrementalGenerator, IncrementalScorer
 
@@ -140,8 +142,31 @@ def router_start(study: Study) -> Checkpoint:
     return resolve(study.router.init, study.router.revision, "router.init")
 
 
-def live_generator(generator: Generator) -> IncrementalGenerator:
-    """`generator` for one question at a time, with a cache that is kept between calls."""
+@contextmanager
+def open_checkers(study: Study, pair: str) -> Iterator[dict[int, VllmGenerator]]:
+    """Engines of the target on vLLM in which the draft proposes tokens, by how many a round, for as long as the context
+    lasts; none where vLLM does not run both, or their vocabularies differ. Raises EngineError.
+
+    study: with its models placed for timing; the pair's models, PRM and routers are opened first.
+    """
+    names, models, engines = study.pairs[pair], study.models, dict[int, VllmGenerator]()
+    with ExitStack() as stack:
+        for count in checking(study, "latency", pair):
+            draft, target = (model_checkpoint(study, name) for name in (names.draft, names.target))
+            rows = {each.configs()[0].get_text_config(decoder=True).vocab_size for each in (draft, target)}
+            if len(rows) > 1 or draft.tokenizer().get_vocab() != target.tokenizer().get_vocab():
+                break
+            told = speculative_config(draft, models[names.draft].vllm, models[names.target].vllm, count)
+            share = shares(study, "latency", pair)[checker(names.target, count)]
+            engines[count] = VllmGenerator(target, models[names.target], study.generation, share, told)
+            stack.callback(engines[count].close)
+        yield engines
+
+
+def live_generator(generator: Generator, checkers: Mapping[int, VllmGenerator] | None = None) -> IncrementalGenerator:
+    """`generator` for one question at a time, with a cache that is kept between calls. checkers: `open_checkers`."""
+    if checkers and isinstance(generator, PrefixReading):
+        return PrefixCachedChecker(generator, checkers)
     if isinstance(generator, TransformersGenerator):
         return LiveGenerator(generator)
     if isinstance(generator, PrefixReading):

@@ -99,7 +99,7 @@ def open_models(study: Study, pair: str, needs: Collection[Need], routers: Seque
     They are on the GPUs that `placement.latency` says. Raises EngineError.
     """
     factory.routers_by_kind(routers)  # whether they are there, before large models are loaded
-    study = placed(study, "latency", pair)
+    study = placed(study.speculating(()), "latency", pair)
     with (
         factory.open_pair(study, pair) as (draft, target),
         factory.open_scorers(study, pair, "latency", routers, prm="prm" in needs) as (prm, classifier, scalar_routers),

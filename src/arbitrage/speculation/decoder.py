@@ -90,7 +90,7 @@ class LiveDecoder:
         if not self.can_check:
             raise ValueError(
                 "no token-level speculative decoding with this pair: it needs draft and target of one vocabulary on "
-                "engine transformers; leave speculative tokens out"
+                "one engine, transformers or vllm (there in one dtype); leave speculative tokens out"
             )
         return cast(TokenSpeculation, self.target)
 

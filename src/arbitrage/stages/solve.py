@@ -25,18 +25,22 @@ from arbitrage.speculation.tree import Question
 
 
 @contextmanager
-def open_decoder(study: Study, pair: str, routers: Sequence[Path]) -> Iterator[LiveDecoder]:
+def open_decoder(
+    study: Study, pair: str, routers: Sequence[Path], speculative_tokens: Sequence[int] = ()
+) -> Iterator[LiveDecoder]:
     """Draft, target, PRM and trained routers (directories, at most one a kind) of `pair`, for decoding at batch 1.
 
-    They are on the GPUs that `placement.latency` says.
+    speculative_tokens: with which token-level speculation will be asked for, where that takes engines (vLLM). All are
+    on the GPUs that `placement.latency` says.
     """
     factory.routers_by_kind(routers)  # whether they are there, before large models are loaded
-    study = placed(study, "latency", pair)
+    study = placed(study.speculating(speculative_tokens), "latency", pair)
     with (
         factory.open_pair(study, pair) as (draft, target),
         factory.open_scorers(study, pair, "latency", routers) as (*scorers, scalar_routers),
+        factory.open_checkers(study, pair) as checkers,
     ):
-        writers = factory.live_generator(draft), factory.live_generator(target)
+        writers = factory.live_generator(draft), factory.live_generator(target, checkers)
         prm, router = (None if scorer is None else factory.live_scorer(scorer) for scorer in scorers)
         yield LiveDecoder(*writers, prm, router, study.generation, study.seed, scalar_routers)
 

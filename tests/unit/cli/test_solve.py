@@ -35,8 +35,8 @@ class Boxing(FakeGenerator):
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     @contextmanager
-    def opened(study: Study, pair: str, routers: Sequence[Path]) -> Iterator[LiveDecoder]:
-        assert (pair, routers) == ("small", [])
+    def opened(study: Study, pair: str, routers: Sequence[Path], tokens: Sequence[int]) -> Iterator[LiveDecoder]:
+        assert (pair, routers, tokens) == ("small", [], [])
         decoder = fake_decoder(seed=7)
         decoder.target = Boxing("target")
         yield decoder

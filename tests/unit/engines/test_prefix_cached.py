@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arbitrage.engines.prefix_cached import (
+    PrefixCachedChecker,
     PrefixCachedGenerator,
     PrefixCachedReader,
     PrefixCachedScorer,
     PrefixCaching,
     PrefixReading,
 )
-from arbitrage.speculation.protocols import IncrementalReading
-from arbitrage.speculation.steps import AuthoredStep, GeneratedStep, Ids, Logprobs
+from arbitrage.speculation.protocols import IncrementalReading, TokenSpeculation
+from arbitrage.speculation.steps import AuthoredStep, CheckedStep, GeneratedStep, Ids, Logprobs
 
 
 class Echo:
@@ -115,3 +116,16 @@ def test_a_scorer_reads_what_is_new_and_shares_nothing_with_the_next_question() 
     live.reset()
     live.score_one(live.input_ids("question", [], steps[0]))
     assert live.last_tokens == 10 and len(set(length.salts)) == 2 and length.salts[0] == length.salts[2]
+
+
+def test_a_drafts_tokens_are_checked_by_the_engine_of_their_number_from_the_questions_own_cache() -> None:
+    plain, four, eight = ReadingEcho(), Echo(), Echo()
+    live = PrefixCachedChecker(plain, {4: four, 8: eight})
+    prompt = live.prompt_ids("question")
+    assert isinstance(live, TokenSpeculation) and live.can_check(live)
+    assert live.check_whole(None, prompt, 9, 8).step == live.generate_whole(prompt, 9)
+    assert live.check_one(None, prompt, 9, 8, ()) == CheckedStep(live.generate_one(prompt, 9), 0, 0.0)
+    assert (len(four.salts), len(eight.salts)) == (0, 2) and len(set(eight.salts)) == 1
+    live.reset()
+    live.check_one(None, prompt, 9, 8, ())
+    assert len(set(eight.salts)) == 2

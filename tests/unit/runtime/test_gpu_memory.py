@@ -149,6 +149,23 @@ def test_scorers_on_vllm_have_engines_of_their_own_that_grow_as_the_others(tmp_p
     assert shares(placed(set_, "sweep", "p"), "sweep", "p")["prm"] == 0.2
 
 
+def test_each_number_of_proposed_tokens_is_an_engine_of_both_models_in_timing_alone(tmp_path: Path) -> None:
+    one = study(tmp_path, latency={"speculative_tokens": [4]}, placement={"latency": "apart"})
+    checker = ("models.t with 4 proposed tokens", 0)
+    found = members(one, "latency")
+    both = [found["models.d", 4], found["models.t", 0]]
+    assert found[checker].weights == sum(part.weights for part in both)
+    assert found[checker].context == sum(part.context for part in both)
+    assert not {checker[0]} & {subject for subject, _ in members(one, "sweep")}
+    given = shares(one, "latency", "p")
+    assert given["models.t"] + given[checker[0]] == pytest.approx(USABLE) and given[checker[0]] > given["models.t"]
+    other = one.model_copy(update={"resources": one.resources.model_copy(update={"gpu_memory_gb": 40.0})})
+    with pytest.raises(DeviceError, match=r"models\.t with 4 proposed tokens take .*: name fewer latency\.speculative"):
+        shares(other, "latency", "p")
+    apart = study(tmp_path / "apart", d={"dtype": "float16"}, latency={"speculative_tokens": [4]})
+    assert checker not in members(apart, "latency")  # vLLM would load the draft in the target's type
+
+
 def test_a_share_too_small_for_the_weights_is_an_error(tmp_path: Path) -> None:
     one = study(tmp_path, t={"vllm": {"max_context": 8192, "memory_share": 0.2}})
     with pytest.raises(DeviceError, match=r"raise vllm.memory_share or vllm.cache_gib of models.t"):

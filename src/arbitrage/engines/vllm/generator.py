@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from arbitrage.config.models import Model
@@ -60,16 +60,25 @@ class VllmGenerator(VllmModel):
     To be closed when no longer needed.
     """
 
-    def __init__(self, checkpoint: Checkpoint, model: Model, generation: Generation, share: float = 0.9) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        model: Model,
+        generation: Generation,
+        share: float = 0.9,
+        speculation: Mapping[str, Any] | None = None,
+    ) -> None:
         """Start vLLM on `checkpoint` as `model` says.
 
-        share: of the memory of its GPUs that it may take (`engine_arguments`). Raises EngineError.
+        share: of the memory of its GPUs that it may take (`engine_arguments`). speculation: where a draft is to propose
+        its tokens (`speculative_config`), which are then written faster. Raises EngineError.
         """
         self.tokenizer = checkpoint.tokenizer(chat=True)
         self._prompter = Prompter(checkpoint.key, self.tokenizer, model)
         self.stop = StopRule(self.tokenizer, generation.separator, eos_ids(self.tokenizer, *checkpoint.configs()))
         self._top, self.rows = model.top_logprobs, model.batch_size
         arguments = engine_arguments(checkpoint, model, generation, share, model.batch_size)
+        arguments |= {"speculative_config": dict(speculation)} if speculation else {}
         super().__init__(checkpoint.key, model.device, arguments, runs_here(model))
         weights = checkpoint.fingerprint(model.dtype, self.weights_name)
         cut: tuple[Any, ...] = (model.vllm.quantisation, model.vllm.tensor_parallel, self.max_context)

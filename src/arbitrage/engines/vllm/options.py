@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from arbitrage.config.backends import Vllm
 from arbitrage.config.devices import last_ordinal
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
@@ -39,6 +40,20 @@ def engine_arguments(
         "quantization": settings.quantisation,
         "max_num_seqs": concurrency,
         "generation_config": "vllm",  # sampling is what a request says, whatever the checkpoint recommends
+    }
+
+
+def speculative_config(draft: Checkpoint, settings: Vllm, target: Vllm, count: int) -> dict[str, Any]:
+    """vLLM's `speculative_config`: the model `draft` proposes `count` tokens a round, and the engine's own checks them.
+
+    settings, target: those of the two; the draft is cut over as many GPUs as the target.
+    """
+    return {
+        "method": "draft_model",
+        "model": str(draft.directory),
+        "num_speculative_tokens": count,
+        "draft_tensor_parallel_size": target.tensor_parallel,
+        "quantization": settings.quantisation,
     }
 
 

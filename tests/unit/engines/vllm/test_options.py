@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
+from arbitrage.config.backends import Vllm
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
 from arbitrage.config.prm import Prm
@@ -20,7 +21,7 @@ from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.server.launch import serve
 from arbitrage.engines.vllm import start
 from arbitrage.engines.vllm.generator import VllmGenerator
-from arbitrage.engines.vllm.options import GGUF, engine_arguments, scorer_arguments
+from arbitrage.engines.vllm.options import GGUF, engine_arguments, scorer_arguments, speculative_config
 from arbitrage.engines.vllm.start import SERIES, other_series
 from arbitrage.runtime.gpu_memory import shares as memory_shares
 from arbitrage.speculation.protocols import EngineError
@@ -103,6 +104,12 @@ def test_a_head_for_every_token_is_run_as_one_for_sequences(head: Any, settings:
     assert on_gpu == (([1], 0.3) if settings.device == "cuda:1" else (None, None))
 
 
+def test_a_draft_is_told_with_the_targets_gpus_and_its_own_packing(causal: Path) -> None:
+    found = speculative_config(resolve(causal), Vllm(quantisation="gptq"), Vllm(tensor_parallel=4), 8)
+    assert (found["method"], found["model"], found["num_speculative_tokens"]) == ("draft_model", str(causal), 8)
+    assert (found["draft_tensor_parallel_size"], found["quantization"]) == (4, "gptq")
+
+
 def test_a_model_without_such_a_head_is_no_scorer(causal: Path) -> None:
     with pytest.raises(EngineError, match=r"ForCausalLM; expected one of \*ForSequenceClassification"):
         scorer_arguments(resolve(causal), Prm(path="p"), Generation(), 0.3)
@@ -157,6 +164,7 @@ def test_models_of_unknown_size_on_one_gpu_share_its_memory_in_equal_parts(
             "models": {"d": {"path": "d", "engine": "vllm"} | draft, "t": {"path": "t", "engine": "vllm"} | target},
             "pairs": {"p": {"draft": "d", "target": "t"}},
             "prm": {"path": "prm", "device": prm},
+            "latency": {"speculative_tokens": []},
             "benchmarks": {"b": {"source": "math500"}},
         }
     )

@@ -94,11 +94,12 @@ _UNIT = re.compile(
     r"|(?<=[\d} ])([A-Za-z]{1,12}(?:/[a-z]+)?(?: [a-z]{2,12}){0,2}(?:\^\{?\d\}?)?))"
 )
 # 20 % increase, 5 cm long, 3 years old, 2 hours more; not "below zero" or "per day", which change the value.
+_IN = "total|all|length|width|height|depth|area|volume"  # "5 in total" are no inches
 _SAID_OF_UNIT = re.compile(
-    r"(.+?) ((?:in )?(?:increased?|decreased?|growth|gain|rise|drop|profit|loss|discount|off|reduction|more|less"
-    r"|greater|larger|smaller|higher|lower|faster|slower|longer|shorter|taller|older|younger|earlier|later|long|wide"
-    r"|high|tall|deep|thick|old|apart|away|each|altogether|total|all|length|width|height|depth|area|volume)"
-    r"|of (?!.*\b(?:an?|one|each)\b)[a-z ]+)"
+    rf"(?!in (?:{_IN})$)(.+?) ((?:in )?(?:{_IN})|of (?!.*\b(?:an?|one|each)\b)[a-z ]+"
+    r"|increased?|decreased?|growth|gain|rise|drop|profit|loss|discount|off|reduction|more|less|greater|larger|smaller"
+    r"|higher|lower|faster|slower|longer|shorter|taller|older|younger|earlier|later|long|wide|high|tall|deep|thick|old"
+    r"|apart|away|each|altogether)"
 )
 
 
@@ -186,7 +187,7 @@ def without_unit(text: str) -> tuple[str, Unit | None, str]:
         # A letter or two after a digit are variables (3m, 2rs), but for a few that nobody multiplies.
         return (rest.strip(), unit, "") if unit and (len(bare) > 2 or bare in _SHORT_UNITS) else (text, None, "")
     words = "" if unit else " ".join(re.findall(r"[a-z]+|%", re.sub(r"\\text", "", wrapped).lower()))
-    if said := _SAID_OF_UNIT.fullmatch(words):
+    if (said := _SAID_OF_UNIT.fullmatch(words)) and read_unit(said[1]):
         unit, words = read_unit(said[1]), said[2]
     changed = not unit and (words.startswith(_VERBS) or _CHANGING.search(words) or re.search(r"\d", wrapped))
     if rest.endswith(("^", "_")) or changed:

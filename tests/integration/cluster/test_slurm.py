@@ -6,11 +6,13 @@ import json
 import subprocess
 import time
 from collections.abc import Callable
+from importlib.metadata import requires, version
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from packaging.requirements import Requirement
 
 from arbitrage.publishing.verify import verify
 from tests.integration.cluster.conftest import ROOT, SUBMIT, Slurm, command, environment
@@ -34,6 +36,12 @@ def jobs(folder: Path, pattern: str) -> list[str]:
     """Ids of the Slurm jobs that made the results matching `pattern`, by their provenance."""
     records = [json.loads(path.read_text()) for path in folder.glob(f"{pattern}.provenance.json")]
     return [record["job"] for record in records]
+
+
+def test_the_plugin_has_all_that_it_asks_for_but_its_numpy(slurm: Slurm) -> None:
+    needed = [Requirement(line) for line in requires("snakemake-executor-plugin-slurm") or []]
+    lacking = [each.name for each in needed if not each.specifier.contains(version(each.name))]
+    assert lacking == ["numpy"]  # where it takes the lock's, the extra can come back (envs/slurm.txt)
 
 
 def test_tables_equal_those_of_a_local_run_byte_for_byte(local: Path, submitted: Path) -> None:

@@ -117,6 +117,7 @@ WRONG = [
     (r"20\%\text{ of an hour}", r"20\text{ minutes}"),
     (r"5\text{ cm long}", r"5\text{ m}"),
     (r"5\text{ cm long}", r"5\text{ cm wide}"),
+    (r"5\text{ in total}", r"12.7\text{ cm}"),
     (r"5\text{ degrees below zero}", r"5\text{ degrees}"),
     (r"5\text{ dollars per widget}", r"5\text{ dollars}"),
     (r"3\text{ hours of a day}", r"3\text{ hours}"),

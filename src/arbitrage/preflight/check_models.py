@@ -155,8 +155,8 @@ def _context(study: Study, subject: str, model: Model, config: Any, prompts: Seq
         return Finding(
             subject,
             "warning",
-            f"prompt and solution may take {needed:,} ids, {why} is {limit:,}: such solutions end by length; "
-            f"generation.max_tokens of {limit - longest:,} never does",
+            f"prompt and solution may take {needed:,} ids, but {why} is {limit:,}: solutions are cut off there; "
+            f"generation.max_tokens of at most {limit - longest:,} avoids that",
         )
     return Finding(subject, "ok", f"{why} {limit:,}, at most {needed:,} needed")
 

@@ -42,7 +42,7 @@ benchmarks: {math500: {source: math500, revision: 6e4ed1a2a79af7d8630a6b768ec859
     snakemake --cores all --configfile studies/my-study.yaml more.yaml    # the second file over the first, key by key
     snakemake --cores all --config study=lab-seed7 seed=7 'sweep={thresholds: [0, 0.5]}'    # over either
 
-Several files go behind one `--configfile` (of two options Snakemake takes the last). Results of two studies of one name
+Several files go after one `--configfile` (of two options Snakemake takes the last). Results of two studies of one name
 are the same results: give a variation a `study` of its own.
 
 Before any job starts, everything is checked, and all that is wrong comes at once, one line each: first keys, types and

@@ -1,7 +1,6 @@
 """`arbitrage`: one command a stage of the pipeline, and a few for people.
 
-Rules call these; each can be called by hand with the same words. Heavy imports sit inside the commands, so that
-`--help` and the commands without models start quickly.
+Heavy imports sit inside the commands, so that `--help` and the commands without models start quickly.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from arbitrage.errors import UserError
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help=__doc__,
+    help="A command for each stage of the pipeline, as its rule calls it, and a few for people.",
     pretty_exceptions_enable=False,
 )
 PANELS = {

@@ -33,6 +33,8 @@ def check(
     its first job. Prints the commit of each hub repository that the study does not pin.
     Example: `arbitrage check --study studies/llama3-1b-8b.yaml`
     """
+    loaded = load(study, sources=False)  # before the libraries of models: a misspelt key is named at once
+
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -46,7 +48,6 @@ def check(
     from arbitrage.preflight.examples import examples
     from arbitrage.runtime.memory import Shape
 
-    loaded = load(study, sources=False)
     register_lab()
     console = Console()
     if not console.is_terminal:  # a log: whole findings on a line each
@@ -72,7 +73,7 @@ def check(
     console.print(table)
     errors = sum(finding.verdict == "fault" for finding in findings)
     warnings = sum(finding.verdict == "warning" for finding in findings)
-    console.print(f"{errors} faults, {warnings} warnings: " + ("not ready to run" if errors else "ready to run"))
+    console.print(f"faults: {errors}, warnings: {warnings}; " + ("not ready to run" if errors else "ready to run"))
     if errors:
         raise typer.Exit(1)
 

@@ -58,6 +58,6 @@ def show(
             show_accuracy(console, points, comparison, study.curves.confidence)
     if missing:
         raise UserError(
-            f"{results}: the study is not finished; to show all of it needs {', '.join(missing)}. Go on with the "
-            "command that began it: make reproduce, make smoke, or snakemake --cores all --configfile <its file>"
+            f"{results}: the study is not finished; missing: {', '.join(missing)}. Resume it with the command that "
+            "started it: make reproduce, make smoke, or snakemake --cores all --configfile <its file>"
         )

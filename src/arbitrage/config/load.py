@@ -1,6 +1,6 @@
 """Configuration files to a checked `Study`: merging, validation, the resolved study on disk.
 
-The only place that reads YAML. Later files and overrides are merged into earlier ones key by key. A configuration is
+The only place that reads studies. Later files and overrides are merged into earlier ones key by key. A configuration is
 checked in two rounds, each of which names all its problems at once: the keys and values themselves, then what must hold
 between them, and that local models and data are there.
 """

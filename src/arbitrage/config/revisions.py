@@ -16,6 +16,7 @@ from typing import Literal
 from arbitrage.config.study import Study
 from arbitrage.errors import UserError
 
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 HUB_TIMEOUT_S = 10.0
 

@@ -14,11 +14,10 @@ from typing import Any
 from arbitrage.config.messages import KeyPath, Problem, shown
 from arbitrage.config.pipeline import Sharded
 from arbitrage.config.questions import Benchmark, QuestionSource, is_generated
-from arbitrage.config.revisions import hub_entries
+from arbitrage.config.revisions import HUB_ID, hub_entries
 from arbitrage.config.study import Study
 from arbitrage.config.validate_sweep import sweep_problems
 
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 DEVICE = re.compile(r"cpu|cuda(:\d{1,3})?")
 UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 MOST_JOBS = 10_000  # of a stage: Snakemake plans them all before the first starts

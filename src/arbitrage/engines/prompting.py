@@ -17,7 +17,7 @@ from arbitrage.speculation.steps import Ids
 # Llama 3's chat template writes today's date into the prompt unless it is given one: results would change overnight.
 PROMPT_DATE = "26 Jul 2024"
 SPECIAL = re.compile(r"<\|[a-z_]+\|>")
-ANSWER = "So 7."  # one to be rendered, to see what a template puts behind it
+ANSWER = "So 7."  # one to be rendered, to see what a template puts after it
 
 
 class Prompter:
@@ -66,12 +66,12 @@ class Prompter:
         return tuple(ids)
 
     def step_ids(self, text: str) -> Ids:
-        """Ids of one step's text behind prompt and steps, without special tokens (`TextCodec.ids`)."""
+        """Ids of one step's text after prompt and steps, without special tokens (`TextCodec.ids`)."""
         return encode(self.tokenizer, text)
 
 
 def turn_end(tokenizer: Any) -> tuple[int | None, str]:
-    """The token by which the chat template ends an answer, or None; and all text it puts behind one.
+    """The token by which the chat template ends an answer, or None; and all text it puts after one.
 
     Such a token ends a solution whether or not a configuration names it: base checkpoints with a chat template are the
     usual case in which none does. Templates that cannot render an answer end none.
@@ -81,6 +81,6 @@ def turn_end(tokenizer: Any) -> tuple[int | None, str]:
         text = tokenizer.apply_chat_template(turns, tokenize=False, date_string=PROMPT_DATE)
     except Exception:  # jinja's own; `Prompter` reports templates that cannot render a question
         return None, ""
-    behind = text.rpartition(ANSWER)[2]
-    first = tokenizer.encode(behind.lstrip(), add_special_tokens=False)[:1]
-    return next((index for index in first if index in tokenizer.added_tokens_decoder), None), behind
+    after = text.rpartition(ANSWER)[2]
+    first = tokenizer.encode(after.lstrip(), add_special_tokens=False)[:1]
+    return next((index for index in first if index in tokenizer.added_tokens_decoder), None), after

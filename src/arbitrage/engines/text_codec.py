@@ -1,4 +1,4 @@
-"""Text to ids and back as text stands in a context: behind other text, and never as control tokens.
+"""Text to ids and back as text stands in a context: after other text, and never as control tokens.
 
 Tokenizers of SentencePiece's kind (Llama 2, Mistral, Phi-3) put a space in front of what is encoded, and drop one from
 what is decoded: right for a whole text, wrong for a step that follows another one. And every tokenizer turns the
@@ -27,7 +27,7 @@ Json = dict[str, Any]
 class TextCodec:
     """One tokenizer's ids of text, without special tokens added or parsed; `codec_of` gives it.
 
-    edited: whether the tokenizer itself would put a space in front of, or drop one from, text behind other text.
+    edited: whether the tokenizer itself would put a space in front of, or drop one from, text after other text.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -45,34 +45,34 @@ class TextCodec:
         self.specials = {entry["id"]: str(entry["content"]) for entry in state["added_tokens"] if entry["special"]}
         names = sorted((name for name in self.specials.values() if len(name) > 1), key=len, reverse=True)
         self._special_name = re.compile("|".join(map(re.escape, names)) or r"(?!)")
-        behind = _behind_other_text(state)
-        self.edited = behind != state
+        following = _after_other_text(state)
+        self.edited = following != state
         self._first_only = '"prepend_scheme": "first"' in json.dumps(state["pre_tokenizer"])
         self._opening = _plain(state)
-        self._behind = _plain(behind) if self.edited else self._opening
+        self._following = _plain(following) if self.edited else self._opening
 
     def opening_ids(self, text: str) -> Ids:
         """Ids of text that nothing precedes, or only a BOS token."""
         return tuple(self._opening.encode(text, add_special_tokens=False).ids)
 
     def ids(self, text: str) -> Ids:
-        """Ids of text that stands behind other text."""
-        return tuple(self._behind.encode(text, add_special_tokens=False).ids)
+        """Ids of text that follows other text."""
+        return tuple(self._following.encode(text, add_special_tokens=False).ids)
 
     def batch(self, texts: list[str], *, opening: bool) -> list[Ids]:
         """`opening_ids` or `ids` of many texts at once."""
-        encoder = self._opening if opening else self._behind
+        encoder = self._opening if opening else self._following
         return [tuple(each.ids) for each in encoder.encode_batch_fast(texts, add_special_tokens=False)]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of ids that stand behind others, special tokens left out."""
+        """Text of ids that follow others, special tokens left out."""
         if self.edited:
-            return str(self._behind.decode(list(ids), skip_special_tokens=True))
+            return str(self._following.decode(list(ids), skip_special_tokens=True))
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def decode_each(self, ids: Iterable[int]) -> list[str]:
         """`decode` of each id alone."""
-        return self._behind.decode_batch([[index] for index in ids], skip_special_tokens=True)
+        return self._following.decode_batch([[index] for index in ids], skip_special_tokens=True)
 
     def changed(self, texts: Sequence[str]) -> list[tuple[str, str]]:
         """Those of `texts` whose ids say something else, each with what they say: characters are normalised or lacking.
@@ -136,7 +136,7 @@ def _plain(state: Json) -> Tokenizer:
     return encoder
 
 
-def _behind_other_text(state: Json) -> Json:
+def _after_other_text(state: Json) -> Json:
     """The state of a tokenizer that neither puts a space in front of a text nor drops one."""
     decoder = state["decoder"]
     if state["normalizer"] != (normalizer := _edited(state["normalizer"])):

@@ -14,6 +14,7 @@ from arbitrage.io.csv_tables import read_csv
 from arbitrage.runtime.paths import StudyPaths
 
 POLICIES = style.drawn("main")
+BELOW_ZERO = -2.0  # %; the oracle's curve lies at zero, and would be hidden by the axis
 EVERY_STEP: dict[str, Any] = {"color": "#BBBBBB", "linewidth": 1.0}
 
 
@@ -30,7 +31,7 @@ def draw(points: pd.DataFrame, confidence: float, listed: bool = False) -> Figur
         ax.plot([0, 100], [0, 100], **EVERY_STEP)
         for policy in POLICIES:
             style.curve(ax, policy, rows, "deferral", "wasted", listed)
-        ax.set(xlim=(0, 100), ylim=(0, None))
+        ax.set(xlim=(0, 100), ylim=(BELOW_ZERO, None))
         ax.set_xlabel("deferral rate (% of steps escalated)")
         ax.set_ylabel("wasted deferrals (% of steps)")
         style.title(ax, *panel)
@@ -40,7 +41,8 @@ def draw(points: pd.DataFrame, confidence: float, listed: bool = False) -> Figur
     caption = (
         "A deferral is wasted where the target's step scores no better than the draft step it replaces (st <= sd). "
         "Both rates are shares of all steps, averaged over questions. Lower is better; at a deferral rate of 100 % "
-        f"all policies meet; the oracle's begin at threshold 0. {style.bands(confidence, points, listed)}"
+        "all policies meet. From threshold 0 on, where its curve begins, the oracle wastes nothing. "
+        f"{style.bands(confidence, points, listed)}"
     )
     everything = Line2D([], [], label="every deferral wasted", **EVERY_STEP)
     style.legend_and_caption(figure, [*style.policy_handles(shown), everything], caption)

@@ -187,11 +187,12 @@ def write_caption(figure: Figure, caption: str) -> None:
 def bands(confidence: float, rows: pd.DataFrame, listed: bool = False) -> str:
     """What a caption says of how `curve` draws `rows`."""
     shown = "Bars" if listed else "Bands"
-    text = f"{shown}: {percent(confidence)} intervals by bootstrap over questions, of oracle, router and RSD."
     trainings = int(rows["router_seed"].nunique())
+    mean = "trainings" in rows and (rows["trainings"] > 1).any()
+    banded = "oracle, router and RSD" if listed or mean or trainings < 2 else "oracle and RSD"  # thin lines have none
+    text = f"{shown}: {percent(confidence)} intervals by bootstrap over questions, of {banded}."
     if trainings > 1:
         text += f" Thin lines: the router's {trainings} trainings, each by itself"
-        mean = "trainings" in rows and (rows["trainings"] > 1).any()
         text += "; thick: their mean, its band over trainings and questions." if mean else "."
     if listed:
         return f"{text} Points: the thresholds that the study lists; nothing is known between them."

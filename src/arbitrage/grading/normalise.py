@@ -74,7 +74,7 @@ def plain(text: str) -> str:
     """`text` without what changes only its looks: dollar signs, spaces of all kinds, \\left, \\dfrac, a last full stop.
 
     One space is left between two digits ("1 3/4" is not "13/4") and after a LaTeX command. Money is written with its
-    unit behind it, a recurring decimal as a fraction, `and` and `or` as \\text{and} and \\text{or}.
+    unit after it, a recurring decimal as a fraction, `and` and `or` as \\text{and} and \\text{or}.
     """
     if text.isalnum() and text.isascii():
         return text

@@ -20,6 +20,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from arbitrage.config.messages import shown
+from arbitrage.config.revisions import HUB_ID
 from arbitrage.engines.checkpoints import PICKLED_FILES, SMALL_FILES, resolve
 from arbitrage.engines.weight_files import weight_bytes
 from arbitrage.speculation.protocols import EngineError
@@ -49,6 +51,8 @@ def checkpoint(path: str, revision: str | None, weights: bool = True, pickled: b
         except EngineError as error:
             raise UnreachableError(str(error)) from error
         return Checkpoint(directory, weight_bytes(directory, pickled), "local directory")
+    if not HUB_ID.fullmatch(path):
+        raise UnreachableError(f"expected a directory, or a hub id (owner/name); {shown(path)} is neither")
     cached = _cached(path, revision, weights, pickled)
     if cached is not None:
         return Checkpoint(cached, weight_bytes(cached, pickled), "in the hub's cache")

@@ -143,14 +143,14 @@ def _turn_end(subject: str, reads: Reads, config: Any) -> Iterator[Finding]:
             subject,
             "warning",
             f"its chat template ends an answer with {text.strip()[:40]!r}, which is no token of its own: solutions end "
-            "at its end-of-sequence token or by length, and may go on behind their answer",
+            "at its end-of-sequence token or by length, and may go on after their answer",
         )
     elif not reads.ends and index is None:
         yield Finding(subject, "warning", "its tokenizer names no end-of-sequence token; solutions end by length only")
 
 
 def _context(study: Study, subject: str, model: Model, config: Any, prompts: Sequence[int]) -> Finding:
-    """Whether prompts, and solutions behind them, fit into the longest context that the engine reads."""
+    """Whether prompts, and solutions after them, fit into the longest context that the engine reads."""
     limit, why = context_limit(config), "its context"
     if model.engine == "vllm" or model.starts_server:
         longest_run = model.vllm.longest(study.generation.max_tokens)
@@ -171,8 +171,8 @@ def _context(study: Study, subject: str, model: Model, config: Any, prompts: Seq
         return Finding(
             subject,
             "warning",
-            f"prompt and solution may take {needed:,} ids, {why} is {limit:,}: such solutions end by length; "
-            f"generation.max_tokens of {limit - longest:,} never does",
+            f"prompt and solution may take {needed:,} ids, but {why} is {limit:,}: solutions are cut off there; "
+            f"generation.max_tokens of at most {limit - longest:,} avoids that",
         )
     return Finding(subject, "ok", f"{why} {limit:,}, at most {needed:,} needed")
 

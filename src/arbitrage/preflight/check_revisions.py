@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from arbitrage.config.revisions import UnresolvedError, commit_of, hub_entries
+from arbitrage.config.revisions import HUB_ID, UnresolvedError, commit_of, hub_entries
 from arbitrage.config.study import Study
 from arbitrage.preflight.findings import Finding
 
@@ -12,10 +12,11 @@ from arbitrage.preflight.findings import Finding
 def revision_findings(study: Study) -> Iterator[Finding]:
     """A fault for each repository whose revision is no commit, with the line that pins it.
 
-    A branch whose commit a lock file beside the study has is a commit by now (`load.locked`).
+    Not for a path that is no hub id, which `check_hub` names. A branch whose commit a lock file beside the study has is
+    a commit by now (`load.locked`).
     """
     for entry in hub_entries(study):
-        if entry.is_pinned:
+        if entry.is_pinned or not HUB_ID.fullmatch(entry.name):
             continue
         subject = ".".join(entry.key)
         try:

@@ -117,7 +117,7 @@ def _reach(subject: str, study: Study, directory: Path) -> Iterator[Finding]:
         yield Finding(
             subject,
             "warning",
-            f"it reads {limit:,} ids, and a solution may have {longest:,} behind its question: the oldest steps of "
+            f"it reads {limit:,} ids, and a solution may have {longest:,} after its question: the oldest steps of "
             "what is longer are not read (the provenance records count such inputs as `shortened`); lower "
             "generation.max_tokens, or name another checkpoint, if that matters",
         )

@@ -48,7 +48,7 @@ def claims_card(study: Study, verdicts: Sequence[Verdict], jobs: Sequence[Job], 
 def command(study: Study, data: str) -> str:
     """What makes a file of the study, and all it rests on, from nothing; data: its path in the study's folder.
 
-    The file comes first: behind `--configfile` Snakemake would take it for another configuration.
+    The file comes first: after `--configfile` Snakemake would take it for another configuration.
     """
     return f"snakemake --cores all {(Path(study.folder) / data).as_posix()} --configfile study.json"
 

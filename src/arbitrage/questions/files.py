@@ -28,7 +28,7 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 def file_rows(path: str) -> Iterator[tuple[str, Row]]:
     """(where the row stands, for messages; its columns) of every row of a local file, in order.
 
-    The format is told by the name (`FORMATS`, with `.gz` behind it or not; anything else is taken for JSON lines), the
+    The format is told by the name (`FORMATS`, then `.gz` or not; anything else is taken for JSON lines), the
     packing by the first bytes. Raises QuestionError, with file and line, for what cannot be read.
     """
     if not Path(path).is_file():

@@ -176,7 +176,8 @@ def _metric(row: dict[str, Any], name: str) -> str:
     share = not name.startswith("rho")
     scale, digits = (100, 1) if share else (1, 3)
     value = with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], digits, scale)
-    unit = f"{value} points" if share else f"rho {value}"
+    rho = "difference of rho" if name.endswith("_gain") else "rho"
+    unit = f"{value} points" if share else f"{rho} {value}"
     spread = row[f"{name}_spread"]
     apart = f"; standard deviation between {row['trainings']:.0f} trainings {scale * spread:.{digits}f}"
     return (

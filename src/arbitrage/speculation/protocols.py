@@ -28,7 +28,7 @@ class Prompting(Protocol):
         """Ids of the rendered prompt; exactly one BOS where the tokenizer has one."""
 
     def step_ids(self, text: str) -> Ids:
-        """Ids of one step's text behind prompt and steps, encoded on its own, without special tokens."""
+        """Ids of one step's text after prompt and steps, encoded on its own, without special tokens."""
 
 
 class Generator(Prompting, Protocol):

@@ -69,7 +69,7 @@ def scalars(
 
     logprobs, entropies: of the tokens of the draft's step (`GeneratedStep`), in nats. earlier: the steps before it.
     tokens_so_far: tokens of these, in the draft's tokenizer. `lowest_accepted` is over earlier steps of the draft that
-    were accepted, 0 where there is none; `target_steps` counts the others, `after_target` is 1 behind one.
+    were accepted, 0 where there is none; `target_steps` counts the others, `after_target` is 1 after one.
     """
     total, lowest = sum(logprobs), min(logprobs)
     found = {

@@ -100,7 +100,7 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(
     assert ("pair small, benchmark lab500" in done.output) == curves
     assert "claims" not in done.output
     message = str(done.exception)
-    assert f"needs curves/{gone}.csv." in message and "snakemake --cores all --configfile" in message
+    assert f"missing: curves/{gone}.csv." in message and "snakemake --cores all --configfile" in message
 
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:

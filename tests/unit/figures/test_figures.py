@@ -126,6 +126,18 @@ def test_every_training_of_the_router_is_drawn_below_their_mean(world: World) ->
     assert "3 trainings" in figure._supxlabel.get_text()
 
 
+def test_a_caption_names_the_policies_that_have_a_band(world: World) -> None:
+    means = _one_panel(world, "accuracy_acceptance")
+    alone = means[means["router_seed"].notna() | (means["policy"] != "router")].drop(columns="trainings")
+    one = alone[~(alone["router_seed"] > 0)]
+    assert "of oracle, router and RSD." in style.bands(0.95, means) and "of oracle and RSD." in style.bands(0.95, alone)
+    assert "of oracle, router and RSD." in style.bands(0.95, one)
+
+
+def test_the_axis_of_fig3_does_not_hide_the_oracle_which_wastes_nothing(world: World) -> None:
+    assert all(ax.get_ylim()[0] < 0 for ax in fig3.from_study(world.study).axes)
+
+
 def test_the_largest_speed_up_is_in_no_title(world: World) -> None:
     figure = fig5.from_study(world.study)
     said = " ".join(text.get_text() for ax in figure.axes for text in (*ax.texts, ax.title))

@@ -18,6 +18,7 @@ from arbitrage.preflight import check_engines, check_hub
 from arbitrage.preflight.check_data import data_findings, labelling_problems
 from arbitrage.preflight.check_engines import engine_findings
 from arbitrage.preflight.check_models import model_findings
+from arbitrage.preflight.check_revisions import revision_findings
 from arbitrage.preflight.findings import Finding
 from tests.support.fake_server import FakeServer
 from tests.support.hub_cache import cached
@@ -63,6 +64,13 @@ def test_a_missing_chat_template_is_a_fault_of_that_model(checkpoints: dict[str,
     (bare / "chat_template.jinja").unlink()
     (fault,) = found(list(model_findings(study_of(checkpoints | {"draft": str(bare)}), ["a"], {})), "fault")
     assert fault.startswith("models.draft") and "template" in fault
+
+
+def test_a_mistyped_path_is_named_as_one_not_as_a_hub_that_cannot_be_reached(checkpoints: dict[str, str]) -> None:
+    study = study_of(checkpoints | {"draft": "models/of/draft"})
+    (fault,) = found(list(model_findings(study, ["ab"], {})), "fault")
+    assert fault == 'models.draft: expected a directory, or a hub id (owner/name); "models/of/draft" is neither'
+    assert list(revision_findings(study)) == []
 
 
 def test_a_context_too_short_for_prompt_and_solution_is_a_warning_with_the_length_that_fits(

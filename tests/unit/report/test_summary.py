@@ -45,6 +45,14 @@ def test_turning_a_result_round_turns_its_verdict_round(world: World, frames: di
         assert len(one.evidence.panels) == 4
 
 
+def test_a_claim_about_two_variants_says_that_its_number_is_a_difference(
+    world: World, frames: dict[str, pd.DataFrame]
+) -> None:
+    (follows,) = _verdicts(world, frames, "Tab. 1: the router's scores")
+    (finer,) = _verdicts(world, frames, "Tab. 1: 2 classes rank better than 10")
+    assert follows.evidence.ours.startswith("rho ") and finer.evidence.ours.startswith("difference of rho ")
+
+
 def test_the_speed_claim_is_judged_by_the_average_not_by_the_largest(
     world: World, frames: dict[str, pd.DataFrame]
 ) -> None:

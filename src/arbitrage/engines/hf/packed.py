@@ -1,6 +1,6 @@
 """Inputs with common beginnings in one forward pass: each shared beginning is read once, what differs branches off.
 
-A router's inputs of one question are prefixes of its chosen path, each with a draft's step behind it. Together they are
+A router's inputs of one question are prefixes of its chosen path, each with a draft's step after it. Together they are
 a tree: an accepted draft step lies on the path, a rejected one is a branch that sees its own prefix only. The tree is
 found in the ids themselves, so nothing is assumed of separators, tags or tokenizers: inputs share what is equal in
 them, and no more. A row of a batch holds a tree in preorder; a position id is an id's place in its own input, and an id
@@ -29,7 +29,7 @@ Integers = NDArray[np.integer[Any]]
 class Tree:
     """Inputs in one row. members: their indices in what was packed; last: the columns of their last ids, in that order.
 
-    ids, positions, ends: of each column, ends being the column behind its last descendant.
+    ids, positions, ends: of each column, ends being the column after its last descendant.
     """
 
     members: list[int]

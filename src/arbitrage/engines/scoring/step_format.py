@@ -49,7 +49,7 @@ def _written(step: AuthoredStep, separator: str, annotate: bool) -> str:
 
 
 def encode(tokenizer: Any, text: str) -> Ids:
-    """Ids of a piece of text behind others (`TextCodec.ids`). The last pieces asked for are remembered."""
+    """Ids of a piece of text after others (`TextCodec.ids`). The last pieces asked for are remembered."""
     return _pieces(tokenizer, False)[text]
 
 
@@ -77,7 +77,7 @@ def _all_cores() -> Iterator[None]:
 
 
 class _Pieces(dict[str, Ids]):
-    """What is remembered of one tokenizer: pieces that open a text, or pieces behind others."""
+    """What is remembered of one tokenizer: pieces that open a text, or pieces after others."""
 
     def __init__(self, tokenizer: Any, opening: bool) -> None:
         super().__init__()

@@ -36,7 +36,7 @@ class Boxing(FakeGenerator):
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     @contextmanager
     def opened(study: Study, pair: str, routers: Sequence[Path], tokens: Sequence[int]) -> Iterator[LiveDecoder]:
-        assert (pair, routers, tokens) == ("small", [], [])
+        assert (pair, routers) == ("small", [])
         decoder = fake_decoder(seed=7)
         decoder.target = Boxing("target")
         yield decoder

@@ -54,7 +54,7 @@ def test_work_ran_as_jobs_and_small_rules_where_snakemake_ran(local: Path, submi
     for pattern in ("steps/small/*.parquet", "trajectories/small/*/*.parquet", "router/small/default/seed-0/model"):
         assert all(jobs(submitted, pattern)), pattern
     assert jobs(submitted, "questions/*.parquet") == [None] * 3
-    assert jobs(submitted, "figures/*.png") == [None] * 6
+    assert jobs(submitted, "figures/*.png") == [None] * 7
     assert jobs(local, "steps/small/*.parquet") == [None] * 3
 
 

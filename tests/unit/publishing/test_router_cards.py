@@ -21,7 +21,7 @@ RECORD |= {"started": "1", "ended": "2", "hardware": {"cpu": "a CPU", "gpus": []
 @pytest.mark.parametrize(
     ("changes", "told", "untold"),
     [
-        ({"state_width": 64}, "2 scalars (tokens, mean_logprob), then the draft's hidden state of 64 numbers", "of 0 numbers"),
+        ({"state_width": 64}, "2 scalars (tokens, mean_logprob), then the draft's hidden state of 64", "of 0 numbers"),
         ({"state_width": 64, "names": [], "kind": "probe"}, "It reads the draft's hidden state of 64", "scalars ("),
         ({"kind": "scalars"}, "It reads 2 scalars (tokens, mean_logprob), was trained", "hidden state"),
     ],

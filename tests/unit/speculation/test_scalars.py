@@ -97,6 +97,15 @@ def states_after(rows: Sequence[Mapping[str, Any]]) -> States:
     return found
 
 
+def test_a_step_that_does_not_fit_the_drafts_context_is_cut_off_where_its_state_is_read() -> None:
+    draft = FakeGenerator("draft")
+    node = Node(QUESTIONS[0], (AuthoredStep("target", "One.\n\n"),))
+    whole = Contexts(draft).with_step(node, "Two.\n\n")
+    assert whole == Contexts(draft).ids(node.child(AuthoredStep("draft", "Two.\n\n"), "separator"))
+    draft.max_context = len(whole) - 3
+    assert Contexts(draft).with_step(node, "Two.\n\n") == whole[:-3]
+
+
 def test_a_policy_whose_router_was_not_loaded_is_refused_before_anything_is_generated() -> None:
     models = dataclasses.replace(fake_models(), scalar_routers={})
     with pytest.raises(EngineError, match=r"'scalars_prm' needs a router of kind scalars\+prm; load one \(--router\)"):

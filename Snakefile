@@ -4,6 +4,7 @@
 #                 models/        models in few bits, a converted PRM           rules/models.smk
 #                 steps/         paired, scored, labelled steps                rules/label.smk
 #                 lookahead/     where labelled steps lead, for some routers   rules/label.smk
+#                 states/        the draft's hidden states, for some routers   rules/label.smk
 #                 router/        data sets, routers, their held-out quality    rules/router.smk
 #                 trajectories/  every policy's solutions, graded              rules/sweep.smk
 #                 latency/ curves/  timed solutions, cost models, curves       rules/latency.smk, rules/curves.smk

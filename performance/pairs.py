@@ -13,7 +13,8 @@ from typing import Any
 
 from arbitrage.cli.stages import register_lab
 from arbitrage.config.study import Study
-from arbitrage.engines.scoring.scorers import ROUTER_FILE, RouterFormat
+from arbitrage.engines.scoring.labels import RouterFormat
+from arbitrage.engines.scoring.scalar_router import ROUTER_FILE
 from arbitrage.engines.store.cached import StoredGenerator, StoredScorer
 from arbitrage.engines.store.step_store import StepStore
 from arbitrage.questions.sampling import benchmark_questions

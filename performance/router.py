@@ -33,8 +33,9 @@ from transformers import AutoModelForSequenceClassification, TrainingArguments
 from arbitrage.config.router import Router, RouterTraining
 from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.packed import pack
+from arbitrage.engines.scoring.labels import RouterFormat
 from arbitrage.engines.scoring.scalar_router import ROUTER_FILE
-from arbitrage.engines.scoring.scorers import RouterFormat, RouterScorer
+from arbitrage.engines.scoring.scorers import RouterScorer
 from arbitrage.engines.scoring.step_format import step_input_ids
 from arbitrage.lab.question_stream import draw_questions
 from arbitrage.routing.frozen_layers import computed_once

@@ -4,14 +4,16 @@ from shlex import quote
 
 from arbitrage.runtime import resources
 from arbitrage.runtime.dependencies import results_read, settings_read, source_files
-from arbitrage.runtime.outputs import CURVES, FIGURES, TABLES, quantised_models
+from arbitrage.runtime.outputs import CURVES, FIGURES, ROUTER_DETAILS, TABLES, quantised_models
 from arbitrage.runtime.paths import StudyPaths
 
 PATHS = StudyPaths.of(STUDY)
 SOURCE = f"{workflow.basedir}/src/arbitrage"
 PAIRS = list(STUDY.pairs)
 BENCHMARKS = list(STUDY.benchmarks)
-OWN_VLLM = any(model.engine != "transformers" and model.server.url is None for model in STUDY.models.values())
+OWN_VLLM = "vllm" in (STUDY.prm.engine, STUDY.router.engine) or any(
+    model.engine != "transformers" and model.server.url is None for model in STUDY.models.values()
+)
 MODELS_ENV = "../envs/vllm.yaml" if OWN_VLLM else "../envs/training.yaml"  # of the jobs that run a pair's models
 
 
@@ -58,6 +60,13 @@ def lookahead_of(wildcards):
     if STUDY.router.variants[wildcards.variant].labels == "advantage":
         return []
     return [PATHS.lookahead(wildcards.pair, shard) for shard in range(STUDY.steps_shards)]
+
+
+def states_of(wildcards):
+    """The draft's hidden states, where the router variant reads them; else none."""
+    if not STUDY.router.variants[wildcards.variant].reads_states:
+        return []
+    return [PATHS.states(wildcards.pair, shard) for shard in range(STUDY.steps_shards)]
 
 
 def derived_models(pair):

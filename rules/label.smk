@@ -1,5 +1,6 @@
 # Paired draft and target steps from the same context, scored by the PRM (paper, section 4.2): `label` by the shard,
-# `steps` joins the shards. `lookahead`, by the shard too, where a router variant has such labels.
+# `steps` joins the shards. By the shard too: `lookahead`, where a router variant has such labels, and `states`, where one
+# reads the draft's hidden states.
 
 
 rule label:
@@ -69,3 +70,27 @@ rule lookahead:
     shell:
         "arbitrage lookahead --pair {wildcards.pair} --shard {wildcards.shard}"
         " --questions {input.questions:q} --steps {input.steps:q} --out {output:q} 2>&1 | tee {log:q}"
+
+
+rule states:
+    input:
+        steps=rules.label.output,
+        models=lambda w: derived_models(w.pair),
+        sources=sources_of("states"),
+    output:
+        PATHS.states("{pair}", "{shard}"),
+    log:
+        PATHS.log("states", "{pair}-{shard}"),
+    benchmark:
+        PATHS.timing("states", "{pair}-{shard}")
+    conda:
+        "../envs/training.yaml"
+    resources:
+        **resources_of("states"),
+    params:
+        reads=reads_of("states"),
+    message:
+        "The draft's states after labelled steps of {wildcards.pair}, shard {wildcards.shard}"
+    shell:
+        "arbitrage states --pair {wildcards.pair} --shard {wildcards.shard}"
+        " --steps {input.steps:q} --out {output:q} 2>&1 | tee {log:q}"

@@ -29,9 +29,15 @@ rule report:
 rule page:
     input:
         results=results_read(STUDY, "page"),
-        modules=[f"{SOURCE}/report/page/{name}.py" for name in ("page", "charts", "explorer_data")],
+        modules=[
+            f"{SOURCE}/report/page/{name}.py"
+            for name in ("page", "charts", "explorer_data", "mistakes", "router_section", "router_charts")
+        ],
         drawings=[f"{SOURCE}/figures/{name}.py" for name in (*FIGURES, "style")],
-        templates=[f"{SOURCE}/report/page/templates/{name}" for name in ("index.html.j2", "page.css", "explorer.js")],
+        templates=[
+            f"{SOURCE}/report/page/templates/{name}"
+            for name in ("index.html.j2", "router.html.j2", "page.css", "explorer.js")
+        ],
     output:
         PATHS.page,
     log:

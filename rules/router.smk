@@ -5,6 +5,7 @@ rule dataset:
     input:
         steps=rules.steps.output,
         lookahead=lookahead_of,
+        states=states_of,
         sources=sources_of("dataset"),
     output:
         directory(PATHS.dataset("{pair}", "{variant}")),
@@ -19,10 +20,11 @@ rule dataset:
     params:
         reads=reads_of("dataset"),
         lookahead=lambda w, input: as_options(input.get("lookahead", []), "--lookahead"),
+        states=lambda w, input: as_options(input.get("states", []), "--states"),
     message:
         "Data set for the router {wildcards.variant} of {wildcards.pair}"
     shell:
-        "arbitrage dataset --variant {wildcards.variant} --steps {input.steps:q} {params.lookahead}"
+        "arbitrage dataset --variant {wildcards.variant} --steps {input.steps:q} {params.lookahead} {params.states}"
         " --out {output:q} 2>&1 | tee {log:q}"
 
 
@@ -102,6 +104,38 @@ rule router_quality:
         "Quality of every router on held-out questions"
     shell:
         "arbitrage router-quality --out {output:q} {input.heldout:q} 2>&1 | tee {log:q}"
+
+
+DETAIL_MODULES = {
+    "shares": ["label_shares"],
+    "lengths": ["step_lengths"],
+    "calibration": ["router_calibration", "router_quality"],
+    "families": ["rho_by_family", "router_quality"],
+    "mistakes": ["router_mistakes", "rho_by_family", "router_quality"],
+}
+
+
+rule router_details:
+    input:
+        results=lambda w: results_read(STUDY, "router_details", w.detail),
+        modules=lambda w: evaluation(*DETAIL_MODULES[w.detail]),
+    output:
+        PATHS.router_detail("{detail}"),
+    log:
+        PATHS.log("router_details", "{detail}"),
+    benchmark:
+        PATHS.timing("router_details", "{detail}")
+    wildcard_constraints:
+        detail="|".join(ROUTER_DETAILS),
+    localrule: True
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        reads=reads_of("router_details"),
+    message:
+        "The routers' {wildcards.detail}, for the report"
+    shell:
+        "arbitrage router-details {wildcards.detail} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule quantiles:

@@ -22,6 +22,7 @@ def pins(name: str) -> list[str]:
 SETS = {
     **{name: pins(name) for name in ("analysis", "training", "vllm", "gptq")},
     "lock": LOCK,
+    "Slurm's plugin": ["--no-deps", "--requirement", str(ROOT / "envs" / "slurm.txt")],
     "image with vLLM": ["--constraint", LOCK[1], *LOCK, "vllm>=0.32,<0.33"],  # envs/Dockerfile, EXTRAS=vllm
     "vllm on Python 3.12": [*OTHER_PYTHON, *pins("vllm")],  # of other versions pip reads wheels alone
 }

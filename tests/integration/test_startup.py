@@ -56,7 +56,7 @@ def test_figures_tables_curves_and_the_summary_do_without_torch(world: World, st
     swept, heldout = ([str(path) for path in world.tables[name]] for name in ("trajectories", "heldout"))
     out = {
         name: str(tmp_path / name)
-        for name in ("a", "b", "merged", "cost", "quality", "latency", "speedup", "summary", "calibrated")
+        for name in ("a", "b", "merged", "cost", "quality", "lengths", "latency", "speedup", "summary", "calibrated")
     }
     place = ["--pair", "small", "--benchmark", "lab500"]
     timed = [*study, "--latency", str(world.tables["latency"][0])]
@@ -67,9 +67,10 @@ def test_figures_tables_curves_and_the_summary_do_without_torch(world: World, st
         ["cost-model", *timed, "--out", out["cost"], *swept[:2]],
         ["accuracy-latency", *study, "--out", out["latency"], "--speedup", out["speedup"]],
         ["router-quality", *study, "--out", out["quality"], *heldout],
+        ["router-details", "lengths", *study, "--out", out["lengths"]],
         ["trajectories", *study, "--out", out["merged"], swept[0]],
         ["calibrate", *study, *place, "--acceptance", "0.8", "--out", out["calibrated"]],
         ["report", *study, "--out", out["summary"]],
     ]
     run_without(MODELS, commands)
-    assert all((tmp_path / name).is_file() for name in ("a.pdf", "b.png", "merged", "speedup", "summary"))
+    assert all((tmp_path / name).is_file() for name in ("a.pdf", "b.png", "merged", "lengths", "speedup", "summary"))

@@ -5,14 +5,15 @@ import math
 from collections.abc import Sequence
 
 from arbitrage.config.pipeline import Generation
-from arbitrage.config.router import RouterKind
+from arbitrage.config.router import RouterKind, Variant
 from arbitrage.speculation.decoder import LiveDecoder
 from arbitrage.speculation.pair import PairModels
 from arbitrage.speculation.scalars import SIGNALS, names_of
-from arbitrage.speculation.steps import GREEDY, AuthoredStep, GeneratedStep, Ids, Logprobs, Sampling
+from arbitrage.speculation.steps import GREEDY, AuthoredStep, GeneratedStep, Ids, Logprobs, Sampling, State
 from arbitrage.speculation.tree import Question
 
 GENERATION = Generation(max_steps=6, max_tokens=200, max_step_tokens=20)
+STATE_WIDTH = 3
 QUESTIONS = [Question(f"q{number}", f"What is {number}?") for number in range(12)]
 
 
@@ -56,6 +57,13 @@ class FakeGenerator:
         self.reads += 1
         return tuple(-(_hash(self.identity, "read", ids[: at + 1]) % 64) / 64 for at in range(start, len(ids)))
 
+    def states(self, inputs: Sequence[Ids]) -> list[State]:
+        return [self.state_one(ids) for ids in inputs]
+
+    def state_one(self, ids: Ids) -> State:
+        self.reads += 1
+        return tuple(_hash(self.identity, "state", ids, place) % 64 / 16 - 2 for place in range(STATE_WIDTH))
+
     def reset(self) -> None:
         pass
 
@@ -91,13 +99,14 @@ class FakeScorer:
 
 
 class FakeScalarRouter:
-    """A score in (0, 1) hashed from the scalars."""
+    """A score in (0, 1) hashed from the scalars and the state."""
 
     def __init__(self, kind: RouterKind) -> None:
         self.names = names_of(kind, entropies=True)
+        self.width = len(self.names) + STATE_WIDTH * Variant(kind=kind).reads_states
 
     def score_one(self, values: Sequence[float]) -> float:
-        assert len(values) == len(self.names) and all(map(math.isfinite, values))
+        assert len(values) == self.width and all(map(math.isfinite, values))
         return (1 + _hash(self.names, tuple(values)) % 39) / 40
 
 

@@ -25,7 +25,8 @@ SAME, DRAFT_ERRS, TARGET_ERRS = 0.5, 0.10, 0.02  # kinds of steps; the others do
 SOLVABLE = 0.8
 TOKENS = 20.0  # of a step
 TIMED = 30
-PRICES = {"draft_tokens": 1.0, "target_tokens": 5.0, "rsd_score_calls": 4.0, "router_score_calls": 4.0}
+PRICES = {"draft_tokens": 1.0, "target_tokens": 5.0}
+PRICES |= dict.fromkeys((f"{policy}_score_calls" for policy in ("rsd", "router", "scalars")), 4.0)
 
 
 @dataclass(frozen=True)

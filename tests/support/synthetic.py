@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ BENCHMARKS = {"lab500": (3, 8), "labolympiad": (6, 14)}  # steps of a question
 SECONDS = {"draft": 0.001, "target": 0.005, "catch_up": 0.0002, "rsd": 0.002, "router": 0.003, "fixed": 0.01}
 SECONDS |= {"target_likelihood": 0.004, "warm": 0.0005}
 PROMPT_TOKENS = 40
+ROUTER_WEIGHTS = 1500
 SPECULATIVE = {4: 2.0, 8: 2.5}  # draft tokens a round: how many times as fast the target alone is
 Node = tuple[str, ...]  # who wrote each step so far
 
@@ -255,6 +257,56 @@ def heldout(
     return rows
 
 
+def steps(pair: str, questions: int) -> list[dict[str, Any]]:
+    """Rows of the table `steps`, those that `heldout` scores: the way along which the better step is chosen."""
+    rows = []
+    for question in questions_of("lab500", questions):
+        history: list[dict[str, str]] = []
+        solved = solve(pair, "lab500", question, "oracle", lambda advantage: advantage > 0)[0]["steps"]
+        for index, step in enumerate(solved):
+            advantage = step["policy_score"]
+            rows.append(
+                {"study": "synthetic", "pair": pair, "question_id": question, "problem": f"What is {question}?"}
+                | {"step_index": index, "history": list(history), "draft_step": step["draft_step"]}
+                | {"target_steps": [step["text"]], "draft_score": step["draft_score"]}
+                | {"target_scores": [step["draft_score"] + advantage], "advantage": advantage}
+                | {"label": int(advantage > 0), "draft_confidence": 0.2, "tokens_so_far": 0}
+                | {"draft_logprobs": [-0.1] * step["draft_tokens"], "draft_entropies": None, "target_logprobs": None}
+            )
+            history.append({"model": step["model"], "text": step["text"]})
+    return rows
+
+
+def labelling_questions(questions: int) -> list[dict[str, Any]]:
+    """Rows of the table `questions`: those of `steps`, in three families of which one is small."""
+    return [
+        {"study": "synthetic", "question_id": question, "source": ("chain", "sum", "rare")[min(number % 16 // 7, 2)]}
+        | {"problem": f"What is {question}?", "solution": "", "answers": ["1"], "grading": "{}"}
+        for number, question in enumerate(questions_of("lab500", questions))
+    ]
+
+
+def dataset_report(kind: str = "classifier", loss: str = "label", classes: int = 2) -> dict[str, Any]:
+    """What `report.json` of a data set says that is shown: balanced for `label`, else with its natural shares."""
+    tokens = {"p5": 20, "p50": 60, "p95": 120, "max": 200, "total": 0}
+    if kind != "classifier":
+        tokens = dict.fromkeys(tokens, 0)
+    natural = [0.8 * 2 / classes] * (classes // 2) + [0.2 * 2 / classes] * (classes // 2)
+    balanced = loss == "label"
+    train = {"questions": 80, "examples": 400 if balanced else 1000, "tokens": tokens, "shares_before": natural}
+    train["shares"] = [1 / classes] * classes if balanced else natural
+    return {
+        "kind": kind,
+        "loss": loss,
+        "labels": "advantage",
+        "classes": classes,
+        "boundary": classes // 2,
+        "train": train,
+        "validation": {"questions": 20, "examples": 250, "tokens": tokens, "shares": natural},
+        "left_out": {"too_long_train": 30, "too_long_validation": 5, "ungraded": 0, "balance_or_cap": 600 * balanced},
+    }
+
+
 def write_world(
     folder: Path, questions: int = 40, timed: int = 12, pairs: tuple[str, ...] = tuple(PAIRS), trainings: int = 3
 ) -> dict[str, list[Path]]:
@@ -274,9 +326,12 @@ def write_world(
                 timed_rows += latency(pair, benchmark, timed)
     write_table(paths["latency"][0], "latency", timed_rows)
     variants = {"default": 3.0, "four-class": 2.5, "four-class-ordinal": 2.4, "ten-class": 2.2}
-    variants |= {"no-annotation": 1.0, "no-balance": 2.6}
+    variants |= {"no-annotation": 1.0, "no-balance": 2.6, "scalars": 2.0}
     for variant, clarity in variants.items():
         path = folder / "router" / f"{variant}.parquet"
         write_table(path, "heldout", heldout({variant: clarity}, questions, trainings=trainings))
         paths["heldout"].append(path)
+    router = folder / "router" / "small" / "default" / "seed-0" / "model"
+    router.mkdir(parents=True)
+    (router / "training.json").write_text(json.dumps({"parameters": ROUTER_WEIGHTS}))
     return paths

@@ -36,9 +36,9 @@ def prm_tokenizer(*words: str, chat_template: str | None = CHAT) -> PreTrainedTo
     return tokenizer
 
 
-def small(tokenizer: Any, **more: Any) -> dict[str, Any]:
+def small(tokenizer: Any, width: int = 32, **more: Any) -> dict[str, Any]:
     """A configuration of two layers."""
-    return _shape(tokenizer, 2, 32) | {"bos_token_id": None} | more
+    return _shape(tokenizer, 2, width) | {"bos_token_id": None} | more
 
 
 def save(model: Any, tokenizer: Any, directory: Path, **options: Any) -> Path:
@@ -68,16 +68,23 @@ def build_answering(directory: Path, tokenizer: Any, architecture: Architecture 
 
 
 def build_value_head(
-    directory: Path, tokenizer: Any, *, bias: bool = False, sharded: bool = False, prefix: str = "", seed: int = 7
+    directory: Path,
+    tokenizer: Any,
+    *,
+    bias: bool = False,
+    sharded: bool = False,
+    prefix: str = "",
+    seed: int = 7,
+    width: int = 32,
 ) -> Path:
     """As Skywork-o1-Open-PRM is: a causal Qwen2, and `v_head.summary` beside it, under the name Qwen2ForPrmModel."""
     torch.manual_seed(seed)
     options = {"max_shard_size": "30KB"} if sharded else {}
-    save(Qwen2ForCausalLM(Qwen2Config(**small(tokenizer))), tokenizer, directory, **options)
+    save(Qwen2ForCausalLM(Qwen2Config(**small(tokenizer, width))), tokenizer, directory, **options)
     config = json.loads((directory / "config.json").read_text())
     config |= {"architectures": ["Qwen2ForPrmModel"], "auto_map": {"AutoModel": "prm_model.Qwen2ForPrmModel"}}
     (directory / "config.json").write_text(json.dumps(config))
-    head = {"v_head.summary.weight": torch.randn(1, 32)} | ({"v_head.summary.bias": torch.randn(1)} if bias else {})
+    head = {"v_head.summary.weight": torch.randn(1, width)} | ({"v_head.summary.bias": torch.randn(1)} if bias else {})
     files = sorted(directory.glob("*.safetensors"))
     for number, file in enumerate(files):
         tensors = {prefix + name: tensor for name, tensor in load_file(file).items()}

@@ -9,7 +9,21 @@ import sys
 
 import typer
 
-from arbitrage.cli import check, convert, explore, fetch, plan, quantise, results, serve, show, stages, verify, zoo
+from arbitrage.cli import (
+    check,
+    convert,
+    explore,
+    fetch,
+    plan,
+    quantise,
+    results,
+    serve,
+    show,
+    stages,
+    times,
+    verify,
+    zoo,
+)
 from arbitrage.errors import UserError
 
 app = typer.Typer(
@@ -21,7 +35,7 @@ app = typer.Typer(
 PANELS = {
     "Try it: one question, or a server": (explore.app, serve.app),
     "Before a run: what is missing, and what it takes": (check.app, fetch.app, plan.app),
-    "After a run: look at results, check and pack them": (show.app, verify.app),
+    "After a run: look at results, check and pack them": (show.app, times.app, verify.app),
     "Stages, as the pipeline's rules run them": (stages.app, quantise.app, convert.app, results.app),
     "Training the lab's own models": (zoo.app,),
 }

@@ -20,7 +20,8 @@ from arbitrage.config.policies import POLICIES
 from arbitrage.config.study import Study
 from arbitrage.errors import UserError
 from arbitrage.runtime import dependencies, gpus, locks, provenance, resources
-from arbitrage.runtime.outputs import FIGURES, TABLES
+from arbitrage.runtime.gpu_use import GpuUse
+from arbitrage.runtime.outputs import FIGURES, ROUTER_DETAILS, TABLES
 
 ROOM_FOR_NOTHING = 2**16  # bytes free where a writer that could not go on has left its half file
 
@@ -77,15 +78,16 @@ def stage(
     locks.watch_parent()
     loaded = load(study)
     refuse_unknown(loaded, **names)
-    drawn = names.get("figure") or names.get("table") or ""
+    drawn = names.get("figure") or names.get("table") or names.get("detail") or ""
     run = Run(loaded, [*inputs, *dependencies.results_read(loaded, name, drawn)])
     if shard is not None:
         _refuse_shard(run.study, shard, names.get("benchmark"))
     settings = dependencies.settings_read(run.study, name, **names)
+    held: list[str] = []
     if models:
         alone = name == "latency"  # nobody may use its GPUs while it looks at the clock
         cards = resources.gpus(run.study, name, names.get("pair"), names.get("variant"))
-        gpus.claim(cards, share=run.study.resources.share_gpus and not alone)
+        held = gpus.claim(cards, share=run.study.resources.share_gpus and not alone)
         use_threads(run.study.threads)
     started = time.time()
     sources = [Path(path) for path in dependencies.sources_read(run.study, name, **names)]
@@ -94,9 +96,10 @@ def stage(
         output.parent.mkdir(parents=True, exist_ok=True)
         _clear(output)
     with _full_disk_named(outputs[0].parent):
-        yield run
-        read = [*run.inputs, *sources]
-        provenance.record(outputs, name, run.study, read, run.models, settings, started, run.extra)
+        with GpuUse(held) as use:
+            yield run
+        read, extra = [*run.inputs, *sources], run.extra | use.report
+        provenance.record(outputs, name, run.study, read, run.models, settings, started, extra)
 
 
 def use_threads(count: int) -> None:
@@ -137,6 +140,7 @@ def refuse_unknown(study: Study, **names: str) -> None:
         "role": ("draft", "base", "router_base", "prm", "router_start", "prm_middle", "prm_weak"),
         "figure": FIGURES,
         "table": TABLES,
+        "detail": ROUTER_DETAILS,
     }
     for word, name in names.items():
         if name not in names_by_kind[word]:

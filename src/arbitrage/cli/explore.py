@@ -22,6 +22,7 @@ REACHED = {
     "target_accuracy": "accuracy of the target alone",
     "speedup": "times as fast as the target alone",
 }
+VERDICTS = {True: "right", False: "wrong", None: "ungraded: comparing took too long"}
 
 
 @app.command()
@@ -54,27 +55,38 @@ def solve(
     router: Annotated[
         Path | None, typer.Option(help="Directory of a trained router; the study's own if absent")
     ] = None,
+    live: Annotated[bool, typer.Option("--live", help="Decode and time a question that the sweep has solved")] = False,
 ) -> None:
     """Decode one question live and print the solution step by step, coloured by who wrote each step.
 
     Examples: `arbitrage solve --question "Start with 9. Add 4. Subtract 6. What is the result?" --threshold 0.3`;
     `arbitrage solve --question-id ... --policy rsd --threshold 0.7` replays a row of a benchmark, by the name it has in
-    tables and in the report.
+    tables and in the report: at once and without models where the study's sweep has this policy at this threshold.
     """
     from rich.console import Console
 
-    from arbitrage.cli.solve_view import show
-    from arbitrage.grading.grade import grade
+    from arbitrage.cli.solve_view import show, show_swept
     from arbitrage.speculation.policies import POLICIES
-    from arbitrage.speculation.tree import Question
-    from arbitrage.stages.solve import open_decoder, refusal
 
     if (question is None) == (question_id is None):
         raise typer.BadParameter("give one of --question and --question-id", param_hint="--question")
     loaded = load(study)
-    row = None if question_id is None else benchmark_row(loaded, question_id)
+    benchmark, row = (None, None) if question_id is None else benchmark_row(loaded, question_id)
     pair, policy, number = setting(loaded, threshold, pair, policy)
     chosen = POLICIES[policy]
+    at = number if chosen.has_threshold else None
+    if benchmark and row and not (live or router or speculative_tokens):
+        table = StudyPaths.of(loaded).trajectories(pair, benchmark)
+        if (swept := swept_solution(table, row["question_id"], policy, number)) is not None:
+            show_swept(Console(), swept, at)
+            print(
+                f"{VERDICTS[swept['correct']]}; expected {' or '.join(row['answers'])}. From {table}; --live decodes it"
+            )
+            return
+    from arbitrage.grading.grade import grade
+    from arbitrage.speculation.tree import Question
+    from arbitrage.stages.solve import open_decoder, refusal
+
     routed = chosen.entry.trained
     if routed and router is None:
         variant = loaded.variant_of(policy)
@@ -85,34 +97,48 @@ def solve(
     use_threads(loaded.threads)
     if (reason := refusal(loaded, pair, policy)) is not None:
         raise typer.BadParameter(reason, param_hint="--policy")
-    at = number if chosen.has_threshold else None
-    with open_decoder(loaded, pair, [router] if routed and router else []) as decoder:
+    loading, checking = [router] if routed and router else [], [speculative_tokens] if speculative_tokens else []
+    with open_decoder(loaded, pair, loading, checking) as decoder:
         if speculative_tokens and not decoder.can_check:
             message = (
-                f"pair {pair} does no token-level speculation: draft and target need one vocabulary, on transformers"
+                f"pair {pair} does no token-level speculation: draft and target need one vocabulary and engine, "
+                "transformers or vllm"
             )
             raise typer.BadParameter(message, param_hint="--speculative-tokens")
         asked = Question("live", str(question)) if row is None else Question(row["question_id"], row["problem"])
         solution = show(Console(), decoder.stream(asked, chosen, at, speculative_tokens), policy, at)
     if row is not None:
         _, right = grade(solution, row["answers"], row["grading"])
-        verdict = {True: "right", False: "wrong", None: "ungraded: comparing took too long"}[right]
-        print(f"{verdict}; expected {' or '.join(row['answers'])}")
+        print(f"{VERDICTS[right]}; expected {' or '.join(row['answers'])}")
 
 
-def benchmark_row(study: Study, question_id: str) -> dict[str, Any]:
-    """The row of a question, in the tables of the study's benchmarks. Raises UserError."""
+def benchmark_row(study: Study, question_id: str) -> tuple[str, dict[str, Any]]:
+    """The benchmark that a question is of, and its row there. Raises UserError."""
     from arbitrage.io.tables import read_table
 
-    tables = [StudyPaths.of(study).questions(name) for name in study.benchmarks]
-    there = [table for table in tables if table.is_file()]
-    for table in there:
+    tables = {name: StudyPaths.of(study).questions(name) for name in study.benchmarks}
+    there = {name: table for name, table in tables.items() if table.is_file()}
+    for name, table in there.items():
         for row in read_table(table, "questions"):
             if row["question_id"] == question_id:
-                return row
-    searched = ", ".join(map(str, there or tables))
+                return name, row
+    searched = ", ".join(map(str, (there or tables).values()))
     state = "has no such question" if there else "is still to be made: run the study, or `snakemake` up to this file"
     raise UserError(f"--question-id {question_id}: {searched} {state}")
+
+
+def swept_solution(table: Path, question_id: str, policy: str, threshold: float) -> dict[str, Any] | None:
+    """The row of `trajectories` that holds at this threshold, of a router its first training; None where none does."""
+    import pyarrow.compute as pc
+
+    from arbitrage.io.tables import read_arrow
+
+    if not table.is_file():
+        return None
+    own = (pc.field("question_id") == question_id) & (pc.field("policy") == policy)
+    rows: list[dict[str, Any]] = read_arrow(table, "trajectories").filter(own).to_pylist()
+    first = [row for row in rows if not row["router_seed"]]
+    return next((row for row in first if row["threshold_low"] <= threshold < row["threshold_high"]), None)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`arbitrage plan` and `arbitrage times`: what a study will take, and what it took."""
+"""`arbitrage plan`: what a study will take."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from arbitrage.config.study import Study
     from arbitrage.planning.estimates import Cost
-    from arbitrage.report.times import RuleTime
 
 app = typer.Typer()
 
@@ -51,7 +50,7 @@ def plan(
         return
     loaded = load(study)
     register_lab()
-    console = _console()
+    console = table_console()
     with TemporaryDirectory(prefix="arbitrage-plan-") as folder, console.status("") as status:
         locks.guard_study(Path(folder))  # the pilot's jobs end with this process, however it ends
         planned = Plan(loaded, questions, Path(folder), status.update)
@@ -74,7 +73,7 @@ def _plan_on(study: Study, words: str) -> None:
     machine = Machine.named(words)
     costs = [cost for pair in study.pairs for cost in Estimate(study, pair, machine).costs()]
     title = f"study {study.study}: estimate for {machine.count} x {machine.name}, by published rates"
-    table = _frame(title, "stage", ("GPUs\na job", "hours\na job", "GPU\nhours", "hours\nfrom start\nto end"))
+    table = amounts_table(title, "stage", ("GPUs\na job", "hours\na job", "GPU\nhours", "hours\nfrom start\nto end"))
     for cost in costs:
         low_s, high_s = cost.low_s, cost.high_s
         hours = (_range(low_s / cost.jobs, high_s / cost.jobs), _range(cost.gpus * low_s, cost.gpus * high_s))
@@ -83,7 +82,7 @@ def _plan_on(study: Study, words: str) -> None:
     gpu_s = ((cost.gpus * cost.low_s, cost.gpus * cost.high_s) for cost in costs)
     sums = ([sum(each) for each in zip(*pairs, strict=True)] for pairs in (gpu_s, map(machine.wall_s, costs)))
     table.add_row(*_amounts(sum_of(costs)), "", "", *(_range(*each) for each in sums), style="bold")
-    console, told = _console(), rates()["assumed"]
+    console, told = table_console(), rates()["assumed"]
     console.print(table)
     console.print(
         f"Cited: the GPU's bandwidth, peak and memory ({rates()['gpus'][machine.name]['source']}); the share of the "
@@ -128,37 +127,8 @@ def _too_little_memory(study: Study, costs: list[Cost]) -> list[str]:
     ]
 
 
-@app.command()
-def times(study: StudyPath = [Path("config.yaml")]) -> None:  # noqa: B006 - typer's way to default a list
-    """Show where the time of a finished study went, rule by rule, and how much of it was inside the models.
-
-    Example: `arbitrage times --study config.yaml`
-    """
-    from arbitrage.report.times import elapsed, rule_times, sum_of
-
-    loaded = load(study)
-    rules = rule_times(Path(loaded.folder))
-    total = sum_of(rules)
-    table = _frame(f"study {loaded.study}: job time by rule", "rule", ("seconds", "of all", "in\nmodels", "share"))
-    for rule in rules:
-        table.add_row(*_times_cells(rule, total))
-    table.add_section()
-    table.add_row(*_times_cells(total, total), style="bold")
-    console = _console()
-    console.print(table)
-    minutes, running = (seconds / 60 for seconds in elapsed(Path(loaded.folder)))
-    console.print(f"From the first job's start to the last one's end: {minutes:.1f} minutes, {running:.1f} with a job.")
-    if total.killed:
-        console.print(f"{total.killed} attempts were killed; they count, to their last commit to the step store.")
-
-
-def _times_cells(rule: RuleTime, total: RuleTime) -> list[str]:
-    shares = (f"{rule.seconds / total.seconds:.1%}", f"{rule.model_s / rule.seconds:.0%}" if rule.model_s else "")
-    units = [shown(rule.units.get(name, 0.0)) for name in UNITS]
-    return [rule.rule, str(rule.jobs), *units, f"{rule.seconds:.1f}", shares[0], shown(rule.model_s), shares[1]]
-
-
-def _console() -> Console:
+def table_console() -> Console:
+    """As wide as the tables need, also in a log."""
     from rich.console import Console
 
     console = Console()
@@ -166,7 +136,8 @@ def _console() -> Console:
     return console
 
 
-def _frame(title: str, first: str, columns: tuple[str, ...]) -> Table:
+def amounts_table(title: str, first: str, columns: tuple[str, ...]) -> Table:
+    """A table of `UNITS` by stage or rule, with further columns."""
     from rich import box
     from rich.table import Table
 
@@ -180,7 +151,9 @@ def _frame(title: str, first: str, columns: tuple[str, ...]) -> Table:
 def _plan_table(study: Study, costs: list[Cost], title: str) -> Table:
     from arbitrage.planning.estimates import sum_of
 
-    table = _frame(f"study {study.study}: {title}", "stage", ("hours\na job", "hours\nin all", "disk\nMB", "±", "from"))
+    table = amounts_table(
+        f"study {study.study}: {title}", "stage", ("hours\na job", "hours\nin all", "disk\nMB", "±", "from")
+    )
     for cost in costs:
         table.add_row(*_cells(cost))
     if costs:

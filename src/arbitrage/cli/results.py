@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from arbitrage.cli.common import Out, StudyPath, stage
-from arbitrage.runtime.outputs import CurveKind, FigureName, TableName
+from arbitrage.runtime.outputs import CurveKind, FigureName, RouterDetail, TableName
 from arbitrage.runtime.paths import StudyPaths
 
 app = typer.Typer()
@@ -79,6 +79,28 @@ def router_quality(
 
     with stage("router_quality", study, heldout, [out]) as run:
         write_quality(heldout, run.study.curves, run.study.seed, out)
+
+
+@app.command()
+def router_details(
+    detail: Annotated[RouterDetail, typer.Argument(help="Which table")], study: StudyPath, out: Out
+) -> None:
+    """What the report shows of the routers' data, their calibration, families and mistakes: one table of it."""
+    from arbitrage.evaluation.label_shares import write_label_shares
+    from arbitrage.evaluation.rho_by_family import write_rho_by_family
+    from arbitrage.evaluation.router_calibration import write_calibration
+    from arbitrage.evaluation.router_mistakes import write_mistakes
+    from arbitrage.evaluation.step_lengths import write_lengths
+
+    writers = {
+        "shares": write_label_shares,
+        "lengths": write_lengths,
+        "calibration": write_calibration,
+        "families": write_rho_by_family,
+        "mistakes": write_mistakes,
+    }
+    with stage("router_details", study, [], [out], detail=detail) as run:
+        writers[detail](run.study, out)
 
 
 @app.command()

@@ -107,6 +107,22 @@ def lookahead(
 
 
 @app.command()
+def states(
+    study: StudyPath,
+    pair: PairName,
+    shard: Shard,
+    steps: Annotated[Path, typer.Option(help="The shard's `steps` table")],
+    out: Out,
+) -> None:
+    """Have the draft read one shard of its labelled steps, for the hidden states after them."""
+    with stage("states", study, [steps], [out], models=True, shard=shard, pair=pair) as run:
+        from arbitrage.stages.states import states
+
+        run.models, report = states(run.study, pair, shard, steps, out)
+        run.extra |= report
+
+
+@app.command()
 def dataset(
     study: StudyPath,
     variant: VariantName,
@@ -115,15 +131,18 @@ def dataset(
     lookahead: Annotated[
         list[Path] | None, typer.Option(help="A `lookahead` table, where the variant's labels are such; all shards")
     ] = None,
+    states: Annotated[
+        list[Path] | None, typer.Option(help="A `states` table, where the variant reads states; all shards")
+    ] = None,
 ) -> None:
     """Build a router's training and validation data: annotated, split by question, balanced."""
-    looked = lookahead or []
-    with stage("dataset", study, [steps, *looked], [out], variant=variant) as run:
+    looked, given = lookahead or [], states or []
+    with stage("dataset", study, [steps, *looked, *given], [out], variant=variant) as run:
         from arbitrage.routing.dataset import build_dataset
         from arbitrage.routing.inputs import encoding
 
         settings = run.study.router.variants[variant]
-        read = encoding(run.study, settings, steps)
+        read = encoding(run.study, settings, steps, given)
         build_dataset(steps, settings, run.study.dataset, read, run.study.seed, out, looked)
 
 
@@ -135,7 +154,7 @@ def router(
     variant: VariantName = "default",
     seed: Training = 0,
 ) -> None:
-    """Fine-tune a router from its starting checkpoint, or fit one that reads scalars.
+    """Fine-tune a router from its starting checkpoint, or fit one that reads numbers.
 
     Fine-tuning goes on where a killed training stopped.
     """
@@ -144,11 +163,20 @@ def router(
         if settings.variants[variant].kind == "classifier":
             from arbitrage.engines.factory import router_start
             from arbitrage.routing.train import train_router
+            from arbitrage.runtime.gpu_memory import training
+            from arbitrage.runtime.memory import shape
 
             device, start = devices.alone(settings.device), router_start(run.study)
             cards = resources.gpus(run.study, "router", None, variant) if device != "cpu" else 1
             report = train_router(
-                dataset, start, settings.training, seed=begin, device=device, out_dir=out, processes=max(1, cards)
+                dataset,
+                start,
+                settings.training,
+                seed=begin,
+                device=device,
+                out_dir=out,
+                processes=max(1, cards),
+                sharded=cards > 1 and training(run.study, shape(*run.study.router_init)).sharded,
             )
         else:
             from arbitrage.routing.scalars import fit_scalars
@@ -170,19 +198,20 @@ def heldout(
 ) -> None:
     """Score the held-out steps with every training of a router."""
     with stage("heldout", study, [*router, dataset], [out], models=True, variant=variant) as run:
-        from arbitrage.engines.factory import load_routers
+        from arbitrage.engines.checkpoints import resolve
+        from arbitrage.engines.scoring.scalar_router import ScalarRouter, kind_of
+        from arbitrage.engines.scoring.scorers import RouterScorer
         from arbitrage.io.tables import write_table
         from arbitrage.routing.heldout import heldout_rows
 
         settings = run.study.router.model_copy(update={"device": devices.alone(run.study.router.device)})
-        on_one_gpu = run.study.model_copy(update={"router": settings})
 
         def scored(seed: int, directory: Path) -> tuple[list[dict[str, Any]], float]:
             """A training's rows, and seconds it took; the router is not kept."""
-            classifier, scalar_routers = load_routers(on_one_gpu, [directory])
+            text = kind_of(directory) == "classifier"  # read by torch, whatever the engine: a question's steps together
+            scorer = RouterScorer(resolve(directory, key="router"), settings) if text else ScalarRouter(directory)
             begin = time.perf_counter()
-            rows = heldout_rows(dataset, classifier or next(iter(scalar_routers.values())), variant, seed)
-            return rows, time.perf_counter() - begin
+            return heldout_rows(dataset, scorer, variant, seed), time.perf_counter() - begin
 
         trainings = [scored(seed, directory) for seed, directory in enumerate(router)]
         table = [row for rows, _ in trainings for row in rows]

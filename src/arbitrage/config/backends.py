@@ -11,12 +11,11 @@ from arbitrage.config.section import Count, Section
 PROMPT_ROOM = 4096  # ids a prompt may have where `vllm.max_context` is absent
 
 
-class Vllm(Section):
-    """vLLM, in the job's own process or as a server that the job starts (`engine: openai` without `server.url`)."""
+class VllmRoom(Section):
+    """Memory and speed of a model that vLLM runs."""
 
     aside: ClassVar[frozenset[str]] = frozenset({"memory_share", "cache_gib"})
 
-    tensor_parallel: Count = Field(1, description="GPUs the model is cut over, from the one its `device` names on")
     memory_share: float | None = Field(
         None,
         gt=0,
@@ -30,9 +29,6 @@ class Vllm(Section):
     max_context: Count | None = Field(
         None, description="Longest context, in tokens; absent: `generation.max_tokens` and 4,096 of prompt"
     )
-    quantisation: str | None = Field(
-        None, description="How weights are packed (gptq, awq, gguf ...); absent: as the checkpoint's config.json says"
-    )
     eager: bool | None = Field(
         None, description="No compilation and no CUDA graphs: a faster start, slower steps; absent: on a CPU only"
     )
@@ -40,6 +36,15 @@ class Vllm(Section):
     def longest(self, max_tokens: int) -> int:
         """Ids of the longest context to make room for, where solutions have at most `max_tokens`."""
         return self.max_context or max_tokens + PROMPT_ROOM
+
+
+class Vllm(VllmRoom):
+    """vLLM, in the job's own process or as a server that the job starts (`engine: openai` without `server.url`)."""
+
+    tensor_parallel: Count = Field(1, description="GPUs the model is cut over, from the one its `device` names on")
+    quantisation: str | None = Field(
+        None, description="How weights are packed (gptq, awq, gguf ...); absent: as the checkpoint's config.json says"
+    )
 
 
 class Server(Section):

@@ -69,9 +69,10 @@ class Model(Section):
 
     @property
     def reports(self) -> frozenset[Report]:
-        """What its steps carry beside their text."""
-        whole = self.engine == "transformers" or self.top_logprobs > 0
-        return frozenset(("logprobs", "entropies") if whole else ("logprobs",))
+        """What its steps carry beside their text, or its engine gives of them: only transformers has hidden states."""
+        if self.engine == "transformers":
+            return frozenset(("logprobs", "entropies", "states"))
+        return frozenset(("logprobs", "entropies") if self.top_logprobs else ("logprobs",))
 
     @property
     def reads(self) -> bool:

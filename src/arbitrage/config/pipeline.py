@@ -80,7 +80,8 @@ class Latency(Section):
     warmup: int = Field(1, ge=0, description="Solutions of every policy decoded before the clock counts")
     speculative_tokens: list[Count] = Field(
         [4, 8],
-        description="Draft tokens a round with which token-level speculative decoding of the target is timed; or []",
+        description="Draft tokens a round with which token-level speculative decoding of the target is timed, on vLLM "
+        "by an engine each; or []",
     )
     speculative_policies: list[ThresholdPolicy] = Field(
         [],

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from arbitrage.config.router import RouterKind
 
 Need = Literal["draft", "target", "prm", "router"]
-Report = Literal["logprobs", "entropies"]
+Report = Literal["logprobs", "entropies", "states"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ class PolicyEntry:
     escalates. target_reads: the target reads the draft's step at every node, and writes only where it escalates.
     router: the kind of router that decides; a variant of that kind is trained for it (`Study.variant_of`). always: who
     writes every step, of a policy without a threshold. accept_above: a score above the threshold accepts the draft's
-    step (RSD) instead of escalating. reports: what it reads of the draft's step beyond its text.
+    step (RSD) instead of escalating. reports: what it reads of the draft's step beyond its text; `states` are the
+    draft's hidden ones.
     column: of the table `steps` (a trained one's: `heldout`) that holds its score, or "uniform" where that is known to
     be; None where neither is, and no quantiles can be taken. lowest: thresholds below it are of no use.
     by_default: swept where a study names no policies. timed: its latency is measured where it is swept. scope: "main"
@@ -62,7 +63,7 @@ class PolicyEntry:
 
     @property
     def reads_scalars(self) -> bool:
-        """Whether that router reads scalars, so that no model runs for it."""
+        """Whether that router reads numbers that are there or that another model gives, so that it is no model."""
         return self.router not in (None, "classifier")
 
 
@@ -146,6 +147,22 @@ POLICIES: dict[str, PolicyEntry] = {
         target_reads=True,
         router="scalars+target",
         reports=frozenset({"logprobs"}),
+        column="router_score",
+        by_default=False,
+        timed=True,
+    ),
+    "probe": PolicyEntry(
+        *("probe of the draft", _of("draft"), "#999933", (0, (9, 1)), 4),
+        router="probe",
+        reports=frozenset({"states"}),
+        column="router_score",
+        by_default=False,
+        timed=True,
+    ),
+    "scalars_probe": PolicyEntry(
+        *("scalar router + probe", _of("draft"), "#661100", (0, (9, 1, 1, 1)), 4),
+        router="scalars+probe",
+        reports=frozenset({"logprobs", "states"}),
         column="router_score",
         by_default=False,
         timed=True,

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from arbitrage.config.backends import VllmRoom
 from arbitrage.config.prompts import QWEN
 from arbitrage.config.section import Count, Section
 
@@ -15,6 +16,13 @@ FormatName = Literal["plain", "qwen-prm", "math-shepherd", "rlhflow", "judge"]
 Chat = Literal["none", "answer", "turns", "question"]
 FIELDS = {"question": {"problem", "history", "step"}, "step": {"number", "step"}}
 USUAL: dict[str, FormatName] = {"marks": "qwen-prm", "token": "math-shepherd", "judge": "judge"}  # others: plain
+
+# Why `engine: vllm` runs kinds classifier and value-head alone.
+VLLM_REFUSES: dict[str, str] = {
+    "marks": "vLLM gives a text with marks a score for every token, and then reads nothing from its prefix cache",
+    "token": "vLLM reads scores from a classification head, and an answer in one token has none",
+    "judge": "vLLM reads scores from a classification head, and an answer in one token has none",
+}
 
 
 class Template(Section):
@@ -102,12 +110,24 @@ class Prm(Section):
     right_label: Literal[0, 1] = Field(
         1, description="Which of two labels means right; with one label there is no choice"
     )
+    engine: Literal["transformers", "vllm"] = Field(
+        "transformers",
+        description="What runs it, in the job's process; `vllm`: kinds `classifier` and `value-head` (docs/engines.md)",
+    )
+    vllm: VllmRoom = Field(VllmRoom(), description="For `engine: vllm`")
     dtype: Literal["float64", "float32", "bfloat16", "float16"] = Field(
         "float32",
         description="Type of weights and activations; `float64` makes scores independent of batches, and slow",
     )
     device: str = Field("cpu", description="torch device")
     batch_size: Count = Field(64, description="Steps scored together")
+
+    @model_validator(mode="after")
+    def _engine_fits(self) -> Prm:
+        self.require_engine(self.kind)
+        if self.engine == "vllm" and self.dtype == "float64":
+            raise ValueError("engine vllm has no dtype float64; use float32, bfloat16 or float16")
+        return self
 
     @model_validator(mode="after")
     def _format_fits(self) -> Prm:
@@ -123,6 +143,14 @@ class Prm(Section):
         if self.kind in USUAL:
             self.resolved_template(self.kind)
         return self
+
+    def require_engine(self, kind: str) -> None:
+        """Raises ValueError where `engine` does not run a PRM of `kind`."""
+        if self.engine == "vllm" and kind in VLLM_REFUSES:
+            raise ValueError(
+                f"engine vllm runs PRMs of kind classifier and value-head, got {kind}: {VLLM_REFUSES[kind]}; "
+                "set prm.engine to transformers"
+            )
 
     def resolved_template(self, kind: str) -> Template:
         """The template of `kind` (marks, token, judge): `format` with the changes. Raises ValueError where it lacks."""

@@ -52,6 +52,7 @@ class Resources(Section):
     )
     label: Job = Field(Job(), description="Labelling, a shard")
     lookahead: Job = Field(Job(), description="Look-ahead labels, a shard of the labelled steps")
+    states: Job = Field(Job(), description="The draft's hidden states, a shard of the labelled steps")
     sweep: Job = Field(Job(), description="The sweep, a shard of a benchmark")
     latency: Job = Field(Job(), description="Timing of a pair; always gets a whole node")
     router: Job = Field(Job(), description="Training a router; `gpus: 4` spreads it over four GPUs of one node")

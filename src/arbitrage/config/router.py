@@ -6,12 +6,14 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from arbitrage.config.backends import VllmRoom
 from arbitrage.config.section import Count, Name, Section, Share
 
-RouterKind = Literal["classifier", "scalars", "scalars+prm", "scalars+target"]
+RouterKind = Literal["classifier", "scalars", "scalars+prm", "scalars+target", "probe", "scalars+probe"]
 Loss = Literal["label", "weighted", "regression"]
 Labels = Literal["advantage", "lookahead"]
 
+IN_VAIN = 0.05  # advantage lost where a step is escalated and the target writes what is scored alike
 RECOMMENDED: RouterKind = "scalars+target"  # the most accurate at the same acceptance in the lab (docs/routers.md)
 
 
@@ -23,7 +25,7 @@ class Dataset(Section):
     max_examples: Count | None = Field(
         None,
         description="Cap on the training steps of classifiers, after balancing; a seeded sample. Routers that read "
-        "scalars take all",
+        "numbers take all",
     )
 
 
@@ -34,11 +36,12 @@ class Variant(Section):
         "classifier",
         description="What it reads: `classifier`, the text, by a model as large as the PRM (the paper's); `scalars`, "
         "the token statistics that the draft's step comes with; `scalars+prm`, the PRM's score of that step too; "
-        f"`scalars+target`, the target's log-probabilities of it too; `recommended` is `{RECOMMENDED}` "
-        "(docs/routers.md)",
+        "`scalars+target`, the target's log-probabilities of it too; `probe`, the draft's hidden state at the end of "
+        "that step; `scalars+probe`, both; "
+        f"`recommended` is `{RECOMMENDED}` (docs/routers.md)",
     )
     network: Literal["mlp", "logistic"] = Field(
-        "mlp", description="Of the kinds that read scalars: one hidden layer, or logistic regression"
+        "mlp", description="Of the kinds that read numbers, not text: one hidden layer, or logistic regression"
     )
     loss: Loss | None = Field(
         None,
@@ -68,6 +71,11 @@ class Variant(Section):
         return RECOMMENDED if kind == "recommended" else kind
 
     @property
+    def reads_states(self) -> bool:
+        """Whether it reads the draft's hidden states."""
+        return self.kind in ("probe", "scalars+probe")
+
+    @property
     def objective(self) -> Loss:
         """The loss it is trained on."""
         return self.loss or ("label" if self.kind == "classifier" else "weighted")
@@ -90,7 +98,7 @@ class Variant(Section):
                 f"kind {self.kind} reads no text: leave out classes and annotate, which are a classifier's"
             )
         if self.kind == "classifier" and self.network != "mlp":
-            raise ValueError("network is of the kinds that read scalars: give a kind such as scalars, or leave it out")
+            raise ValueError("network is of the kinds that read numbers: give a kind such as scalars, or leave it out")
         return self
 
 
@@ -127,6 +135,11 @@ class Router(Section):
     device: str = Field(
         "cpu", description="torch device beside the other models; where the router is alone in a job, its first GPU"
     )
+    engine: Literal["transformers", "vllm"] = Field(
+        "transformers",
+        description="What runs it where it scores, in the job's process; training and held-out scores are torch's",
+    )
+    vllm: VllmRoom = Field(VllmRoom(), description="For `engine: vllm`")
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="Type of weights and activations where it scores; training keeps float32 weights"
     )

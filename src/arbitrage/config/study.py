@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -34,7 +35,7 @@ class Study(Section):
         "auto",
         description="How labelling and sweeps turn single steps and scores into batches: `lockstep`, the same batches "
         "on every run; `continuous`, each engine works whenever something waits for it; `auto`, lockstep where "
-        "transformers runs all models of a pair on the CPU",
+        "transformers runs all models of a pair, PRM and router on the CPU",
     )
     models: dict[Name, Model] = Field(min_length=1, description="Models by name")
     pairs: dict[Name, Pair] = Field(min_length=1, description="Pairs by name")
@@ -73,9 +74,24 @@ class Study(Section):
         if self.scheduler != "auto":
             return self.scheduler
         models = [self.models[name] for name in (self.pairs[pair].draft, self.pairs[pair].target)]
-        here = all(model.engine == "transformers" for model in models)
-        devices = {*(model.device for model in models), self.prm.device, self.router.device}
-        return "lockstep" if here and devices == {"cpu"} else "continuous"
+        loaded: tuple[Model | Prm | Router, ...] = (*models, self.prm, self.router)
+        running = {(each.engine, each.device) for each in loaded}
+        return "lockstep" if running == {("transformers", "cpu")} else "continuous"
+
+    def checked_by_vllm(self, pair: str) -> list[int]:
+        """Tokens a round of a pair's token-level speculative decoding on vLLM; each has an engine of its own.
+
+        Both models are on vLLM, in one dtype, as it loads the draft in the target's; and no GGUF files.
+        """
+        draft, target = self.models[self.pairs[pair].draft], self.models[self.pairs[pair].target]
+        alike = draft.engine == target.engine == "vllm" and draft.dtype == target.dtype
+        packed = "gguf" in (draft.vllm.quantisation, target.vllm.quantisation)
+        return self.latency.speculative_tokens if alike and not packed else []
+
+    def speculating(self, tokens: Sequence[int]) -> Study:
+        """The study where token-level speculative decoding has so many `tokens` a round: in an engine each, on vLLM."""
+        latency = self.latency.model_copy(update={"speculative_tokens": list(tokens)})
+        return self.model_copy(update={"latency": latency})
 
     def origin(self, name: str) -> Model:
         """The model whose weights model `name` has: the one it is quantised from, or itself."""
@@ -129,6 +145,10 @@ class Study(Section):
     def looks_ahead(self, pair: str) -> bool:
         """Whether a router of `pair` is trained on look-ahead labels, so that its labelled steps need them."""
         return any(self.router.variants[name].labels == "lookahead" for name in self.variants_of(pair))
+
+    def reads_states(self, pair: str) -> bool:
+        """Whether a router of `pair` reads the draft's hidden states, so that its labelled steps need them."""
+        return any(self.router.variants[name].reads_states for name in self.variants_of(pair))
 
     @property
     def steps_shards(self) -> int:

@@ -55,6 +55,7 @@ def _sweep(study: Study) -> Iterator[Problem]:
                 f"by one; got {', '.join(f'{name} ({each.kind})' for name, each in study.router.variants.items())}. "
                 f"Add one (`{policy}: {{kind: {POLICIES[policy].router}}}`), or leave {policy} out",
             )
+    yield from _stateless(study)
     columns = study.questions.columns
     for name, variant in study.router.variants.items():
         if variant.kind == "scalars+target":
@@ -86,6 +87,21 @@ def _unreported(study: Study, policy: str) -> Iterator[Problem]:
                 ("models", name, "top_logprobs"),
                 f"expected 1 to 20, as sweep.policies has {policy}, which reads the entropies of the draft's tokens; "
                 f"got 0, with which engine {study.models[name].engine} reports none",
+            )
+
+
+def _stateless(study: Study) -> Iterator[Problem]:
+    """Drafts whose engine gives no hidden states, which a router of their pair reads."""
+    variants = study.router.variants
+    for pair in study.pairs:
+        draft = study.pairs[pair].draft
+        readers = [name for name in study.variants_of(pair) if variants[name].reads_states]
+        if readers and draft in study.models and "states" not in study.models[draft].reports:
+            yield (
+                ("models", draft, "engine"),
+                f"expected transformers, as router.variants.{readers[0]} is of kind {variants[readers[0]].kind}, which "
+                f"reads the draft's hidden states; got {study.models[draft].engine}, which gives none. Or take that "
+                "variant, and what it decides for in sweep.policies, out",
             )
 
 

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
 from arbitrage.config.devices import model_devices
 from arbitrage.config.models import Model
+from arbitrage.config.prm import Prm
 from arbitrage.config.router import RouterKind
 from arbitrage.config.study import Study
 from arbitrage.engines.checkpoints import Checkpoint, resolve
 from arbitrage.engines.hf.generator import TransformersGenerator
-from arbitrage.engines.hf.incremental import LiveGenerator
-from arbitrage.engines.prefix_cached import PrefixCachedGenerator, PrefixCachedReader, PrefixCaching, PrefixReading
+from arbitrage.engines.hf.incremental import LiveGenerator, LiveScorer
+from arbitrage.engines.prefix_cached import (
+    PrefixCachedChecker,
+    PrefixCachedGenerator,
+    PrefixCachedReader,
+    PrefixCachedScorer,
+    PrefixCaching,
+    PrefixReading,
+)
 from arbitrage.engines.scoring.answer_prm import AnswerScorer
+from arbitrage.engines.scoring.labels import CLASSIFIERS, MARKED, PrmLabels, RouterLabels
 from arbitrage.engines.scoring.scalar_router import ScalarRouter, kind_of
-from arbitrage.engines.scoring.scorers import CLASSIFIERS, MARKED, PrmScorer, RouterScorer, TransformersScorer
+from arbitrage.engines.scoring.scorers import PrmScorer, RouterScorer, TransformersScorer
 from arbitrage.engines.server.generator import OpenAiGenerator
 from arbitrage.engines.server.launch import LocalServer, serve
 from arbitrage.engines.vllm.generator import VllmGenerator
-from arbitrage.runtime.gpu_memory import USABLE, shares
+from arbitrage.engines.vllm.options import speculative_config
+from arbitrage.engines.vllm.scorer import VllmScorer
+from arbitrage.runtime.gpu_memory import USABLE, checker, checking, shares
 from arbitrage.runtime.paths import StudyPaths
-from arbitrage.speculation.protocols import EngineError, Generator, IncrementalGenerator
+from arbitrage.speculation.protocols import EngineError, Generator, IncrementalGenerator, IncrementalScorer
+
+AnyScorer = TransformersScorer | VllmScorer
 
 
 @contextmanager
@@ -34,7 +47,8 @@ def open_pair(study: Study, pair: str, stage: str = "latency") -> Iterator[tuple
     routers will want memory beside them. Raises EngineError, and DeviceError where they do not fit on their GPUs.
     """
     names = (study.pairs[pair].draft, study.pairs[pair].target)
-    share_of = shares(study, stage, pair)
+    given = shares(study, stage, pair)
+    share_of = {name: given[f"models.{name}"] for name in names}
     folder = StudyPaths.of(study).server_logs
     with ExitStack() as stack:
         local: dict[str, LocalServer] = {}
@@ -57,6 +71,25 @@ def open_pair(study: Study, pair: str, stage: str = "latency") -> Iterator[tuple
                 stack.callback(generator.close)
             generators.append(generator)
         yield generators[0], generators[1]
+
+
+@contextmanager
+def open_scorers(
+    study: Study, pair: str, stage: str, routers: Sequence[Path], prm: bool = True
+) -> Iterator[tuple[AnyScorer | None, AnyScorer | None, dict[RouterKind, ScalarRouter]]]:
+    """PRM, where it is wanted, and trained routers (`load_routers`), for as long as the context lasts.
+
+    study, stage: as for `open_pair`, whose models are opened first. Raises EngineError.
+    """
+    share_of = shares(study, stage, pair)
+    with ExitStack() as stack:
+        judge = load_prm(study, share_of.get("prm", USABLE)) if prm else None
+        if isinstance(judge, VllmScorer):
+            stack.callback(judge.close)
+        classifier, scalar_routers = load_routers(study, routers, share_of.get("router", USABLE))
+        if isinstance(classifier, VllmScorer):
+            stack.callback(classifier.close)
+        yield judge, classifier, scalar_routers
 
 
 def _gpus(model: Model) -> list[str]:
@@ -109,8 +142,31 @@ def router_start(study: Study) -> Checkpoint:
     return resolve(study.router.init, study.router.revision, "router.init")
 
 
-def live_generator(generator: Generator) -> IncrementalGenerator:
-    """`generator` for one question at a time, with a cache that is kept between calls."""
+@contextmanager
+def open_checkers(study: Study, pair: str) -> Iterator[dict[int, VllmGenerator]]:
+    """Engines of the target on vLLM in which the draft proposes tokens, by how many a round, for as long as the context
+    lasts; none where vLLM does not run both, or their vocabularies differ. Raises EngineError.
+
+    study: with its models placed for timing; the pair's models, PRM and routers are opened first.
+    """
+    names, models, engines = study.pairs[pair], study.models, dict[int, VllmGenerator]()
+    with ExitStack() as stack:
+        for count in checking(study, "latency", pair):
+            draft, target = (model_checkpoint(study, name) for name in (names.draft, names.target))
+            rows = {each.configs()[0].get_text_config(decoder=True).vocab_size for each in (draft, target)}
+            if len(rows) > 1 or draft.tokenizer().get_vocab() != target.tokenizer().get_vocab():
+                break
+            told = speculative_config(draft, models[names.draft].vllm, models[names.target].vllm, count)
+            share = shares(study, "latency", pair)[checker(names.target, count)]
+            engines[count] = VllmGenerator(target, models[names.target], study.generation, share, told)
+            stack.callback(engines[count].close)
+        yield engines
+
+
+def live_generator(generator: Generator, checkers: Mapping[int, VllmGenerator] | None = None) -> IncrementalGenerator:
+    """`generator` for one question at a time, with a cache that is kept between calls. checkers: `open_checkers`."""
+    if checkers and isinstance(generator, PrefixReading):
+        return PrefixCachedChecker(generator, checkers)
     if isinstance(generator, TransformersGenerator):
         return LiveGenerator(generator)
     if isinstance(generator, PrefixReading):
@@ -120,8 +176,13 @@ def live_generator(generator: Generator) -> IncrementalGenerator:
     raise EngineError(f"{type(generator).__name__} cannot decode live")
 
 
-def load_prm(study: Study) -> TransformersScorer:
-    """Load the study's process reward model, of any kind. Raises EngineError."""
+def live_scorer(scorer: AnyScorer) -> IncrementalScorer:
+    """`scorer` for one question at a time, with a cache that is kept between calls."""
+    return PrefixCachedScorer(scorer) if isinstance(scorer, VllmScorer) else LiveScorer(scorer)
+
+
+def load_prm(study: Study, share: float = USABLE) -> AnyScorer:
+    """Load the study's process reward model, of any kind. share: of its GPU's memory, for vLLM. Raises EngineError."""
     prm, checkpoint = study.prm, prm_checkpoint(study)
     if prm.kind == "auto":
         prm = prm.model_copy(update={"kind": kind_by_head(prm.path, checkpoint.head)})
@@ -130,8 +191,20 @@ def load_prm(study: Study) -> TransformersScorer:
             f"router.init: not given, and no router can start from the PRM {prm.path}, which is of kind {prm.kind}; "
             "name a classification checkpoint or a small causal model"
         )
+    if prm.engine == "vllm":
+        require_engine(prm, prm.kind)
+        labels = PrmLabels(checkpoint.path, prm, study.generation.separator)
+        return VllmScorer(checkpoint, prm, labels, study.generation, share)
     kind = AnswerScorer if prm.kind in ("token", "judge") else PrmScorer
     return kind(checkpoint, prm, study.generation.separator)
+
+
+def require_engine(prm: Prm, kind: str) -> None:
+    """Raises EngineError where `prm.engine` does not run a PRM of `kind`, which its checkpoint may have told."""
+    try:
+        prm.require_engine(kind)
+    except ValueError as error:
+        raise EngineError(f"{prm.path}: {error}") from error
 
 
 def kind_by_head(path: str, head: str) -> Literal["marks", "classifier"]:
@@ -147,14 +220,18 @@ def kind_by_head(path: str, head: str) -> Literal["marks", "classifier"]:
     )
 
 
-def load_router(study: Study, directory: str | Path) -> RouterScorer:
-    """Load a trained classifier from `directory`. Raises EngineError."""
-    return RouterScorer(resolve(directory, key="router"), study.router)
+def load_router(study: Study, directory: str | Path, share: float = USABLE) -> RouterScorer | VllmScorer:
+    """Load a trained classifier from `directory`. share: of its GPU's memory, for vLLM. Raises EngineError."""
+    checkpoint = resolve(directory, key="router")
+    if study.router.engine == "vllm":
+        labels = RouterLabels(checkpoint.path, checkpoint.directory)
+        return VllmScorer(checkpoint, study.router, labels, study.generation, share)
+    return RouterScorer(checkpoint, study.router)
 
 
 def load_routers(
-    study: Study, directories: Sequence[Path]
-) -> tuple[RouterScorer | None, dict[RouterKind, ScalarRouter]]:
+    study: Study, directories: Sequence[Path], share: float = USABLE
+) -> tuple[RouterScorer | VllmScorer | None, dict[RouterKind, ScalarRouter]]:
     """Load trained routers, at most one a kind: the classifier (None without one), and those that read scalars.
 
     Raises EngineError.
@@ -164,8 +241,8 @@ def load_routers(
     if twice:
         raise EngineError(f"got {len(by_kind[twice[0]])} routers of kind {twice[0]}; expected one of each kind")
     classifier = by_kind.pop("classifier", None)
-    scorer = load_router(study, classifier[0]) if classifier else None
-    return scorer, {kind: ScalarRouter(path) for kind, (path,) in by_kind.items()}
+    scalar_routers = {kind: ScalarRouter(path) for kind, (path,) in by_kind.items()}
+    return load_router(study, classifier[0], share) if classifier else None, scalar_routers
 
 
 def routers_by_kind(directories: Sequence[Path]) -> dict[RouterKind, list[Path]]:

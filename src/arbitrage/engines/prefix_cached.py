@@ -7,13 +7,14 @@ what such an engine looks prefixes up by, keeps one question from profiting of a
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from typing import Protocol, cast, runtime_checkable
 from uuid import uuid4
 
 from arbitrage.engines.hf.incremental import common_length
-from arbitrage.speculation.forwarding import ForwardingPrompter
-from arbitrage.speculation.protocols import Prompting
-from arbitrage.speculation.steps import GeneratedStep, Ids, Logprobs
+from arbitrage.speculation.forwarding import ForwardingPrompter, ForwardingReader
+from arbitrage.speculation.protocols import IncrementalGenerator, Prompting
+from arbitrage.speculation.steps import AuthoredStep, CheckedStep, GeneratedStep, Ids, Logprobs
 
 
 @runtime_checkable
@@ -37,6 +38,16 @@ class PrefixReading(PrefixCaching, Protocol):
 
     def read_one(self, ids: Ids, start: int, salt: str) -> Logprobs:
         """Log-probabilities of `ids` from index `start` on. Only contexts with the same `salt` share what was read."""
+
+
+class PrefixScoring(Protocol):
+    """A scorer that scores one step at a time, from where an earlier input with the same beginning ended."""
+
+    def input_ids(self, problem: str, history: Sequence[AuthoredStep], step: AuthoredStep) -> Ids:
+        """What the model reads."""
+
+    def score_one(self, ids: Ids, salt: str) -> float:
+        """The score of one input. Only inputs with the same `salt` share what was read. Raises ScoreError."""
 
 
 class PrefixCachedGenerator(ForwardingPrompter[PrefixCaching]):
@@ -92,3 +103,57 @@ class PrefixCachedReader(PrefixCachedGenerator):
         self.last_prefill_tokens = len(ids) - common_length(self._held, ids[: start - 1])
         self._held = ids
         return logprobs
+
+
+class PrefixCachedChecker(PrefixCachedReader):
+    """Reads and writes with `generator`, and has a draft's tokens checked (`protocols.TokenSpeculation`).
+
+    That the engines of `checking` do, by how many tokens a round: the same model, each with the draft in it. Nobody
+    tells what the draft did there: all time is the target's, and its tokens are not counted.
+    """
+
+    def __init__(self, generator: PrefixReading, checking: Mapping[int, PrefixCaching]) -> None:
+        self._checking = {count: PrefixCachedGenerator(each) for count, each in checking.items()}
+        super().__init__(generator)
+
+    def reset(self) -> None:
+        """Share nothing with what was read so far: the next call reads everything."""
+        super().reset()
+        for each in self._checking.values():
+            each.reset()
+
+    def can_check(self, draft: IncrementalGenerator) -> bool:
+        """Whether a token of the draft's is the same text here: no engine is started with another one."""
+        return True
+
+    def check_whole(self, draft: object, context: Ids, limit: int, proposed: int) -> CheckedStep:
+        """What `generate_whole` writes. Raises EngineError."""
+        return CheckedStep(self._checking[proposed].generate_whole(context, limit), 0, 0.0)
+
+    def check_one(self, draft: object, context: Ids, limit: int, proposed: int, rejected: Ids) -> CheckedStep:
+        """What `generate_one` writes; the rejected step is proposed anew. Raises EngineError."""
+        return CheckedStep(self._checking[proposed].generate_one(context, limit), 0, 0.0)
+
+
+class PrefixCachedScorer(ForwardingReader[PrefixScoring]):
+    """Scores one step at a time with `scorer` (`protocols.IncrementalScorer`).
+
+    last_tokens: ids of the last input that the one before did not begin with; whole blocks are kept, so it reads a few
+    more.
+    """
+
+    def __init__(self, scorer: PrefixScoring) -> None:
+        super().__init__(scorer)
+        self.last_tokens = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Share nothing with what was read so far: the next call reads everything."""
+        self._salt, self._held = uuid4().hex, Ids()
+
+    def score_one(self, ids: Ids) -> float:
+        """The score of one input. Raises ScoreError where it is not finite."""
+        score = self.scorer.score_one(ids, self._salt)
+        self.last_tokens = len(ids) - common_length(self._held, ids[:-1])
+        self._held = ids
+        return score

@@ -15,7 +15,7 @@ from typing import Any
 from arbitrage.engines.prompting import turn_end
 from arbitrage.engines.text_codec import codec_of
 from arbitrage.speculation.protocols import EngineError
-from arbitrage.speculation.steps import FinishReason, GeneratedStep, Ids, Logprobs
+from arbitrage.speculation.steps import FinishReason, GeneratedStep, Ids, Logprobs, State
 
 
 class StopRule:
@@ -139,6 +139,16 @@ def finished_step(name: str, writer: StepWriter) -> GeneratedStep:
             "the weights are damaged, or the dtype is too narrow for them (try float32)"
         )
     return writer.step()
+
+
+def checked_state(name: str, state: State, ids: Ids) -> State:
+    """The hidden state of model `name` after `ids`. Raises EngineError where a number of it is not finite."""
+    if not all(map(math.isfinite, state)):
+        raise EngineError(
+            f"{name}: a number of the hidden state after the ids ...{list(ids[-8:])} is not finite; the weights are "
+            "damaged, or the dtype is too narrow for them (try float32)"
+        )
+    return state
 
 
 def checked_logprobs(name: str, logprobs: Logprobs, ids: Ids) -> Logprobs:

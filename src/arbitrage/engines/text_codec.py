@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
+from unicodedata import normalize
 
 from tokenizers import Tokenizer
 
@@ -72,6 +73,14 @@ class TextCodec:
     def decode_each(self, ids: Iterable[int]) -> list[str]:
         """`decode` of each id alone."""
         return self._following.decode_batch([[index] for index in ids], skip_special_tokens=True)
+
+    def changed(self, texts: Sequence[str]) -> list[tuple[str, str]]:
+        """Those of `texts` whose ids say something else, each with what they say: characters are normalised or lacking.
+
+        What Unicode calls canonically equivalent (an accent of its own or with its letter) is the same text.
+        """
+        said = zip(texts, map(self.decode, self.batch(list(texts), opening=False)), strict=True)
+        return [(text, read) for text, read in said if normalize("NFC", text) != normalize("NFC", read)]
 
     def guarded(self, text: str) -> str:
         """`text` with every special token in it broken up, to be put into a template: `rendered_ids` mends it."""

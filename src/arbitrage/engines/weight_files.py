@@ -49,6 +49,18 @@ def weight_bytes(directory: Path, pickled: bool = False) -> int | None:
         return None
 
 
+def stored_tensors(directory: Path) -> dict[str, Path] | None:
+    """The file of every safetensors tensor, by name, as index or file say; None where neither is here.
+
+    Of hub files the index may be here before the others. Raises EngineError as `weight_files` does.
+    """
+    if (directory / INDEX).is_file():
+        return {tensor: directory / file for tensor, file in _weight_map(directory, INDEX).items()}
+    if (directory / SINGLE).is_file():
+        return dict.fromkeys(_tensors(directory / SINGLE), directory / SINGLE)
+    return None
+
+
 def _indexed(directory: Path, index: str) -> list[Path]:
     names = sorted(set(_weight_map(directory, index).values()))
     missing = [name for name in names if not (directory / name).is_file()]

@@ -89,39 +89,48 @@ def _quantile(ordered: Floats, counts: np.ndarray, level: float) -> Floats:
     return quantile
 
 
-def over_seeds(samples: Floats, seed: int) -> Floats:
+def over_seeds(samples: Floats, seed: int, less: Floats | None = None) -> Floats:
     """Samples of the mean over a router's trainings, (1 + resamples, ...), from those of each, (K, 1 + resamples, ...).
 
-    To the resamples of the questions the variation of the training is added, as a normal variable scaled by the
-    standard error between trainings, and the sum is widened to a t variable of Welch's and Satterthwaite's degrees of
-    freedom: K - 1 where only trainings vary, many where only questions do. The draws are the same over all further
-    axes, so that bands stay bands. Trainings also differ by chance, on the questions that happen to be there: that part
-    is in both, and is taken out of the resamples. One training: its own samples, which tell nothing of another one.
+    less: those of another router, (L, 1 + resamples, ...), whose mean is subtracted. To the resamples of the questions
+    the variation of the training is added, as a normal variable scaled by the standard error between trainings, and the
+    sum is widened to a t variable of Welch's and Satterthwaite's degrees of freedom: K - 1 where only trainings vary
+    (two routers' trainings are drawn apart, so that their degrees add up), many where only questions do. The draws are
+    the same over all further axes, so that bands stay bands. Trainings also differ by chance, on the questions that
+    happen to be there: that part is in both, and is taken out of the resamples. One training: its own samples, which
+    tell nothing of another one.
 
     Source: B. L. Welch, "The generalization of 'Student's' problem", Biometrika 34 (1947).
     """
-    trainings = len(samples)
-    mean: Floats = samples.mean(axis=0)
-    if trainings == 1:
+    mean: Floats = samples.mean(axis=0) if less is None else samples.mean(axis=0) - less.mean(axis=0)
+    routers = [(sign, own) for sign, own in ((1, samples), (-1, less)) if own is not None and len(own) > 1]
+    if not routers:
         return mean
-    generator = np.random.default_rng([seed, trainings])
+    generator = np.random.default_rng([seed, *(len(own) for _, own in routers)])
     value, resampled = mean[0], mean[1:]
-    apart = samples[:, 0] - value  # (K, ...)
     with np.errstate(invalid="ignore"):
-        chance = _variance(samples[:, 1:] - resampled, axis=1).mean(axis=0) / (trainings - 1)  # in the mean's own
+        chance, training, freedom = (np.zeros(value.shape) for _ in range(3))
+        noise = np.zeros(resampled.shape)
+        for sign, own in routers:
+            trainings, centre = len(own), own.mean(axis=0)
+            apart = own[:, 0] - centre[0]  # (K, ...)
+            chance += _variance(own[:, 1:] - centre[1:], axis=1).mean(axis=0) / (trainings - 1)  # in the mean's own
+            error = (apart**2).sum(axis=0) / (trainings * (trainings - 1))
+            training += error
+            freedom += error**2 / (trainings - 1)
+            draws = generator.standard_normal((len(resampled), trainings))
+            noise += sign * np.tensordot(draws, apart, axes=1) / np.sqrt(trainings * (trainings - 1))
         whole = _variance(resampled, axis=0)
         questions = np.clip(whole - chance, 0, None)
         shared = np.sqrt(questions / np.where(whole > 0, whole, 1.0))
-        training = (apart**2).sum(axis=0) / (trainings * (trainings - 1))
-        degrees = (trainings - 1) * ((questions + training) / np.where(training > 0, training, 1e-30)) ** 2
+        degrees = (questions + training) ** 2 / np.where(freedom > 0, freedom, 1e-60)
         degrees = np.where(degrees < LIKE_NORMAL, degrees, LIKE_NORMAL)
-        noise = np.tensordot(generator.standard_normal((len(resampled), trainings)), apart, axes=1)
-        noise /= np.sqrt(trainings * (trainings - 1))
         levels = generator.random((len(resampled), *(1,) * value.ndim))
         widened = np.sqrt(degrees / 2 / gammaincinv(degrees / 2, levels))  # sqrt(k / chi squared of k)
-        error = widened * (shared * (resampled - value) + noise)
         result = mean.copy()
-        result[1:] = np.where(np.isfinite(resampled), value + error, resampled)
+        result[1:] = np.where(
+            np.isfinite(resampled), value + widened * (shared * (resampled - value) + noise), resampled
+        )
     return result
 
 

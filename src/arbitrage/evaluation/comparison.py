@@ -82,8 +82,9 @@ def compare(panel: Panel) -> tuple[list[Statistic], list[Gains]]:
     def add(metric: str, policy: str, level: float, each: list[Floats], **further: Any) -> None:
         against = further.get("against")
         samples = np.stack(each)
+        runs_used = (samples, further.get("less", samples))
         routed = [name for name in (policy, against) if name and POLICIES[name].trained]
-        trained = len(samples) if routed else 0
+        trained = max(map(len, runs_used)) if routed else 0
         why = further.pop("why", NO_POINT)
         results.append(
             Statistic(
@@ -95,7 +96,7 @@ def compare(panel: Panel) -> tuple[list[Statistic], list[Gains]]:
                 samples=samples,
                 trainings=trained,
                 questions=panel.questions,
-                reason=why if np.isnan(samples[:, 0]).any() else "",
+                reason=why if any(np.isnan(used[:, 0]).any() for used in runs_used) else "",
                 **({"against": None} | further),
             )
         )
@@ -113,8 +114,8 @@ def compare(panel: Panel) -> tuple[list[Statistic], list[Gains]]:
         add("mean_accuracy", policy, NOWHERE, means[policy])
         for against in MEAN_VERSUS:
             if against in runs and against != policy:
-                both = _trainings(means[policy], means[against])
-                add("mean_accuracy_gain", policy, NOWHERE, [one - other for one, other in both], against=against)
+                less = np.stack(means[against])
+                add("mean_accuracy_gain", policy, NOWHERE, means[policy], against=against, less=less)
         in_vain = [at_acceptance(r.acceptance, r.wasted, np.array([1 - DEFERRAL]))[:, 0] for r in own]
         add("wasted", policy, DEFERRAL, in_vain)
     all_gains = []

@@ -10,12 +10,14 @@ import pandas as pd
 from arbitrage.config.policies import POLICIES, TIMED_POLICIES, needing
 from arbitrage.evaluation.bootstrap import Floats
 
-# Timed policies for which a model reads the draft's step, each its own: the PRM, the router, the target.
+# Timed policies for which a model reads the draft's whole step, each its own: the PRM, the router, the target.
 READ_BY_MODEL = tuple(
     name for name in TIMED_POLICIES if POLICIES[name].needs & {"prm", "router"} or POLICIES[name].target_reads
 )
 READ_BY_TARGET = tuple(name for name in READ_BY_MODEL if POLICIES[name].target_reads)
-# These, and routers that read scalars: they cost a call a step, and no token.
+# Those for which the draft reads the last token of its step, whose hidden state is then there.
+READ_BY_DRAFT = tuple(name for name in TIMED_POLICIES if "states" in POLICIES[name].reports)
+# All of them, and routers that read scalars, which cost a call a step, and no token.
 SCORED = tuple(name for name in TIMED_POLICIES if name in READ_BY_MODEL or POLICIES[name].reads_scalars)
 FEATURES = [
     "solution",
@@ -37,14 +39,15 @@ def features(counts: pd.DataFrame) -> Floats:
     The prompt is read once by whoever reads anything: the target as part of its first catch-up, a scorer before its
     first step; the draft's share of it is in the constant. An accepted step is read by the target when it is next
     asked, a rejected one by no one but the scorer. A target that has read the draft's step to judge it (`warm_calls`)
-    has nothing to catch up on: it goes on from its cache at once, or reads a last id again, as its engine does it.
+    has nothing to catch up on: it goes on from its cache at once, or reads a last id again, as its engine does it. So
+    does a draft whose state was read: after an accepted step its first token takes no pass of its own.
     """
     by_draft, by_target = _of_policies(counts, needing("draft")), _of_policies(counts, READ_BY_TARGET)
-    escalations = counts["escalations"].to_numpy()
+    escalations, steps = counts["escalations"].to_numpy(), counts["steps"].to_numpy()
     values = {
         "solution": np.ones(len(counts)),
-        "draft_tokens": counts["draft_tokens"],
-        "draft_calls": counts["steps"].to_numpy() * by_draft,
+        "draft_tokens": counts["draft_tokens"] - (steps - escalations) * _of_policies(counts, READ_BY_DRAFT),
+        "draft_calls": steps * by_draft,
         "target_tokens": counts["target_tokens"],
         "target_calls": escalations,
         "catch_up_calls": escalations * ~by_target,
@@ -76,7 +79,8 @@ def swept_work(counts: pd.DataFrame) -> pd.DataFrame:
         # First the target reads the prompt; later its own last token.
         catch_up_tokens=(read + (prompt + escalations - 1) * (escalations > 0)) * ~by_target,
         score_calls=steps * _of_policies(counts, SCORED),
-        score_tokens=(np.where(by_target, own, judged) + prompt) * by_model,
+        score_tokens=(np.where(by_target, own, judged) + prompt) * by_model
+        + steps * _of_policies(counts, READ_BY_DRAFT),
     )
 
 

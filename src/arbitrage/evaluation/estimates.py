@@ -27,6 +27,7 @@ class Statistic:
     """One number on one panel.
 
     samples: (K, 1 + resamples), of each training of the router (K = 1 where none takes part), the data's own first.
+    less: (L, 1 + resamples), subtracted: of another router, trained apart.
     trainings: K, or 0 where no router takes part. covered: share of the common range in which there is a value.
     unreached: share of the resamples that never get there, and count as the worst value. reason: why there is no value.
     ratio: pooled as a geometric mean.
@@ -46,10 +47,11 @@ class Statistic:
     reason: str = ""
     ratio: bool = False
     panels: int = 1
+    less: Floats | None = None
 
     def row(self, confidence: float, seed: int) -> dict[str, Any]:
         """A row with COLUMNS."""
-        folded = over_seeds(np.log(self.samples) if self.ratio else self.samples, seed)
+        folded = over_seeds(np.log(self.samples) if self.ratio else self.samples, seed, self.less)
         folded = np.exp(folded) if self.ratio else folded
         folded = np.clip(folded, *BOUNDS.get(self.metric, (-np.inf, np.inf)))
         value = float(folded[0])

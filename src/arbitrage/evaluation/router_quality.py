@@ -47,20 +47,19 @@ def quality(heldout: pd.DataFrame, resamples: int, confidence: float, seed: int)
     rows: list[dict[str, Any]] = []
     defaults: list[Floats] = []
     for pair, own in heldout.groupby("pair", sort=True):
-        variants = {str(name): _trainings(steps) for name, steps in own.groupby("variant", sort=True)}
+        variants = {str(name): trainings_of(steps) for name, steps in own.groupby("variant", sort=True)}
         first = variants.get(DEFAULT, next(iter(variants.values())))
         for name, trainings in variants.items():
-            samples = np.stack([_metrics(steps, "router_score", resamples, seed) for steps in trainings])
+            samples = np.stack([step_metrics(steps, "router_score", resamples, seed) for steps in trainings])
             rows.append({"pair": pair, "ranking": name, "trained": True, **_summary(samples, "", confidence, seed)})
             if name != DEFAULT and DEFAULT in variants:
-                gains = _gains(first, trainings, resamples, seed)
-                rows[-1] |= _summary(gains, "_gain", confidence, seed) if gains is not None else {}
+                rows[-1] |= _gains(first, trainings, resamples, confidence, seed)
             rows[-1] |= {"trainings": len(trainings), **_sizes(trainings[0])}
         if DEFAULT in variants:
-            defaults.append(np.stack([_metrics(steps, "router_score", resamples, seed) for steps in first]))
+            defaults.append(np.stack([step_metrics(steps, "router_score", resamples, seed) for steps in first]))
         for name, column in UNTRAINED.items():
             ranked = first[0].assign(score=first[0][column] * (-1 if column == "draft_score" else 1))
-            samples = _metrics(ranked, "score", resamples, seed)[None]
+            samples = step_metrics(ranked, "score", resamples, seed)[None]
             samples[:, :, METRICS.index("accuracy_0") :] = np.nan
             rows.append({"pair": pair, "ranking": name, "trained": False, **_summary(samples, "", confidence, seed)})
             rows[-1] |= {"trainings": 0, **_sizes(first[0])}
@@ -73,7 +72,7 @@ def quality(heldout: pd.DataFrame, resamples: int, confidence: float, seed: int)
     return pd.DataFrame(rows)
 
 
-def _trainings(steps: pd.DataFrame) -> list[pd.DataFrame]:
+def trainings_of(steps: pd.DataFrame) -> list[pd.DataFrame]:
     """The steps as each training of a variant scored them."""
     return [own.reset_index(drop=True) for _, own in steps.groupby("router_seed", sort=True, dropna=False)]
 
@@ -83,20 +82,20 @@ def _sizes(steps: pd.DataFrame) -> dict[str, int]:
 
 
 def _gains(
-    default: Sequence[pd.DataFrame], variant: Sequence[pd.DataFrame], resamples: int, seed: int
-) -> Floats | None:
-    """(K, 1 + resamples, METRICS): training by training, on the steps both were tested on; None where there is none."""
-    gains = []
-    for one, other in zip(default, variant, strict=False):
-        both = one.merge(other, on=STEP, suffixes=("_default", ""))
-        if both.empty:
-            return None
-        samples = _metrics(both, "router_score_default", resamples, seed)
-        gains.append(samples - _metrics(both, "router_score", resamples, seed))
-    return np.stack(gains)
+    default: Sequence[pd.DataFrame], variant: Sequence[pd.DataFrame], resamples: int, confidence: float, seed: int
+) -> dict[str, float]:
+    """Columns `<metric>_gain` of the variant, on the steps both were tested on; none where there is none."""
+    shared = default[0][STEP].merge(variant[0][STEP])
+    if shared.empty:
+        return {}
+    first, second = (
+        np.stack([step_metrics(shared.merge(steps), "router_score", resamples, seed) for steps in trainings])
+        for trainings in (default, variant)
+    )
+    return _summary(first, "_gain", confidence, seed, less=second)
 
 
-def _metrics(steps: pd.DataFrame, score: str, resamples: int, seed: int) -> Floats:
+def step_metrics(steps: pd.DataFrame, score: str, resamples: int, seed: int) -> Floats:
     """(1 + resamples, METRICS): of all steps, then of each resample of their questions."""
     scores, label = steps[score].to_numpy(), steps["label"].to_numpy()
     right = (scores > ESCALATE_ABOVE) == (label == 1)
@@ -157,16 +156,19 @@ def _weighted_ranks(values: np.ndarray, weight: Floats) -> Floats:
     return centred
 
 
-def _summary(samples: Floats, suffix: str, confidence: float, seed: int) -> dict[str, float]:
-    """Columns of each metric from samples (K, 1 + resamples, METRICS)."""
+def _summary(
+    samples: Floats, suffix: str, confidence: float, seed: int, less: Floats | None = None
+) -> dict[str, float]:
+    """Columns of each metric from samples (K, 1 + resamples, METRICS), less those of another variant."""
     lowest = np.where([metric == "rho" or suffix != "" for metric in METRICS], -1.0, 0.0)
-    folded = np.clip(over_seeds(samples, seed), lowest, 1.0)
+    folded = np.clip(over_seeds(samples, seed, less), lowest, 1.0)
     low, high = interval(folded[1:], confidence)
+    trained = [own for own in (samples, less) if own is not None and len(own) > 1]
     columns: dict[str, float] = {}
     for column, metric in enumerate(METRICS):
         name = f"{metric}{suffix}"
         above, below = (p_values(folded[:, column], region)[0] for region in ((0.0, inf), (-inf, 0.0)))
-        spread = samples[:, 0, column].std(ddof=1) if len(samples) > 1 else float("nan")
+        spread = float(np.sqrt(sum(own[:, 0, column].var(ddof=1) for own in trained))) if trained else float("nan")
         measured = not np.isnan(folded[0, column])
         columns |= {
             name: folded[0, column],

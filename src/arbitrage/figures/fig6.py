@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ STEP_LINES = 4  # longer steps are cut
 FILL = {"draft": "#FBF3DC", "target": "#E7E7EC"}
 EDGE = {"draft": style.COLOURS["draft_only"], "target": "#444444"}
 WASTED = "#B2182B"
+_NOT_XML = re.compile(r"[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what an SVG may not hold
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def _write(ax: Axes, x: float, y: float, line: Line, size: float) -> None:
     ax.text(
         x,
         y,
-        line.text,
+        _NOT_XML.sub("\ufffd", line.text),
         color=line.colour,
         fontsize=size,
         fontweight="bold" if line.bold else "normal",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,12 +14,15 @@ from matplotlib.figure import Figure
 from arbitrage.config.policies import POLICIES
 from arbitrage.config.study import Study
 from arbitrage.evaluation.comparison import MEAN_OVER, MEAN_VERSUS
+from arbitrage.evaluation.decision_flops import Deciding, decision_flops
 from arbitrage.evaluation.decoder_work import timed_by_step
 from arbitrage.evaluation.router_quality import UNTRAINED
 from arbitrage.figures import fig5, markdown, style
 from arbitrage.io.atomic import write_text
 from arbitrage.io.csv_tables import read_csv, write_csv
 from arbitrage.io.tables import read_frame
+from arbitrage.runtime.gpu_memory import local_shapes
+from arbitrage.runtime.memory import Shape
 from arbitrage.runtime.paths import StudyPaths
 
 RANKED = ("rho", "auroc")
@@ -26,16 +30,18 @@ ENDS = ("", "_low", "_high")
 COLUMNS = [
     *("pair", "benchmark", "policy", "variant", "trainings", "questions"),
     *(f"{metric}{end}" for metric in ("accuracy", *(f"gain_{name}" for name in MEAN_VERSUS), *RANKED) for end in ENDS),
-    *("decision_us", "reason"),
+    *("decision_us", "decision_flops", "reason"),
 ]
 OVER = f"{100 * MEAN_OVER[0]:g} to {100 * MEAN_OVER[-1]:g} %"
 
 
-def routers_table(study: Study, compared: pd.DataFrame, quality: pd.DataFrame, seconds: pd.Series) -> pd.DataFrame:
+def routers_table(
+    study: Study, compared: pd.DataFrame, quality: pd.DataFrame, seconds: pd.Series, flops: pd.Series
+) -> pd.DataFrame:
     """A row for each pair, benchmark and swept policy with a threshold (COLUMNS).
 
-    compared: `comparison.csv`; quality: `quality.csv`; seconds: of a decision, by pair and policy. `accuracy` is the
-    mean over acceptance, `gain_<policy>` its paired difference to that policy's; `rho` and `auroc` are of held-out
+    compared: `comparison.csv`; quality: `quality.csv`; seconds, flops: of a decision, by pair and policy. `accuracy` is
+    the mean over acceptance, `gain_<policy>` its paired difference to that policy's; `rho` and `auroc` are of held-out
     steps, of policies whose score these have. Without a value where a policy has no operating points, was not timed, or
     is on no labelled step.
     """
@@ -52,6 +58,7 @@ def routers_table(study: Study, compared: pd.DataFrame, quality: pd.DataFrame, s
         if (key := (pair, _ranking(study, policy))) in ranked.index:
             row |= {f"{metric}{end}": ranked.loc[key, f"{metric}{end}"] for metric in RANKED for end in ENDS}
         row["decision_us"] = 1e6 * seconds.get((pair, policy), np.nan)
+        row["decision_flops"] = flops.get((pair, policy), np.nan)
         rows.append(row)
     order = {policy: rank for rank, policy in enumerate(POLICIES)}
     table = pd.DataFrame(rows).reindex(columns=COLUMNS)
@@ -76,8 +83,44 @@ def of_study(study: Study) -> pd.DataFrame:
     """`routers_table` of a finished study."""
     paths = StudyPaths.of(study)
     timed = [read_frame(paths.latency(pair), "latency") for pair in study.timed_pairs]
-    seconds = decision_seconds(pd.concat(timed)) if timed else pd.Series(dtype=float)
-    return routers_table(study, read_csv(paths.curves("comparison")), read_csv(paths.router_quality), seconds)
+    seconds = flops = pd.Series(dtype=float)
+    if timed:
+        rows = pd.concat(timed)
+        seconds, flops = decision_seconds(rows), decision_flops(rows, deciding(study))
+    return routers_table(study, read_csv(paths.curves("comparison")), read_csv(paths.router_quality), seconds, flops)
+
+
+def deciding(study: Study) -> dict[tuple[str, str], Deciding]:
+    """What decides for each swept policy of a timed pair for which anything is asked, by pair and policy.
+
+    A trained router is as large as its training says, another model as its files are (`runtime.memory.shape`), less
+    than 1 % too large for their headers in the lab; NaN where they are not here, or hold weights in few bits.
+    """
+    found = {}
+    for pair in study.timed_pairs:
+        draft, target = study.pairs[pair].draft, study.pairs[pair].target
+        weights = {name: _weights(each) for name, each in local_shapes(study, pair).items()}
+        for policy in study.sweep.policies:
+            entry, variant = POLICIES[policy], study.variant_of(policy)
+            trained = 0.0
+            if variant is not None:
+                report = StudyPaths.of(study).router(pair, variant) / "training.json"
+                trained = float(json.loads(report.read_text(encoding="utf-8"))["parameters"])
+            reads = {
+                "prm": "prm" in entry.needs,
+                f"models.{target}": entry.target_reads,
+                f"models.{draft}": "states" in entry.reports,
+            }
+            read = sum(weights[name] for name, asked in reads.items() if asked)
+            if entry.router == "classifier":
+                found[pair, policy] = Deciding(read=trained)
+            elif read or trained:
+                found[pair, policy] = Deciding(read, trained)
+    return found
+
+
+def _weights(found: Shape) -> float:
+    return float("nan") if found.packed or not found.parameters else float(found.parameters)
 
 
 def write(study: Study, csv: Path, md: Path) -> None:
@@ -85,7 +128,8 @@ def write(study: Study, csv: Path, md: Path) -> None:
     table = of_study(study)
     write_csv(csv, table)
     head = ["pair", "benchmark", "policy", "variant", "accuracy (%)"]
-    head += [*(f"over {style.LABELS[name]} (points)" for name in MEAN_VERSUS), "rho", "AUROC", "µs a decision"]
+    head += [*(f"over {style.LABELS[name]} (points)" for name in MEAN_VERSUS), "rho", "AUROC"]
+    head += ["µs a decision", "MFLOPs a decision"]
     lines = []
     for _, row in table.iterrows():
         variant = row["variant"] if isinstance(row["variant"], str) else markdown.NOTHING
@@ -94,11 +138,14 @@ def write(study: Study, csv: Path, md: Path) -> None:
         for metric, digits, scale in [*((each, 1, 100) for each in shares), *((each, 3, 1) for each in RANKED)]:
             value, low, high = (row[f"{metric}{end}"] for end in ENDS)
             cells.append(markdown.with_interval(value, low, high, digits, scale))
-        lines.append([*cells, markdown.number(row["decision_us"], 0)])
+        flops = row["decision_flops"]
+        mega = markdown.NOTHING if np.isnan(flops) else f"{flops / 1e6:.3g}"
+        lines.append([*cells, markdown.number(row["decision_us"], 0), mega])
     note = (
         f"Accuracy: mean over acceptance rates of {OVER}. In brackets: {style.percent(study.curves.confidence)} "
         "intervals over questions and trainings, of differences paired by question. rho, AUROC: Spearman's with the "
-        "advantage, and for label 1, on held-out labelled steps. µs: scoring a step in live decoding, models included. "
+        "advantage, and for label 1, on held-out labelled steps. µs: scoring a step in live decoding, models included; "
+        "FLOPs: twice the weights, for each token that is read for it, attention over earlier ones not counted. "
         f"{markdown.NOTHING}: no operating points, not timed, or a score that no labelled step has."
     )
     write_text(md, f"# Routers beyond the paper\n\n{note}\n\n{markdown.table(head, lines)}")

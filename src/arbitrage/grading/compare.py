@@ -12,11 +12,11 @@ from scipy.optimize import linear_sum_assignment
 
 from arbitrage.grading.extract import split_list, split_outside
 from arbitrage.grading.names import agree, as_tuples, assignments, in_order, named, without_qualifier
-from arbitrage.grading.normalise import exact, key, plain, ungrouped, without_unit
+from arbitrage.grading.normalise import exact, key, plain, ungrouped
 from arbitrage.grading.regions import MEMBER, RELATION, read_region, split_relations
 from arbitrage.grading.singles import near, same_single
 from arbitrage.grading.symbolic import GaveUp
-from arbitrage.grading.units import one_quantity
+from arbitrage.grading.units import one_quantity, without_unit
 
 Same = Callable[[str, str], bool]
 
@@ -129,7 +129,10 @@ def _shaped(answer: str, gold: str, gold_name: str | None, unit: str | None, tol
         return same_single(answer, _unwrapped(gold), unit, tolerance)
     if _is_set(gold):
         inner = answer[2:-2] if _is_set(answer) else answer
-        return match_all(split_list(inner), split_list(gold[2:-2]), same)
+        members, gold_members = split_list(inner), split_list(gold[2:-2])
+        if match_all(members, gold_members, same):
+            return True
+        return _is_set(answer) and match_all(_distinct(members, same), _distinct(gold_members, same), same)
     if _is_set(answer):
         return len(split_list(gold)) > 1 and match_all(split_list(answer[2:-2]), split_list(gold), same)
     if (matrix := _MATRIX.fullmatch(gold)) and (other := _MATRIX.fullmatch(answer)):
@@ -216,6 +219,15 @@ def _unwrapped(text: str) -> str:
 
 def _is_set(text: str) -> bool:
     return text.startswith("\\{") and text.endswith("\\}") and text.count("\\{") == 1
+
+
+def _distinct(members: Sequence[str], same: Same) -> list[str]:
+    """The members of a set, each once: {1, 2, 2} is {1, 2}."""
+    distinct: list[str] = []
+    for member in members:
+        if not any(same(member, other) for other in distinct):
+            distinct.append(member)
+    return distinct
 
 
 def _bracketed(text: str) -> list[str] | None:

@@ -9,7 +9,8 @@ _NAME = re.compile(
     r"(?:([a-zA-Z]|\\[a-zA-Z]+)(?:_(?:\w|\{[^{}]*\}))?'*(?:\^\{-1\}(?=\())?"
     r"(\((?:-?\w+|\\[a-z]+)(?:,(?:-?\w+|\\[a-z]+))*\))?"
     r"|\\(?:sin|cos|tan|cot|sec|csc) ?(?:\\angle ?)?(?:[a-zA-Z]|\\[a-z]+)"
-    r"|\\angle ?[A-Z_{}\d ]+|\([a-zA-Z](?:,[a-zA-Z])+\)|\\(?:text|vec|overline|hat)\{[^{}]*\}|[A-Z]{2,3})"
+    r"|\\angle ?[A-Z_{}\d ]+|\([a-zA-Z](?:,[a-zA-Z])+\)|\\(?:text|vec|overline|hat)\{[^{}]*\}|[A-Z]{2,3}"
+    r"|[a-zA-Z]{1,3}(?::[a-zA-Z]{1,3})+)"
 )
 _FUNCTION = re.compile(r"(.+?)\(([^()]*)\)")
 _ENTRY = re.compile(r"\\(?:in|equiv)(?![a-z]) ?")

@@ -4,8 +4,7 @@ import re
 from fractions import Fraction
 
 from arbitrage.grading.latex import group_end, one_spelling, replace_groups
-from arbitrage.grading.notation import TRIGONOMETRIC
-from arbitrage.grading.units import Unit, read_unit
+from arbitrage.grading.units import read_unit
 
 _THOUSANDS = (
     (re.compile(r"(?<=\d),\\!\s*(?=\d)"), ""),  # 10,\!080
@@ -19,11 +18,14 @@ _BARE_SWITCH = re.compile(r"\\(?:rm|bf|it|sf|tt)(?![a-zA-Z])\s*")
 _ALWAYS_MATHS = frozenset(("boldsymbol", "bm", "bold", "pmb", "mathit", "mathnormal", "mathcal"))
 _TEXT = re.compile(r"\\text\s*\{")
 _UNIT_LETTERS = frozenset("msghLlNJWVAKCF")
-_SHORT_UNITS = frozenset(["cm", "km", "mm", "kg", "ft", "in", "lb", "oz", "yd", "hr", "am", "pm", "mL"])
 _BEFORE_UNIT = re.compile(
-    r"(?:[\d})\]]\s*(?:\\?[,;: ]|~)*\s*|\\(?:mathrm|text)\s*\{[^{}]*\}\s*(?:/|\\cdot)\s*)$"  # 5 m, 5 m/s
+    r"(?:[\d})\]]\s*(?:\\?[,;: ]|~)*\s*(?:\\frac\{)?|\\(?:mathrm|text)\s*\{[^{}]*\}\s*(?:/|\\cdot)\s*"  # 5 m, 5 m/s
+    r"|\\frac\{[^{}]*\\(?:mathrm|text)\s*\{[^{}]*\}(?:\^\{?\d\}?)?\}\{[^{}]*)$"  # \frac{m}{s}
 )
+_UNIT_POWERS = r"(?:\\text\{[^{}]*\}(?:\^(?:-?\d|\{-?\d\}))? ?(?:\\cdot ?)?)+"
+_UNIT_FRACTION = re.compile(rf"\\frac\{{([\d.]*) ?({_UNIT_POWERS})\}}\{{([\d.]*) ?({_UNIT_POWERS})\}}")
 _NUMBER_AND_UNIT = re.compile(r"(-?(?:\d[\d,]*)?\.?\d+|\d+:\d\d) ?([A-Za-z%].*)")
+_RATIO_IN_WORDS = re.compile(r"\d+(?: to \d+)+")
 _LETTERS = re.compile(r"\(?[A-Z]\)?(?: ?(?:,|and) ?\(?[A-Z]\)?)+")  # several choices in one \text
 _NO_LETTERS = re.compile(r"[^A-Za-z\\{}:]*\d[^A-Za-z\\{}:]*")
 _MONEY = re.compile(
@@ -40,12 +42,12 @@ _DEGREES = re.compile(
 _MINUTES = re.compile(r"(\d+)\^\\circ\s*(\d+)\^?'(?!')\s*(?:(\d+)\^?'')?")  # 15^\circ 30'
 _COLOUR = re.compile(r"\\(?:text)?color\s*(?:\[[^\]]*\]\s*)?\{[^{}]*\}|\\(?:underline|ensuremath)(?![a-zA-Z])")
 _SIZE = re.compile(r"\\(?:tiny|scriptsize|footnotesize|small|normalsize|[lL]arge|LARGE|huge|Huge)(?![a-zA-Z])")
+_PERCENT_WORDS = re.compile(r"(%) ?([a-z]{3,12}(?: [a-z]{2,12}){0,3})\s*$")
 _ONE_STYLED = re.compile(r"\\(?:mathrm|mathbf|boldsymbol|bm|mathit|mathsf|rm|bf|it)\s+([a-zA-Z0-9])(?![a-zA-Z])")
 _GROUP = re.compile(r"(?<![\w}\]^\\)])\{([^{},]+)(?<!\\)\}")  # braces that are no command's argument
 _OUTWARD = re.compile(r"(^|\\cup ?|\\in ?|=)([\[\]])([^\[\]()]+)([\[\]])")  # ]2,5[ is (2,5)
 _SEMICOLON = re.compile(r"(?<=[(\[])([^(),;\[\]]+);([^(),;\[\]]+)(?=[)\]])")  # [0;5]
 _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d]|,\d)")
-_VERBS = ("is ", "are ", "must ", "has ")  # "n is odd" says something of n
 _EMPTY = re.compile(r"\\\{\s*\\\}")
 _RECURRING = re.compile(r"(\d*)\.(\d*)(?:\\overline\s*\{(\d+)\}|\((\d+)\)|((?:\\dot\s*\{?\d\}?\d*)+))")
 _GOES_ON = re.compile(r"(\d*)\.(\d*?)()()()(\d{1,3}?)\6\6+\s*(?:\\ldots|\.\.\.)")  # 0.1666...
@@ -66,10 +68,6 @@ _SCIENTIFIC = re.compile(
 _TEX = r"\\frac\{([+-]?\d{1,200})\}\{(\d{1,200})\}"
 _FRACTION = re.compile(rf"([+-]?)(?:([+-]?\d{{1,200}})/(\d{{1,200}})|{_TEX})")
 _MIXED = re.compile(rf"([+-]?)(\d{{1,200}})(?: (\d{{1,200}})/(\d{{1,200}})| ?\+?{_TEX})")
-_UNIT = re.compile(
-    r"(.*?[\w})\]^])\s*(?:(\\text\s*\{[^{}]*\}\.?(?:\^\{?-?\d\}?)?(?:[/\\a-z]*\\text\s*\{[^{}]*\}(?:\^\{?-?\d\}?)?)*)"
-    r"|(?<=[\d} ])([A-Za-z]{1,12}(?:/[a-z]+)?(?: [a-z]{2,12}){0,2}(?:\^\{?\d\}?)?))"
-)
 
 
 def plain(text: str) -> str:
@@ -91,6 +89,7 @@ def plain(text: str) -> str:
     text = _BARE_SWITCH.sub("", _SWITCH.sub(lambda m: f"{{\\mathrm{{{m[1]}}}}}", text))
     text = replace_groups(text, _STYLED, lambda m, inside: _styled(m[1], inside, m.string[: m.start()]))
     text = replace_groups(text, _TEXT, lambda m, inside: _words(inside, m.string, m.start()))
+    text = _PERCENT_WORDS.sub(r"\1\\text{\2}", _UNIT_FRACTION.sub(_one_line, text))
     if "illion" in text or "thousand" in text:
         text = _SCALE.sub(lambda m: f"\\times 10^{{{_SCALES[m[1]]}}}" + (f"\\text{{{m[2]}}}" if m[2] else ""), text)
     if _ANY_MONEY.search(text):
@@ -158,30 +157,6 @@ def significant(text: str) -> int:
     return len(re.sub(r"\D", "", text).lstrip("0"))
 
 
-def without_unit(text: str) -> tuple[str, Unit | None, str]:
-    r"""(the rest, its unit or None, words that are no unit): "5\text{ cm}^2" is 5 and cm^2, "50\%" is 50 and per cent.
-
-    Words that are no unit are taken off where they stand in \text{...}; "units" says nothing and goes like these.
-    """
-    for ending in (r"\%", "%", r"^\circ"):
-        if text.endswith(ending) and len(text) > len(ending) and not (ending[0] == "^" and TRIGONOMETRIC.search(text)):
-            return text[: -len(ending)].strip(), read_unit(ending), ""
-    match = _UNIT.fullmatch(text)
-    if match is None:
-        return text, None, ""
-    rest, wrapped, bare = match.groups()
-    unit = read_unit(wrapped or bare)
-    if unit and all(dimension == "unit" for dimension, _ in unit.powers):
-        return rest.strip(), None, ""
-    if wrapped is None:
-        # A letter or two after a digit are variables (3m, 2rs), but for a few that nobody multiplies.
-        return (rest.strip(), unit, "") if unit and (len(bare) > 2 or bare in _SHORT_UNITS) else (text, None, "")
-    words = "" if unit else " ".join(re.findall(r"[a-z]+", re.sub(r"\\text", "", wrapped).lower()))
-    if rest.endswith(("^", "_")) or words.startswith(_VERBS):
-        return text, None, ""
-    return (rest.removesuffix("^\\circ").strip(), unit, words)
-
-
 def _styled(command: str, inside: str, before: str) -> str:
     r"""What \mathrm{...} and its kin stand for: a unit after a number, a word, else just mathematics."""
     content = inside.replace("~", " ").strip()
@@ -200,6 +175,8 @@ def _words(inside: str, text: str, start: int) -> str:
     content = re.sub(r"\\text\{([^{}]*)\}", r"\1", inside).replace("~", " ").strip()
     if _NO_LETTERS.fullmatch(content) or _LETTERS.fullmatch(content) or re.fullmatch(r"\\\$|[€£₹¥]|Rs\.?", content):
         return content
+    if match := _RATIO_IN_WORDS.fullmatch(content):
+        return r"\text{to}".join(match[0].split(" to "))
     if match := _NUMBER_AND_UNIT.fullmatch(content):
         return f"{match[1]}\\text{{{match[2]}}}"
     alone = text.strip() == text[start:].strip() and text.strip().endswith("}") and text.count("{") == 1
@@ -218,6 +195,15 @@ def _inward(match: re.Match[str]) -> str:
 def _minutes(match: re.Match[str]) -> str:
     value = int(match[1]) + Fraction(int(match[2]), 60) + Fraction(int(match[3] or 0), 3600)
     return f"\\frac{{{value.numerator}}}{{{value.denominator}}}^\\circ"
+
+
+def _one_line(match: re.Match[str]) -> str:
+    r"""`\text{m}/\text{s}` for `\frac{\text{m}}{\text{s}}`, with the numbers in it in front; words are no units."""
+    above, unit, below, per = match.groups()
+    if read_unit(unit) is None or read_unit(per) is None:
+        return match.group()
+    number = f"\\frac{{{above or 1}}}{{{below}}}" if below else above
+    return f"{number}{unit.strip()}/{per.strip()}"
 
 
 def _money(match: re.Match[str]) -> str:

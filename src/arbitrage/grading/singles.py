@@ -2,11 +2,13 @@
 
 import re
 from fractions import Fraction
+from itertools import pairwise
 
-from arbitrage.grading.normalise import decimals, exact, key, significant, without_unit
+from arbitrage.grading.extract import split_outside
+from arbitrage.grading.normalise import decimals, exact, key, significant
 from arbitrage.grading.notation import for_parser, without_degrees
 from arbitrage.grading.symbolic import SYMBOLIC
-from arbitrage.grading.units import Unit, read_unit
+from arbitrage.grading.units import Unit, read_unit, without_unit
 
 LONGEST_ANSWER = 400  # characters; a text that is longer, and longer than 4 gold answers, is no answer
 ENOUGH_DIGITS = 5  # an answer rounded to so many decimals and digits stands for the value that it is rounded from
@@ -25,7 +27,8 @@ _WORDS = frozenset(
 )
 _ARTICLE = re.compile(r"^(?i:an?|the) ")
 _EMPTY_WORDS = frozenset(re.findall(r"\S+", "a an the of in i are be for to per and or at on with"))  # without last s
-_CLOCK = re.compile(r"0?(\d{1,2}:[0-5]\d)")
+_CLOCK = re.compile(r"0?(\d{1,2}(?::[0-5]\d){1,2})")
+_TO = re.compile(r"(?<=\d) to (?=\d)|(?<=[\w})]) ?\\text\{to\} ?")
 _BASE = re.compile(r"\(?(\w+?)\)?(?:_\{?|base)(\d+)\}?")
 _RUN_TOGETHER = re.compile(r"\\frac\{[^{}]*\}\{[^{}]*\} ?\d")  # \frac431: nobody knows what is meant
 _RELATIVE_TO_PI = "\\frac{{({})\\pi}}{{180}}"
@@ -54,7 +57,7 @@ def same_single(answer: str, gold: str, unit: str | None, tolerance: float) -> b
     theirs = theirs or (read_unit(unit) if unit else None)
     if words and gold_words and not _one_says_the_other(words, gold_words):
         return False
-    if (words and theirs) or (gold_words and ours):
+    if (words and theirs and not ours) or (gold_words and ours and not theirs):
         return False
     if ours != theirs and (ours or theirs):
         return _in_units(value, ours, gold_value, theirs, tolerance)
@@ -103,6 +106,9 @@ def _same_value(answer: str, gold: str, tolerance: float) -> bool:
         return True
     if (clock := _CLOCK.fullmatch(answer)) and (gold_clock := _CLOCK.fullmatch(gold)):
         return clock[1] == gold_clock[1]  # ten past one is not twenty past two
+    (parts, ranges), (gold_parts, gold_ranges) = _ratio(answer), _ratio(gold)
+    if max(len(parts), len(gold_parts)) > 2 or ranges or gold_ranges:
+        return len(parts) == len(gold_parts) and _in_proportion(parts, gold_parts, scaled=not (ranges and gold_ranges))
     if len(answer) > max(LONGEST_ANSWER, 4 * len(gold)) or (_TOWER.search(answer) and not _TOWER.search(gold)):
         return False  # nothing of this size is a gold answer, and evaluating it could take for ever
     if _RUN_TOGETHER.search(answer):
@@ -123,6 +129,26 @@ def _same_value(answer: str, gold: str, tolerance: float) -> bool:
         if bare is not None and gold_bare is not None:
             return SYMBOLIC.same(for_parser(bare), for_parser(gold_bare), allowed)
     return False
+
+
+def _ratio(text: str) -> tuple[list[str], bool]:
+    """The parts of 3:2:1 or "3 to 2", and whether `to` stands between them: then it may be a range."""
+    with_colons = _TO.sub(":", text)
+    return split_outside(with_colons, ":"), with_colons != text
+
+
+def _in_proportion(ours: list[str], theirs: list[str], scaled: bool) -> bool:
+    """Whether two ratios are equal; scaled: whether 6:4:2 is 3:2:1. Raises GaveUp."""
+    pairs = list(zip(ours, theirs, strict=True))
+    if all(_same_value(part, other, 0.0) for part, other in pairs):
+        return True
+    if not scaled or any(exact(part) == 0 for part in [*ours, *theirs]):
+        return False
+    products = [
+        (for_parser(f"({part})\\cdot({next_other})"), for_parser(f"({next_part})\\cdot({other})"))
+        for (part, other), (next_part, next_other) in pairwise(pairs)
+    ]
+    return all(SYMBOLIC.same(*product) for product in products)
 
 
 def near(answer: Fraction, gold: Fraction, text: str, tolerance: float) -> bool:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
+from arbitrage.grading.notation import TRIGONOMETRIC
+
 # name | dimension | factor to the first of its dimension | other names
 _TABLE = """
 m | length | 1 | meter meters metre metres
@@ -81,6 +83,24 @@ _COMPOUND = re.compile(
     r"(\d+(?:\.\d+)?) ?(?:\\text\{)?([a-z]+)\}?"
 )
 _POWER_WORDS = (("square", "2"), ("sq", "2"), ("cubic", "3"), ("cu", "3"))
+_SHORT_UNITS = frozenset(["cm", "km", "mm", "kg", "ft", "in", "lb", "oz", "yd", "hr", "am", "pm", "mL"])
+_VERBS = ("is ", "are ", "must ", "has ")  # "n is odd" says something of n
+_CHANGING = re.compile(  # words behind a number that make it another one, as other numbers there do
+    r"\b(?:squared|cubed|factorial|hundreds?|(?:thir|four|fif|six|seven|eigh|nin|ten|hundred|thousand)(?:th|d)s?"
+    r"|zero|mod(?:ulo)?|choose|base|power|minus|plus)\b"
+)
+_UNIT = re.compile(
+    r"(.*?[\w})\]^])\s*(?:((?:\\?%)?\\text\s*\{[^{}]*\}\.?(?:\^\{?-?\d\}?)?(?:[/\\a-z]*\\text\s*\{[^{}]*\}(?:\^\{?-?\d\}?)?)*)"
+    r"|(?<=[\d} ])([A-Za-z]{1,12}(?:/[a-z]+)?(?: [a-z]{2,12}){0,2}(?:\^\{?\d\}?)?))"
+)
+# 20 % increase, 5 cm long, 3 years old, 2 hours more; not "below zero" or "per day", which change the value.
+_IN = "total|all|length|width|height|depth|area|volume"  # "5 in total" are no inches
+_SAID_OF_UNIT = re.compile(
+    rf"(?!in (?:{_IN})$)(.+?) ((?:in )?(?:{_IN})|of (?!.*\b(?:an?|one|each)\b)[a-z ]+"
+    r"|increased?|decreased?|growth|gain|rise|drop|profit|loss|discount|off|reduction|more|less|greater|larger|smaller"
+    r"|higher|lower|faster|slower|longer|shorter|taller|older|younger|earlier|later|long|wide|high|tall|deep|thick|old"
+    r"|apart|away|each|altogether)"
+)
 
 
 @dataclass(frozen=True)
@@ -146,6 +166,33 @@ def read_unit(text: str) -> Unit | None:
         else:
             return None
     return Unit(tuple(sorted((dimension, power) for dimension, power in powers.items() if power)), factor)
+
+
+def without_unit(text: str) -> tuple[str, Unit | None, str]:
+    r"""(the rest, its unit or None, words that are no unit): "5\text{ cm}^2" is 5 and cm^2, "50\%" is 50 and per cent.
+
+    Words that are no unit are taken off where they stand in \text{...}; "units" says nothing and goes like these.
+    """
+    for ending in (r"\%", "%", r"^\circ"):
+        if text.endswith(ending) and len(text) > len(ending) and not (ending[0] == "^" and TRIGONOMETRIC.search(text)):
+            return text[: -len(ending)].strip(), read_unit(ending), ""
+    match = _UNIT.fullmatch(text)
+    if match is None:
+        return text, None, ""
+    rest, wrapped, bare = match.groups()
+    unit = read_unit(wrapped or bare)
+    if unit and all(dimension == "unit" for dimension, _ in unit.powers):
+        return rest.strip(), None, ""
+    if wrapped is None:
+        # A letter or two after a digit are variables (3m, 2rs), but for a few that nobody multiplies.
+        return (rest.strip(), unit, "") if unit and (len(bare) > 2 or bare in _SHORT_UNITS) else (text, None, "")
+    words = "" if unit else " ".join(re.findall(r"[a-z]+|%", re.sub(r"\\text", "", wrapped).lower()))
+    if (said := _SAID_OF_UNIT.fullmatch(words)) and read_unit(said[1]):
+        unit, words = read_unit(said[1]), said[2]
+    changed = not unit and (words.startswith(_VERBS) or _CHANGING.search(words) or re.search(r"\d", wrapped))
+    if rest.endswith(("^", "_")) or changed:
+        return text, None, ""
+    return (rest.removesuffix("^\\circ").strip(), unit, words)
 
 
 def one_quantity(text: str) -> str:

@@ -83,6 +83,15 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("right_after_target", pa.bool_()),  # escalating does, to the greedy target step; null likewise
         ]
     ),
+    "states": pa.schema(  # the draft's hidden states after its labelled steps
+        [
+            ("study", pa.string()),
+            ("pair", pa.string()),
+            ("question_id", pa.string()),
+            ("step_index", pa.int32()),
+            ("state", pa.list_(pa.float32())),  # the last layer's, at the last token of the draft step
+        ]
+    ),
     "trajectories": pa.schema(
         [
             ("study", pa.string()),
@@ -131,7 +140,10 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("question_id", pa.string()),
             ("step_index", pa.int32()),
             ("input_ids", pa.list_(pa.int32())),  # a classifier's whole input, not padded; null for other kinds
-            ("scalars", pa.list_(pa.float64())),  # what the other kinds read, as report.json names them; null for it
+            (
+                "scalars",
+                pa.list_(pa.float64()),
+            ),  # what other kinds read: named in report.json, then a state; else null
             ("advantage", pa.float64()),
             ("gain", pa.float64()),  # what is learnt: the advantage, or -1, 0 or 1 by looking ahead
             ("label", pa.int8()),  # the class, of the variant's own

@@ -150,7 +150,7 @@ def thresholds_listed(study: Study) -> float:
 def size_of(study: Study, pair: str, stage: str) -> tuple[int, int]:
     """Jobs of a stage, and the questions they work on together."""
     kind, _, benchmark = stage.partition(" ")
-    if kind in ("label", "lookahead"):
+    if kind in ("label", "lookahead", "states"):
         return study.steps_shards, study.questions.sample
     if kind == "sweep":
         return study.sweep_shards(benchmark), study.benchmarks[benchmark].size

@@ -123,7 +123,12 @@ class Pilot:
             if study.looks_ahead(self.pair):
                 looked = [StudyPaths.of(study).lookahead(self.pair, 0)]
                 yield "lookahead", self._lookahead(study, steps, looked[0], job)
-            yield from self._train(study, steps, looked, job)
+            options: dict[str, Any] = {"lookahead": looked}
+            if study.reads_states(self.pair):
+                options["states"] = [StudyPaths.of(study).states(self.pair, 0)]
+                read = self._run(study, "states", options["states"][0], pair=self.pair, shard=0, steps=steps)
+                yield "states", replace(read, questions=job.questions, lengths=job.lengths)
+            yield from self._train(study, steps, options, job)
         if not self._routers.keys() >= set(study.routing_variants):
             return
         if study.sweep.thresholds == "quantiles" and not self._scored:
@@ -149,7 +154,7 @@ class Pilot:
         return replace(job, questions=labelled.questions, lengths=labelled.lengths)
 
     def _train(
-        self, study: Study, steps: Path, lookahead: list[Path], labelled: Measured
+        self, study: Study, steps: Path, options: dict[str, Any], labelled: Measured
     ) -> Iterator[tuple[str, Measured]]:
         paths, count, lengths = StudyPaths.of(study), labelled.questions, labelled.lengths
         routers, scored = {}, []
@@ -157,7 +162,7 @@ class Pilot:
             name = (self.pair, variant)
             dataset, model, heldout = paths.dataset(*name), paths.router(*name), paths.heldout(*name)
             try:
-                job = self._run(study, "dataset", dataset, steps=steps, variant=variant, lookahead=lookahead)
+                job = self._run(study, "dataset", dataset, steps=steps, variant=variant, **options)
             except PlanError:  # too few steps, or all of one label
                 return
             jobs = {"dataset": replace(job, questions=count, lengths=lengths)}

@@ -180,8 +180,10 @@ class Estimate:
                 model = study.models[subject.removeprefix("models.")]
                 least_s, most_s = self._written_s(model, own, rule, count, questions, jobs)
             else:
-                loaded = Loaded(self.machine, own[0].part.weights, 0, self.shapes[role].parameters, "transformers")
-                rows = 1 if rule == "latency" else (study.prm if role == "prm" else study.router).batch_size
+                scorer = study.prm if role == "prm" else study.router
+                loaded = Loaded(self.machine, own[0].part.weights, 0, self.shapes[role].parameters, scorer.engine)
+                low_s, high_s = (each + jobs * self._start_s(scorer.engine) for each in (low_s, high_s))
+                rows = 1 if rule == "latency" else scorer.batch_size
                 least_s, most_s = (count * loaded.pass_s(rows * tokens) / rows for tokens in (self.step, self.context))
                 most_s = least_s if rule == "latency" else most_s  # timing keeps what was read
             low_s, high_s = low_s + least_s, high_s + most_s
@@ -189,6 +191,8 @@ class Estimate:
 
     def _portions(self, study: Study, stage: str) -> list[Portion]:
         """What a job puts on GPUs, by the devices in `study`. Raises RatesError where it does not fit."""
+        sized = study.resources.model_copy(update={"gpu_memory_gb": self.machine.memory / GB})
+        study = study.model_copy(update={"resources": sized})
         members = list(parts(study, rule_of(stage), self.pair, self.shapes))
         portions = divided(members, dict.fromkeys((part.gpu for part in members), self.machine.memory))
         if reason := shortage(study, rule_of(stage), portions):
@@ -208,8 +212,11 @@ class Estimate:
         rows = 1.0 if rule == "latency" else max(1.0, min(under_way, questions / jobs, fitting))
         read = questions * self.told["prompt_tokens"] + tokens / 2
         seconds = tokens * loaded.token_s(rows, self.context) + read * loaded.pass_s(READ_TOGETHER) / READ_TOGETHER
-        seconds += jobs * self.told["vllm_start_s"] * (engine == "vllm")
+        seconds += jobs * self._start_s(engine)
         return seconds, seconds + (0.0 if rule == "latency" else jobs * most * loaded.token_s(1, most / 2))
+
+    def _start_s(self, engine: str) -> float:
+        return float(self.told["vllm_start_s"]) * (engine == "vllm")
 
     def _with_router(self, stage: str, gpus: int) -> Cost:
         """Trainings of the text router, a question's steps read together; or the scores of its held-out steps."""

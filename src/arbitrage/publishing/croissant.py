@@ -77,6 +77,7 @@ ABOUT = {
     "questions": "Questions: those whose steps are labelled (labelling), and the benchmarks'",
     "steps": "Labelled steps: what the draft and the target write next in one context, and how a PRM scores both",
     "lookahead": "Whether accepting or escalating a labelled step leads to a right answer, where the target goes on",
+    "states": "The draft's hidden states after its labelled steps",
     "examples": "The balanced data set that the router is trained on (train) or held out from (validation)",
     "trajectories": "Every distinct solution of a question under a policy, with the thresholds for which it holds",
     "latency": "Timed solutions",

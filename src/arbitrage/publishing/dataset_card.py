@@ -53,6 +53,7 @@ def dataset_card(
             "- `CLAIMS.md`: each claim of the paper with our value, and the command that finds it again",
             "- `figures/`, `tables/`, `curves/`: what they are drawn from and written in",
             "- `questions/`, `steps/`, `trajectories/`, `latency/`, `router/*/*/heldout.parquet`: the tables behind",
+            "- `router/*.csv`: the routers' quality, data, calibration and mistakes on held-out steps",
             "- `router/*/default/dataset/`: what the router was trained on, and held out from",
             *(f"- `{name}/`: the router of {name.split('/')[1]}, with a model card" for name in routers),
             "- `study.json`: every setting; `workflow/`: the rules that ran",

@@ -36,7 +36,7 @@ from arbitrage.engines.scoring.scalar_router import ScalarRouter
 
 router = ScalarRouter("{name}")
 print(router.names)  # docs/routers.md says what they are
-print(router.score_one([0.0] * len(router.names)))  # escalate where it is above the threshold
+print(router.score_one([0.0] * router.format.width))  # escalate where it is above the threshold
 """
 
 
@@ -145,14 +145,17 @@ def _of_classifier(
 
 
 def _of_scalars(name: str, training: Mapping[str, Any], form: Mapping[str, Any], labels: Labels) -> _Told:
+    names, width = form["names"], form.get("state_width", 0)
+    scalars = f"{len(names)} scalars ({', '.join(names)})" if names else ""
+    state = f"the draft's hidden state of {width} numbers (last layer, last token of the step)" if width else ""
     purpose = (
-        "Foresees, from statistics of the draft model's next step and of the solution so far, whether the target "
-        f"model's step {FORESEEN[labels]}. It reads {len(form['names'])} scalars ({', '.join(form['names'])}), "
+        "Foresees, from what the draft model makes of its next step, whether the target "
+        f"model's step {FORESEEN[labels]}. It reads {', then '.join(filter(None, (scalars, state)))}, "
         f"was trained with the loss `{form['loss']}`, and its number lies in (0, 1); a step is escalated to the target "
         "where that is above a threshold."
     )
     loading = (
-        f"model.safetensors holds mean and scale of the scalars and the weights of "
+        f"model.safetensors holds mean and scale of what it reads and the weights of "
         f"{'one hidden layer and ' if form['network'] == 'mlp' else ''}a logit; `router.json` names the scalars in "
         "their order. With the package `arbitrage`, in numpy:"
     )

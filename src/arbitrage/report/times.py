@@ -3,7 +3,7 @@
 A rule's seconds are Snakemake's own (`timings/`), from the start of a job's command to its end. Model seconds are
 what the stages note in their provenance records (`work`): generating, scoring, training. The rest is starting up,
 loading, and everything the study does around its models. Snakemake times a job's last attempt alone: what killed ones
-took is in its record (`earlier_attempts`, of labelling and sweep), and counts too.
+took is in its record (`earlier_attempts`, of labelling and sweep), and counts too; how busy GPUs were then is unknown.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from arbitrage.runtime.paths import StudyPaths
 class RuleTime:
     """Jobs of one rule: how many, their seconds, and how many of these in models.
 
-    killed: attempts at these jobs that were; units: by model, tokens it generated or inputs it scored.
+    killed: attempts at these jobs that were; units: by model, tokens it generated or inputs it scored; gpus: what each
+    job says of each GPU that it held (`runtime.gpu_use`), and `killed_s`, for which killed attempts held it.
     """
 
     rule: str
@@ -35,12 +36,30 @@ class RuleTime:
     seconds: float = 0.0
     model_s: float = 0.0
     units: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    gpus: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, work: Mapping[str, Mapping[str, float]]) -> None:
         """Count what models did in a job; further trainings of the router (`router-1`) are the router's."""
         for model, did in work.items():
             self.model_s += did["seconds"]
             self.units[model.partition("-")[0]] += did.get("tokens", did.get("scored", 0))
+
+    @property
+    def gpu_hours(self) -> float:
+        """Hours for which jobs held GPUs, killed attempts' too; two GPUs for an hour are two."""
+        return float(sum(gpu["held_s"] + gpu["killed_s"] for gpu in self.gpus)) / 3600
+
+    @property
+    def energy_j(self) -> float | None:
+        """Joules of the GPUs that tell them, without killed attempts'; None where none does."""
+        told = [gpu["energy_j"] for gpu in self.gpus if "energy_j" in gpu]
+        return sum(told) if told else None
+
+    def gpu_mean(self, key: str) -> float | None:
+        """Mean of `utilisation` or `busy_share` over the time that GPUs were held; None where none tells it."""
+        told = [gpu for gpu in self.gpus if key in gpu]
+        held_s = sum(gpu["held_s"] for gpu in told)
+        return sum(gpu[key] * gpu["held_s"] for gpu in told) / held_s if held_s else None
 
 
 def rule_times(folder: Path) -> list[RuleTime]:
@@ -55,6 +74,8 @@ def rule_times(folder: Path) -> list[RuleTime]:
     for record in _records(folder):
         rule = rules.setdefault(record["stage"], RuleTime(record["stage"]))
         rule.add(record.get("work", {}))
+        killed_s = sum(attempt["seconds"] for attempt in _earlier(record))
+        rule.gpus += [{**gpu, "killed_s": killed_s} for gpu in record.get("gpu_use", [])]
         for attempt in _earlier(record):
             rule.killed += 1
             rule.seconds += attempt["seconds"]
@@ -99,6 +120,7 @@ def sum_of(rules: Sequence[RuleTime]) -> RuleTime:
         total.model_s += rule.model_s
         for model, units in rule.units.items():
             total.units[model] += units
+        total.gpus += rule.gpus
     return total
 
 

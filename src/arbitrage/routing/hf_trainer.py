@@ -99,10 +99,11 @@ class Updates(Sampler[list[int]]):
             yield updates[number]
 
 
-def _packed_logits(model: Any, **batch: Tensor) -> Tensor:
-    """The head's logits of each input of a `packed.batch_of` [examples, labels]."""
-    logits: Tensor = model.score(last_states(model, batch))
-    return logits
+def _packed_logits(model: Any, bf16: bool, **batch: Tensor) -> Tensor:
+    """The head's logits of each input of a `packed.batch_of` [examples, labels], with `bf16` in bfloat16 autocast."""
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+        logits: Tensor = model.score(last_states(model, batch))
+    return logits.float()
 
 
 class RouterTrainer(Trainer):
@@ -111,12 +112,12 @@ class RouterTrainer(Trainer):
     def __init__(self, loss: Callable[[Tensor, Tensor], Tensor], batch_size: int, columns: int, **options: Any) -> None:
         """loss: summed over examples. batch_size: examples an update, about (`Updates`). options: Trainer's.
 
-        The model reads packed batches from here on: what autocast and DistributedDataParallel wrap is its `forward`.
+        The model reads packed batches from here on: its `forward` is what DistributedDataParallel wraps.
         """
         super().__init__(**options)
         self._loss, self._batch_size, self._columns = loss, batch_size, columns
         model: Any = self.model
-        model.forward = partial(_packed_logits, model)
+        model.forward = partial(_packed_logits, model, self.args.bf16)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """An update at a time, as a list of micro batches."""
@@ -137,16 +138,23 @@ class RouterTrainer(Trainer):
         return {"micro_batches": micro_batches(rows, self._columns)}
 
     def training_step(self, model: torch.nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
-        """Gradients of the mean loss over all examples of an update; returns that loss, its mean over the processes."""
+        """Gradients of the mean loss over all examples of an update; returns that loss, its mean over the processes.
+
+        Each process reads as many micro batches, the last ones for a loss of 0 where there are too few: the others wait
+        for its gradients, and with sharded weights in every pass.
+        """
         micro = inputs["micro_batches"]
-        examples: Any = sum(len(batch["labels"]) for batch in micro)
-        mine = micro[self.args.process_index :: self.args.world_size]
-        if not mine:  # the others wait for its gradients: it reads something, for a loss of 0
-            mine, examples = micro[:1], math.inf
+        examples = sum(len(batch["labels"]) for batch in micro)
+        rounds = -(-len(micro) // self.args.world_size)
         losses = []
-        for number, batch in enumerate(mine, start=1):
-            with nullcontext() if number == len(mine) else self.accelerator.no_sync(model):
-                losses.append(super().training_step(model, batch, examples))
+        for number in range(rounds):
+            place = number * self.args.world_size + self.args.process_index
+            extra = place >= len(micro)
+            batch = micro[0 if extra else place]
+            count: Any = math.inf if extra else examples
+            exchanged = self.is_fsdp_enabled or number == rounds - 1  # sharded gradients are never kept whole
+            with nullcontext() if exchanged else self.accelerator.no_sync(model):
+                losses.append(super().training_step(model, batch, count))
         return torch.stack(losses).sum()
 
     def compute_loss(

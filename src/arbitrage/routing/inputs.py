@@ -1,9 +1,9 @@
-"""What a router reads of a labelled step, by its kind: the ids of a text, or scalars (`speculation.scalars`)."""
+"""What a router reads of a labelled step, by its kind: the ids of a text, or numbers (`speculation.scalars`)."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +21,7 @@ from arbitrage.speculation.scalars import Earlier, Signals, names_of, scalars
 from arbitrage.speculation.steps import Author, AuthoredStep
 
 ORDER = ["question_id", "step_index"]
+States = Mapping[tuple[str, int], np.ndarray]  # float32 [width], by question id and step index
 
 
 class Encoding(ABC):
@@ -82,13 +83,14 @@ class TextEncoding(Encoding):
 
 
 class ScalarEncoding(Encoding):
-    """The scalars of the draft's step, as a router of their kind will see them."""
+    """The scalars of the draft's step, and its hidden state, as a router of their kind will see them."""
 
     column = "scalars"
     reads = (*ORDER, "history", "draft_logprobs", "draft_entropies", "target_logprobs", "draft_score", "tokens_so_far")
 
-    def __init__(self, kind: RouterKind, steps: Path) -> None:
-        """steps: of all of them, entropies are among the scalars where every one has them.
+    def __init__(self, kind: RouterKind, steps: Path, states: States | None = None) -> None:
+        """steps: of all of them, entropies are among the scalars where every one has them. states: of the kinds that
+        read them.
 
         Raises RoutingError where the target has not read the steps and the kind wants it to.
         """
@@ -102,10 +104,12 @@ class ScalarEncoding(Encoding):
             )
         self._names = names_of(kind, entropies=not missing["draft_entropies"])
         self._question, self._lowest = "", list[float]()  # under way, and of its steps so far
-        self.report = {"names": list(self._names)}
+        self._states = states
+        width = len(next(iter(states.values()))) if states else 0
+        self.report = {"names": list(self._names), "state_width": width}
 
     def inputs(self, batch: pa.RecordBatch) -> pa.ListArray:
-        """The scalars of each row, float64."""
+        """The scalars of each row, then its state, float64."""
         history = batch.column("history")
         authors = pa.ListArray.from_arrays(history.offsets, history.values.field("model")).to_pylist()
         rows = batch.select([name for name in self.reads if name != "history"]).to_pylist()
@@ -128,14 +132,47 @@ class ScalarEncoding(Encoding):
             Signals(row["draft_score"], row["target_logprobs"]),
         )
         self._lowest.append(min(row["draft_logprobs"]))
-        return [found[name] for name in self._names]
+        state = () if self._states is None else self._states[row["question_id"], row["step_index"]]
+        return [*(found[name] for name in self._names), *state]
 
 
-def encoding(study: Study, variant: Variant, steps: Path) -> Encoding:
-    """What a router of `variant` reads of the table `steps`. Raises EngineError, RoutingError."""
+def encoding(study: Study, variant: Variant, steps: Path, states: Sequence[Path] = ()) -> Encoding:
+    """What a router of `variant` reads of the table `steps`. states: the tables of that name, where it reads those.
+
+    Raises EngineError, RoutingError, TableError.
+    """
     if variant.kind == "classifier":
         return TextEncoding(router_start(study).tokenizer(), study.generation.separator, variant.annotate)
-    return ScalarEncoding(variant.kind, steps)
+    return ScalarEncoding(variant.kind, steps, states_of(steps, states) if variant.reads_states else None)
+
+
+def states_of(steps: Path, tables: Sequence[Path]) -> States:
+    """The draft's state after each labelled step, by question and step. tables: `states`, of all shards.
+
+    Raises RoutingError where a step has none, or states are not all of one width; TableError.
+    """
+    found: dict[tuple[str, int], np.ndarray] = {}
+    for batch in (batch for table in tables for batch in read_batches(table, "states")):
+        keys = zip(*(batch.column(name).to_pylist() for name in ORDER), strict=True)
+        found |= zip(keys, batch.column("state").to_numpy(zero_copy_only=False), strict=True)
+    labelled = [
+        key
+        for batch in read_batches(steps, "steps", ORDER)
+        for key in zip(*(batch.column(name).to_pylist() for name in ORDER), strict=True)
+    ]
+    missing = [key for key in labelled if key not in found]
+    if missing:
+        question, step = missing[0]
+        raise RoutingError(
+            f"{len(missing)} labelled steps have no hidden state of the draft (question {question}, step {step} among "
+            "them); give the `states` tables of all shards, made from these steps (--states)"
+        )
+    if len(widths := sorted({len(state) for state in found.values()})) > 1:
+        raise RoutingError(
+            f"hidden states of {' and '.join(map(str, widths))} numbers; expected one draft's. Give tables of one "
+            "pair, or run the stage `states` again"
+        )
+    return found
 
 
 def _lists(rows: Iterator[Sequence[float]], dtype: type) -> pa.ListArray:

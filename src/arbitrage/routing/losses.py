@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from arbitrage.config.router import Loss
+from arbitrage.config.router import IN_VAIN, Loss
 
-IN_VAIN = 0.05  # advantage lost where a step is escalated and the target writes what is scored alike
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 

@@ -1,4 +1,4 @@
-"""Fit a router that reads scalars: in seconds, on the CPU, to all of its data at once.
+"""Fit a router that reads scalars, or the draft's hidden states: in seconds, on the CPU, to all of its data at once.
 
     fit_scalars("results/lab/router/small/scalars/dataset", "mlp", seed=42, out_dir="router")
 
@@ -49,9 +49,9 @@ def fit_scalars(dataset_dir: str | Path, network: str, seed: int, out_dir: str |
     losses = _fit(layers, torch.from_numpy((values - mean) / scale), targets, loss_function(report["loss"]))
     if not np.isfinite(losses[-1]):
         raise RoutingError(
-            f"{folder / TRAIN}: the loss is {losses[-1]} after {len(losses)} rounds; expected a finite number. Scalars "
-            f"are too far apart (largest, standardised: {np.abs((values - mean) / scale).max():g}); look at the "
-            "columns draft_logprobs and target_logprobs of the table `steps`"
+            f"{folder / TRAIN}: the loss is {losses[-1]} after {len(losses)} rounds; expected a finite number. What it "
+            f"reads is too far apart (largest, standardised: {np.abs((values - mean) / scale).max():g}); look at the "
+            "columns draft_logprobs and target_logprobs of the table `steps`, and at the table `states`"
         )
     weights = {name: weight.detach().numpy() for name, weight in layers.items()} | {"mean": mean, "scale": scale}
     training_report = {
@@ -68,7 +68,13 @@ def fit_scalars(dataset_dir: str | Path, network: str, seed: int, out_dir: str |
         "seconds": round(time.perf_counter() - begin, 3),
         "losses": [{"update": at, "loss": losses[at]} for at in range(0, len(losses), max(len(losses) // 50, 1))],
     }
-    form = ScalarFormat(kind=report["kind"], network=network, loss=report["loss"], names=tuple(report["names"]))
+    form = ScalarFormat(
+        kind=report["kind"],
+        network=network,
+        loss=report["loss"],
+        names=tuple(report["names"]),
+        state_width=report["state_width"],
+    )
     with whole_directory(Path(out_dir)) as directory:
         save_file({name: np.ascontiguousarray(weight) for name, weight in weights.items()}, directory / SINGLE)
         (directory / ROUTER_FILE).write_text(form.model_dump_json(indent=2) + "\n", encoding="utf-8")

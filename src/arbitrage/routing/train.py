@@ -41,6 +41,7 @@ from arbitrage.routing.label_classes import RoutingError
 from arbitrage.routing.losses import loss_function, targets_of
 from arbitrage.routing.processes import run_processes
 from arbitrage.routing.router_model import freeze_below, new_model
+from arbitrage.routing.sharded import AS_THEY_ARE, FSDP, whole_weights
 from arbitrage.runtime import gpus
 from arbitrage.runtime.provenance import digest
 from arbitrage.speculation.protocols import EngineError
@@ -57,14 +58,16 @@ def train_router(
     device: str,
     out_dir: str | Path,
     processes: int = 1,
+    sharded: bool = False,
 ) -> dict[str, Any]:
     """Train a router (section 4.2, Table C.1) on `dataset_dir`/train.parquet, from checkpoint `init`, into `out_dir`.
 
     device: cpu or cuda. processes: that share every update's work, on a GPU each; losses and weights are those of one,
-    up to rounding. CUDA_VISIBLE_DEVICES picks the GPUs. On a CPU one seed and one number of threads and processes give
-    the same weights, byte for byte, whether or not the training was interrupted. Returns what training.json holds.
-    Raises EngineError where no router can start from `init` or the device is not there, RoutingError where the data or
-    the batch sizes do not fit or a process ends early, TableError where the training part cannot be read.
+    up to rounding. sharded: whether each has a part of weights, gradients and moments (FSDP), not all.
+    CUDA_VISIBLE_DEVICES picks the GPUs. On a CPU one seed and one number of threads and processes give the same
+    weights, byte for byte, whether or not the training was interrupted. Returns what training.json holds. Raises
+    EngineError where no router can start from `init` or the device is not there, RoutingError where the data or the
+    batch sizes do not fit or a process ends early, TableError where the training part cannot be read.
     """
     dataset_dir, out_dir = Path(dataset_dir), Path(out_dir)
     report = json.loads((dataset_dir / REPORT).read_text(encoding="utf-8"))
@@ -79,6 +82,7 @@ def train_router(
         "seed": seed,
         "device": device,
         "processes": processes,
+        "sharded": sharded,
         "threads": torch.get_num_threads(),
         "optimizer": "AdamW, linear warm-up and decay, gradients clipped at norm 1",
         **training.model_dump(),
@@ -107,7 +111,7 @@ def _train(
 ) -> None:
     """Train in this process, one of `settings["processes"]`; the first of them writes `out_dir`."""
     report = json.loads((dataset_dir / REPORT).read_text(encoding="utf-8"))
-    arguments = _arguments(work, training, settings["seed"], settings["device"])
+    arguments = _arguments(work, training, settings["seed"], settings["device"], settings["sharded"])
     transformers_logging.disable_progress_bar()  # training tells its own progress
     tokenizer = init.tokenizer()
     model = new_model(init, tokenizer, report, settings["seed"]).to(arguments.device)
@@ -130,6 +134,7 @@ def _train(
         )
         trainer.remove_callback(PrinterCallback)
         result = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    weights = whole_weights(model)
     if not trainer.is_world_process_zero():
         return
     training_report = settings | {
@@ -146,14 +151,14 @@ def _train(
     }
     model.config.use_cache = True  # Trainer turned it off; the live decoder keeps a cache
     with whole_directory(out_dir) as directory:
-        model.to("cpu").save_pretrained(directory)
+        model.save_pretrained(directory, state_dict=weights)
         tokenizer.save_pretrained(directory)
         router = {key: report[key] for key in ("classes", "boundary", "ordinal", "annotate", "separator")}
         (directory / "router.json").write_text(json.dumps(router, indent=2) + "\n", encoding="utf-8")
         (directory / REPORT_OF_TRAINING).write_text(json.dumps(training_report, indent=2) + "\n", encoding="utf-8")
 
 
-def _arguments(work: Path, training: RouterTraining, seed: int, device: str) -> TrainingArguments:
+def _arguments(work: Path, training: RouterTraining, seed: int, device: str, sharded: bool) -> TrainingArguments:
     on_cpu = device == "cpu"
     if not on_cpu and device not in ("cuda", "cuda:0"):
         raise EngineError(f"router.device {device!r}: training knows cpu and cuda; pick a GPU by CUDA_VISIBLE_DEVICES")
@@ -185,7 +190,10 @@ def _arguments(work: Path, training: RouterTraining, seed: int, device: str) -> 
         remove_unused_columns=False,
         dataloader_num_workers=0,
         dataloader_pin_memory=not on_cpu,
+        **(FSDP if sharded else {}),
     )
+    if sharded:
+        arguments.fsdp_plugin_args["mixed_precision_policy"] = AS_THEY_ARE
     if arguments.n_gpu > 1:  # DataParallel would make every update that many times as large
         raise EngineError(
             f"router.device {device!r}: {arguments.n_gpu} GPUs are visible and CUDA has started, so training would use "

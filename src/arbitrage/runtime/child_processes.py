@@ -20,6 +20,7 @@ from functools import cache
 import psutil
 
 MARK = "ARBITRAGE_JOB"  # in the environment of a guarded job's processes
+KEEPING = "SPT_NOENV"  # keeps setproctitle, by which vLLM names its processes, from writing over their environment
 POLL_S = 0.5
 STOP_S = 15.0  # between asking a process to end and ending it
 PR_SET_PDEATHSIG = 1
@@ -40,6 +41,7 @@ def guard_children() -> str:
         )
     )
     os.environ[MARK] = mark
+    os.environ[KEEPING] = "1"
     return mark
 
 

@@ -12,12 +12,13 @@ from typing import Any
 
 from arbitrage.config.revisions import hub_entries
 from arbitrage.config.study import Study
-from arbitrage.runtime.outputs import CURVES, LATENCY_CURVES, TABLES
+from arbitrage.runtime.outputs import CURVES, LATENCY_CURVES, ROUTER_DETAILS, TABLES
 from arbitrage.runtime.paths import StudyPaths
 from arbitrage.runtime.placement import STAGES
 from arbitrage.runtime.provenance import files_of
 
 PAIR = ("study", "seed", "threads", "generation", "prm", "models.{draft}", "models.{target}")
+SCORING = ("router.engine", "router.vllm", "router.device", "router.dtype")
 ZOO = ("zoo.seed", "zoo.device", "zoo.threads")
 
 READS: dict[str, tuple[str, ...]] = {
@@ -37,6 +38,7 @@ READS: dict[str, tuple[str, ...]] = {
     "label": (*PAIR, "scheduler", "steps", "target_reads_labelled"),
     "steps": (),
     "lookahead": (*PAIR, "scheduler", "steps", "sweep.chunk"),
+    "states": ("study", "threads", "generation", "steps", "models.{draft}"),
     "dataset": (
         *("seed", "dataset", "router.variants.{variant}", "router.init", "router.revision"),
         *("prm", "generation.separator"),
@@ -48,11 +50,12 @@ READS: dict[str, tuple[str, ...]] = {
     "heldout": ("study", "threads", "router.device", "router.dtype"),
     "quantiles": ("sweep.policies", "sweep.quantiles"),
     "router_quality": ("seed", "curves"),
-    "sweep": (*PAIR, "scheduler", "sweep", "router.device", "router.dtype", "router.batch_size"),
+    "router_details": ("seed", "curves", "router.variants"),
+    "sweep": (*PAIR, "scheduler", "sweep", *SCORING, "router.batch_size"),
     "trajectories": (),
     "latency": (
         *(*PAIR, "latency.questions", "latency.acceptances", "latency.warmup", "latency.speculative_tokens"),
-        *("latency.speculative_policies", "router.device", "router.dtype"),
+        *("latency.speculative_policies", *SCORING),
     ),
     "cost_model": ("seed", "latency.heldout"),
     "curves": ("seed", "curves", "sweep.thresholds"),
@@ -92,6 +95,8 @@ def sources_read(study: Study, stage: str, **names: str) -> list[str]:
         return [path for source in read for path in _optional(source.path or source.hub)]
     if stage in ("dataset", "router"):
         return [study.router_init[0]]
+    if stage == "states":
+        return [study.model_path(study.pairs[names["pair"]].draft)]
     if stage == "convert_prm":
         return [study.prm.path]
     if stage == "quantise":
@@ -104,7 +109,8 @@ def sources_read(study: Study, stage: str, **names: str) -> list[str]:
 
 
 def results_read(study: Study, stage: str, name: str = "") -> list[Path]:
-    """The study's results that a job of `stage` finds by itself: those of a figure or table (`name`), the report.
+    """The study's results that a job of `stage` finds by itself: those of a figure, a table or a detail of the routers
+    (`name`), the report.
 
     Stages of which a rule says what they read are not among them.
     """
@@ -112,6 +118,17 @@ def results_read(study: Study, stage: str, name: str = "") -> list[Path]:
     if stage == "accuracy_latency":
         swept = [paths.trajectories(pair, benchmark) for pair in timed for benchmark in study.benchmarks]
         return [*swept, *map(paths.latency, timed)]
+    if stage == "router_details":
+        trained = [(pair, variant) for pair in study.pairs for variant in study.variants_of(pair)]
+        datasets = [paths.dataset(*each) for each in trained]
+        heldout = [paths.heldout(*each) for each in trained]
+        return {
+            "shares": datasets,
+            "lengths": [*map(paths.steps, study.pairs)],
+            "calibration": [*heldout, *datasets],
+            "families": [*heldout, paths.labelling_questions],
+            "mistakes": [*heldout, paths.labelling_questions],
+        }[name]
     if stage == "figure":
         pair, benchmark = next(iter(study.pairs)), next(iter(study.benchmarks))
         return {
@@ -124,11 +141,14 @@ def results_read(study: Study, stage: str, name: str = "") -> list[Path]:
             "routers": [
                 *(paths.curves("comparison"), paths.curves("accuracy_latency"), paths.router_quality),
                 *map(paths.latency, timed),
+                *_deciding(study),
             ],
         }[name]
     if stage == "table":
         return {
-            "routers": [paths.router_quality, paths.curves("comparison"), *map(paths.latency, timed)],
+            "routers": [
+                *(paths.router_quality, paths.curves("comparison"), *map(paths.latency, timed), *_deciding(study))
+            ],
             "latencies": [paths.curves("accuracy_latency")],
         }.get(name, [paths.router_quality])
     if stage == "report":
@@ -139,8 +159,15 @@ def results_read(study: Study, stage: str, name: str = "") -> list[Path]:
         curves = map(paths.curves, (*CURVES, *LATENCY_CURVES))
         tables = [paths.table(name, "md") for name in TABLES]
         beside = [*map(paths.questions, study.benchmarks), *map(paths.latency, timed), paths.router_quality]
-        return [*swept, *beside, *curves, *tables, paths.summary]
+        routers = [*map(paths.router_detail, ROUTER_DETAILS), *map(paths.steps, study.pairs)]
+        return [*swept, *beside, *routers, *curves, *tables, paths.summary]
     return []
+
+
+def _deciding(study: Study) -> list[Path]:
+    """The first training of each router that decides on a timed pair."""
+    paths = StudyPaths.of(study)
+    return [paths.router(pair, variant) for pair in study.timed_pairs for variant in study.routing_variants]
 
 
 def source_files(study: Study, stage: str, **names: str) -> list[str]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TextIO
 
 from arbitrage.errors import UserError
+from arbitrage.runtime.nvml import lost
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 POLL_S = 0.5
@@ -28,33 +29,44 @@ _held: list[TextIO] = []  # open files whose locks last as long as this process
 
 
 class DeviceError(UserError, RuntimeError):
-    """Fewer GPUs than a job needs; the message says how many there are, and the remedy."""
+    """Fewer GPUs than a job needs, or one that was lost; the message says which, and the remedy."""
 
 
 def claim(count: int, share: bool = False) -> list[str]:
     """Take `count` free GPUs of this machine for this process, waiting for them if need be; their names.
 
-    To be called before CUDA starts. Does nothing for `count` 0, with `share`, where Slurm gave just so many, and where
-    the machine has no NVIDIA driver (torch will say so). Only GPUs named by CUDA_VISIBLE_DEVICES are taken, where that
-    is set.
+    To be called before CUDA starts. Takes none for `count` 0, and where the machine has no NVIDIA driver (torch will
+    say so); locks none with `share`, and where Slurm gave just so many. Only GPUs named by CUDA_VISIBLE_DEVICES are
+    taken, where that is set, and none that the driver has lost.
 
-    Raises DeviceError where this machine, or Slurm's allocation, has fewer than `count`.
+    Raises DeviceError where this machine, or Slurm's allocation, has fewer than `count`, or its driver does not answer.
     """
-    present = visible()
+    present = visible() if count else []
+    if present is None and shutil.which("nvidia-smi"):
+        raise DeviceError(
+            f"this job needs {count} GPUs, and nvidia-smi, which is here, lists none: run it to see why (a driver that "
+            f"is not loaded, a GPU that is lost), or name those that work in {VISIBLE}"
+        )
     if not count or present is None:
         return []
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # nvidia-smi's order
+    gone = lost(present)
+    for name in gone:
+        print(f"GPU {name} is left out: the driver has lost it (see nvidia-smi)", file=sys.stderr, flush=True)
+    present = [name for name in present if name not in gone]
     if len(present) < count:
         raise DeviceError(
             f"this job's models name {count} GPUs and {len(present)} can be seen here ({VISIBLE}="
             f"{os.environ.get(VISIBLE, '')!r}); put the models on fewer devices, or ask for more in `resources`"
         )
     if share or ("SLURM_JOB_ID" in os.environ and len(present) == count):
-        return []
+        if gone:
+            os.environ[VISIBLE] = ",".join(present)
+        return present[:count]
     waited = False
     while True:
         taken = _take(present, count)
         if taken:
-            os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # nvidia-smi's order
             os.environ[VISIBLE] = ",".join(taken)
             return taken
         if not waited:
@@ -82,17 +94,23 @@ def visible() -> list[str] | None:
 def memory_bytes(ordinal: int) -> int | None:
     """Memory of a GPU this process may use, counted from 0; None where there is none, or the driver does not say."""
     present = visible() or []
-    return _memory_of(present[ordinal]) if ordinal < len(present) else None
+    return _card(present[ordinal])[1] if ordinal < len(present) else None
+
+
+def cards() -> list[tuple[str, int | None]]:
+    """Name and memory, in bytes, of each GPU this process may use, as far as the driver says."""
+    return [_card(name) for name in visible() or []]
 
 
 @cache
-def _memory_of(name: str) -> int | None:
-    mebibytes = _driver_says("--query-gpu=memory.total", f"--id={name}") or [""]
-    return int(mebibytes[0]) * 2**20 if mebibytes[0].isdigit() else None
+def _card(name: str) -> tuple[str, int | None]:
+    told = _driver_says("--query-gpu=name,memory.total", f"--id={name}") or [""]
+    model, _, mebibytes = told[0].rpartition(", ")
+    return model or "unknown", int(mebibytes) * 2**20 if mebibytes.isdigit() else None
 
 
 def _driver_says(*query: str) -> list[str] | None:
-    """Words that nvidia-smi answers with; None where there is no driver, or it does not answer."""
+    """Lines that nvidia-smi answers with; None where there is no driver, or it does not answer."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None
@@ -101,7 +119,7 @@ def _driver_says(*query: str) -> list[str] | None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.split()
+    return [line.strip() for line in done.stdout.splitlines()]
 
 
 def _take(present: list[str], count: int) -> list[str]:

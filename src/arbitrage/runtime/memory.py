@@ -67,13 +67,10 @@ def models_gb(study: Study, stage: str, pair: str | None) -> float:
         total += TRAINED_BYTES * shape(*study.router_init).parameters / GB
     elif stage == "heldout" and study.router.device == "cpu":
         total += _model_gb(*study.router_init, study.router.dtype, 1, study.dataset.max_length)
+    elif stage == "states" and pair is not None:
+        total += _writer_gb(study, stage, study.pairs[pair].draft)
     elif stage in STAGES and pair is not None:
-        for name in (study.pairs[pair].draft, study.pairs[pair].target):
-            model = study.models[name]
-            origin = study.origin(name)
-            if model.device == "cpu" and model.server.url is None and origin.path:
-                rows = 1 if stage == "latency" else model.batch_size
-                total += _model_gb(origin.path, origin.revision, model.dtype, rows, study.generation.max_tokens)
+        total += sum(_writer_gb(study, stage, name) for name in (study.pairs[pair].draft, study.pairs[pair].target))
         scorers = [(study.prm, (study.prm.path, study.prm.revision))]
         if stage in ("sweep", "latency"):
             scorers.append((study.router, study.router_init))  # type: ignore[arg-type]
@@ -81,6 +78,15 @@ def models_gb(study: Study, stage: str, pair: str | None) -> float:
             if settings.device == "cpu":  # long inputs are read a few at a time
                 total += _model_gb(path, revision, settings.dtype, 1, study.generation.max_tokens)
     return total + BASE_GB if total else 0.0
+
+
+def _writer_gb(study: Study, stage: str, name: str) -> float:
+    """`_model_gb` of a draft or target on the CPU, in a job of `stage`."""
+    model, origin = study.models[name], study.origin(name)
+    if model.device != "cpu" or model.server.url is not None or not origin.path:
+        return 0.0
+    rows = 1 if stage == "latency" else model.batch_size
+    return _model_gb(origin.path, origin.revision, model.dtype, rows, study.generation.max_tokens)
 
 
 def _model_gb(path: str, revision: str | None, dtype: str, rows: int, tokens: int) -> float:

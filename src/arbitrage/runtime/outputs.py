@@ -12,11 +12,13 @@ from arbitrage.runtime.paths import StudyPaths
 
 FigureName = Literal["fig3", "fig4", "fig5", "fig6", "figA1", "figE1", "routers"]
 TableName = Literal["table1", "table2", "table3", "tableC1", "routers", "latencies"]
+RouterDetail = Literal["shares", "lengths", "calibration", "families", "mistakes"]
 CurveKind = Literal["accuracy_acceptance", "outcomes", "comparison"]  # those of trajectories alone
 
 FIGURES: tuple[FigureName, ...] = get_args(FigureName)
 TABLES: tuple[TableName, ...] = get_args(TableName)
 CURVES: tuple[CurveKind, ...] = get_args(CurveKind)
+ROUTER_DETAILS: tuple[RouterDetail, ...] = get_args(RouterDetail)
 LATENCY_CURVES = ("accuracy_latency", "speedup")
 
 
@@ -47,6 +49,8 @@ def _results(study: Study, paths: StudyPaths) -> Iterator[tuple[Path, str | None
     for pair in study.pairs:
         yield from _results_of(study, pair, paths)
     yield paths.router_quality, None, True
+    for detail in ROUTER_DETAILS:
+        yield paths.router_detail(detail), None, True
     for kind in (*CURVES, *LATENCY_CURVES):
         yield paths.curves(kind), None, True
     for figure in FIGURES:
@@ -66,6 +70,9 @@ def _results_of(study: Study, pair: str, paths: StudyPaths) -> Iterator[tuple[Pa
     if study.looks_ahead(pair):
         for shard in range(study.steps_shards):
             yield paths.lookahead(pair, shard), "lookahead", True
+    if study.reads_states(pair):
+        for shard in range(study.steps_shards):
+            yield paths.states(pair, shard), "states", False  # large, and made anew from the steps
     for variant in study.variants_of(pair):
         yield paths.dataset(pair, variant), None, variant == "default"
         for seed in range(study.router.seeds):

@@ -63,6 +63,10 @@ class StudyPaths:
         """Look-ahead labels of one shard of the labelled steps."""
         return self.folder / "lookahead" / pair / f"shard-{shard}.parquet"
 
+    def states(self, pair: str, shard: str | int) -> Path:
+        """The draft's hidden states after the labelled steps of one shard."""
+        return self.folder / "states" / pair / f"shard-{shard}.parquet"
+
     def dataset(self, pair: str, variant: str) -> Path:
         """A router's training and validation data."""
         return self.folder / "router" / pair / variant / "dataset"
@@ -83,6 +87,10 @@ class StudyPaths:
     def router_quality(self) -> Path:
         """How well every router ranks the held-out steps."""
         return self.folder / "router" / "quality.csv"
+
+    def router_detail(self, name: str) -> Path:
+        """What the report's page says of the routers' data and errors (`outputs.ROUTER_DETAILS`)."""
+        return self.folder / "router" / f"{name}.csv"
 
     def sweep(self, pair: str, benchmark: str, shard: str | int) -> Path:
         """Trajectories of one shard."""

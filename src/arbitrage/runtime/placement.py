@@ -38,8 +38,6 @@ def placed(study: Study, stage: str, pair: str) -> Study:
     return study.model_copy(update={"models": models, "prm": prm, "router": router})
 
 
-def loaded_routers(study: Study, stage: str) -> int:
-    """Trained classifiers that a job of `stage` loads: in the sweep all trainings, where it sweeps their policy."""
-    if stage == "sweep":
-        return study.router.seeds if needing("router").intersection(study.sweep.policies) else 0
-    return 1 if stage == "latency" else 0
+def loads_router(study: Study, stage: str) -> bool:
+    """Whether a job of `stage` loads a trained classifier: the sweep does where its policy is swept, one at a time."""
+    return stage == "latency" or (stage == "sweep" and bool(needing("router").intersection(study.sweep.policies)))

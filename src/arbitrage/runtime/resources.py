@@ -12,7 +12,7 @@ from arbitrage.config.devices import alone, last_ordinal, model_devices
 from arbitrage.config.resources import Job
 from arbitrage.config.study import Study
 from arbitrage.runtime.memory import models_gb
-from arbitrage.runtime.placement import STAGES, loaded_routers, placed
+from arbitrage.runtime.placement import STAGES, loads_router, placed
 
 HOURS = {"label": 12.0, "lookahead": 12.0, "sweep": 12.0, "router": 12.0}  # of the first attempt; others 4
 CPUS_PER_GPU = 4  # enough to load weights and to grade while the GPU works
@@ -24,7 +24,7 @@ def gpus(study: Study, stage: str, pair: str | None, variant: str | None = None)
     """GPUs a job of `stage` needs: as configured, or one more than the highest CUDA ordinal its models are placed on.
 
     pair: the pair whose models run; None in stages that run none. variant: of the router that is trained or scored:
-    those that read scalars need none. `cuda` counts as `cuda:0`: models that all say `cuda`
+    those that read numbers need none. `cuda` counts as `cuda:0`: models that all say `cuda`
     share one GPU.
     """
     if variant is not None and study.router.variants[variant].kind != "classifier":
@@ -67,9 +67,11 @@ def _devices(study: Study, stage: str, pair: str | None) -> Iterable[str]:
     """The torch devices that a job of `stage` runs models on."""
     if stage in ("router", "heldout"):
         return [alone(study.router.device)]
+    if stage == "states" and pair is not None:
+        return [alone(study.models[study.pairs[pair].draft].device)]
     if stage not in STAGES or pair is None:
         return []
     study = placed(study, stage, pair)
     models = (study.models[name] for name in (study.pairs[pair].draft, study.pairs[pair].target))
     devices = [device for model in models if model.server.url is None for device in model_devices(model)]
-    return [*devices, study.prm.device, *([study.router.device] if loaded_routers(study, stage) else [])]
+    return [*devices, study.prm.device, *([study.router.device] if loads_router(study, stage) else [])]

@@ -99,10 +99,11 @@ def open_models(study: Study, pair: str, needs: Collection[Need], routers: Seque
     They are on the GPUs that `placement.latency` says. Raises EngineError.
     """
     factory.routers_by_kind(routers)  # whether they are there, before large models are loaded
-    study = placed(study, "latency", pair)
-    with factory.open_pair(study, pair) as (draft, target):
-        prm = factory.load_prm(study) if "prm" in needs else None
-        classifier, scalar_routers = factory.load_routers(study, routers)
+    study = placed(study.speculating(()), "latency", pair)
+    with (
+        factory.open_pair(study, pair) as (draft, target),
+        factory.open_scorers(study, pair, "latency", routers, prm="prm" in needs) as (prm, classifier, scalar_routers),
+    ):
         yield PairModels(draft, target, prm, classifier, study.generation, scalar_routers)
 
 

@@ -17,13 +17,14 @@ from arbitrage.config.router import RouterKind
 from arbitrage.speculation.algorithm1 import Trajectory, algorithm1
 from arbitrage.speculation.decision import Interval
 from arbitrage.speculation.live_here import Costs, LiveHere
-from arbitrage.speculation.pair import missing_router, require_reading
+from arbitrage.speculation.pair import missing_router, require_reading, require_states
 from arbitrage.speculation.policies.base import Policy
 from arbitrage.speculation.protocols import (
     EngineError,
     IncrementalGenerator,
     IncrementalReading,
     IncrementalScorer,
+    IncrementalStateReading,
     ScalarScorer,
     TokenSpeculation,
 )
@@ -89,7 +90,7 @@ class LiveDecoder:
         if not self.can_check:
             raise ValueError(
                 "no token-level speculative decoding with this pair: it needs draft and target of one vocabulary on "
-                "engine transformers; leave speculative tokens out"
+                "one engine, transformers or vllm (there in one dtype); leave speculative tokens out"
             )
         return cast(TokenSpeculation, self.target)
 
@@ -113,7 +114,7 @@ class LiveDecoder:
         the draft, at first those of its rejected step; 0: by itself. The text is the same.
         Raises ValueError where the policy needs a threshold and none is given, a model that is not there, or a target
         that checks tokens and cannot, and EngineError where the prompt fills a model's context, or the target cannot
-        read as the policy has it read.
+        read, or the draft give hidden states, as the policy has it do.
         """
         if policy.has_threshold and threshold is None:
             raise ValueError(f"policy {policy.name!r} needs a threshold; give one, such as 0.5")
@@ -124,6 +125,8 @@ class LiveDecoder:
             raise ValueError(missing)
         if policy.entry.target_reads:
             require_reading(f"policy {policy.name!r}", self.target, IncrementalReading)
+        if "states" in policy.entry.reports:
+            require_states(f"policy {policy.name!r}", self.draft, IncrementalStateReading)
         checking = self.checking_target if speculative_tokens else None
         for engine in (self.draft, self.target, self.prm, self.router):
             if engine is not None:

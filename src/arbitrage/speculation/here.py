@@ -9,7 +9,7 @@ from arbitrage.config.policies import Need
 from arbitrage.config.router import RouterKind
 from arbitrage.speculation.algorithm1 import Trajectory
 from arbitrage.speculation.scalars import Signals, scalar_score
-from arbitrage.speculation.scheduling import DRAFT, PRM, PRM_OF_TARGET, READING, ROUTER, TARGET, Asking, Request
+from arbitrage.speculation.scheduling import DRAFT, PRM, PRM_OF_TARGET, READING, ROUTER, STATE, TARGET, Asking, Request
 from arbitrage.speculation.steps import (
     GREEDY,
     Author,
@@ -19,6 +19,8 @@ from arbitrage.speculation.steps import (
     ReadRequest,
     Sampling,
     ScoreRequest,
+    State,
+    StateRequest,
     StepRequest,
 )
 
@@ -60,6 +62,12 @@ class ScheduledHere:
         logprobs: Logprobs = await self._submit("target", request, READING)
         return logprobs
 
+    async def draft_state(self) -> State:
+        """The draft's hidden state after its step here."""
+        ids = self._scheduler.models.contexts["draft"].with_step(self.node, (await self.draft()).text)
+        state: State = await self._submit("draft", StateRequest(ids), STATE)
+        return state
+
     async def prm_scores(self, *authors: Author) -> list[float]:
         """The PRM's score of each author's step here; each is asked for as soon as its step is there."""
         pending = [self._score(author, (await self._step(author)).text) for author in authors]
@@ -98,7 +106,7 @@ class ScheduledHere:
     def _submit(
         self,
         model: Need,
-        payload: StepRequest | ScoreRequest | ReadRequest,
+        payload: StepRequest | ScoreRequest | ReadRequest | StateRequest,
         position: int,
         sample: int = 0,
         rank: int = 0,

@@ -41,17 +41,23 @@ class Asked:
 class Turns:
     """One synchronous engine at a time: that for which most requests wait, the longer passed over the sooner.
 
-    Engines on one CPU share its cores, and Python's lock, whatever is done: in turn, each works on larger batches.
+    Engines on one CPU share its cores, and Python's lock, whatever is done: in turn, each works on larger batches. A
+    lane takes part while its worker runs: nobody waits for one whose engine has failed and is not asked yet.
     """
 
     def __init__(self) -> None:
-        self._passed_over: dict[Lane, int] = {}  # how often in a row, of every lane
+        self._passed_over: dict[Lane, int] = {}  # how often in a row, of every lane that takes part
         self._working = False
         self._changed = asyncio.Event()
 
     def join(self, lane: Lane) -> None:
         """Have a lane take its turns here."""
         self._passed_over[lane] = 0
+
+    def leave(self, lane: Lane) -> None:
+        """Have the others pass a lane over, whatever waits for it."""
+        del self._passed_over[lane]
+        self._changed.set()
 
     def changed(self) -> None:
         """A request has come."""
@@ -101,8 +107,6 @@ class Lane:
         self._number = 0
         self._busy_since = 0.0
         self._turns = None if isinstance(self.engine, ContinuousEngine) else turns
-        if self._turns:
-            self._turns.join(self)
 
     def submit(self, request: Request) -> asyncio.Future[Any]:
         """The answer to a request: remembered, shared with one under way, or the engine's."""
@@ -194,15 +198,22 @@ class Lane:
         if isinstance(self.engine, ContinuousEngine):
             await self.engine.work(self)
             return
+        if self._turns is not None:
+            await self._take_turns(self._turns)
         while True:
-            if self._turns is None:
-                await self._answer(await self.take(self.rows))
-                continue
-            await self._turns.begin(self)
-            try:
-                await self._answer(self.take_now(self.rows))
-            finally:
-                self._turns.end()
+            await self._answer(await self.take(self.rows))
+
+    async def _take_turns(self, turns: Turns) -> None:
+        turns.join(self)
+        try:
+            while True:
+                await turns.begin(self)
+                try:
+                    await self._answer(self.take_now(self.rows))
+                finally:
+                    turns.end()
+        finally:
+            turns.leave(self)
 
     async def _answer(self, batch: list[Request]) -> None:
         try:

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, cast
 
 from arbitrage.config.router import RouterKind
 from arbitrage.speculation.algorithm1 import Trajectory
-from arbitrage.speculation.protocols import IncrementalReading, IncrementalScorer, TokenSpeculation
+from arbitrage.speculation.protocols import (
+    IncrementalReading,
+    IncrementalScorer,
+    IncrementalStateReading,
+    TokenSpeculation,
+)
 from arbitrage.speculation.scalars import Signals, scalar_score
-from arbitrage.speculation.steps import Author, AuthoredStep, GeneratedStep, Logprobs
+from arbitrage.speculation.steps import Author, AuthoredStep, GeneratedStep, Logprobs, State
 from arbitrage.speculation.tree import Bounds, Contexts
 
 if TYPE_CHECKING:
@@ -21,9 +26,9 @@ if TYPE_CHECKING:
 class Costs:
     """Seconds and counts of one solution, or of one step of it.
 
-    score: by PRM and router, or by the target where it reads the draft's step to decide. A router that reads scalars
-    counts as one call where no model was called for it, and reads no tokens. catch_up: what the target reads before it
-    writes.
+    score: by PRM and router, or by target or draft where it reads the draft's step to decide. A router that
+    reads scalars counts as one call where no model was called for it, and reads no tokens. catch_up: what the target
+    reads before it writes.
     """
 
     draft_s: float = 0.0
@@ -96,6 +101,15 @@ class LiveHere:
         logprobs = target.read_one(request.ids, request.start)
         self._charge(start, target.last_prefill_tokens)
         return logprobs
+
+    async def draft_state(self) -> State:
+        """The draft's hidden state after its step here; it goes on from there, if the step is accepted."""
+        ids = self._contexts["draft"].with_step(self.node, (await self.draft()).text)
+        draft = cast(IncrementalStateReading, self._decoder.draft)
+        start = time.perf_counter()
+        state = draft.state_one(ids)
+        self._charge(start, draft.last_prefill_tokens)
+        return state
 
     async def prm_scores(self, *authors: Author) -> list[float]:
         """The PRM's score of each author's step here."""

@@ -18,6 +18,7 @@ from arbitrage.speculation.protocols import (
     Remembering,
     ScalarScorer,
     Scorer,
+    StateReading,
 )
 from arbitrage.speculation.steps import (
     GREEDY,
@@ -27,6 +28,8 @@ from arbitrage.speculation.steps import (
     ReadRequest,
     Sampling,
     ScoreRequest,
+    State,
+    StateRequest,
     StepRequest,
 )
 from arbitrage.speculation.tree import Bounds, Contexts, Node
@@ -62,18 +65,19 @@ class PairModels:
         return engine
 
     def require(self, policy: Policy) -> None:
-        """Raise EngineError where a model that `policy` needs was not loaded, or cannot read as it has it read."""
+        """Raise EngineError where a model that `policy` needs was not loaded, or cannot do what it has it do."""
         for model in policy.needs:
             self.engine(model)
         if missing := missing_router(policy, self.scalar_routers):
             raise EngineError(missing)
         if policy.entry.target_reads:
             self.require_reading(f"policy {policy.name!r}")
+        if "states" in policy.entry.reports:
+            require_states(f"policy {policy.name!r}", _bare(self.draft), StateReading)
 
     def require_reading(self, who: str) -> None:
         """Raise EngineError where the target cannot read the draft's steps, as `who` has it do."""
-        target = self.target.engine if isinstance(self.target, Remembering) else self.target
-        require_reading(who, target, Reading)
+        require_reading(who, _bare(self.target), Reading)
 
     def step_request(self, model: Need, node: Node, sampling: Sampling = GREEDY) -> StepRequest:
         """The next step of draft or target at a node."""
@@ -83,6 +87,11 @@ class PairModels:
         """PRM's or router's score of a step at its node."""
         scorer = cast(Scorer, self.engine(model))
         return ScoreRequest(scorer.input_ids(node.question.problem, node.steps, step))
+
+
+def _bare(generator: Generator) -> object:
+    """The engine itself, without the memory in front of it."""
+    return generator.engine if isinstance(generator, Remembering) else generator
 
 
 def missing_router(policy: Policy, scalar_routers: Mapping[RouterKind, ScalarScorer]) -> str | None:
@@ -105,16 +114,32 @@ def require_reading(who: str, target: object, ability: type) -> None:
         )
 
 
+def require_states(who: str, draft: object, ability: type) -> None:
+    """Raise EngineError where `draft` lacks the `ability` to give hidden states (`StateReading`, or incrementally).
+
+    who: reads them: a policy, or a stage.
+    """
+    if not isinstance(draft, ability):
+        raise EngineError(
+            f"{who} reads the draft's hidden states, which {type(draft).__name__} does not give; run the draft with "
+            "engine transformers, or leave the policy or variant out"
+        )
+
+
 def answers(
-    engine: Generator | Scorer, requests: Sequence[StepRequest | ScoreRequest | ReadRequest]
-) -> list[GeneratedStep | float | Logprobs]:
+    engine: Generator | Scorer, requests: Sequence[StepRequest | ScoreRequest | ReadRequest | StateRequest]
+) -> list[GeneratedStep | float | Logprobs | State]:
     """What a synchronous engine answers to requests, in their order.
 
-    Those of one sampling are one call, and so are readings, after which their steps may go on.
+    Those of one sampling are one call, and so are readings and states, after which their steps may go on.
     """
     if isinstance(requests[0], ScoreRequest):
         return list(cast(Scorer, engine).score([request.ids for request in requests]))
-    results: dict[int, GeneratedStep | float | Logprobs] = {}
+    results: dict[int, GeneratedStep | float | Logprobs | State] = {}
+    states = {row: request for row, request in enumerate(requests) if isinstance(request, StateRequest)}
+    if states:
+        inputs = [request.ids for request in states.values()]
+        results |= zip(states, cast(StateReading, engine).states(inputs), strict=True)
     reads = {row: request for row, request in enumerate(requests) if isinstance(request, ReadRequest)}
     if reads:
         ids, starts = zip(*reads.values(), strict=True)
@@ -128,8 +153,8 @@ def answers(
 
 
 def answers_or_errors(
-    engine: Generator | Scorer, requests: Sequence[StepRequest | ScoreRequest | ReadRequest]
-) -> list[GeneratedStep | float | Logprobs | ContextMemoryError]:
+    engine: Generator | Scorer, requests: Sequence[StepRequest | ScoreRequest | ReadRequest | StateRequest]
+) -> list[GeneratedStep | float | Logprobs | State | ContextMemoryError]:
     """As `answers`, with the error in place of the answer where a context alone takes more memory than there is."""
     if not requests:
         return []

@@ -14,6 +14,7 @@ from arbitrage.speculation.steps import (
     Ids,
     Logprobs,
     Sampling,
+    State,
 )
 
 
@@ -60,6 +61,17 @@ class Reading(Protocol):
         """
 
 
+@runtime_checkable
+class StateReading(Protocol):
+    """A generator that also gives its hidden states."""
+
+    def states(self, inputs: Sequence[Ids]) -> list[State]:
+        """The last layer's state, after its norm, at the last of each input's ids (>= 1), in float32.
+
+        Raises EngineError where a number of it is not finite.
+        """
+
+
 class Scorer(Protocol):
     """A model that judges a step in its context: the PRM, or the router."""
 
@@ -78,13 +90,16 @@ class Scorer(Protocol):
 
 
 class ScalarScorer(Protocol):
-    """A router that reads scalars (`speculation.scalars`). names: of those it reads, in their order."""
+    """A router that reads scalars (`speculation.scalars`), or a hidden state. names: of the scalars, in their order."""
 
     @property
     def names(self) -> tuple[str, ...]: ...
 
     def score_one(self, values: Sequence[float]) -> float:
-        """The routing scalar of one step, in (0, 1). Raises ScoreError where it is not finite."""
+        """The routing scalar of one step, in (0, 1). values: the scalars in their order, then the state.
+
+        Raises EngineError where it reads another count of numbers, ScoreError where one is not finite.
+        """
 
 
 class IncrementalGenerator(Prompting, Protocol):
@@ -118,6 +133,16 @@ class IncrementalReading(Protocol):
 
     def read_one(self, ids: Ids, start: int) -> Logprobs:
         """As `Reading.read`, of one input, in one pass over the ids that the cache does not hold; it then holds all."""
+
+
+@runtime_checkable
+class IncrementalStateReading(Protocol):
+    """A generator for one question at a time that also gives its hidden states (`StateReading`)."""
+
+    last_prefill_tokens: int  # ids read in the last call
+
+    def state_one(self, ids: Ids) -> State:
+        """As `StateReading.states`, of one input; the cache then holds it, and a step goes on without reading anew."""
 
 
 @runtime_checkable

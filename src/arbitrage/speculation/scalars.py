@@ -1,7 +1,8 @@
 """The scalars that a router may read instead of text: all of them are there before it decides.
 
-Those of the draft's own tokens and of the solution so far cost nothing; the PRM's score of the draft's step, and what
-the target makes of that step, are signals that a kind of router may add, and that its policy then pays for.
+Those of the draft's own tokens and of the solution so far cost nothing; the PRM's score of the draft's step, what the
+target makes of that step, and the draft's hidden state at its end are signals that a kind of router may add, and that
+its policy then pays for. The state is no scalar: its numbers stand behind those of the scalars, and have no names.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from statistics import fmean
 
 from arbitrage.config.router import RouterKind
 from arbitrage.speculation.protocols import EngineError, ScalarScorer
-from arbitrage.speculation.steps import Author, GeneratedStep
+from arbitrage.speculation.steps import Author, GeneratedStep, State
 
 LEAST = -100.0  # log-probabilities below it count as this: some engines give -inf where others give a number
 ENTROPY = "first_token_entropy"
@@ -24,6 +25,8 @@ SIGNALS: Mapping[RouterKind, tuple[str, ...]] = {
     "scalars": (),
     "scalars+prm": ("draft_score",),
     "scalars+target": ("target_lowest_logprob", "target_mean_logprob"),
+    "probe": (),
+    "scalars+probe": (),
 }
 
 
@@ -31,12 +34,13 @@ SIGNALS: Mapping[RouterKind, tuple[str, ...]] = {
 class Signals:
     """What a policy has asked of models to decide.
 
-    draft_score: the PRM's, of the draft's step; target_logprobs: the target's, of the tokens of that step; None where
-    the policy did not ask.
+    draft_score: the PRM's, of the draft's step; target_logprobs: the target's, of the tokens of that step; draft_state:
+    the draft's hidden state at its end. None, of the last no number, where the policy did not ask.
     """
 
     draft_score: float | None = None
     target_logprobs: Sequence[float] | None = None
+    draft_state: State = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,8 @@ class Earlier:
 
 def names_of(kind: RouterKind, entropies: bool) -> tuple[str, ...]:
     """The scalars that a router of `kind` reads; entropies: whether the draft's engine reports them."""
+    if kind == "probe":
+        return ()
     return (*(name for name in OF_DRAFT if entropies or name != ENTROPY), *SIGNALS[kind])
 
 
@@ -92,9 +98,8 @@ def scalar_score(
     router: ScalarScorer, draft: GeneratedStep, earlier: Sequence[Earlier], tokens_so_far: int, signals: Signals
 ) -> float:
     """What `router` makes of the draft's step, in (0, 1); arguments as of `scalars`. Raises EngineError, ScoreError."""
-    return router.score_one(
-        picked(scalars(draft.logprobs, draft.entropies, earlier, tokens_so_far, signals), router.names)
-    )
+    found = scalars(draft.logprobs, draft.entropies, earlier, tokens_so_far, signals)
+    return router.score_one([*picked(found, router.names), *signals.draft_state])
 
 
 def picked(found: Mapping[str, float], names: Sequence[str]) -> list[float]:

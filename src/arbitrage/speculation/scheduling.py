@@ -17,7 +17,7 @@ from arbitrage.config.policies import Need
 from arbitrage.errors import UserError
 from arbitrage.speculation.pair import PairModels, answers_or_errors
 from arbitrage.speculation.protocols import ContextMemoryError
-from arbitrage.speculation.steps import ReadRequest, ScoreRequest, StepRequest
+from arbitrage.speculation.steps import ReadRequest, ScoreRequest, StateRequest, StepRequest
 from arbitrage.speculation.tree import Question
 
 Work = Coroutine[Any, Any, Any]
@@ -25,7 +25,7 @@ Finished = Callable[[Question, Any], None]  # given a question and its result
 Progress = Callable[[int, int], None]  # told how many trajectories are finished, and how many are under way
 
 # Positions of requests within a step: in lockstep, a later request waits for the earlier ones of others.
-DRAFT, PRM, ROUTER, READING, TARGET, PRM_OF_TARGET = range(6)
+DRAFT, STATE, PRM, ROUTER, READING, TARGET, PRM_OF_TARGET = range(7)
 AT_THE_END = math.inf  # the depth of what is asked once a question's trajectories are finished
 
 
@@ -38,7 +38,7 @@ class Request:
     """
 
     model: Need
-    payload: StepRequest | ScoreRequest | ReadRequest
+    payload: StepRequest | ScoreRequest | ReadRequest | StateRequest
     question_id: str
     turn: tuple[float, int, int]
     rank: int

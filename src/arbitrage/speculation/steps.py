@@ -20,6 +20,7 @@ Author = Literal["draft", "target"]
 FinishReason = Literal["separator", "eos", "length"]
 Ids = tuple[int, ...]
 Logprobs = tuple[float, ...]
+State = tuple[float, ...]  # a hidden state, as wide as the model is
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,12 @@ class ReadRequest(NamedTuple):
 
     ids: Ids
     start: int
+
+
+class StateRequest(NamedTuple):
+    """What a generator is asked that gives hidden states: the one after the last of `ids`."""
+
+    ids: Ids
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,10 @@ class Contexts:
         ids = self._build(node.question, (*(each.text for each in node.steps), step.text)) + end
         return ReadRequest(ids[: self.generator.max_context - 1], len(self.ids(node)))
 
+    def with_step(self, node: Node, text: str) -> Ids:
+        """The ids of `node` and of one more step: the next node's. What does not fit the model's context is cut off."""
+        return self._build(node.question, (*(each.text for each in node.steps), text))[: self.generator.max_context]
+
     def _build(self, question: Question, texts: tuple[str, ...]) -> Ids:
         ids = self._ids.setdefault(question.question_id, {})
         if texts not in ids:

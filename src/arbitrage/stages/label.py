@@ -28,7 +28,7 @@ def label(study: Study, pair: str, shard: int, questions: Path, out: Path) -> tu
         labelled.extend(own)
 
     study = placed(study, "label", pair)
-    with open_pair_cached(study, "label", pair, "labelling", f"shard-{shard}", routers=()) as stored:
+    with open_pair_cached(study, "label", pair, "labelling", f"shard-{shard}") as stored:
         course = Labelling(settings.target_samples, settings.temperature, study.seed, study.target_reads_labelled)
         title = f"steps {pair} shard {shard}"
         work_off(stored, study, pair, rows, settings.chunk, course, finished, title, "solutions")

@@ -69,7 +69,7 @@ def measure_latency(study: Study, pair: str, routers: Sequence[Path], out: Path)
         expected |= _expected(swept, [run for group in by_benchmark[-1] for run in group])
     runs = [run for groups in zip_longest(*by_benchmark, fillvalue=[]) for group in groups for run in group]
     solutions: list[tuple[Run, LiveSolution]] = []
-    with open_decoder(study, pair, routers) as decoder:
+    with open_decoder(study, pair, routers, study.latency.speculative_tokens) as decoder:
         if study.latency.speculative_tokens and not decoder.can_check:
             print(f"{pair}: no token-level speculative decoding; its engines do none with this pair", file=sys.stderr)
             runs = [run for run in runs if not run.setting.speculative_tokens]

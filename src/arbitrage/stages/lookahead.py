@@ -51,7 +51,7 @@ def lookahead(
 
     study = placed(study, "lookahead", pair)
     with (
-        open_pair_cached(study, "lookahead", pair, "labelling", f"lookahead-{shard}", routers=()) as stored,
+        open_pair_cached(study, "lookahead", pair, "labelling", f"lookahead-{shard}") as stored,
         ThreadPoolExecutor(1) as graders,  # engines do not wait while answers are compared
     ):
         graded: dict[str, Future[list[bool | None]]] = {}

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from arbitrage.config.study import Study
 from arbitrage.engines import factory
-from arbitrage.engines.hf.incremental import LiveScorer
 from arbitrage.runtime.placement import placed
 from arbitrage.speculation.decoder import LiveDecoder, LiveSolution
 from arbitrage.speculation.policies import POLICIES
@@ -26,19 +25,24 @@ from arbitrage.speculation.tree import Question
 
 
 @contextmanager
-def open_decoder(study: Study, pair: str, routers: Sequence[Path]) -> Iterator[LiveDecoder]:
+def open_decoder(
+    study: Study, pair: str, routers: Sequence[Path], speculative_tokens: Sequence[int] = ()
+) -> Iterator[LiveDecoder]:
     """Draft, target, PRM and trained routers (directories, at most one a kind) of `pair`, for decoding at batch 1.
 
-    They are on the GPUs that `placement.latency` says.
+    speculative_tokens: with which token-level speculation will be asked for, where that takes engines (vLLM). All are
+    on the GPUs that `placement.latency` says.
     """
     factory.routers_by_kind(routers)  # whether they are there, before large models are loaded
-    study = placed(study, "latency", pair)
-    with factory.open_pair(study, pair) as (draft, target):
-        prm = LiveScorer(factory.load_prm(study))
-        classifier, scalar_routers = factory.load_routers(study, routers)
-        scorer = None if classifier is None else LiveScorer(classifier)
-        writers = factory.live_generator(draft), factory.live_generator(target)
-        yield LiveDecoder(*writers, prm, scorer, study.generation, study.seed, scalar_routers)
+    study = placed(study.speculating(speculative_tokens), "latency", pair)
+    with (
+        factory.open_pair(study, pair) as (draft, target),
+        factory.open_scorers(study, pair, "latency", routers) as (*scorers, scalar_routers),
+        factory.open_checkers(study, pair) as checkers,
+    ):
+        writers = factory.live_generator(draft), factory.live_generator(target, checkers)
+        prm, router = (None if scorer is None else factory.live_scorer(scorer) for scorer in scorers)
+        yield LiveDecoder(*writers, prm, router, study.generation, study.seed, scalar_routers)
 
 
 def solve(decoder: LiveDecoder, problem: str, policy: str = "router", threshold: float | None = 0.5) -> LiveSolution:
@@ -60,7 +64,13 @@ def refusal(study: Study, pair: str, policy: str) -> str | None:
     """Why the engines of `pair` cannot be asked what `policy` reads, and what to do about it; None where they can."""
     entry = POLICIES[policy].entry
     draft, target = study.pairs[pair].draft, study.pairs[pair].target
-    if unreported := entry.reports - study.models[draft].reports:
+    unreported = entry.reports - study.models[draft].reports
+    if "states" in unreported:
+        return (
+            f"{policy} reads the draft's hidden states, which engine {study.models[draft].engine} does not give; set "
+            f"models.{draft}.engine to transformers"
+        )
+    if unreported:
         return (
             f"{policy} reads {', '.join(sorted(unreported))} of the draft's steps, which engine "
             f"{study.models[draft].engine} reports only with models.{draft}.top_logprobs; set it to 20"

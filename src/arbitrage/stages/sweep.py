@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from arbitrage.config.policies import POLICIES
 from arbitrage.config.study import Study
 from arbitrage.engines import factory
-from arbitrage.engines.store.cached import StoredScorer
 from arbitrage.grading.grade import grade
 from arbitrage.io.tables import read_table, write_table
 from arbitrage.runtime.placement import placed
 from arbitrage.speculation.rows import Scored, ScoredSweep, trajectory_rows
 from arbitrage.speculation.tree import Question
-from arbitrage.stages.open_models import CachedPair, open_pair_cached
+from arbitrage.stages.open_models import open_pair_cached
 from arbitrage.stages.work_off import shard_of, work_off
 
 Rows = list[dict[str, Any]]
@@ -59,29 +58,25 @@ def sweep(
     source = study.benchmarks[benchmark].store_name
     study = placed(study, "sweep", pair)
     with (
-        open_pair_cached(study, "sweep", pair, source, f"{benchmark}-shard-{shard}", trainings[0]) as stored,
+        open_pair_cached(study, "sweep", pair, source, f"{benchmark}-shard-{shard}") as stored,
         ThreadPoolExecutor(1) as graders,  # engines do not wait while answers are compared
     ):
         graded: dict[tuple[str, int], Future[Rows]] = {}
 
-        def follow(training: int, own: CachedPair, policies: Sequence[str]) -> None:
+        def follow(training: int, policies: Sequence[str]) -> None:
             def finished(question: Question, scored: Scored) -> None:
                 graded[question.question_id, training] = graders.submit(trajectory_rows, scored, grade_solution)
 
             title = f"trajectories {pair} {benchmark} shard {shard}" + (f", router {training}" if training else "")
             course = ScoredSweep(policies, study.seed, thresholds(training))
-            work_off(own, study, pair, rows, study.sweep.chunk, course, finished, title, "trajectories")
-
-        follow(0, stored, study.sweep.policies)
-        for training, paths in enumerate(trainings[1:], start=1):
-            classifier, scalar_routers = factory.load_routers(study, paths)
-            if classifier is not None:
-                stored.scorers[f"router-{training}"] = StoredScorer(classifier, stored.store)
-            scorer = stored.scorers.get(f"router-{training}")
-            models = replace(stored.models, router=scorer, scalar_routers=scalar_routers)
-            own = replace(stored, models=models, left_out={})
-            follow(training, own, [policy for policy, kind in routed.items() if training < len(by_kind[kind])])
+            with stored.routed(study, pair, trainings[training], training) as own:
+                work_off(own, study, pair, rows, study.sweep.chunk, course, finished, title, "trajectories")
             stored.left_out.update(own.left_out)
+
+        for training in range(len(trainings)):
+            its = [policy for policy, kind in routed.items() if training < len(by_kind[kind])]
+            follow(training, its if training else study.sweep.policies)
+            gc.collect()  # engines refer to themselves: the next training's router would come beside this one's
         swept = [
             {**keys, **row, "router_seed": training if row["policy"] in routed else None}
             for question, training in sorted(graded)

@@ -60,7 +60,7 @@ class ShardWork:
             scheduler = Lockstep(self.stored.models)
             scheduler.run(self._fitting(chunk), self.course, self.finished, note)
             self.stored.left_out.update(scheduler.lost)
-            self.stored.commit(_name(chunk))
+            self.stored.commit(chunk_name([question.question_id for question in chunk]))
             self.stored.forget()
             self.progress.advance(len(chunk))
             if number == 1:
@@ -89,7 +89,7 @@ class ShardWork:
         self._note_memory()
 
     def _commit(self, finished: list[Question]) -> None:
-        self.stored.commit(_name(finished))
+        self.stored.commit(chunk_name([question.question_id for question in finished]))
         finished.clear()
 
     def _fitting(self, questions: list[Question]) -> list[Question]:
@@ -145,5 +145,6 @@ def work_off(
         )
 
 
-def _name(questions: Sequence[Question]) -> str:
-    return hashlib.sha256("\n".join(question.question_id for question in questions).encode()).hexdigest()[:12]
+def chunk_name(question_ids: Sequence[str]) -> str:
+    """What the chunk of the step store is called that holds what these questions added."""
+    return hashlib.sha256("\n".join(question_ids).encode()).hexdigest()[:12]

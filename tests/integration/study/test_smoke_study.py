@@ -63,6 +63,21 @@ def test_the_curves_have_their_columns_and_are_shares(smoke):
     assert (latency["latency_s"] > 0).all()
 
 
+def test_the_shares_of_the_data_sets_are_those_of_their_tables(smoke):
+    shares = pd.read_csv(smoke.folder / "router/shares.csv")
+    assert set(shares["variant"]) == {"default", "four-class"}
+    for row in shares.to_dict("records"):
+        part = {"training": "train", "held out": "validation"}[row["part"]]
+        path = smoke.folder / "router" / row["pair"] / row["variant"] / f"dataset/{part}.parquet"
+        gains = [example["gain"] > 0 for example in read_table(path, "examples")]
+        assert (row["label_1"], row["label_0"]) == (sum(gains), len(gains) - sum(gains))
+        steps = read_table(smoke.folder / f"steps/{row['pair']}.parquet", "steps")
+        labels = [step["label"] for step in steps]
+        both = shares[(shares["pair"] == row["pair"]) & (shares["variant"] == row["variant"])]
+        assert both[["label_1", "dropped_1"]].sum(axis=None) == sum(labels)
+        assert both[["label_1", "dropped_1", "label_0", "dropped_0", "too_long"]].sum(axis=None) == len(labels)
+
+
 def test_every_threshold_of_every_question_meets_exactly_one_trajectory(smoke):
     rows = read_table(smoke.folder / "trajectories/small/labolympiad.parquet", "trajectories")
     for policy in ("rsd", "oracle", "router", "random", "confidence"):

@@ -35,7 +35,7 @@ class Boxing(FakeGenerator):
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     @contextmanager
-    def opened(study: Study, pair: str, routers: Sequence[Path]) -> Iterator[LiveDecoder]:
+    def opened(study: Study, pair: str, routers: Sequence[Path], tokens: Sequence[int]) -> Iterator[LiveDecoder]:
         assert (pair, routers) == ("small", [])
         decoder = fake_decoder(seed=7)
         decoder.target = Boxing("target")
@@ -83,6 +83,47 @@ def test_a_random_decision_is_that_of_the_sweep_for_this_question(
     run(study, monkeypatch, "--question-id", "easy-1", "--policy", "random", "--threshold", "0.5")
     (first, *_) = fake_decoder(seed=7).stream(Question("easy-1", PROBLEM), POLICIES["random"], 0.5)
     assert f"score {first.policy_score:.3f}" in capsys.readouterr().out
+
+
+def swept(policy: str, low: float, high: float, text: str, router_seed: int | None = None) -> dict[str, Any]:
+    """A row of `trajectories` for easy-1: one step, which the target writes instead of the draft."""
+    step = {"model": "target", "text": text, "draft_step": "A guess.", "draft_score": 0.2, "target_score": 0.9}
+    step |= {"policy_score": 0.1234, "draft_tokens": 3, "target_tokens": 5, "finish_reason": "eos"}
+    row = {"study": "s", "pair": "small", "benchmark": "easy", "question_id": "easy-1", "policy": policy}
+    row |= {"router_seed": router_seed, "threshold_low": low, "threshold_high": high, "prompt_tokens": 9}
+    return row | {"steps": [step], "answer": "7", "correct": True}
+
+
+def test_a_question_that_was_swept_is_replayed_without_a_model(
+    study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = StudyPaths.of(study).trajectories("small", "easy")
+    rows = [swept("rsd", -float("inf"), 0.3, "Low."), swept("rsd", 0.3, float("inf"), "High.")]
+    rows += [swept("router", 0.0, 1.0, f"Training {seed}.", seed) for seed in (1, 0)]
+    write_table(table, "trajectories", rows)
+    monkeypatch.setattr(solve, "open_decoder", None)
+    for options, words in (
+        (("rsd", "--threshold", "0.29"), "Low."),
+        (("rsd", "--threshold", "0.3"), "High."),
+        (("router",), "Training 0."),
+    ):
+        run(study, monkeypatch, "--question-id", "easy-1", "--policy", *options)
+        said = " ".join(capsys.readouterr().out.split())
+        assert f"1 target {words} score 0.123 rejected: A guess." in said
+        assert f"answer: 7 right; expected 7. From {table}; --live decodes it" in said
+
+
+@pytest.mark.parametrize("options", [("--live",), ("--speculative-tokens", "4")])
+def test_a_question_that_was_swept_is_decoded_where_that_is_asked_for(
+    study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: tuple[str, ...]
+) -> None:
+    rows = [swept("target_only", -float("inf"), float("inf"), "Swept.")]
+    write_table(StudyPaths.of(study).trajectories("small", "easy"), "trajectories", rows)
+    monkeypatch.setattr(LiveDecoder, "can_check", True)
+    monkeypatch.setattr(LiveDecoder, "checking_target", None)
+    run(study, monkeypatch, "--question-id", "easy-1", "--policy", "target_only", *options)
+    said = capsys.readouterr().out
+    assert "answer: 7" in said and "Swept." not in said and "tok" in said
 
 
 @pytest.mark.parametrize(

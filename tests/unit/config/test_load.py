@@ -139,6 +139,8 @@ def test_there_are_no_more_jobs_than_questions(tmp_path: Path) -> None:
         ({"steps": {"target_samples": 2}}, "steps: target_samples > 1 needs temperature > 0"),
         ({"pairs": {"p": {"draft": "draft", "target": "targe"}}}, 'got "targe"; did you mean target?'),
         ({"pairs": {"p": {"draft": "draft", "target": "draft"}}}, "pairs.p.target: expected another model"),
+        ({"prm": {"path": "p", "engine": "vllm", "kind": "judge"}}, "and value-head, got judge: vLLM reads"),
+        ({"prm": {"path": "p", "engine": "vllm", "dtype": "float64"}}, "engine vllm has no dtype float64"),
         ({5: 1}, "5: unknown key, and no text; expected one of benchmarks, curves"),
     ],
 )  # fmt: skip

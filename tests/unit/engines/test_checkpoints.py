@@ -139,7 +139,7 @@ def test_a_study_loads_its_engines(tmp_path: Path) -> None:
     with open_pair(study, "only") as (low, draft):
         assert low.identity == draft.identity == generator.identity
     assert load_prm(study).separator == generator.stop.separator == "\n\n"
-    assert load_router(study, build_classifier(tmp_path / "router", labels=2, router=form)).annotate
+    assert load_router(study, build_classifier(tmp_path / "router", labels=2, router=form)).separator == "\n\n"
 
 
 def test_a_byte_level_tokenizer_labelled_llama_is_loaded_as_its_file_says(tmp_path: Path) -> None:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from arbitrage.engines.prefix_cached import PrefixCachedGenerator, PrefixCachedReader, PrefixCaching, PrefixReading
-from arbitrage.speculation.protocols import IncrementalReading
-from arbitrage.speculation.steps import GeneratedStep, Ids, Logprobs
+from collections.abc import Sequence
+
+from arbitrage.engines.prefix_cached import (
+    PrefixCachedChecker,
+    PrefixCachedGenerator,
+    PrefixCachedReader,
+    PrefixCachedScorer,
+    PrefixCaching,
+    PrefixReading,
+)
+from arbitrage.speculation.protocols import IncrementalReading, TokenSpeculation
+from arbitrage.speculation.steps import AuthoredStep, CheckedStep, GeneratedStep, Ids, Logprobs
 
 
 class Echo:
@@ -80,3 +89,43 @@ def test_every_question_pays_for_its_own_prompt() -> None:
 def test_an_engine_is_recognised_by_what_it_offers() -> None:
     assert isinstance(Echo(), PrefixCaching) and not isinstance(object(), PrefixCaching)
     assert isinstance(ReadingEcho(), PrefixReading) and not isinstance(Echo(), PrefixReading)
+
+
+class Length:
+    """Scores by the length of what it reads."""
+
+    def __init__(self) -> None:
+        self.salts: list[str] = []
+
+    def input_ids(self, problem: str, history: Sequence[AuthoredStep], step: AuthoredStep) -> Ids:
+        return tuple(map(ord, problem + "".join(each.text for each in (*history, step))))
+
+    def score_one(self, ids: Ids, salt: str) -> float:
+        self.salts.append(salt)
+        return float(len(ids))
+
+
+def test_a_scorer_reads_what_is_new_and_shares_nothing_with_the_next_question() -> None:
+    length = Length()
+    live, steps = PrefixCachedScorer(length), [AuthoredStep("draft", "ab"), AuthoredStep("target", "cd")]
+    assert live.score_one(live.input_ids("question", [], steps[0])) == 10.0 and live.last_tokens == 10
+    live.score_one(live.input_ids("question", steps[:1], steps[1]))
+    assert live.last_tokens == 2
+    live.score_one(live.input_ids("question", steps[:1], steps[1]))  # the last id is read again
+    assert live.last_tokens == 1
+    live.reset()
+    live.score_one(live.input_ids("question", [], steps[0]))
+    assert live.last_tokens == 10 and len(set(length.salts)) == 2 and length.salts[0] == length.salts[2]
+
+
+def test_a_drafts_tokens_are_checked_by_the_engine_of_their_number_from_the_questions_own_cache() -> None:
+    plain, four, eight = ReadingEcho(), Echo(), Echo()
+    live = PrefixCachedChecker(plain, {4: four, 8: eight})
+    prompt = live.prompt_ids("question")
+    assert isinstance(live, TokenSpeculation) and live.can_check(live)
+    assert live.check_whole(None, prompt, 9, 8).step == live.generate_whole(prompt, 9)
+    assert live.check_one(None, prompt, 9, 8, ()) == CheckedStep(live.generate_one(prompt, 9), 0, 0.0)
+    assert (len(four.salts), len(eight.salts)) == (0, 2) and len(set(eight.salts)) == 1
+    live.reset()
+    live.check_one(None, prompt, 9, 8, ())
+    assert len(set(eight.salts)) == 2

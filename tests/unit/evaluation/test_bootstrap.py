@@ -136,6 +136,25 @@ def test_two_sets_of_trainings_of_one_configuration_do_not_differ() -> None:
     assert differ[3] / 200 <= 0.08
 
 
+def test_two_routers_trained_apart_have_the_degrees_of_both() -> None:
+    """Paired, first training with first, three trainings have two degrees, and Welch's formula holds too rarely."""
+    generator = np.random.default_rng(11)
+    held, widths = {"apart": 0, "paired": 0}, {"apart": 0.0, "paired": 0.0}
+    for trial in range(400):
+        questions = generator.normal(0, 0.3, 200)
+        weights = with_data(resample_weights(200, 119, trial))
+        one, other = (
+            np.stack([resampled_means(weights, (questions * sign + level)[None])[:, 0] for level in levels])
+            for sign, levels in zip((1, 0.2), 0.06 * generator.standard_normal((2, 3)), strict=True)
+        )
+        for name, samples in {"apart": over_seeds(one, trial, other), "paired": over_seeds(one - other, trial)}.items():
+            low, high = interval(samples[1:], 0.95)
+            held[name] += bool(low <= 0 <= high)
+            widths[name] += float(high - low)
+    assert 0.93 <= held["apart"] / 400 <= 0.985
+    assert held["apart"] > held["paired"] and widths["apart"] < widths["paired"]
+
+
 def test_a_band_holds_a_whole_curve_as_often_as_it_says_and_judges_by_it() -> None:
     generator = np.random.default_rng(7)
     truth = np.linspace(0.0, 0.05, 30)  # nowhere below 0, at its lower end just not above

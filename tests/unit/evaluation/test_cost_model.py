@@ -60,7 +60,8 @@ def test_a_target_that_reads_the_drafts_steps_is_charged_one_pass_a_step_and_no_
 
 
 def test_a_router_that_reads_scalars_costs_a_call_a_step_and_what_its_model_reads() -> None:
-    counts = pd.DataFrame({"policy": ["rsd", "scalars", "scalars_prm", "scalars_target", "confidence"]}).assign(
+    policies = ["rsd", "scalars", "scalars_prm", "scalars_target", "probe", "confidence"]
+    counts = pd.DataFrame({"policy": policies}).assign(
         prompt_tokens=10.0,
         escalations=2.0,
         catch_up_tokens=30.0,
@@ -72,13 +73,16 @@ def test_a_router_that_reads_scalars_costs_a_call_a_step_and_what_its_model_read
     )
     work = swept_work(counts).set_index("policy")
     assert work["score_calls"].to_dict() == {
-        **dict.fromkeys(("rsd", "scalars", "scalars_prm", "scalars_target"), 5.0),
+        **dict.fromkeys(("rsd", "scalars", "scalars_prm", "scalars_target", "probe"), 5.0),
         "confidence": 0.0,
     }
-    assert work["score_tokens"].tolist() == [80.0, 0.0, 80.0, 61.0, 0.0]
-    assert work["catch_up_tokens"].tolist() == [41.0, 41.0, 41.0, 0.0, 41.0]
+    assert work["score_tokens"].tolist() == [80.0, 0.0, 80.0, 61.0, 5.0, 0.0]  # a probe: each step's last token
+    assert work["catch_up_tokens"].tolist() == [41.0, 41.0, 41.0, 0.0, 41.0, 41.0]
     columns = [FEATURES.index(f"{policy}_score_calls") for policy in ("scalars", "scalars_prm")]
-    assert features(work.reset_index())[:, columns].tolist() == [[0, 0], [5, 0], [0, 5], [0, 0], [0, 0]]
+    found = features(work.reset_index())
+    assert found[:, columns].tolist() == [[0, 0], [5, 0], [0, 5], [0, 0], [0, 0], [0, 0]]
+    draft = found[:, FEATURES.index("draft_tokens")]  # after the 3 accepted steps a probed draft has read that token
+    assert draft.tolist() == [50.0, 50.0, 50.0, 50.0, 47.0, 50.0]
 
 
 def test_the_error_on_held_out_questions_is_that_of_the_noise(world: World) -> None:

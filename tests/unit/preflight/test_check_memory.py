@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,12 @@ import pytest
 from arbitrage.cli.check import _memory_table
 from arbitrage.config.load import read_study
 from arbitrage.config.placement import Placement
+from arbitrage.config.resources import Resources
 from arbitrage.config.study import Study
 from arbitrage.preflight.check_memory import Need, memory_findings, needs
 from arbitrage.preflight.driver import driver_versions
+from arbitrage.runtime import gpu_memory, gpus
+from arbitrage.runtime.memory import Shape
 from tests.support.paper_shapes import shapes_of
 
 STUDIES = Path(__file__).resolve().parents[3] / "studies"
@@ -35,7 +39,7 @@ def verdicts(study: Study, folder: Path) -> dict[str, str]:
     [
         ("llama3-1b-8b", 80, set()),
         ("llama3-1b-8b", 48, set()),
-        ("llama3-1b-8b", 40, {"sweep"}),  # three trainings of the router beside the others
+        ("llama3-1b-8b", 40, set()),
         ("llama3-1b-8b", 24, {"label", "sweep", "router"}),
         ("llama3-8b-70b", 80, set()),
         ("llama3-8b-70b", 48, {"label", "sweep", "latency"}),
@@ -104,6 +108,69 @@ def test_of_gpus_of_unknown_size_only_the_weights_are_told(tmp_path: Path, monke
     assert set(_memory_table(needed).columns[-1].cells) == {""}
 
 
+Cards = Callable[..., None]
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Cards:
+    """A machine with GPUs of these names and GiB, which torch sees too."""
+
+    def has(*cards: tuple[str, int]) -> None:
+        known = [(name, gib * 2**30) for name, gib in cards]
+        monkeypatch.setattr(gpus, "cards", lambda: known)
+        monkeypatch.setattr(gpu_memory, "memory_bytes", lambda gpu: known[gpu][1] if gpu < len(known) else None)
+
+    monkeypatch.setattr("arbitrage.preflight.check_memory.unusable_gpus", lambda: None)
+    return has
+
+
+def findings(study: Study, shapes: dict[str, Shape], verdict: str) -> dict[str, str]:
+    """What is found so, by stage or subject."""
+    found = [each for each in memory_findings(study, list(needs(study, shapes))) if each.verdict == verdict]
+    return {each.subject.removeprefix("GPUs of ").split()[0]: each.detail for each in found}
+
+
+def test_a_study_that_names_more_gpus_than_there_are_is_refused_before_its_first_job(
+    machine: Cards, tmp_path: Path
+) -> None:
+    machine(("H100", 80))
+    study = on("llama3-1b-8b", None)
+    shapes = shapes_of(study, tmp_path / "8b")
+    few = "a job takes {}, and this machine has 1: {}; of another machine that has them"
+    faults = findings(study, shapes, "fault")
+    assert list(faults) == ["latency"]
+    assert faults["latency"].startswith(few.format(4, "set placement.latency to together"))
+    cut = on("llama3-8b-70b", None)
+    faults = findings(cut, shapes_of(cut, tmp_path / "70b"), "fault")
+    assert faults["label"].startswith(few.format(4, "lower vllm.tensor_parallel"))
+    spread = study.model_copy(update={"resources": Resources.model_validate({"router": {"gpus": 2}})})
+    assert findings(spread, shapes, "fault")["router"].startswith(few.format(2, "lower resources.router.gpus"))
+
+
+@pytest.mark.parametrize("named", [{"gpu_partition": "gpu"}, {"gpu_type": "a100"}, {"gpu_memory_gb": 80.0}])
+def test_jobs_that_run_elsewhere_may_take_more_gpus_than_there_are_here(
+    machine: Cards, tmp_path: Path, named: dict[str, object]
+) -> None:
+    machine(("T4", 15), ("H100", 80))
+    study = on("llama3-1b-8b", None, resources=Resources.model_validate(named))
+    needed = list(needs(study, shapes_of(study, tmp_path)))
+    details = [finding.detail for finding in memory_findings(study, needed)]
+    assert details and not any("this machine has" in detail or "kinds" in detail for detail in details)
+
+
+def test_of_gpus_of_different_kinds_the_smallest_counts_and_a_line_says_so(machine: Cards, tmp_path: Path) -> None:
+    study = on("llama3-1b-8b", None)
+    shapes = shapes_of(study, tmp_path)
+    machine(*[("NVIDIA H100", 80)] * 4, ("NVIDIA RTX 4090", 24))
+    kinds = "of different kinds (4 x NVIDIA H100, 1 x NVIDIA RTX 4090): a job may get any"
+    assert findings(study, shapes, "warning")["GPUs"].startswith(kinds)
+    assert set(findings(study, shapes, "fault")) == {"label", "sweep", "router"}  # as on 24 GB
+    machine(("NVIDIA RTX 4090", 24), *[("NVIDIA H100", 80)] * 3)
+    assert "latency" in findings(study, shapes, "ok")  # it takes them all, in this order: the draft has the first
+    machine(*[("NVIDIA H100", 80)] * 5)
+    assert set(findings(study, shapes, "ok")) == {"label", "sweep", "latency", "router"}
+
+
 def test_a_model_on_transformers_that_holds_less_than_a_batch_is_a_warning(tmp_path: Path) -> None:
     study = on("llama3-1b-8b", 48)
     models = {name: model.model_copy(update={"engine": "transformers"}) for name, model in study.models.items()}
@@ -137,7 +204,7 @@ def test_gpus_that_torch_cannot_use_are_a_fault_with_the_drivers_version(
     monkeypatch.setattr("torch.version.cuda", cuda)
     driver_versions.cache_clear()
     study = on("llama3-1b-8b", 80)
-    needed = [Need("label", "1b-8b", (), (), "too large")]
+    needed = [Need("label", "1b-8b", 1, (), (), "too large")]
     first, _ = memory_findings(study, needed)
     assert first.verdict == "fault" and re.search(reason, first.detail)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

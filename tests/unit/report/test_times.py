@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from arbitrage.cli import app
+from arbitrage.config.load import write_resolved
 from arbitrage.io.tables import TableError
 from arbitrage.report.times import elapsed, rule_times, sum_of
+from tests.support.tiny_models import tiny_study
 
 
 def job(folder: Path, rule: str, minute: int, seconds: float, **record: Any) -> None:
@@ -60,3 +63,36 @@ def test_a_job_that_was_killed_twice_counts_with_all_its_attempts(tmp_path: Path
 def test_further_trainings_of_a_router_count_as_the_router(tmp_path: Path) -> None:
     job(tmp_path, "sweep", 1, 9.0, work={name: {"seconds": 1.0, "scored": 5} for name in ("router", "router-1")})
     assert rule_times(tmp_path)[0].units == {"router": 10}
+
+
+def test_what_gpus_did_is_summed_over_jobs_gpus_and_killed_attempts(tmp_path: Path) -> None:
+    busy = {"held_s": 3000.0, "utilisation": 0.8, "busy_share": 0.9, "peak_memory_gb": 60.0, "energy_j": 2e6}
+    idle = {"held_s": 1000.0, "utilisation": 0.0, "busy_share": 0.1, "energy_j": 1e5, "lost": "2026-01-01T10:00:00"}
+    instance = {"held_s": 3600.0, "peak_memory_gb": 8.0}
+    earlier = [{"started": "2026-01-01T09:00:00+00:00", "seconds": 800.0, "work": {}}]
+    job(tmp_path, "label", 1, 3600.0, gpu_use=[busy, idle])
+    job(tmp_path, "label", 2, 3600.0, gpu_use=[instance], earlier_attempts=earlier)
+    job(tmp_path, "figure", 3, 10.0)
+    label, figure = rule_times(tmp_path)
+    assert label.gpu_hours == pytest.approx((3000 + 1000 + 3600 + 800) / 3600)
+    assert label.gpu_mean("utilisation") == pytest.approx(0.6) and label.gpu_mean("busy_share") == pytest.approx(0.7)
+    assert label.energy_j == 2.1e6
+    assert (figure.gpu_hours, figure.energy_j, figure.gpu_mean("utilisation")) == (0, None, None)
+    assert sum_of([label, figure]).gpu_hours == label.gpu_hours
+
+
+def test_the_command_shows_gpus_by_rule_where_jobs_held_any(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = tiny_study(tmp_path, 2)
+    folder = Path(study.folder)
+
+    def shown() -> str:
+        app(["times", "--study", str(write_resolved(study))], standalone_mode=False)
+        return capsys.readouterr().out
+
+    job(folder, "figure", 3, 10.0)
+    assert "kernels" not in shown()
+    gpu = {"held_s": 5400.0, "utilisation": 0.75, "busy_share": 0.9, "peak_memory_gb": 61.2, "energy_j": 2.5e6}
+    work = {"draft": {"seconds": 1.0, "tokens": 3_000_000}, "target": {"seconds": 1.0, "tokens": 2_400_000}}
+    job(folder, "label", 1, 5400.0, gpu_use=[gpu, gpu], work=work)
+    (row,) = [line.split() for line in shown().split("GPUs")[1].splitlines() if line.strip().startswith("label")]
+    assert row == ["label", "3", "90%", "75%", "61.2", "5,000.0", "1k"]

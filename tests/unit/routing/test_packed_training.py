@@ -68,7 +68,7 @@ def one_by_one(model: Any, dataset: Path, loss: Any) -> tuple[float, dict[str, t
 def packed(model: Any, dataset: Path, loss: Any, columns: int) -> tuple[float, dict[str, torch.Tensor]]:
     """The same by one update of the trainer, with all examples in it."""
     rows, _ = judged_rows(dataset, "label", model.config, columns)
-    settings = _arguments(dataset / "work", RouterTraining(), 0, "cpu")
+    settings = _arguments(dataset / "work", RouterTraining(), 0, "cpu", sharded=False)
     trainer = RouterTrainer(loss, 1000, columns, model=model, args=settings, train_dataset=rows)
     (update,) = trainer.get_train_dataloader()
     model.zero_grad()

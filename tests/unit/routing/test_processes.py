@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -14,10 +15,12 @@ from safetensors.torch import load_file
 from arbitrage.config.router import Dataset, RouterTraining, Variant
 from arbitrage.engines.checkpoints import resolve
 from arbitrage.io.tables import write_table
+from arbitrage.routing import train
 from arbitrage.routing.dataset import build_dataset
 from arbitrage.routing.inputs import TextEncoding
 from arbitrage.routing.label_classes import RoutingError
 from arbitrage.routing.train import train_router
+from tests.support import cpu_shards
 from tests.support.tiny_models import build_tokenizer
 from tests.unit.routing.conftest import path_rows
 
@@ -49,28 +52,75 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "data"
 
 
-def test_two_processes_train_the_router_of_one(dataset: Path, checkpoint: Path, tmp_path: Path) -> None:
-    told = {
-        count: train_router(
-            dataset,
-            resolve(checkpoint),
-            TRAINING,
-            seed=1,
-            device="cpu",
-            out_dir=tmp_path / str(count),
-            processes=count,
+@pytest.fixture(scope="module")
+def trained(
+    dataset: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[int, tuple[dict[str, Any], Path]]:
+    """Trainings by one and by two processes: what they tell, and where the router is."""
+    folder = tmp_path_factory.mktemp("trained")
+    return {
+        count: (
+            train_router(
+                dataset,
+                resolve(checkpoint),
+                TRAINING,
+                seed=1,
+                device="cpu",
+                out_dir=folder / str(count),
+                processes=count,
+            ),
+            folder / str(count),
         )
         for count in (1, 2)
     }
-    assert told[2]["updates"] == told[1]["updates"] > 4
-    assert [entry["update"] for entry in told[2]["losses"]] == [entry["update"] for entry in told[1]["losses"]]
-    assert [entry["loss"] for entry in told[2]["losses"]] == pytest.approx(
-        [entry["loss"] for entry in told[1]["losses"]], abs=1e-4
+
+
+def differ(one: Path, two: Path) -> float:
+    """By how much the weights of two routers differ at most."""
+    left, right = (load_file(router / "model.safetensors") for router in (one, two))
+    assert left.keys() == right.keys()
+    return max(float((left[name] - right[name]).abs().max()) for name in left)
+
+
+def test_two_processes_train_the_router_of_one(trained: dict[int, tuple[dict[str, Any], Path]]) -> None:
+    (one, first), (two, second) = trained[1], trained[2]
+    assert two["updates"] == one["updates"] > 4
+    assert [entry["update"] for entry in two["losses"]] == [entry["update"] for entry in one["losses"]]
+    assert [entry["loss"] for entry in two["losses"]] == pytest.approx(
+        [entry["loss"] for entry in one["losses"]], abs=1e-4
     )
-    one, two = (load_file(tmp_path / str(count) / "model.safetensors") for count in (1, 2))
-    assert one.keys() == two.keys()
-    assert max(float((one[name] - two[name]).abs().max()) for name in one) <= 1e-4
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+    assert differ(first, second) <= 1e-4
+    assert sorted(path.name for path in second.parent.iterdir()) == ["1", "2"]
+
+
+def test_with_sharded_weights_two_processes_do_the_same_also_from_a_checkpoint(
+    trained: dict[int, tuple[dict[str, Any], Path]],
+    dataset: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run() -> dict[str, Any]:
+        start, out = resolve(checkpoint), tmp_path / "router"
+        return train_router(dataset, start, TRAINING, seed=1, device="cpu", out_dir=out, processes=2, sharded=True)
+
+    monkeypatch.setattr(train, "_train", cpu_shards.train_to_a_checkpoint)
+    with pytest.raises(RoutingError, match="over"):
+        run()
+    (parts,) = (tmp_path / ".router.training").glob("checkpoint-*/pytorch_model_fsdp_0")
+    assert len(list(parts.glob("*.distcp"))) == 2  # one a process
+    monkeypatch.setattr(train, "_train", cpu_shards.train_sharded)
+    told = run()
+    assert 0 < told["resumed_after"] < told["updates"]
+    one, first = trained[1]
+    assert [entry["loss"] for entry in told["losses"]] == pytest.approx(
+        [entry["loss"] for entry in one["losses"]], abs=1e-4
+    )
+    assert told["parameters"] == one["parameters"]
+    assert differ(trained[2][1], tmp_path / "router") <= 1e-5
+    ours, theirs = ({file.name for file in router.iterdir()} for router in (first, tmp_path / "router"))
+    assert ours == theirs
+    assert (first / "config.json").read_text() == (tmp_path / "router" / "config.json").read_text()
 
 
 @pytest.mark.fault("one process of a training killed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ from arbitrage.engines.scoring.scalar_router import ScalarRouter, kind_of
 from arbitrage.io.tables import TableError, read_table, write_table
 from arbitrage.routing.dataset import build_dataset
 from arbitrage.routing.heldout import heldout_rows
-from arbitrage.routing.inputs import ScalarEncoding
+from arbitrage.routing.inputs import ScalarEncoding, states_of
 from arbitrage.routing.label_classes import RoutingError
 from arbitrage.routing.scalars import fit_scalars
 from arbitrage.speculation.protocols import EngineError, ScoreError
 from tests.unit.routing.conftest import step_row
 
+KEY = ("study", "pair", "question_id", "step_index")
 FORM = {"kind": "scalars", "network": "logistic", "loss": "weighted", "names": ["mean_logprob", "tokens"]}
 
 
@@ -39,12 +41,26 @@ def steps(questions: int = 60, **columns: Any) -> list[dict[str, Any]]:
 
 
 def build(folder: Path, rows: list[dict[str, Any]], variant: Variant, **settings: Any) -> dict[str, Any]:
-    write_table(folder / "steps.parquet", "steps", rows)
-    encoding = ScalarEncoding(variant.kind, folder / "steps.parquet")
-    return build_dataset(folder / "steps.parquet", variant, Dataset(**settings), encoding, 42, folder / "data")
+    table = folder / "steps.parquet"
+    write_table(table, "steps", rows)
+    states = states_of(table, state_tables(folder, rows)) if variant.reads_states else None
+    encoding = ScalarEncoding(variant.kind, table, states)
+    return build_dataset(table, variant, Dataset(**settings), encoding, 42, folder / "data")
 
 
-@pytest.mark.parametrize("kind", ["scalars", "scalars+prm", "scalars+target"])
+def state_tables(folder: Path, rows: list[dict[str, Any]], width: int = 3) -> list[Path]:
+    """Tables `states` of two shards. A state holds what the draft's least likely token says, among other things."""
+    tables = [folder / f"states-{width}-{shard}.parquet" for shard in range(2)]
+    for shard, table in enumerate(tables):
+        found = []
+        for row in rows[shard::2]:
+            state = [1.0, row["step_index"] - 2 * row["draft_logprobs"][1], -float(row["step_index"])]
+            found.append({**{name: row[name] for name in KEY}, "state": (state * width)[:width]})
+        write_table(table, "states", found)
+    return tables
+
+
+@pytest.mark.parametrize("kind", ["scalars", "scalars+prm", "scalars+target", "probe", "scalars+probe"])
 @pytest.mark.parametrize("network", ["mlp", "logistic"])
 def test_a_router_finds_what_its_scalars_say(kind: Any, network: Any, tmp_path: Path) -> None:
     report = build(tmp_path, steps(), Variant(kind=kind, network=network))
@@ -53,7 +69,8 @@ def test_a_router_finds_what_its_scalars_say(kind: Any, network: Any, tmp_path: 
     classifier, routers = load_routers(None, [tmp_path / "router"])  # type: ignore[arg-type]
     assert classifier is None and list(routers) == [kind] == [kind_of(tmp_path / "router")]
     router = routers[kind]
-    assert list(router.names) == report["names"]
+    assert list(router.names) == report["names"] and bool(router.names) == (kind != "probe")
+    assert router.format.state_width == report["state_width"] == 3 * kind.endswith("probe")
     rows = heldout_rows(tmp_path / "data", router, kind)
     assert len(rows) == report["validation"]["examples"]
     assert all(0 < row["router_score"] < 1 for row in rows)
@@ -61,6 +78,8 @@ def test_a_router_finds_what_its_scalars_say(kind: Any, network: Any, tmp_path: 
     assert np.mean(told_apart) > 0.9
     examples = read_table(tmp_path / "data" / "validation.parquet", "examples")
     assert [router.score_one(row["scalars"]) for row in examples] == pytest.approx([r["router_score"] for r in rows])
+    with pytest.raises(EngineError, match=rf"kind {re.escape(kind)} got {len(router.names) + 4} numbers; expected"):
+        router.score_one([0.0] * (len(router.names) + 4))
 
 
 def test_weights_follow_from_data_and_seed(tmp_path: Path) -> None:
@@ -137,6 +156,14 @@ def test_the_number_is_the_networks(tmp_path: Path) -> None:
         router.score_one([math.nan, 12.0])
 
 
+def test_a_state_with_a_number_that_is_not_finite_is_told_by_the_router(tmp_path: Path) -> None:
+    weights = {"mean": [0.0] * 3, "scale": [1.0] * 3, "out.weight": [[1.0] * 3], "out.bias": [0.0]}
+    form = FORM | {"kind": "scalars+probe", "names": ["tokens"], "state_width": 2}
+    write_router(tmp_path / "router", form, weights)
+    with pytest.raises(ScoreError, match="got tokens 12, a state with 1 numbers that are not finite; expected finite"):
+        ScalarRouter(tmp_path / "router").score_one([12.0, math.inf, 0.0])
+
+
 def write_router(folder: Path, form: dict[str, Any], weights: dict[str, Any]) -> None:
     folder.mkdir()
     (folder / "router.json").write_text(json.dumps(form))
@@ -170,6 +197,24 @@ def test_data_that_no_router_can_be_fitted_to_are_refused(tmp_path: Path) -> Non
     gap = [row for row in steps() if (row["question_id"], row["step_index"]) != ("q2", 1)]
     with pytest.raises(RoutingError, match="question q2, step 2: 2 steps before it, and 1 of them labelled"):
         build(tmp_path, gap, Variant(kind="scalars"))
+
+
+def test_steps_without_states_or_with_those_of_two_drafts_are_refused(tmp_path: Path) -> None:
+    rows = steps()
+    write_table(tmp_path / "steps.parquet", "steps", rows)
+    tables, wide = state_tables(tmp_path, rows), state_tables(tmp_path, rows, width=5)
+    assert len(states_of(tmp_path / "steps.parquet", tables)) == len(rows)
+    for given, count in ((tables[:1], len(rows) // 2), ([], len(rows))):
+        told = rf"{count} labelled steps have no hidden state of the draft \(question q\d+.*all shards.*\(--states\)"
+        with pytest.raises(RoutingError, match=told):
+            states_of(tmp_path / "steps.parquet", given)
+    with pytest.raises(RoutingError, match=r"hidden states of 3 and 5 numbers; expected one draft's"):
+        states_of(tmp_path / "steps.parquet", [tables[0], wide[1]])
+    with pytest.raises(RoutingError, match=r"0 of .* training steps have advantage > 0; a router needs both kinds"):
+        build(tmp_path, [row | {"advantage": -0.5} for row in rows], Variant(kind="probe"))
+    with pytest.raises(TableError, match="state would hold nan"):
+        state = {**{name: rows[0][name] for name in KEY}, "state": [math.nan]}
+        write_table(tmp_path / "nan.parquet", "states", [state])
 
 
 STUDY: dict[str, Any] = {
@@ -206,7 +251,7 @@ def test_a_policy_takes_the_default_of_its_kind_or_the_first_that_is() -> None:
         ({"default": {}}, r"router\.variants: expected a variant of kind scalars, as sweep.policies has scalars"),
         ({"default": {}, "x": {"kind": "scalars", "classes": 4, "loss": "label"}}, "reads no text: leave out classes"),
         ({"default": {"classes": 4, "loss": "weighted"}}, "classes 4 needs loss `label`"),
-        ({"default": {"network": "logistic"}}, "network is of the kinds that read scalars"),
+        ({"default": {"network": "logistic"}}, "network is of the kinds that read numbers"),
         ({"default": {"loss": "luck"}}, r"router\.variants\.default\.loss"),
     ],
 )

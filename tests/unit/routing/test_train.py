@@ -371,7 +371,7 @@ def test_more_than_one_visible_gpu_is_refused(monkeypatch: pytest.MonkeyPatch, t
 
     monkeypatch.setattr("arbitrage.routing.train.TrainingArguments", EightGpus)
     with pytest.raises(EngineError, match=r"8 GPUs are visible.*CUDA_VISIBLE_DEVICES to one"):
-        _arguments(tmp_path, FAST, 0, "cuda")
+        _arguments(tmp_path, FAST, 0, "cuda", sharded=False)
 
 
 @pytest.mark.parametrize(("cost_s", "saves"), [(0.0, [1, 2, 3, 4]), (1.0, []), (0.09, [2, 4])])

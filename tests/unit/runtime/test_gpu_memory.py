@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from arbitrage.config.backends import VllmRoom
+from arbitrage.config.router import Router
 from arbitrage.config.study import Study
 from arbitrage.runtime import gpu_memory
 from arbitrage.runtime.gpu_memory import ENGINE_BYTES, GIB, SCORER_BYTES, USABLE, Part, divided, parts, shares
@@ -59,10 +61,10 @@ def test_a_context_takes_keys_and_values_of_every_layer(tmp_path: Path) -> None:
         ("models.d", 0): 32 * KIB * 8192,  # 16 layers x 8 heads x 64 x 2 x 2 bytes
         ("models.t", 0): 128 * KIB * 8192,
         ("prm", 0): 28 * KIB * 4096,
-        ("router", 0): 3 * 28 * KIB * 4096,  # three trainings
+        ("router", 0): 28 * KIB * 4096,  # one training at a time
     }
     weights = {subject: part.weights / 1e9 for (subject, _), part in found.items()}
-    assert weights == pytest.approx({"models.d": 2.47, "models.t": 16.06, "prm": 3.09, "router": 9.26}, abs=0.01)
+    assert weights == pytest.approx({"models.d": 2.47, "models.t": 16.06, "prm": 3.09, "router": 3.09}, abs=0.01)
 
 
 def test_a_model_that_is_cut_puts_a_part_of_its_weights_and_heads_on_each_gpu(tmp_path: Path) -> None:
@@ -104,8 +106,8 @@ def test_what_the_study_gives_a_model_is_taken_from_the_others(
     assert portions["models.d"].cache == pytest.approx(cache)
     assert sum(portion.share for portion in portions.values()) == pytest.approx(USABLE)
     given = shares(placed(one, "label", "p"), "label", "p")
-    assert given["d"] == pytest.approx(draft.get("memory_share", portions["models.d"].share))
-    assert given["t"] == pytest.approx(portions["models.t"].share)
+    assert given["models.d"] == pytest.approx(draft.get("memory_share", portions["models.d"].share))
+    assert given["models.t"] == pytest.approx(portions["models.t"].share)
 
 
 @pytest.mark.parametrize(("size", "remedy"), [(24, None), (40, "together"), (80, "together")])
@@ -115,10 +117,12 @@ def test_vllm_gets_its_share_or_an_error_says_what_to_do(size: float, remedy: st
         with pytest.raises(DeviceError, match=r"GPU 0 has 22.4 GiB.*models.t, prm take 20.1 of weights.*apart"):
             shares(placed(one, "label", "p"), "label", "p")
         apart = one.model_copy(update={"placement": one.placement.model_copy(update={"label": "apart"})})
-        assert shares(placed(apart, "label", "p"), "label", "p") == pytest.approx({"d": USABLE, "t": USABLE})
+        assert shares(placed(apart, "label", "p"), "label", "p") == pytest.approx(
+            {"models.d": USABLE, "models.t": USABLE}
+        )
         return
     given = shares(placed(one, "label", "p"), "label", "p")
-    assert given["d"] > 2_471_628_800 / (size * 1e9) and given["t"] > 16_060_522_496 / (size * 1e9)
+    assert given["models.d"] > 2_471_628_800 / (size * 1e9) and given["models.t"] > 16_060_522_496 / (size * 1e9)
     assert sum(given.values()) < USABLE - 3.09 / size
 
 
@@ -126,7 +130,40 @@ def test_beside_a_model_of_unknown_shape_parts_are_equal(tmp_path: Path) -> None
     one = study(tmp_path)
     (Path(one.prm.path) / "config.json").write_text("{}")
     shape.cache_clear()
-    assert shares(placed(one, "label", "p"), "label", "p") == pytest.approx({"d": USABLE / 4, "t": USABLE / 4})
+    assert shares(placed(one, "label", "p"), "label", "p") == pytest.approx(
+        {"models.d": USABLE / 4, "models.t": USABLE / 4}
+    )
+
+
+def test_scorers_on_vllm_have_engines_of_their_own_that_grow_as_the_others(tmp_path: Path) -> None:
+    scoring = {"engine": "vllm", "dtype": "bfloat16", "vllm": {"max_context": 8192}}
+    one = study(tmp_path, prm={"device": "cuda:5", "path": str(tmp_path / "prm"), **scoring})
+    one = one.model_copy(update={"router": Router.model_validate({"device": "cuda:6", **scoring})})
+    found = members(one, "sweep")
+    positions = shape(str(tmp_path / "prm"), None).positions
+    assert found["prm", 0].context == 28 * KIB * min(8192, positions)
+    assert (found["prm", 0].beside, found["router", 0].beside) == (ENGINE_BYTES, ENGINE_BYTES)
+    given = shares(placed(one, "sweep", "p"), "sweep", "p")
+    assert given["models.d"] + given["models.t"] + given["prm"] + given["router"] == pytest.approx(USABLE)
+    set_ = one.model_copy(update={"prm": one.prm.model_copy(update={"vllm": VllmRoom(memory_share=0.2)})})
+    assert shares(placed(set_, "sweep", "p"), "sweep", "p")["prm"] == 0.2
+
+
+def test_each_number_of_proposed_tokens_is_an_engine_of_both_models_in_timing_alone(tmp_path: Path) -> None:
+    one = study(tmp_path, latency={"speculative_tokens": [4]}, placement={"latency": "apart"})
+    checker = ("models.t with 4 proposed tokens", 0)
+    found = members(one, "latency")
+    both = [found["models.d", 4], found["models.t", 0]]
+    assert found[checker].weights == sum(part.weights for part in both)
+    assert found[checker].context == sum(part.context for part in both)
+    assert not {checker[0]} & {subject for subject, _ in members(one, "sweep")}
+    given = shares(one, "latency", "p")
+    assert given["models.t"] + given[checker[0]] == pytest.approx(USABLE) and given[checker[0]] > given["models.t"]
+    other = one.model_copy(update={"resources": one.resources.model_copy(update={"gpu_memory_gb": 40.0})})
+    with pytest.raises(DeviceError, match=r"models\.t with 4 proposed tokens take .*: name fewer latency\.speculative"):
+        shares(other, "latency", "p")
+    apart = study(tmp_path / "apart", d={"dtype": "float16"}, latency={"speculative_tokens": [4]})
+    assert checker not in members(apart, "latency")  # vLLM would load the draft in the target's type
 
 
 def test_a_share_too_small_for_the_weights_is_an_error(tmp_path: Path) -> None:
@@ -141,6 +178,42 @@ def test_training_takes_sixteen_bytes_a_trained_weight_and_four_a_frozen_one(tmp
     router = {"device": "cuda:6", "training": {"top_layers": 7}}  # of 28
     (some,) = members(study(tmp_path / "some", router=router), "router").values()
     assert some.weights == pytest.approx((16 / 4 + 4 * 3 / 4) * 1_543_714_304, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("billions", "gpus", "gigabytes", "each", "sharded"),
+    [
+        (1.5, 1, 80, 16 * 1.5, False),
+        (1.5, 4, 40, 20 * 1.5, False),  # and the gradients that are exchanged
+        (1.5, 2, 24, 16 * 1.5 / 2, True),
+        (7.6, 4, 80, 4 * 7.6 * 5 / 4, True),  # no less than when it is loaded
+        (7.6, 2, 80, 16 * 7.6 / 2, True),
+        (7.6, 1, 80, 16 * 7.6, False),  # and does not fit
+        (7.6, 4, None, 20 * 7.6, False),  # nobody knows
+    ],
+)
+def test_a_router_is_sharded_where_several_gpus_train_what_none_holds(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    billions: float,
+    gpus: int,
+    gigabytes: float | None,
+    each: float,
+    sharded: bool,
+) -> None:
+    monkeypatch.setattr(gpu_memory, "memory_bytes", lambda gpu: None)
+    one = study(tmp_path, resources={"router": {"gpus": gpus}, "gpu_memory_gb": gigabytes})
+    found = Shape(parameters=int(billions * 1e9), embedded=10**8, layers=28)
+    own = gpu_memory.training(one, found)
+    assert own.sharded is sharded and own.weights / 1e9 == pytest.approx(each)
+    assert own.beside == gpu_memory.TRAINING_BYTES + (4 * 10**8 if sharded else 0)
+    own_parts = list(parts(one, "router", "p", {"router": found}))
+    assert [part.gpu for part in own_parts] == list(range(gpus))
+    if gigabytes is not None:
+        sizes = dict.fromkeys(range(gpus), gigabytes * 1e9)
+        reason = gpu_memory.shortage(one, "router", divided(own_parts, sizes))
+        assert (reason is None) is ((billions, gpus) != (7.6, 1))
+        assert reason is None or "raise resources.router.gpus" in reason
 
 
 def test_weights_in_few_bits_leave_embeddings_whole(tmp_path: Path) -> None:

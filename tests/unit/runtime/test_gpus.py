@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from arbitrage.runtime.gpus import DeviceError, claim, keep_first, memory_bytes, visible
+from arbitrage.runtime.gpus import DeviceError, cards, claim, keep_first, memory_bytes, visible
 
 ROOT = Path(__file__).resolve().parents[3]
 JOB = """
@@ -100,7 +100,8 @@ def test_nothing_is_locked_where_gpus_are_shared_or_given_by_slurm(
     if reason == "slurm":
         monkeypatch.setenv("SLURM_JOB_ID", "7")
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert claim(0 if reason == "no GPU wanted" else 1, share=reason == "shared") == []
+    wanted = 0 if reason == "no GPU wanted" else 1
+    assert claim(wanted, share=reason == "shared") == ["0"] * wanted
     assert os.environ["CUDA_VISIBLE_DEVICES"] == ("0" if reason == "slurm" else "0,1")
     assert list(tmp_path.iterdir()) == []
 
@@ -114,6 +115,22 @@ def test_all_gpus_are_visible_without_the_variable(monkeypatch: pytest.MonkeyPat
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     assert visible() == ["0", "1"]
+
+
+def test_a_driver_that_lists_no_gpus_is_a_fault_of_the_job_that_wants_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As where one of a machine's GPUs is lost, and nvidia-smi tells of none."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'Unable to determine the device handle for GPU0: GPU is lost.'\nexit 15\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    with pytest.raises(
+        DeviceError, match=r"needs 1 GPUs, and nvidia-smi, which is here, lists none: run it to see why"
+    ):
+        claim(1)
+    assert claim(0) == []
 
 
 def test_the_gpus_of_an_interactive_slurm_allocation_are_shared_out(
@@ -132,9 +149,13 @@ def test_training_sees_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_driver_says_how_much_memory_each_visible_gpu_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "nvidia-smi"
-    answers = 'case "$*" in *--id=card-a*) echo 81559;; *--id=card-b*) echo 24564;; *) echo "[N/A]";; esac'
+    answers = (
+        'case "$*" in *--id=card-a*) echo "NVIDIA H100, 81559";; *--id=card-b*) echo "RTX 4090, 24564";; '
+        '*) echo "NVIDIA GB10, [N/A]";; esac'
+    )
     program.write_text(f"#!/bin/sh\n{answers}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "card-b,card-a,MIG-1")
     assert [memory_bytes(ordinal) for ordinal in range(4)] == [24564 * 2**20, 81559 * 2**20, None, None]
+    assert cards() == [("RTX 4090", 24564 * 2**20), ("NVIDIA H100", 81559 * 2**20), ("NVIDIA GB10", None)]

@@ -18,7 +18,7 @@ from arbitrage.runtime.outputs import FIGURES, TABLES, results
 ROOT = Path(__file__).resolve().parents[3]
 
 
-AHEAD = {"router": {"variants": {"ahead": {"kind": "scalars", "labels": "lookahead"}}}}
+AHEAD = {"router": {"variants": {"ahead": {"kind": "scalars", "labels": "lookahead"}, "probe": {"kind": "probe"}}}}
 
 
 @pytest.mark.parametrize(

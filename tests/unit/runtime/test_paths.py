@@ -9,7 +9,7 @@ from arbitrage.config.study import Study
 from arbitrage.runtime.paths import StudyPaths
 
 ROOT = Path(__file__).resolve().parents[3]
-FOLDERS = "questions|models|steps|lookahead|router|trajectories|latency|curves|figures|tables|logs|timings|zoo"
+FOLDERS = "questions|models|steps|lookahead|states|router|trajectories|latency|curves|figures|tables|logs|timings|zoo"
 
 
 def test_nobody_else_puts_a_path_of_results_together() -> None:

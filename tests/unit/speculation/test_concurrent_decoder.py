@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from arbitrage.config.policies import POLICIES as ENTRIES
+from arbitrage.speculation import concurrent_decoder
 from arbitrage.speculation.algorithm1 import Visit
 from arbitrage.speculation.concurrent_decoder import ConcurrentDecoder, Decoding
 from arbitrage.speculation.lane import Asked, Lane, Turns
@@ -157,6 +158,29 @@ def test_a_model_that_fails_ends_the_questions_it_worked_on_and_no_others(in_tur
     asyncio.run(run())
 
 
+def test_while_a_model_that_failed_is_not_asked_again_the_others_take_their_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(concurrent_decoder, "RETRY_S", 1000.0)
+
+    async def run() -> None:
+        models = fake_models()
+        models.target = Failing("target")
+        models.target.rows = 1
+        models.__post_init__()
+        async with ConcurrentDecoder(models, seed=0, in_turn=True) as decoder:
+            tasks = [asyncio.create_task(followed(begin(decoder, f"What is {n}?", "target_only"))) for n in range(5)]
+            target = decoder.lanes["target"]
+            await until(lambda: target.failure)
+            assert target.waiting == 4  # more than wait for the draft
+            assert await asyncio.wait_for(followed(begin(decoder, "Why?", "draft_only")), 10)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(run())
+
+
 class Counting(FakeGenerator):
     """Notes how many generators work at the same time."""
 
@@ -194,6 +218,7 @@ def test_an_engine_that_is_passed_over_gets_its_turn_before_those_with_more_to_d
         few, many = Lane(FakeGenerator("few"), "few", turns), Lane(FakeGenerator("many"), "many", turns)
         loop = asyncio.get_running_loop()
         for lane, count in ((few, 1), (many, 3)):
+            turns.join(lane)
             lane._waiting = [((at,), at, Asked(None, at, loop.create_future())) for at in range(count)]  # type: ignore[arg-type]
         served = []
         for _ in range(4):

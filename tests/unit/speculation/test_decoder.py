@@ -131,7 +131,7 @@ def test_escalated_steps_by_token_level_speculation_are_the_same(
 
 
 def test_a_target_that_cannot_check_says_what_it_needs() -> None:
-    with pytest.raises(ValueError, match="one vocabulary on engine transformers"):
+    with pytest.raises(ValueError, match="one vocabulary on one engine, transformers or vllm"):
         fake_decoder(0).solve(QUESTIONS[0], POLICIES["rsd"], 0.5, speculative_tokens=4)
 
 

@@ -15,6 +15,7 @@ from arbitrage.config.load import ConfigError, validate_config
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Sweep
 from arbitrage.config.router import RouterKind
+from arbitrage.config.study import Study
 from arbitrage.engines.store.cached import StoredGenerator
 from arbitrage.engines.store.step_store import StepStore
 from arbitrage.figures import style
@@ -24,9 +25,10 @@ from arbitrage.speculation.policies import POLICIES
 from arbitrage.speculation.protocols import EngineError
 from arbitrage.speculation.scalars import Signals
 from arbitrage.speculation.scheduling import Lockstep
-from arbitrage.speculation.steps import Author, GeneratedStep, Ids, Logprobs, lumped_entropy
+from arbitrage.speculation.steps import Author, GeneratedStep, Ids, Logprobs, State, lumped_entropy
 from arbitrage.speculation.sweep import sweep
 from arbitrage.speculation.tree import Node, Question
+from arbitrage.stages.solve import refusal
 from tests.support.fakes import QUESTIONS, fake_decoder, fake_models
 
 NODE = Node(Question("q", "What is 3 + 4?"))
@@ -41,6 +43,7 @@ class Fixed:
     node: Node = NODE
     seed: int = 7
     read: Logprobs = (-0.25, -1.0, -0.5, -0.25)
+    state: State = (0.5, -1.5)
 
     async def draft(self) -> GeneratedStep:
         return self.step
@@ -50,6 +53,9 @@ class Fixed:
 
     async def target_logprobs(self) -> Logprobs:
         return self.read
+
+    async def draft_state(self) -> State:
+        return self.state
 
     async def prm_scores(self, *authors: Author) -> list[float]:
         return [{"draft": 0.25, "target": 0.875}[author] for author in authors]
@@ -62,6 +68,8 @@ class Fixed:
             ("scalars", Signals()): 0.125,
             ("scalars+prm", Signals(draft_score=0.25)): 0.25,
             ("scalars+target", Signals(target_logprobs=self.read)): 0.375,
+            ("probe", Signals(draft_state=self.state)): 0.4375,
+            ("scalars+probe", Signals(draft_state=self.state)): 0.5625,
         }[kind, signals]
 
 
@@ -81,6 +89,8 @@ class Fixed:
         ("scalars", 0.125),
         ("scalars_prm", 0.25),
         ("scalars_target", 0.375),
+        ("probe", 0.4375),
+        ("scalars_probe", 0.5625),
     ],
 )
 def test_each_policy_scores_a_node_in_its_own_units(policy: str, score: float | None) -> None:
@@ -118,6 +128,40 @@ def test_a_target_that_cannot_read_is_refused_before_anything_is_generated(polic
     study["models"]["t"]["engine"] = "openai"  # type: ignore[index]
     with pytest.raises(ConfigError, match=rf"models\.t\.engine: expected transformers or vllm.*{policy}.*got openai"):
         validate_config(study)
+
+
+@pytest.mark.parametrize("policy", ["probe", "scalars_probe"])
+def test_a_draft_without_hidden_states_is_refused_before_anything_is_generated(policy: str, tmp_path: Path) -> None:
+    models, decoder = fake_models(), fake_decoder(seed=7)
+    stored = StoredGenerator(Writing(models.draft), StepStore(tmp_path, "test"))
+    for draft in (Writing(models.draft), stored):
+        with pytest.raises(EngineError, match=rf"{policy}.*hidden states, which Writing does not give; run the draft"):
+            sweep(replace(models, draft=draft), QUESTIONS, [policy], seed=7)
+    with pytest.raises(EngineError, match="which Writing does not give"):
+        live = replace(decoder, draft=Writing(decoder.draft))  # type: ignore[arg-type]
+        live.solve(QUESTIONS[0], POLICIES[policy], 0.5)
+    assert models.draft.calls == decoder.draft.calls == 0  # type: ignore[attr-defined]
+    kind = POLICIES[policy].entry.router
+    study: dict[str, Any] = {
+        "study": "s",
+        "models": {name: {"path": f"a/{name}", "revision": "0" * 40} for name in ("d", "t")},
+        "pairs": {"p": {"draft": "d", "target": "t", "latency": False}},
+        "prm": {"path": "a/p", "revision": "0" * 40},
+        "benchmarks": {"lab500": {"source": "lab500"}},
+        "router": {"variants": {"default": {}, "mine": {"kind": kind}}},
+        "sweep": {"policies": ["rsd", policy]},
+    }
+    validated = validate_config(study)
+    assert validated.reads_states("p") and refusal(validated, "p", policy) is None
+    for engine in ("vllm", "openai"):
+        models_of = study["models"] | {"d": study["models"]["d"] | {"engine": engine, "top_logprobs": 20}}
+        told = rf"models\.d\.engine: expected transformers, as router\.variants\.mine is of kind .*; got {engine}, "
+        with pytest.raises(ConfigError, match=told):
+            validate_config(study | {"models": models_of})
+        unchecked = Study.model_validate(study | {"models": models_of})
+        assert f"engine {engine} does not give; set models.d.engine to transformers" in str(
+            refusal(unchecked, "p", policy)
+        )
 
 
 class Writing(ForwardingGenerator[Any]):
@@ -174,7 +218,7 @@ def test_an_engine_without_entropies_is_refused_with_the_key_and_the_remedy() ->
         validate_config(study)
     study["models"]["d"]["top_logprobs"] = 20  # type: ignore[index]
     assert validate_config(study).sweep.policies == ["rsd", "first_token_entropy"]
-    assert Model(path="x").reports == {"logprobs", "entropies"}
+    assert Model(path="x").reports == {"logprobs", "entropies", "states"}
     assert Model(path="x", engine="openai").reports == {"logprobs"}
 
 
@@ -192,7 +236,7 @@ def test_a_policy_is_one_file_and_one_entry() -> None:
     assert files == set(registered.POLICIES) == set(POLICIES)
     assert set(style.COLOURS) == set(registered.POLICIES) and len(set(style.COLOURS.values())) == len(style.COLOURS)
     named = {"first_token_entropy", "min_logprob", "target_likelihood", "target_mean_likelihood"}
-    named |= {"scalars", "scalars_prm", "scalars_target"}
+    named |= {"scalars", "scalars_prm", "scalars_target", "probe", "scalars_probe"}
     assert named <= set(style.drawn("main", "appendix"))
     assert not named & set(Sweep().policies)  # tables of studies stay as they were
     for name, policy in POLICIES.items():

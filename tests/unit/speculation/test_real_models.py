@@ -5,21 +5,25 @@ score lies within ROUNDING of a threshold (two different steps with one score at
 """
 
 import hashlib
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
 import pytest
 from performance.plain import scores_of, steps_of
+from safetensors.numpy import save_file
 
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
 from arbitrage.config.prm import Prm
-from arbitrage.config.router import Router
+from arbitrage.config.router import Router, RouterKind
 from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.hf.incremental import LiveGenerator, LiveScorer
+from arbitrage.engines.scoring.scalar_router import ScalarRouter
 from arbitrage.engines.scoring.scorers import PrmScorer, RouterScorer
 from arbitrage.engines.store.cached import StoredGenerator, StoredScorer
 from arbitrage.engines.store.step_store import StepStore
@@ -30,6 +34,7 @@ from arbitrage.speculation.decoder import LiveDecoder
 from arbitrage.speculation.pair import PairModels
 from arbitrage.speculation.policies import POLICIES
 from arbitrage.speculation.policies.base import Policy
+from arbitrage.speculation.protocols import ScalarScorer
 from arbitrage.speculation.steps import AuthoredStep, GeneratedStep
 from arbitrage.speculation.sweep import sweep
 from arbitrage.speculation.tree import Node, Question
@@ -39,7 +44,7 @@ ZOO = Path(__file__).resolve().parents[3] / "src" / "arbitrage" / "lab" / "zoo"
 GRID = [round(0.1 * place, 1) for place in range(11)]  # the paper's
 SEED = 5
 # Those that read scalars are held against live decoding in test_sweep and stages/test_scalar_routers
-COMPARED = [name for name, policy in POLICIES.items() if not policy.entry.reads_scalars]
+COMPARED = [name for name, policy in POLICIES.items() if not policy.entry.reads_scalars or name == "probe"]
 ROUNDING = 1e-6
 
 
@@ -121,7 +126,8 @@ def _agree(
 
     live_thresholds: how many thresholds of the grid a question and policy are decoded live at, another start each.
     """
-    plain = PairModels(draft, target, prm, router, generation)
+    probes: dict[RouterKind, ScalarScorer] = {"probe": _probe(folder / "probe", draft.model.config.hidden_size)}
+    plain = PairModels(draft, target, prm, router, generation, probes)
     stored = _stored(plain, folder / "one")
     swept = sweep(stored, questions, COMPARED, SEED)
     few = questions[:4]
@@ -129,7 +135,7 @@ def _agree(
     assert one == sweep(_stored(plain, folder / "three"), few, COMPARED, SEED)  # to the last bit
     at_once = sweep(_stored(plain, folder / "four"), few, COMPARED, SEED, scheduler=_continuous)
     decoder = LiveDecoder(
-        LiveGenerator(draft), LiveGenerator(target), LiveScorer(prm), LiveScorer(router), generation, SEED
+        LiveGenerator(draft), LiveGenerator(target), LiveScorer(prm), LiveScorer(router), generation, SEED, probes
     )
     escalations = compared = on_an_edge = 0
     for policy in map(POLICIES.__getitem__, COMPARED):
@@ -171,7 +177,19 @@ def _stored(plain: PairModels, folder: Path) -> PairModels:
         StoredScorer(plain.prm, store),
         StoredScorer(plain.router, store),
         plain.generation,
+        plain.scalar_routers,
     )
+
+
+def _probe(folder: Path, width: int) -> ScalarRouter:
+    """A probe that is not trained: a random direction."""
+    folder.mkdir()
+    form = {"kind": "probe", "network": "logistic", "loss": "weighted", "names": [], "state_width": width}
+    (folder / "router.json").write_text(json.dumps(form))
+    out = np.random.default_rng(SEED).normal(size=(1, width)) / width**0.5
+    weights = {"mean": np.zeros(width), "scale": np.ones(width), "out.weight": out, "out.bias": np.zeros(1)}
+    save_file(weights, folder / "model.safetensors")
+    return ScalarRouter(folder)
 
 
 def _continuous(models: PairModels) -> Continuous:
@@ -239,6 +257,11 @@ def _scores(models: PairModels, policy: Policy, here: list[Node], drafts: list[G
         both = scores_of(models, "prm", here + here, steps + targets)
         pairs = enumerate(zip(steps, targets, strict=True))
         return [0.0 if a.text == b.text else both[len(here) + row] - both[row] for row, (a, b) in pairs]
+    if policy.name == "probe":
+        contexts = [models.contexts["draft"].ids(node) for node in here]
+        inputs = [ids + models.draft.step_ids(step.text) for ids, step in zip(contexts, drafts, strict=True)]
+        (probe,) = models.scalar_routers.values()
+        return [probe.score_one(state) for state in models.draft.states(inputs)]  # type: ignore[attr-defined]
     if policy.entry.target_reads:
         return [1 - math.exp(_AVERAGES[policy.name](read)) for read in _read(models, here, drafts)]
     if policy.name == "first_token_entropy":

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from arbitrage.config.router import RouterKind
+from arbitrage.config.router import RouterKind, Variant
 from arbitrage.io.tables import write_table
-from arbitrage.routing.inputs import ScalarEncoding
+from arbitrage.routing.inputs import ScalarEncoding, States
 from arbitrage.speculation.labelling import label
 from arbitrage.speculation.policies import POLICIES
 from arbitrage.speculation.protocols import EngineError
 from arbitrage.speculation.scalars import LEAST, Earlier, Signals, names_of, picked, scalars
+from arbitrage.speculation.steps import AuthoredStep
 from arbitrage.speculation.sweep import sweep
-from tests.support.fakes import QUESTIONS, fake_decoder, fake_models
+from arbitrage.speculation.tree import Contexts, Node, Question
+from tests.support.fakes import QUESTIONS, FakeGenerator, fake_decoder, fake_models
 
 
 def test_the_scalars_of_a_step_by_hand() -> None:
@@ -64,14 +68,14 @@ class Told:
         return float(next(self.decisions))
 
 
-@pytest.mark.parametrize("policy", ["scalars", "scalars_prm", "scalars_target"])
+@pytest.mark.parametrize("policy", ["scalars", "scalars_prm", "scalars_target", "probe", "scalars_probe"])
 def test_a_policy_reads_on_a_path_what_its_router_was_trained_on_there(policy: str, tmp_path: Path) -> None:
     kind = POLICIES[policy].entry.router
     assert kind is not None
     rows = label(fake_models(), QUESTIONS, samples=1, temperature=0.0, seed=7, reads=True)
     table = tmp_path / "steps.parquet"
     write_table(table, "steps", [{"study": "s", "pair": "p", **row} for row in rows])
-    encoding = ScalarEncoding(kind, table)
+    encoding = ScalarEncoding(kind, table, states_after(rows) if Variant(kind=kind).reads_states else None)
     trained_on = pa.concat_arrays([encoding.inputs(batch) for batch in encoding.batches(table, ())]).to_pylist()
     router = Told(kind, iter([row["label"] for row in rows]))
     decoder = dataclasses.replace(fake_decoder(seed=7), scalar_routers={kind: router})
@@ -79,6 +83,18 @@ def test_a_policy_reads_on_a_path_what_its_router_was_trained_on_there(policy: s
         for step in decoder.solve(question, POLICIES[policy], 0.5).steps:
             assert step.costs.score_s > 0 and step.costs.score_calls == 1
     assert router.read == trained_on and len(rows) > 2 * len(QUESTIONS)
+
+
+def states_after(rows: Sequence[Mapping[str, Any]]) -> States:
+    """The draft's states after labelled steps, each by the ids of the node behind the step."""
+    draft = FakeGenerator("draft")
+    contexts, found = Contexts(draft), {}
+    for row in rows:
+        steps = tuple(AuthoredStep(step["model"], step["text"]) for step in row["history"])
+        node = Node(Question(row["question_id"], row["problem"]), steps)
+        behind = node.child(AuthoredStep("draft", row["draft_step"]), "separator")
+        found[row["question_id"], row["step_index"]] = np.array(draft.state_one(contexts.ids(behind)))
+    return found
 
 
 def test_a_policy_whose_router_was_not_loaded_is_refused_before_anything_is_generated() -> None:

@@ -35,7 +35,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         def close(self) -> None:
             noted["closed"] += 1
 
-    def load_prm(study: Study) -> None:
+    def load_prm(study: Study, share: float) -> None:
         noted["prm"] = study.prm.device
         raise OpenedError
 

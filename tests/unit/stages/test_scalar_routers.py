@@ -1,4 +1,4 @@
-"""Routers that read scalars, through the stages: labelled, fitted, swept; another router writes no step anew."""
+"""Routers that read numbers, through the stages: labelled, fitted, swept; another router writes no step anew."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from arbitrage.io.tables import read_table, write_table
 from tests.support.tiny_models import tiny_study
 
 COLUMNS = {"study": "tiny", "source": "x", "solution": "", "answers": ["1"], "grading": "{}"}
-POLICIES = ("scalars", "scalars_prm", "scalars_target")
-VARIANTS = {"a": "scalars", "b": "scalars+prm", "c": "scalars+target"}
+POLICIES = ("scalars", "scalars_prm", "scalars_target", "probe", "scalars_probe")
+VARIANTS = {"a": "scalars", "b": "scalars+prm", "c": "scalars+target", "d": "probe", "e": "scalars+probe"}
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +49,11 @@ def run(study: Study, command: str, out: Path, *words: object) -> dict[str, Any]
 
 def swept(study: Study, folder: Path) -> dict[str, Any]:
     """Data, routers and sweep of a study in `folder`, from the labelled steps on; what the sweep's models did."""
-    labelled, routers = Path(study.folder) / "steps.parquet", []
+    labelled, states, routers = Path(study.folder) / "steps.parquet", Path(study.folder) / "states.parquet", []
     for variant in VARIANTS:
         dataset, router = folder / variant / "dataset", folder / variant / "router"
-        run(study, "dataset", dataset, "--variant", variant, "--steps", labelled)
+        given = ("--states", states) if study.router.variants[variant].reads_states else ()
+        run(study, "dataset", dataset, "--variant", variant, "--steps", labelled, *given)
         run(study, "router", router, "--variant", variant, "--dataset", dataset)
         routers += ["--router", router]
     questions = Path(study.folder) / "questions" / "lab500.parquet"
@@ -71,8 +72,10 @@ def test_another_router_has_nothing_written_or_read_anew(study: Study, tmp_path:
     assert again["draft"]["tokens"] == again["target"]["tokens"] == again["prm"]["scored"] == 0
     assert again["target"]["read"] == len(rows) == sum(row["target_logprobs"] is not None for row in rows)
 
+    states = ("--pair", "p", "--shard", 0, "--steps", Path(study.folder) / "steps.parquet")
+    assert run(study, "states", Path(study.folder) / "states.parquet", *states)["draft"]["read"] == len(rows)
     first = swept(study, tmp_path / "one")
-    assert first["draft"]["tokens"] > 0 and first["target"]["read"] > 0
+    assert first["draft"]["tokens"] > 0 and first["target"]["read"] > 0 and first["draft"]["read"] > 0
     changed = {
         name: variant.model_copy(update={"loss": "regression", "network": "logistic"} if name in VARIANTS else {})
         for name, variant in study.router.variants.items()
@@ -80,6 +83,7 @@ def test_another_router_has_nothing_written_or_read_anew(study: Study, tmp_path:
     other = study.model_copy(update={"router": study.router.model_copy(update={"variants": changed})})
     second = swept(other, tmp_path / "two")
     assert second["draft"]["tokens"] == second["target"]["tokens"] == second["prm"]["scored"] == 0
+    assert "read" not in second["draft"] and "read" not in second["target"]
     tables = [read_table(tmp_path / name / "swept.parquet", "trajectories") for name in ("one", "two")]
     scores = [
         [(row["policy"], row["router_seed"], [step["policy_score"] for step in row["steps"]]) for row in table]

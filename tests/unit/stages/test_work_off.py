@@ -123,8 +123,8 @@ def test_two_jobs_of_one_shard_are_kept_apart_and_two_studies_are_not(study: Stu
     questions, second = results / "questions" / "labelling.parquet", results / "second.parquet"
     refused = pytest.raises(StoreError, match="tiny-p-shard-0 is being worked on by process")
     with (
-        open_pair_cached(study, "label", "p", "labelling", "shard-0", ()),
-        open_pair_cached(other, "label", "p", "labelling", "shard-0", ()),
+        open_pair_cached(study, "label", "p", "labelling", "shard-0"),
+        open_pair_cached(other, "label", "p", "labelling", "shard-0"),
         refused,
     ):
         label(study, "p", 0, questions, second)
@@ -188,7 +188,7 @@ def test_a_question_that_no_memory_holds_is_left_out_with_the_reason_and_its_sha
 
 def test_a_solution_ends_where_either_models_context_does(study: Study) -> None:
     """At whatever length of the prompt: a context that is full at a separator ended the shard before."""
-    with open_pair_cached(study, "label", "p", "labelling", "bounds", ()) as stored:
+    with open_pair_cached(study, "label", "p", "labelling", "bounds") as stored:
         bounds, models = stored.models.bounds, stored.models
         room = 1024 - len(models.draft.prompt_ids(""))
         node = Node(Question("q", "a" * (room - 5)))

@@ -55,6 +55,35 @@ def logits_after(
     return logits
 
 
+def last_states(model: Any, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: BufferCache) -> Tensor:
+    """As `last_logits`, of a causal model without its head: the last layer's state after its norm [rows, width]."""
+    output = model.base_model(
+        input_ids=ids,
+        position_ids=positions,
+        attention_mask=mask_for(model, mask),
+        past_key_values=cache,
+        use_cache=True,
+    )
+    states: Tensor = output.last_hidden_state[:, -1]
+    return states
+
+
+def last_logits_and_states(
+    model: Any, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: BufferCache
+) -> tuple[Tensor, Tensor]:
+    """`last_logits` and `last_states`, from one pass."""
+    output = model(
+        input_ids=ids,
+        position_ids=positions,
+        attention_mask=mask_for(model, mask),
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+        output_hidden_states=True,
+    )
+    return output.logits[:, -1], output.hidden_states[-1][:, -1]
+
+
 def logprobs_of(logits: Tensor, ids: Tensor) -> Tensor:
     """Log-probabilities [..., n] in float32 of `ids` [..., n] by `logits` [..., n, vocabulary]; <= 0, or NaN."""
     logits = logits.float()

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 
 import torch
@@ -19,15 +20,23 @@ from torch import Tensor
 from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
 from arbitrage.engines.checkpoints import Checkpoint
-from arbitrage.engines.hf.attention import engine_name, last_logits, logits_after, logprobs_of
+from arbitrage.engines.hf.attention import engine_name, last_logits, last_states, logits_after, logprobs_of
 from arbitrage.engines.hf.batching import Batch, BatchRunner
 from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.engines.hf.limits import SCRATCH_BYTES, OutOfMemoryError, context_limit, positions_at_once, raise_lost
 from arbitrage.engines.prompting import Prompter
-from arbitrage.engines.step_boundary import StepWriter, StopRule, checked_logprobs, eos_ids, finished_step, room
+from arbitrage.engines.step_boundary import (
+    StepWriter,
+    StopRule,
+    checked_logprobs,
+    checked_state,
+    eos_ids,
+    finished_step,
+    room,
+)
 from arbitrage.runtime.progress import Progress
 from arbitrage.speculation.protocols import ContextMemoryError, EngineError
-from arbitrage.speculation.steps import GREEDY, GeneratedStep, Ids, Logprobs, Sampling
+from arbitrage.speculation.steps import GREEDY, GeneratedStep, Ids, Logprobs, Sampling, State
 
 FREE_SHARE = 0.25  # ended rows are refilled, or leave the batch, once they are this share of it
 # For how many columns a batch is refilled. On a GPU a pass takes about as long for few rows as for many, so places kept
@@ -56,7 +65,8 @@ class Job:
 
 
 class TransformersGenerator:
-    """A causal language model that writes steps (`protocols.Generator`), and reads them (`protocols.Reading`)."""
+    """A causal language model that writes steps (`protocols.Generator`), reads them (`protocols.Reading`), and gives
+    its hidden states (`protocols.StateReading`)."""
 
     def __init__(self, checkpoint: Checkpoint, model: Model, generation: Generation) -> None:
         """Load `checkpoint` as `model` says. Raises EngineError (`checkpoints`, `StopRule`, `context_limit`)."""
@@ -179,13 +189,30 @@ class TransformersGenerator:
             progress.advance(len(indices), tokens=sum(fresh[index] - 1 for index in indices))
         return results
 
+    @torch.inference_mode()
+    def states(self, inputs: Sequence[Ids]) -> list[State]:
+        """The last layer's state at the last id of each input (`protocols.StateReading`). Raises EngineError.
+
+        ContextMemoryError, after all others, names those that the device has too little memory for, alone.
+        """
+        results: list[State] = [()] * len(inputs)
+        progress = Progress(len(inputs), "steps", f"states of {self.name}", quiet=True)
+        for indices, batch in self._runner.batches(inputs, (), partial(last_states, self.model)):
+            batch.remember(dict.fromkeys(range(len(indices)), ()))
+            for index, row in zip(indices, batch.output.float().tolist(), strict=True):
+                results[index] = self.checked_state(tuple(row), inputs[index])
+            progress.advance(len(indices))
+        return results
+
     def checked(self, logprobs: Logprobs, ids: Ids) -> Logprobs:
         """What was read of the end of `ids`. Raises EngineError where one is not a number."""
-        try:
+        with self._forgetting():
             return checked_logprobs(self.name, logprobs, ids)
-        except EngineError:
-            self.forget()  # what was kept may hold NaN too
-            raise
+
+    def checked_state(self, state: State, ids: Ids) -> State:
+        """The state after `ids`. Raises EngineError where a number of it is not finite."""
+        with self._forgetting():
+            return checked_state(self.name, state, ids)
 
     def _write(self, batch: Batch, rows: list[Job], waiting: deque[Job], progress: Progress) -> None:
         """Write the steps of `rows`, the jobs of `batch`, to their ends; those that end make room for `waiting`."""
@@ -215,10 +242,16 @@ class TransformersGenerator:
 
     def finished(self, writer: StepWriter) -> GeneratedStep:
         """The step of a writer that has ended. Raises EngineError where the model's output was not finite."""
-        try:
+        with self._forgetting():
             return finished_step(self.name, writer)
+
+    @contextmanager
+    def _forgetting(self) -> Iterator[None]:
+        """Forget what was read where the model's output turns out to be wrong: what was kept may hold NaN too."""
+        try:
+            yield
         except EngineError:
-            self.forget()  # what was kept may hold NaN too
+            self.forget()
             raise
 
 

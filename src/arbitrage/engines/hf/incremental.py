@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from arbitrage.engines.hf.attention import logprobs_of
+from arbitrage.engines.hf.attention import last_logits_and_states, logprobs_of
 from arbitrage.engines.hf.batching import Forward
 from arbitrage.engines.hf.generator import TransformersGenerator, choose
 from arbitrage.engines.hf.kv_cache import BufferCache
@@ -21,7 +21,7 @@ from arbitrage.engines.scoring.scorers import TransformersScorer
 from arbitrage.engines.step_boundary import StepWriter, StopRule
 from arbitrage.speculation.forwarding import ForwardingPrompter, ForwardingReader
 from arbitrage.speculation.protocols import ContextMemoryError, IncrementalGenerator
-from arbitrage.speculation.steps import CheckedStep, GeneratedStep, Ids, Logprobs
+from arbitrage.speculation.steps import CheckedStep, GeneratedStep, Ids, Logprobs, State
 
 # (ids [1, n], positions [1, n], mask, cache, count) -> outputs after each of the last `count` ids [1, count, width]
 ForwardAll = Callable[[Tensor, Tensor, Tensor | None, BufferCache, int], Tensor]
@@ -58,6 +58,15 @@ class LiveContext:
             return self._outputs[shared], 0
         rest = ids[self._crop(min(shared, len(ids) - 1)) :]
         return self.feed(torch.tensor([rest], device=self._device), list(rest)), len(rest)
+
+    def read_last(self, ids: Ids, forward: Forward) -> int:
+        """Make the cache hold `ids`, the last one read by `forward` whatever is held; how many ids were read.
+
+        The output is kept: a solution that goes on from there does not read that id again.
+        """
+        rest = ids[self._crop(min(common_length(self.held, ids), len(ids) - 1)) :]
+        self._outputs = {len(ids): self.feed(torch.tensor([rest], device=self._device), list(rest), forward)}
+        return len(rest)
 
     def read_given(self, ids: Ids, start: int, forward: ForwardAll) -> tuple[Tensor, int]:
         """Make the cache hold `ids`; return the outputs before each id from index `start` (>= 1) on [n, width].
@@ -110,7 +119,8 @@ class LiveContext:
 
 class LiveGenerator(ForwardingPrompter[TransformersGenerator]):
     """Writes one greedy step at a time with the model of `generator` (`protocols.IncrementalGenerator`), and reads one
-    (`protocols.IncrementalReading`), or checks a draft's tokens (`protocols.TokenSpeculation`).
+    (`protocols.IncrementalReading`), gives its states (`protocols.IncrementalStateReading`), or checks a draft's tokens
+    (`protocols.TokenSpeculation`).
 
     last_prefill_tokens: ids read before the first token; last_prefill_s, last_decode_s: seconds of reading, of writing.
     """
@@ -209,6 +219,25 @@ class LiveGenerator(ForwardingPrompter[TransformersGenerator]):
         logprobs = logprobs_of(outputs, torch.tensor(ids[start:], device=generator.device)).tolist()
         self.last_prefill_s, self.last_decode_s = _now(generator.device) - begin, 0.0
         return generator.checked(tuple(logprobs), ids)
+
+    @torch.inference_mode()
+    def state_one(self, ids: Ids) -> State:
+        """The last layer's state at the last of `ids`, in one pass over what is new, at least that id.
+
+        Of a step that this model has just written, all other ids are held. Raises EngineError.
+        """
+        generator, states = self.generator, list[Tensor]()
+
+        def forward(new: Tensor, positions: Tensor, mask: Tensor | None, cache: BufferCache) -> Tensor:
+            logits, state = last_logits_and_states(generator.model, new, positions, mask, cache)
+            states.append(state)
+            return logits
+
+        begin = _now(generator.device)
+        self.last_prefill_tokens = self._context.read_last(ids, forward)
+        state = states[0][0].float().tolist()
+        self.last_prefill_s, self.last_decode_s = _now(generator.device) - begin, 0.0
+        return generator.checked_state(tuple(state), ids)
 
     @torch.inference_mode()
     def _write(self, context: Ids, limit: int, rule: StopRule) -> GeneratedStep:

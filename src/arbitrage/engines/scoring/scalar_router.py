@@ -1,4 +1,4 @@
-"""Routers that read scalars: a small network in numpy, from a directory that training wrote (`routing.scalars`)."""
+"""Routers that read scalars, or a hidden state: a small network in numpy, from what `routing.scalars` wrote."""
 
 from __future__ import annotations
 
@@ -23,21 +23,28 @@ MOST = 30.0  # of a logit's size: its sigmoid is inside (0, 1), as that of a lar
 class ScalarFormat(BaseModel):
     """`router.json` beside such a router's weights.
 
-    names: of the scalars it reads (`speculation.scalars`), in their order.
+    names: of the scalars it reads (`speculation.scalars`), in their order. state_width: of the draft's hidden state
+    that it reads behind them, 0 where it reads none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["scalars", "scalars+prm", "scalars+target"]
+    kind: Literal["scalars", "scalars+prm", "scalars+target", "probe", "scalars+probe"]
     network: Literal["mlp", "logistic"]
     loss: Loss
     names: tuple[str, ...]
+    state_width: int = 0
+
+    @property
+    def width(self) -> int:
+        """How many numbers it reads."""
+        return len(self.names) + self.state_width
 
 
 class ScalarRouter:
-    """A router of a kind that reads scalars (`protocols.ScalarScorer`).
+    """A router of a kind that reads scalars or a state (`protocols.ScalarScorer`).
 
-    The scalars less the training part's mean, over its standard deviation, through one hidden layer of tanh (`mlp`) or
+    Its numbers less the training part's mean, over its standard deviation, through one hidden layer of tanh (`mlp`) or
     none; the sigmoid of what comes out. With loss `label` it estimates P(advantage > 0), with `weighted` that of a step
     drawn by the size of its advantage, with `regression` (1 + advantage) / 2.
     """
@@ -54,9 +61,9 @@ class ScalarRouter:
             self._bias = float(weights["out.bias"][0])
             layer = ("hidden.weight", "hidden.bias") if self.format.network == "mlp" else ()
             self._hidden = [weights[name] for name in layer]
-            if not self._mean.shape == self._scale.shape == (len(self.names),):
-                raise ValueError(f"{len(self.names)} names, statistics of {self._mean.shape[0]} scalars")
-            self._logits(np.zeros((1, len(self.names))))
+            if not self._mean.shape == self._scale.shape == (self.format.width,):
+                raise ValueError(f"reads {self.format.width} numbers, statistics of {self._mean.shape[0]}")
+            self._logits(np.zeros((1, self.format.width)))
         except (OSError, KeyError, IndexError, ValueError, ValidationError, SafetensorError) as error:
             reason = str(error).partition("\n")[0]
             raise EngineError(f"{folder}: no router that reads scalars ({reason}); train it again") from error
@@ -67,15 +74,26 @@ class ScalarRouter:
         return self.format.names
 
     def score(self, rows: Sequence[Sequence[float]]) -> list[float]:
-        """One number a row of scalars [rows, scalars], in (0, 1). Raises ScoreError where one is not finite."""
-        values = np.asarray(rows, dtype=np.float64).reshape(-1, len(self.names))
+        """One number a row [rows, scalars and state], in (0, 1).
+
+        Raises EngineError where a row has another width, ScoreError where a number of it is not finite.
+        """
+        values = np.asarray(rows, dtype=np.float64)
+        if values.shape[1:] != (self.format.width,):
+            raise EngineError(
+                f"a router of kind {self.format.kind} got {values.shape[-1]} numbers; expected {len(self.names)} "
+                f"scalars and a hidden state of width {self.format.state_width}. If the draft is another one than in "
+                "training, train the router anew"
+            )
         logits = self._logits(values)
         if not np.isfinite(logits).all():
             odd = values[int(np.argmin(np.isfinite(logits)))]
-            told = ", ".join(f"{name} {value:g}" for name, value in zip(self.names, odd, strict=True))
+            told = [f"{name} {value:g}" for name, value in zip(self.names, odd, strict=False)]
+            if self.format.state_width:
+                told.append(f"a state with {np.sum(~np.isfinite(odd[len(self.names) :]))} numbers that are not finite")
             raise ScoreError(
-                f"a router of kind {self.format.kind} got {told}; expected finite numbers. The draft, the PRM or the "
-                "router is damaged: `arbitrage verify` tells which file has changed"
+                f"a router of kind {self.format.kind} got {', '.join(told)}; expected finite numbers. The draft, "
+                "the PRM or the router is damaged: `arbitrage verify` tells which file has changed"
             )
         scores: list[float] = (1.0 / (1.0 + np.exp(-np.clip(logits, -MOST, MOST)))).tolist()
         return scores
@@ -85,7 +103,7 @@ class ScalarRouter:
         return self.score([values])[0]
 
     def _logits(self, values: np.ndarray) -> np.ndarray:
-        """(rows,), of scalars (rows, scalars)."""
+        """(rows,), of numbers (rows, width)."""
         states = (values - self._mean) / self._scale
         if self._hidden:
             weight, bias = self._hidden

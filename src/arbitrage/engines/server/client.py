@@ -19,7 +19,7 @@ import httpx2
 
 from arbitrage.config.backends import Server
 from arbitrage.engines.server.launch import LocalServer
-from arbitrage.engines.server.proxy import is_loopback, proxy_for
+from arbitrage.engines.server.proxy import proxy_for, without_password
 from arbitrage.speculation.protocols import EngineError
 
 Result = TypeVar("Result")
@@ -43,7 +43,7 @@ class CompletionsClient:
     def __init__(self, subject: str, server: Server, local: LocalServer | None = None) -> None:
         """subject: what errors call the model; local: the server where the job has started it, else `server.url` is.
 
-        Raises EngineError where the API key's variable is not set.
+        Raises EngineError where the API key's variable is not set, or the environment's proxy is none for HTTP.
         """
         self.subject, self.url = subject, (local.url if local else str(server.url)).rstrip("/")
         self._server, self._local = server, local
@@ -58,22 +58,27 @@ class CompletionsClient:
             headers["Authorization"] = f"Bearer {key}"
         self._headers = headers
         self._runner = asyncio.Runner()
-        self._http = self._connections()
-        proxy = None if local else proxy_for(self.url)
+        try:
+            self._proxy = None if local else proxy_for(self.url)
+        except ValueError as error:
+            raise EngineError(f"{subject}: {error}") from error
         self._by_proxy = (
-            f". It was asked through the proxy {proxy}, as the environment says: if the server is not to be reached by "
-            f"that, export no_proxy={httpx2.URL(self.url).host}"
-            if proxy
+            f". It was asked through the proxy {without_password(self._proxy)}, as the environment says: if the server "
+            f"is not to be reached by that, export no_proxy={httpx2.URL(self.url).host}"
+            if self._proxy
             else ""
         )
+        self._http = self._connections()
 
     def _connections(self) -> httpx2.AsyncClient:
         return httpx2.AsyncClient(
             headers=self._headers,
             timeout=httpx2.Timeout(None, connect=CONNECT_S),  # the whole request is timed in `_retried`
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=self._server.concurrency),
-            transport=httpx2.AsyncHTTPTransport(uds=str(self._local.socket)) if self._local else None,
-            trust_env=not (self._local or is_loopback(self.url)),  # no proxy leads to this machine
+            transport=httpx2.AsyncHTTPTransport(  # given, so that the environment's proxies are not read once more
+                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=self._server.concurrency),
+                uds=str(self._local.socket) if self._local else None,
+                proxy=self._proxy,
+            ),
         )
 
     @asynccontextmanager

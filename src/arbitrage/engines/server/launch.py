@@ -22,6 +22,7 @@ from arbitrage.config.models import Model
 from arbitrage.config.pipeline import Generation
 from arbitrage.engines.checkpoints import Checkpoint
 from arbitrage.engines.vllm.options import engine_arguments
+from arbitrage.engines.vllm.start import refuse_other_series
 from arbitrage.runtime import child_processes, gpus
 from arbitrage.speculation.protocols import EngineError
 
@@ -64,13 +65,14 @@ def serve(
     """Start a vLLM server of `model`, without waiting until it is ready; stopped at the end of the context.
 
     share: of each GPU's memory that it may take; folder: of its log file.
-    Raises EngineError where vLLM is not installed, or the device is not there.
+    Raises EngineError where vLLM is not installed, or is of another series, or the device is not there.
     """
     if importlib.util.find_spec("vllm") is None:
         raise EngineError(
             f"{checkpoint.key}: engine openai without server.url starts a vLLM server, and vLLM is not installed here; "
             "pip install --editable '.[vllm]' in the repository, or give the URL of a server that runs"
         )
+    refuse_other_series(checkpoint.key)
     folder.mkdir(parents=True, exist_ok=True)
     mark = f"{child_processes.guard_children()}/{checkpoint.key}"
     log = folder / f"{checkpoint.key}-{os.getpid()}.log"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
-from arbitrage.engines.store.step_store import StepStore, read_key, score_key, step_key
+from arbitrage.engines.store.step_store import StepStore, read_key, score_key, state_key, step_key
 from arbitrage.speculation.forwarding import ForwardingGenerator, ForwardingScorer
-from arbitrage.speculation.protocols import Generator, Reading, Scorer
+from arbitrage.speculation.protocols import Generator, Reading, Scorer, StateReading
 from arbitrage.speculation.steps import (
     GREEDY,
     GeneratedStep,
@@ -17,15 +17,19 @@ from arbitrage.speculation.steps import (
     ReadRequest,
     Sampling,
     ScoreRequest,
+    State,
+    StateRequest,
     StepRequest,
 )
+
+Numbers = tuple[float, ...]  # of a reading: Logprobs, or a State
 
 
 class StoredGenerator(ForwardingGenerator[Generator]):
     """`generator` through `store` (`protocols.Generator`, and `protocols.Remembering` for schedulers).
 
-    Its own counts: calls (of the model), tokens and steps it generated, steps it read, seconds that took, hits
-    (contexts answered without it).
+    Its own counts: calls (of the model), tokens and steps it generated, steps it read (for log-probabilities or for a
+    state), seconds that took, hits (contexts answered without it).
     """
 
     def __init__(self, generator: Generator, store: StepStore) -> None:
@@ -39,13 +43,15 @@ class StoredGenerator(ForwardingGenerator[Generator]):
         """The engine itself."""
         return self.generator
 
-    def key(self, request: StepRequest | ReadRequest) -> bytes:
+    def key(self, request: StepRequest | ReadRequest | StateRequest) -> bytes:
         """What the answer to a request is remembered by."""
+        if isinstance(request, StateRequest):
+            return state_key(self.generator.identity, request.ids)
         if isinstance(request, ReadRequest):
             return read_key(self.generator.identity, *request)
         return step_key(self.generator.identity, request.ids, request.limit, request.sampling)
 
-    def recall(self, key: bytes) -> GeneratedStep | Logprobs | None:
+    def recall(self, key: bytes) -> GeneratedStep | Logprobs | State | None:
         """The answer, if it is remembered."""
         if key not in self.store:
             return None
@@ -57,7 +63,7 @@ class StoredGenerator(ForwardingGenerator[Generator]):
         self.hits += 1
         self.store.count(hits=1, misses=0)
 
-    def remember(self, key: bytes, answer: GeneratedStep | Logprobs) -> None:
+    def remember(self, key: bytes, answer: GeneratedStep | Logprobs | State) -> None:
         """Remember an answer of the engine."""
         self.store.count(hits=0, misses=1)
         if isinstance(answer, GeneratedStep):
@@ -91,18 +97,28 @@ class StoredGenerator(ForwardingGenerator[Generator]):
 
     def read(self, inputs: Sequence[Ids], starts: Sequence[int]) -> list[Logprobs]:
         """As the model would (`Reading`); equal inputs are asked for once. Raises what the model raises."""
+        reading = cast(Reading, self.generator)
         keys = [self.key(ReadRequest(ids, start)) for ids, start in zip(inputs, starts, strict=True)]
+        return self._read(keys, lambda rows: reading.read([inputs[row] for row in rows], [starts[row] for row in rows]))
+
+    def states(self, inputs: Sequence[Ids]) -> list[State]:
+        """As the model would (`StateReading`); equal inputs are asked for once. Raises what the model raises."""
+        reading = cast(StateReading, self.generator)
+        keys = [self.key(StateRequest(ids)) for ids in inputs]
+        return self._read(keys, lambda rows: reading.states([inputs[row] for row in rows]))
+
+    def _read(self, keys: Sequence[bytes], read: Callable[[Sequence[int]], list[Numbers]]) -> list[Numbers]:
+        """Readings by key; `read` gives those of some rows that the store lacks."""
         rows = _missing(self.store, keys)
         if rows:
             begin = time.perf_counter()
-            reading = cast(Reading, self.generator)
-            logprobs = reading.read([inputs[row] for row in rows], [starts[row] for row in rows])
+            found = read(rows)
             self.charge(1, time.perf_counter() - begin)
-            for row, own in zip(rows, logprobs, strict=True):
+            for row, own in zip(rows, found, strict=True):
                 self.remember(keys[row], own)
         self.hits += len(keys) - len(rows)
         self.store.count(hits=len(keys) - len(rows), misses=0)
-        return [cast(Logprobs, self.store.written(key)) for key in keys]
+        return [cast(Numbers, self.store.written(key)) for key in keys]
 
     @property
     def end_ids(self) -> Ids:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from arbitrage.engines.store.chunk_files import SCHEMA, read_chunks, write_chunk
-from arbitrage.speculation.steps import FinishReason, GeneratedStep, Ids, Logprobs, Sampling
+from arbitrage.speculation.steps import FinishReason, GeneratedStep, Ids, Logprobs, Sampling, State
 
 FINISH_REASONS: tuple[FinishReason, ...] = ("separator", "eos", "length")
 
@@ -31,6 +31,11 @@ def step_key(identity: str, ids: Ids, limit: int, sampling: Sampling) -> bytes:
 def read_key(identity: str, ids: Ids, start: int) -> bytes:
     """Key of the log-probabilities of `ids` from index `start` on."""
     return _key(f"read\n{identity}\n{start}\n", ids)
+
+
+def state_key(identity: str, ids: Ids) -> bytes:
+    """Key of the hidden state after `ids`."""
+    return _key(f"state\n{identity}\n", ids)
 
 
 def score_key(identity: str, ids: Ids) -> bytes:
@@ -56,6 +61,8 @@ class _Lists:
 
 class StepStore:
     """Steps, readings and scores by key, in memory and in the chunk files of `<root>/<namespace>/`.
+
+    A reading is of log-probabilities, or of a hidden state.
 
     Counters since opening: generated_steps, generated_tokens, read_steps, scored (computed and added); hits, misses
     (looked up).
@@ -86,7 +93,7 @@ class StepStore:
         return len(self._rows)
 
     def written(self, key: bytes) -> GeneratedStep | Logprobs:
-        """What a generator answered: a remembered step, or the log-probabilities it read. Raises KeyError."""
+        """What a generator answered: a remembered step, or the numbers of a reading. Raises KeyError."""
         row = self._rows[key]
         if row < self._loaded:
             text, finish = self._text[row].as_py(), int(self._finish[row])
@@ -118,9 +125,9 @@ class StepStore:
         self.generated_steps += 1
         self.generated_tokens += step.tokens
 
-    def add_reading(self, key: bytes, logprobs: Logprobs) -> None:
-        """Remember log-probabilities that were read; on disk with the next `commit`."""
-        self._add(key, (None, None, np.array(logprobs, dtype=np.float32), None, None))
+    def add_reading(self, key: bytes, numbers: Logprobs | State) -> None:
+        """Remember log-probabilities that were read, or a state; on disk with the next `commit`."""
+        self._add(key, (None, None, np.array(numbers, dtype=np.float32), None, None))
         self.read_steps += 1
 
     def add_score(self, key: bytes, score: float) -> None:

@@ -14,10 +14,10 @@ READ_SALT = "read"
 
 
 class GivenText:
-    """What is read, and how it is asked of vLLM 0.32: one pass, with one token written that nobody looks at."""
+    """What is read (`engine.Taker`), as vLLM 0.32 is asked: one pass, with one token written that nobody looks at."""
 
-    def __init__(self, vllm: Any, payload: ReadRequest, salt: str) -> None:
-        self._vllm, self._payload, self._salt = vllm, payload, salt
+    def __init__(self, vllm: Any, name: str, payload: ReadRequest, salt: str) -> None:
+        self._vllm, self._name, self._payload, self._salt = vllm, name, payload, salt
         self._cached = True
 
     def request(self) -> tuple[Any, Any]:
@@ -32,7 +32,7 @@ class GivenText:
         )
         return self._vllm.inputs.tokens_input(list(self._payload.ids), cache_salt=self._salt), parameters
 
-    def take(self, name: str, output: Any) -> Logprobs | None:
+    def take(self, output: Any) -> Logprobs | None:
         """What vLLM answered; None where its cache held ids that were asked for, and it has to be asked again.
 
         Its runners fill in what they computed: all of the prompt or its end, and nothing of what the cache held; so the
@@ -48,7 +48,7 @@ class GivenText:
             logprobs = tuple(min(0.0, each[token].logprob) for token, each in zip(given, reported, strict=True))
         except (KeyError, TypeError, ValueError) as error:
             raise EngineError(
-                f"{name}: vLLM reported no log-probabilities of the last {len(given)} of {len(ids)} ids of a prompt; "
-                "expected vLLM 0.32"
+                f"{self._name}: vLLM reported no log-probabilities of the last {len(given)} of {len(ids)} ids of a "
+                "prompt; expected vLLM 0.32"
             ) from error
-        return checked_logprobs(name, logprobs, ids)
+        return checked_logprobs(self._name, logprobs, ids)

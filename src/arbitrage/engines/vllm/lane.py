@@ -5,28 +5,25 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from arbitrage.engines.step_boundary import StepWriter, finished_step, room
-from arbitrage.engines.vllm.given import READ_SALT, GivenText
 from arbitrage.speculation.protocols import EngineError, RequestLane
-from arbitrage.speculation.steps import GeneratedStep, Logprobs, ReadRequest
 
 if TYPE_CHECKING:
-    from arbitrage.engines.vllm.generator import VllmGenerator
+    from arbitrage.engines.vllm.engine import Taker, VllmModel
 
 
 class UnderWay(NamedTuple):
     """A request that vLLM works on, what takes its outputs, and vLLM's own name of it."""
 
     request: Any
-    taker: StepWriter | GivenText
+    taker: Taker
     internal: str
 
 
 class LaneWork:
     """The requests of one lane, in one vLLM engine."""
 
-    def __init__(self, generator: VllmGenerator, lane: RequestLane) -> None:
-        self._generator, self._lane = generator, lane
+    def __init__(self, model: VllmModel, lane: RequestLane) -> None:
+        self._model, self._lane = model, lane
         self._numbers = itertools.count()
         self._under_way: dict[str, UnderWay] = {}
 
@@ -44,55 +41,36 @@ class LaneWork:
 
     def _abort(self) -> None:
         if self._under_way:
-            self._generator.engine.abort_request([each.internal for each in self._under_way.values()], internal=True)
+            self._model.engine.abort_request([each.internal for each in self._under_way.values()], internal=True)
 
-    def _takers(self, requests: list[Any]) -> list[tuple[Any, StepWriter | GivenText]]:
+    def _takers(self, requests: list[Any]) -> list[tuple[Any, Taker]]:
         """Each request with what takes its outputs; where a context is too long, only its question is told."""
-        generator, takers = self._generator, list[tuple[Any, StepWriter | GivenText]]()
+        takers: list[tuple[Any, Taker]] = []
         for request in requests:
-            if isinstance(request.payload, ReadRequest):
-                takers.append((request, generator.given(request.payload, READ_SALT)))
-                continue
             try:
-                limit = room(generator.name, request.payload.ids, request.payload.limit, generator.max_context)
+                takers.append((request, self._model.taker(request.payload)))
             except EngineError as error:
                 self._lane.refuse(request, error)
-            else:
-                takers.append((request, StepWriter(generator.stop, limit)))
         return takers
 
-    def _pass(self, fresh: list[tuple[Any, StepWriter | GivenText]]) -> list[tuple[Any, GeneratedStep | Logprobs]]:
+    def _pass(self, fresh: list[tuple[Any, Taker]]) -> list[tuple[Any, Any]]:
         """Hand fresh requests to vLLM and have it go one step; the requests that ended with it, and their answers."""
-        generator, ended = self._generator, list[tuple[Any, GeneratedStep | Logprobs]]()
+        ended: list[tuple[Any, Any]] = []
         try:
             for request, taker in fresh:
                 self._hand_over(request, taker)
-            with generator.without_compiling():
-                outputs = generator.engine.step() if self._under_way else []
-            for output in outputs:
+            for output in self._model.step() if self._under_way else []:
                 request, taker, _ = self._under_way.pop(output.request_id)
-                if (answer := self._answer(taker, output)) is not None:
+                if (answer := taker.take(output)) is not None:
                     ended.append((request, answer))
                 else:
                     self._hand_over(request, taker)
         except EngineError:
             raise
         except Exception as error:  # vLLM's own, torch's, and what its processes died of
-            raise generator.broken(error) from error
+            raise self._model.broken(error) from error
         return ended
 
-    def _answer(self, taker: StepWriter | GivenText, output: Any) -> GeneratedStep | Logprobs | None:
-        """None where vLLM has to go on: it stopped at a separator that the text does not have, or read too little."""
-        name = self._generator.name
-        if isinstance(taker, GivenText):
-            return taker.take(name, output)
-        self._generator.take(taker, output.outputs[0])
-        return finished_step(name, taker) if taker.ended else None
-
-    def _hand_over(self, request: Any, taker: StepWriter | GivenText) -> None:
+    def _hand_over(self, request: Any, taker: Taker) -> None:
         name = f"lane-{next(self._numbers)}"
-        if isinstance(taker, GivenText):
-            prompt, parameters = taker.request()
-        else:
-            prompt, parameters = self._generator.request(request.payload.ids, taker, request.payload.sampling)
-        self._under_way[name] = UnderWay(request, taker, self._generator.engine.add_request(name, prompt, parameters))
+        self._under_way[name] = UnderWay(request, taker, self._model.engine.add_request(name, *taker.request()))

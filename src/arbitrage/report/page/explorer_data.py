@@ -27,18 +27,19 @@ def run_name(policy: str, router_seed: int | None) -> str:
 
 
 def explorer_data(study: Study) -> dict[str, Any]:
-    """Everything the explorer shows, as JSON-ready values; panels whose tables are missing are left out.
+    """Everything the explorer shows, as JSON-ready values; panels whose tables are missing or empty are left out.
 
     `panels` maps "<pair> <benchmark>" to {runs, questions}; for the form of a question see `_Tree.as_json`. `policies`
     holds each policy's label, colour, whether it has a threshold, and the side of it that accepts.
     """
     paths = StudyPaths.of(study)
-    panels = {}
+    panels: dict[str, Any] = {}
     for pair in study.pairs:
         for benchmark in study.benchmarks:
             trajectories, questions = paths.trajectories(pair, benchmark), paths.questions(benchmark)
             if trajectories.is_file() and questions.is_file():
-                panels[f"{pair} {benchmark}"] = panel_data(trajectories, questions)
+                panel = panel_data(trajectories, questions)
+                panels |= {f"{pair} {benchmark}": panel} if panel["questions"] else {}
     swept = {run.split(" ")[0] for panel in panels.values() for run in panel["runs"]}
     policies = {
         name: {

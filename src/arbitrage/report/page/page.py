@@ -1,6 +1,7 @@
-"""`report/index.html`: a study's summary, figures, tables, and an explorer of its solutions, in one file, no network.
+"""`report/index.html`: a study's summary, figures, tables, routers, and an explorer of its solutions, in one file.
 
-Sections whose results are missing say so. The page holds vega-embed's bundle (BSD-3-Clause) and the explorer's script.
+It needs no network. Sections whose results are missing say so. The page holds vega-embed's bundle (BSD-3-Clause) and
+the explorer's script.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from arbitrage.io.csv_tables import read_csv
 from arbitrage.io.tables import TableError
 from arbitrage.report.page.charts import acceptance_chart, latency_chart
 from arbitrage.report.page.explorer_data import explorer_data
+from arbitrage.report.page.mistakes import router_errors
+from arbitrage.report.page.router_section import parts
 from arbitrage.runtime.outputs import FIGURES, TABLES
 from arbitrage.runtime.paths import StudyPaths
 from arbitrage.runtime.provenance import SUFFIX
@@ -48,16 +51,27 @@ READING = {
 def write_page(study: Study, out: Path) -> None:
     """Write the page of a study's results, whole or not at all."""
     paths = StudyPaths.of(study)
+    explored, routers = explorer_data(study), parts(study)
+    every = [f"{pair} {benchmark}" for pair in study.pairs for benchmark in study.benchmarks]
+    drawn = {chart.key: chart.specification for part in routers for panel in part.panels for chart in panel.charts}
+    try:
+        errors, missing = router_errors(study, explored["panels"]), ""
+    except (FileNotFoundError, TableError) as error:
+        errors, missing = [], str(error)
     environment = Environment(
         loader=PackageLoader("arbitrage.report.page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     page = environment.get_template("index.html.j2").render(
         study=study.study,
+        unexplored=[name for name in every if name not in explored["panels"]],
         summary=_summary(paths),
         figures=[_figure(study, name) for name in FIGURES],
         tables=[_table(paths, name) for name in TABLES],
+        router_parts=routers,
+        router_errors=errors,
+        errors_missing=missing,
         records=_records(paths),
-        data=_packed(_as_json(explorer_data(study) | {"charts": _charts(paths)})),
+        data=_packed(_as_json(explored | {"charts": _charts(paths) | {"router": drawn}})),
         bundle=_packed(vl_convert.javascript_bundle(EMBED)),
         script=_asset("explorer.js"),
         style=_asset("page.css"),

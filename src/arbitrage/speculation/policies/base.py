@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol
 from arbitrage.config.policies import POLICIES, Need, PolicyEntry
 from arbitrage.config.router import RouterKind
 from arbitrage.speculation.scalars import Signals
-from arbitrage.speculation.steps import Author, GeneratedStep, Logprobs
+from arbitrage.speculation.steps import Author, GeneratedStep, Logprobs, State
 from arbitrage.speculation.tree import Node
 
 
@@ -35,6 +35,9 @@ class Here(Protocol):
 
         Tokens are the target's; natural logarithms, <= 0; none where the step has no token.
         """
+
+    async def draft_state(self) -> State:
+        """The draft's hidden state after its step here: of the last layer, at the last token of the step's text."""
 
     async def prm_scores(self, *authors: Author) -> list[float]:
         """The PRM's score of each author's step here, in (0, 1). Equal texts have one score."""

@@ -19,4 +19,5 @@ class Scalars(Policy):
         assert entry.router is not None
         draft_score = (await here.prm_scores("draft"))[0] if "prm" in entry.needs else None
         target_logprobs = await here.target_logprobs() if entry.target_reads else None
-        return await here.scalar_score(entry.router, Signals(draft_score, target_logprobs))
+        draft_state = await here.draft_state() if "states" in entry.reports else ()
+        return await here.scalar_score(entry.router, Signals(draft_score, target_logprobs, draft_state))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -40,6 +41,31 @@ def test_a_rejected_step_is_rolled_back_and_only_what_is_new_is_read(causal: Pat
     assert live.last_prefill_s > 0 and live.last_decode_s > 0
     live.reset()
     assert same(live.generate_one(context, 20), rejected) and live.last_prefill_tokens == len(context)
+
+
+def test_a_state_is_that_of_the_batch_and_reads_one_token_which_an_accepted_step_need_not_read_again(
+    causal: Path,
+) -> None:
+    generator = load(causal)
+    live = LiveGenerator(generator)
+    compared = 0
+    for context in contexts_of(generator, 4, seed=2):
+        for _ in range(3):
+            step = live.generate_one(context, 30)
+            ids = context + generator.step_ids(step.text)
+            held = tuple(live._context.held[: len(ids) - 1]) == ids[:-1]  # the tokens written are those of the text
+            state = live.state_one(ids)
+            assert live.last_prefill_tokens == 1 or not held
+            assert np.allclose(state, generator.states([ids])[0], atol=1e-5)
+            rejected = live.generate_one(context + generator.step_ids("So 3.\n\n"), 30)
+            assert same(rejected, generator.generate([context + generator.step_ids("So 3.\n\n")], [30])[0])
+            live.generate_one(context, 30)
+            assert np.allclose(live.state_one(ids), state, atol=1e-5)
+            accepted = live.generate_one(ids, 30)
+            assert live.last_prefill_tokens == 0 and same(accepted, generator.generate([ids], [30])[0])
+            compared += held
+            context = ids
+    assert compared > 3
 
 
 def test_a_cache_outgrown_in_the_middle_of_a_step_goes_on(causal: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,5 +80,57 @@ def test_which_way_a_url_goes(proxy: _Answering, monkeypatch: pytest.MonkeyPatch
         assert is_loopback(url) and proxy_for(url) is None
     assert not is_loopback("http://10.0.0.1/v1") and proxy_for("http://10.0.0.1/v1")
     assert proxy_for("https://10.0.0.1/v1") is None  # http_proxy is for http
-    monkeypatch.setenv("no_proxy", "10.0.0.1")
-    assert proxy_for("http://10.0.0.1/v1") is None
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "url", "direct"),
+    [
+        ("10.0.0.1", "http://10.0.0.1/v1", True),
+        ("localhost, 10.0.0.0/8", "http://10.7.0.1:8000/v1", True),
+        ("10.0.0.0/8", "http://11.0.0.1/v1", False),
+        ("10.0.0.0/8", "http://node10.example/v1", False),
+        ("10.9.8.7/16", "http://10.9.0.1/v1", True),  # a network by one of its addresses
+        ("fd00::/8", "http://[fd12::1]:8000/v1", True),
+        ("[fd12::1]:8000", "http://[fd12::1]:8000/v1", True),
+        ("10.0.0.0/8", "http://[::ffff:10.0.0.1]/v1", True),
+        ("a.example *", "http://b.example/v1", True),
+        ("*.example", "http://node17.example/v1", True),
+        (".EXAMPLE", "http://node17.Example/v1", True),
+        ("ample", "http://node17.example/v1", False),
+        ("node17:8000", "http://node17:8000/v1", True),
+        ("node17:8000", "http://node17:8001/v1", False),
+        ("node17:80", "http://node17/v1", True),
+        ("10.0.0.0/99,,", "http://10.0.0.1/v1", False),
+    ],
+)
+def test_what_no_proxy_names_is_asked_directly(
+    no_proxy: str, url: str, direct: bool, proxy: _Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", no_proxy)
+    assert (proxy_for(url) is None) is direct
+
+
+@pytest.mark.parametrize("elsewhere", ["socks5h://gate:1080", "ftp://gate", "http://gate:none"])
+def test_a_proxy_that_is_not_to_be_used_does_not_matter(
+    elsewhere: str, proxy: _Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, elsewhere)
+    server = _Answering(200, '{"data": [{"id": "m"}]}')
+    with closing(CompletionsClient("models.draft", Server(url=f"{server.url}/v1", ready_s=5))) as client:
+        assert client.wait_ready() == [{"id": "m"}]
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("elsewhere", ["socks5://me:secret@gate:1080", "gate:none", "no proxy"])
+def test_a_proxy_that_is_none_for_http_is_refused_by_name(
+    elsewhere: str, proxy: _Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", elsewhere)
+    message = (
+        r"^models.draft: the environment has the proxy .* for http://node17/v1; expected http://.* no_proxy=node17"
+    )
+    with pytest.raises(EngineError, match=message) as caught:
+        CompletionsClient("models.draft", Server(url="http://node17/v1"))
+    assert "secret" not in str(caught.value)

@@ -201,7 +201,7 @@ def test_interrupted_requests_are_taken_back(
         def interrupted(*arguments: object) -> None:
             raise KeyboardInterrupt
 
-        patched.setattr(vllm, "_take", interrupted)
+        patched.setattr(vllm, "take", interrupted)
         with pytest.raises(KeyboardInterrupt):
             vllm.generate([context] * 3, [30] * 3)
     assert not vllm.engine.has_unfinished_requests()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from arbitrage.engines.step_boundary import StepWriter, StopRule
+from arbitrage.engines.vllm.generator import WrittenStep
 from arbitrage.engines.vllm.lane import LaneWork
 from arbitrage.speculation.lane import Lane
 from arbitrage.speculation.protocols import EngineError, RequestLane
@@ -48,14 +48,13 @@ class Engine:
 
 
 class Generator:
-    """What `LaneWork` uses of a `VllmGenerator`."""
+    """What `LaneWork` and `WrittenStep` use of a `VllmGenerator`."""
 
     def __init__(self) -> None:
         tokenizer = build_tokenizer("char")
         self.name, self.max_context, self.rows = "models.draft", 50, 3
         self.stop = StopRule(tokenizer, "\n\n", {tokenizer.eos_token_id})
         self.engine = Engine(tokenizer)
-        self.without_compiling = nullcontext
 
     def request(self, context: tuple[int, ...], writer: StepWriter, sampling: Sampling) -> tuple[Any, Any]:
         return context, None
@@ -67,6 +66,12 @@ class Generator:
 
     def broken(self, error: Exception) -> EngineError:
         return EngineError(f"{self.name}: vLLM failed ({error})")
+
+    def step(self) -> list[Any]:
+        return self.engine.step()
+
+    def taker(self, payload: StepRequest) -> WrittenStep:
+        return WrittenStep(self, payload)  # type: ignore[arg-type]
 
     async def work(self, lane: RequestLane) -> None:
         await LaneWork(self, lane).work()  # type: ignore[arg-type]

@@ -99,7 +99,7 @@
     const slider = element("tau");
     [slider.min, slider.max] = [low, high];
     slider.disabled = element("tau-number").disabled = !policyOf(state.run).threshold;
-    if (!(state.tau >= low && state.tau <= high)) state.tau = matched(state.run, 0.8);
+    if (Number.isNaN(state.tau)) state.tau = matched(state.run, 0.8);
     slider.value = state.tau;
     moved();
   }
@@ -197,18 +197,31 @@
     line(article, "p", `Answer: ${way[ANSWER] ?? "none"} (${verdict(way)}); gold: ${chosen.gold.join(" or ")}`, verdict(way));
   }
 
-  const fromAddress = new URLSearchParams(location.hash.slice(1));
-  if (fromAddress.has("panel")) for (const key of Object.keys(state)) if (fromAddress.has(key)) state[key] = fromAddress.get(key);
-  state.tau = parseFloat(state.tau);
   const panels = Object.keys(data.panels);
-  if (!panels.length) { element("numbers").textContent = "No trajectories: run the study's sweep first."; return; }
-  state.panel = fill(element("panel"), panels.map((name) => [name, name.replace(" ", ", ")]), state.panel);
+  async function openAddress() {
+    const address = new URLSearchParams(location.hash.slice(1));
+    if (address.has("panel")) for (const key of Object.keys(state)) if (address.has(key)) state[key] = address.get(key);
+    state.tau = parseFloat(state.tau);
+    element("outcome").value = state.outcome;
+    state.panel = fill(element("panel"), panels.map((name) => [name, name.replace(" ", ", ")]), state.panel);
+    await openPanel();
+  }
+
   element("panel").onchange = (event) => { Object.assign(state, { panel: event.target.value, tau: NaN, question: "" }); openPanel(); };
   element("run").onchange = (event) => { Object.assign(state, { run: event.target.value, tau: NaN }); openRun(); };
   element("tau").oninput = (event) => { state.tau = parseFloat(event.target.value); moved(); };
   element("tau-number").onchange = (event) => { state.tau = parseFloat(event.target.value); element("tau").value = state.tau; moved(); };
   for (const key of ["against", "outcome", "source"])
     element(key).onchange = (event) => { state[key] = event.target.value; moved(); };
-  await openPanel();
+  if (panels.length) await openAddress();
+  else element("numbers").textContent = "No trajectories: run the study's sweep first.";
+  window.onhashchange = async () => {
+    if (!panels.length || !location.hash.startsWith("#panel=")) return;
+    Object.assign(state, { outcome: "all", source: "" });
+    await openAddress();
+    element("explorer").scrollIntoView();
+  };
+  for (const place of document.querySelectorAll("[data-chart]"))
+    await vegaEmbed(place, charts.router[place.dataset.chart], { actions: false, renderer: "svg" });
   document.body.dataset.ready = "true";
 })();

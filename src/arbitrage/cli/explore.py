@@ -17,6 +17,11 @@ from arbitrage.runtime.paths import StudyPaths
 
 app = typer.Typer()
 
+REACHED = {
+    "target_tokens": "the target's share of the tokens",
+    "target_accuracy": "accuracy of the target alone",
+    "speedup": "times as fast as the target alone",
+}
 VERDICTS = {True: "right", False: "wrong", None: "ungraded: comparing took too long"}
 
 
@@ -169,7 +174,7 @@ def calibrate(
     print(f"On {result.measured_on} other questions of {benchmark} it reaches:")
     for name, (value, low, high) in result.reached.items():
         ends = f" [{low:.3f}, {high:.3f}]" if low == low else ""
-        print(f"  {name.replace('_', ' ')}: {value:.3f}{ends}")
+        print(f"  {REACHED.get(name, name)}: {value:.3f}{ends}")
     head = {"study": loaded.study, "pair": pair, "benchmark": benchmark, "policy": policy, "asked": target.words}
     write_json(out, head | result.as_json())
     print(f"Written to {out}; use it: arbitrage solve --threshold {out} --question ...")

@@ -71,7 +71,7 @@ def _of(*needs: Need) -> frozenset[Need]:
     return frozenset(needs)
 
 
-# The order is that of tables. Colours are Okabe and Ito's.
+# The order is that of tables. Colours of the paper's policies are Okabe and Ito's; most others are Paul Tol's.
 POLICIES: dict[str, PolicyEntry] = {
     "draft_only": PolicyEntry(
         "draft alone", _of("draft"), "#B8860B", (0, (6, 3)), marker="^", always="draft", timed=True

@@ -14,8 +14,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def number(value: float, digits: int, scale: float = 1.0) -> str:
-    """`value * scale` with so many digits; NOTHING where it is no number."""
-    return NOTHING if value != value else f"{scale * value:.{digits}f}"
+    """`value * scale` with so many digits, zero without a sign; NOTHING where it is no number."""
+    return NOTHING if value != value else f"{scale * value:z.{digits}f}"
 
 
 def with_interval(value: float, low: float, high: float, digits: int, scale: float = 1.0) -> str:

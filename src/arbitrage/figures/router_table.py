@@ -65,6 +65,7 @@ def write_router_table(study: Study, title: str, paper: Sequence[PaperRow], csv:
         rows.append(cells)
     note = (
         f"Pair {study.ablation_pair}, held-out questions. In brackets: {100 * study.curves.confidence:g} % intervals "
-        "by bootstrap over questions. rho: Spearman's, between score and advantage. Accuracies: escalating above 0.5."
+        "by bootstrap over questions. rho: Spearman's, between score and advantage. Accuracies: escalating above 0.5. "
+        "–: not in the paper, or not trained in this study."
     )
     write_text(md, f"# {title}\n\n{note}\n\n{markdown.table(head, rows)}")

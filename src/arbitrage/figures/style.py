@@ -1,7 +1,7 @@
 """How all figures look: a colour and a line for each policy, sizes, panels, captions, and files equal byte for byte.
 
-Colours are Okabe and Ito's, told apart with any colour vision; most policies also have a line style of their own, so
-that a grey print can be read.
+Colours are chosen to be told apart with any colour vision (`arbitrage.config.policies`); most policies also have a line
+style of their own, so that a grey print can be read.
 """
 
 from __future__ import annotations

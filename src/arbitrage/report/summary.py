@@ -83,18 +83,16 @@ def _head(study: Study, accuracy: pd.DataFrame) -> str:
 
 def _verdicts(study: Study, results: Sequence[Verdict]) -> str:
     counts = {name: sum(each.verdict == name for each in results) for name in (AGREES, DIFFERS, INCONCLUSIVE)}
+    tested = sum(each.evidence.testable for each in results)
     text = "## What agrees with the paper, what differs, what is inconclusive\n\n"
     text += f"Of {len(results)} claims, {counts[AGREES]} agree, {counts[DIFFERS]} differ, {counts[INCONCLUSIVE]} are "
     text += "inconclusive. A claim has one verdict, from its number over all pairs and benchmarks (each panel counts "
-    text += "alike), by Holm's procedure over all claims; no verdict is given where too few questions, a single "
-    text += (
-        "training, holes in a curve or the timing could have decided it. What a single panel shows stands below.\n\n"
-    )
+    text += f"alike), by Holm's procedure over the {tested} whose data allow one: none is given where too few "
+    text += "questions, a single training, holes in a curve or the timing could have decided it. What a single panel "
+    text += "shows stands below.\n\n"
     smallest = 1 / (1 + study.curves.resamples)
-    if results and smallest > (1 - study.curves.confidence) / 2 / len(results):
-        text += (
-            f"With {study.curves.resamples} resamples no p value can be small enough for {len(results)} claims; raise "
-        )
+    if tested and smallest > (1 - study.curves.confidence) / 2 / tested:
+        text += f"With {study.curves.resamples} resamples no p value can be small enough for {tested} claims; raise "
         text += "curves.resamples.\n\n"
     rows = [[one.evidence.ours, one.evidence.text, f"**{one.verdict}**", one.sentence] for one in results]
     text += table(["here", "the paper", "verdict", "what that means"], rows)

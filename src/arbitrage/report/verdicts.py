@@ -27,6 +27,11 @@ class Evidence:
     panels: list[tuple[str, str]] = field(default_factory=list)
     data: str = ""
 
+    @property
+    def testable(self) -> bool:
+        """Whether the data allow a verdict."""
+        return not self.obstacle and not isnan(_least(self))
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -42,28 +47,25 @@ def verdicts(claims: Sequence[Evidence], confidence: float) -> list[Verdict]:
 
     Each claim has two sides, which share its error rate of 1 - confidence.
     """
-    tested = [index for index, claim in enumerate(claims) if not claim.obstacle and not isnan(_least(claim))]
+    tested = [index for index, claim in enumerate(claims) if claim.testable]
     ordered = sorted(tested, key=lambda index: _least(claims[index]))
     decided: set[int] = set()
     for rank, index in enumerate(ordered):
         if _least(claims[index]) > (1 - confidence) / 2 / (len(ordered) - rank):
             break
         decided.add(index)
-    return [
-        _verdict(claim, index in decided, len(ordered), confidence, index in tested)
-        for index, claim in enumerate(claims)
-    ]
+    return [_verdict(claim, index in decided, len(ordered), confidence) for index, claim in enumerate(claims)]
 
 
 def _least(claim: Evidence) -> float:
     return min(claim.supports, claim.contradicts)  # both are numbers, or neither is
 
 
-def _verdict(claim: Evidence, decided: bool, count: int, confidence: float, tested: bool) -> Verdict:
+def _verdict(claim: Evidence, decided: bool, count: int, confidence: float) -> Verdict:
     level = f"{100 * confidence:g} %"
     if claim.obstacle:
         return Verdict(claim, INCONCLUSIVE, f"No verdict: {claim.obstacle}.")
-    if not tested:
+    if not claim.testable:
         return Verdict(claim, INCONCLUSIVE, "No verdict: there is no interval to judge by.")
     p = f"p {_p(_least(claim))} on one side"
     if decided and claim.supports < claim.contradicts:

@@ -125,7 +125,7 @@ def test_the_summary_holds_the_numbers_of_the_tables(
     text = (tmp_path / "summary.md").read_text()
     comparison = frames["comparison"][frames["comparison"]["low"].notna()]
     for row in comparison[comparison["metric"].isin(["accuracy", "mean_gain", "wasted"])].itertuples():
-        assert f"{100 * row.value:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]" in text
+        assert f"{100 * row.value:z.1f} [{100 * row.low:z.1f}, {100 * row.high:z.1f}]" in text
     for section in ("What agrees", "same acceptance", "Gains in accuracy", "Wasted", "Latency", "Router", "Provenance"):
         assert section in text
     assert "Not timed: lowbit" in text

@@ -17,6 +17,7 @@ from arbitrage.cli import (
     plan,
     quantise,
     results,
+    routers,
     serve,
     show,
     stages,
@@ -36,7 +37,7 @@ PANELS = {
     "Try it: one question, or a server": (explore.app, serve.app),
     "Before a run: what is missing, and what it takes": (check.app, fetch.app, plan.app),
     "After a run: look at results, check and pack them": (show.app, times.app, verify.app),
-    "Stages, as the pipeline's rules run them": (stages.app, quantise.app, convert.app, results.app),
+    "Stages, as the pipeline's rules run them": (stages.app, routers.app, quantise.app, convert.app, results.app),
     "Training the lab's own models": (zoo.app,),
 }
 for panel, commands in PANELS.items():

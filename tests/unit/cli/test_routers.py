@@ -1,4 +1,4 @@
-"""What the commands of stages hand on."""
+"""What the commands of routers hand on."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from arbitrage.cli.stages import app
+from arbitrage.cli.routers import app
 from arbitrage.config.load import write_resolved
 from tests.support.lab import ROOT, lab_study
 

@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linprog
 
-SHARPNESS = 7.0
-"""Of the attention to the token before."""
+SHARPNESS = 7.0  # weight of query and key in the head that looks one token back
 WEIGHT = 10.0
 DISTANCES = 512
-PICKY = 4.0
-"""Of the attention to the least expected token."""
+PICKY = 4.0  # weight of the query in the head that looks for the least expected token
 
 
 def look_for(attention: Any, head: int, constant: int, weights: dict[int, float]) -> None:

@@ -11,7 +11,7 @@ from arbitrage.runtime.placement import placed
 from arbitrage.speculation.labelling import Labelling
 from arbitrage.speculation.tree import Question
 from arbitrage.stages.open_models import open_pair_cached
-from arbitrage.stages.work_off import shard_of, work_off
+from arbitrage.stages.work_through import shard_of, work_through
 
 
 def label(study: Study, pair: str, shard: int, questions: Path, out: Path) -> tuple[dict[str, str], dict[str, Any]]:
@@ -31,7 +31,7 @@ def label(study: Study, pair: str, shard: int, questions: Path, out: Path) -> tu
     with open_pair_cached(study, "label", pair, "labelling", f"shard-{shard}") as stored:
         course = Labelling(settings.target_samples, settings.temperature, study.seed, study.target_reads_labelled)
         title = f"steps {pair} shard {shard}"
-        work_off(stored, study, pair, rows, settings.chunk, course, finished, title, "solutions")
+        work_through(stored, study, pair, rows, settings.chunk, course, finished, title, "solutions")
     labelled.sort(key=lambda row: (row["question_id"], row["step_index"]))
     write_table(out, "steps", [{"study": study.study, "pair": pair, **row} for row in labelled])
     return stored.identities, stored.report

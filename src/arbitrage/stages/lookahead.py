@@ -15,7 +15,7 @@ from arbitrage.runtime.placement import placed
 from arbitrage.speculation.lookahead import LookAhead, both_sides
 from arbitrage.speculation.tree import Question
 from arbitrage.stages.open_models import open_pair_cached
-from arbitrage.stages.work_off import shard_of, work_off
+from arbitrage.stages.work_through import shard_of, work_through
 
 Row = dict[str, Any]
 READ = ["question_id", "problem", "step_index", "history", "draft_step", "target_steps"]  # of the table `steps`
@@ -63,7 +63,7 @@ def lookahead(
         asked = [row for row in rows if row["question_id"] in starts]
         title = f"look-ahead {pair} shard {shard}"
         course = LookAhead(starts, study.seed)
-        work_off(stored, study, pair, asked, study.sweep.chunk, course, finished, title, "continuations")
+        work_through(stored, study, pair, asked, study.sweep.chunk, course, finished, title, "continuations")
         right: dict[tuple[str, int], tuple[bool | None, bool | None]] = {}
         for question_id, future in graded.items():
             each = iter(future.result())

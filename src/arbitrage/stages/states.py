@@ -21,7 +21,7 @@ from arbitrage.speculation.pair import require_states
 from arbitrage.speculation.protocols import StateReading
 from arbitrage.speculation.steps import AuthoredStep, Ids
 from arbitrage.speculation.tree import Contexts, Node, Question
-from arbitrage.stages.work_off import chunk_name
+from arbitrage.stages.work_through import chunk_name
 
 READ = ["question_id", "problem", "step_index", "history", "draft_step"]  # of the table `steps`
 Row = dict[str, Any]

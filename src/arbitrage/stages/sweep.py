@@ -18,7 +18,7 @@ from arbitrage.runtime.placement import placed
 from arbitrage.speculation.rows import Scored, ScoredSweep, trajectory_rows
 from arbitrage.speculation.tree import Question
 from arbitrage.stages.open_models import open_pair_cached
-from arbitrage.stages.work_off import shard_of, work_off
+from arbitrage.stages.work_through import shard_of, work_through
 
 Rows = list[dict[str, Any]]
 
@@ -70,7 +70,7 @@ def sweep(
             title = f"trajectories {pair} {benchmark} shard {shard}" + (f", router {training}" if training else "")
             course = ScoredSweep(policies, study.seed, thresholds(training))
             with stored.routed(study, pair, trainings[training], training) as own:
-                work_off(own, study, pair, rows, study.sweep.chunk, course, finished, title, "trajectories")
+                work_through(own, study, pair, rows, study.sweep.chunk, course, finished, title, "trajectories")
             stored.left_out.update(own.left_out)
 
         for training in range(len(trainings)):

@@ -13,7 +13,7 @@ from arbitrage.stages.label import label
 from arbitrage.stages.solve import open_decoder, solve
 from arbitrage.stages.sweep import sweep
 from tests.support.tiny_models import TWO_CLASSES, build_classifier, tiny_study
-from tests.unit.stages.test_work_off import COLUMNS
+from tests.unit.stages.test_work_through import COLUMNS
 
 pytestmark = [pytest.mark.extra, pytest.mark.timeout(300)]
 

@@ -24,7 +24,7 @@ from arbitrage.speculation.tree import Node, Question
 from arbitrage.stages.label import label
 from arbitrage.stages.open_models import CachedPair, open_pair_cached
 from arbitrage.stages.sweep import sweep
-from arbitrage.stages.work_off import PROMPT_TOO_LONG
+from arbitrage.stages.work_through import PROMPT_TOO_LONG
 from tests.support.tiny_models import build_classifier, tiny_study
 
 ROUTER = {"classes": 2, "boundary": 1, "ordinal": False, "annotate": True, "separator": "\n\n"}

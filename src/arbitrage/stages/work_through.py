@@ -45,7 +45,7 @@ class ShardWork:
     progress: Progress
     unit: str
 
-    def work_off(self, study: Study, pair: str, questions: list[Question], size: int) -> None:
+    def work_through(self, study: Study, pair: str, questions: list[Question], size: int) -> None:
         """Follow the course on all questions, committing every `size` of them. Raises EngineError, StoreError."""
         if study.scheduler_of(pair) == "lockstep":
             self._in_chunks(questions, size)
@@ -112,7 +112,7 @@ class ShardWork:
         print(f"{self.progress.title}: {peak_gb():.1f} GB of memory at most so far", file=sys.stderr, flush=True)
 
 
-def work_off(
+def work_through(
     stored: CachedPair,
     study: Study,
     pair: str,
@@ -129,7 +129,7 @@ def work_off(
     """
     progress = Progress(len(rows), "questions", title)
     questions = [Question(row["question_id"], row["problem"]) for row in rows]
-    ShardWork(stored, course, finished, progress, unit).work_off(study, pair, questions, size)
+    ShardWork(stored, course, finished, progress, unit).work_through(study, pair, questions, size)
     counts = stored.store
     progress.note(
         f"generated {counts.generated_tokens:,} tokens in {counts.generated_steps:,} steps, scored {counts.scored:,}, "

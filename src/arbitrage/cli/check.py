@@ -61,7 +61,7 @@ def check(
         findings += memory_findings(loaded, needed)
     table = Table("subject", "", "finding", title=f"study {loaded.study}")
     colours = {"ok": "green", "warning": "yellow", "fault": "red"}
-    for finding in findings:
+    for finding in sorted(findings, key=lambda finding: list(colours).index(finding.verdict)):  # faults last, in sight
         table.add_row(finding.subject, f"[{colours[finding.verdict]}]{finding.verdict}[/]", escape(finding.detail))
     for example in examples(loaded, questions):
         golds = "; ".join(example.golds) + (f" ({example.besides})" if example.besides else "")

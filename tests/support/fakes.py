@@ -111,7 +111,7 @@ class FakeScalarRouter:
 
 
 def fake_scalar_routers() -> dict[RouterKind, FakeScalarRouter]:
-    return {kind: FakeScalarRouter(kind) for kind in SIGNALS}
+    return {kind: FakeScalarRouter(kind) for kind in ("probe", *SIGNALS)}
 
 
 def fake_models() -> PairModels:

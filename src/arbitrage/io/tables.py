@@ -140,10 +140,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("question_id", pa.string()),
             ("step_index", pa.int32()),
             ("input_ids", pa.list_(pa.int32())),  # a classifier's whole input, not padded; null for other kinds
-            (
-                "scalars",
-                pa.list_(pa.float64()),
-            ),  # what other kinds read: named in report.json, then a state; else null
+            ("scalars", pa.list_(pa.float64())),  # what other kinds read: numbers (report.json), then a state; or null
             ("advantage", pa.float64()),
             ("gain", pa.float64()),  # what is learnt: the advantage, or -1, 0 or 1 by looking ahead
             ("label", pa.int8()),  # the class, of the variant's own

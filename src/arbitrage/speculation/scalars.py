@@ -21,11 +21,11 @@ OF_DRAFT = (
     *("mean_logprob", "lowest_logprob", "last_logprob", "sum_logprob", ENTROPY, "tokens"),
     *("step_index", "tokens_so_far", "target_steps", "after_target", "lowest_accepted"),
 )
+# What kinds that read scalars have beside the draft's.
 SIGNALS: Mapping[RouterKind, tuple[str, ...]] = {
     "scalars": (),
     "scalars+prm": ("draft_score",),
     "scalars+target": ("target_lowest_logprob", "target_mean_logprob"),
-    "probe": (),
     "scalars+probe": (),
 }
 
@@ -53,7 +53,7 @@ class Earlier:
 
 def names_of(kind: RouterKind, entropies: bool) -> tuple[str, ...]:
     """The scalars that a router of `kind` reads; entropies: whether the draft's engine reports them."""
-    if kind == "probe":
+    if kind not in SIGNALS:
         return ()
     return (*(name for name in OF_DRAFT if entropies or name != ENTROPY), *SIGNALS[kind])
 

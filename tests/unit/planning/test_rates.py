@@ -74,7 +74,7 @@ def test_a_policys_paths_part_once_at_every_depth_where_scores_are_spread_evenly
 
 
 def test_labelling_writes_every_step_twice_and_starts_with_every_job() -> None:
-    sixty = costs("4xH100")["label"]
+    sixty = costs("4xH100", steps={"questions_per_job": 500})["label"]
     estimate = Estimate(study(), "1b-8b", Machine.named("4xH100"))
     assert (sixty.jobs, sixty.gpus) == (60, 1)
     assert sixty.units["draft"] == sixty.units["target"] == pytest.approx(30_000 * estimate.steps * estimate.step)
@@ -111,7 +111,7 @@ def test_a_router_too_large_for_one_gpu_is_trained_on_several() -> None:
 
 
 def test_a_target_that_is_cut_over_four_reads_a_quarter_of_its_weights() -> None:
-    label = costs("4xH100", "llama3-8b-70b")["label"]
+    label = costs("4xH100", "llama3-8b-70b", steps={"questions_per_job": 250})["label"]
     assert (label.gpus, label.jobs) == (4, 120)
     start_s = 30 + 2 * 60 + 2 * (8_030_261_248 + 70_553_706_496 + 1_543_714_304) / 2e9
     quarter_s = label.units["target"] * 2 * 70_553_706_496 / 4 / (3.35e12 * 0.75) / 64

@@ -110,7 +110,10 @@ def _short(path: str) -> str:
 
 def _table(paths: StudyPaths, name: str) -> dict[str, str]:
     path = paths.table(name, "md")
-    return {"name": name, "html": _as_html(path.read_text(encoding="utf-8")) if path.is_file() else _missing(path)}
+    if not path.is_file():
+        return {"name": name, "title": name, "html": _missing(path)}
+    title, _, rest = path.read_text(encoding="utf-8").partition("\n")  # a heading, which the page has a level for
+    return {"name": name, "title": title.removeprefix("# "), "html": _as_html(rest)}
 
 
 def _charts(paths: StudyPaths) -> dict[str, dict[str, Any]]:

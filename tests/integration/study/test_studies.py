@@ -115,6 +115,6 @@ def test_what_is_wrong_stops_a_study_before_anything_is_generated_and_all_of_it_
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(changes))
     done = snakemake("--configfile", str(file), str(tmp_path / "toy.yaml"), path=quick)
     told = " ".join((done.stdout + done.stderr).split())
-    assert done.returncode != 0 and "3 faults" in told
+    assert done.returncode != 0 and "faults: 3, warnings: 0; not ready to run" in told
     assert "models.draft" in told and "v_head.summary" in told and "router.init" in told
     assert not (tmp_path / "results/llama3-1b-8b/steps").exists()

@@ -19,7 +19,7 @@ from tests.integration.cluster.conftest import ROOT, SUBMIT, Slurm, command, env
 
 pytestmark = [pytest.mark.extra, pytest.mark.timeout(1800)]
 
-TIMED = ("latency", "speedup", "summary")  # what a clock decides
+TIMED = ("latency", "latencies", "speedup", "summary", "tables/routers")  # what a clock decides
 
 
 def tables(folder: Path) -> dict[str, bytes]:
@@ -97,7 +97,7 @@ def test_cancelled_preempted_and_overlong_jobs_are_run_again_with_the_same_resul
     slurm: Slurm, local: Path, tmp_path: Path
 ) -> None:
     """The labelling on a partition that gives way, a minute a job, with one fault of each kind."""
-    resources = "resources={steps: {partition: scavenge, hours: 0.016}}"
+    resources = "resources={label: {partition: scavenge, hours: 0.016}}"
     target = tmp_path / "cluster/steps/small.parquet"
     with subprocess.Popen(
         command(tmp_path, *SUBMIT, str(target), config=(resources,)),
@@ -141,7 +141,7 @@ def stage_of(numbers: set[str]) -> psutil.Process | None:
     """The stage's own process in one of the Slurm jobs `numbers`, once it runs."""
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
-        if len(words) > 2 and Path(words[1]).name == "arbitrage" and words[2] == "steps":
+        if len(words) > 2 and Path(words[1]).name == "arbitrage" and words[2] == "label":
             try:
                 if process.environ().get("SLURM_JOB_ID") in numbers:
                     return process

@@ -8,14 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from arbitrage.cli.common import (
-    Out,
-    PairName,
-    StudyPath,
-    Training,
-    VariantName,
-    stage,
-)
+from arbitrage.cli.common import Out, PairName, StudyPath, Training, VariantName, stage
 from arbitrage.config import devices
 from arbitrage.runtime import resources
 

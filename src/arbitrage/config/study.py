@@ -73,10 +73,12 @@ class Study(Section):
         """The scheduler of a pair's labelling and sweeps."""
         if self.scheduler != "auto":
             return self.scheduler
-        models = [self.models[name] for name in (self.pairs[pair].draft, self.pairs[pair].target)]
-        loaded: tuple[Model | Prm | Router, ...] = (*models, self.prm, self.router)
-        running = {(each.engine, each.device) for each in loaded}
+        running = {(each.engine, each.device) for each in self.loaded(pair)}
         return "lockstep" if running == {("transformers", "cpu")} else "continuous"
+
+    def loaded(self, pair: str) -> tuple[Model | Prm | Router, ...]:
+        """What a job of a pair may load: draft, target, PRM and router."""
+        return self.models[self.pairs[pair].draft], self.models[self.pairs[pair].target], self.prm, self.router
 
     def checked_by_vllm(self, pair: str) -> list[int]:
         """Tokens a round of a pair's token-level speculative decoding on vLLM; each has an engine of its own.

@@ -150,14 +150,19 @@ def open_checkers(study: Study, pair: str) -> Iterator[dict[int, VllmGenerator]]
     study: with its models placed for timing; the pair's models, PRM and routers are opened first.
     """
     names, models, engines = study.pairs[pair], study.models, dict[int, VllmGenerator]()
+    if not (counts := checking(study, "latency", pair)):
+        yield engines
+        return
+    draft, target = (model_checkpoint(study, name) for name in (names.draft, names.target))
+    rows = {each.configs()[0].get_text_config(decoder=True).vocab_size for each in (draft, target)}
+    if len(rows) > 1 or draft.tokenizer().get_vocab() != target.tokenizer().get_vocab():
+        yield engines
+        return
+    share_of = shares(study, "latency", pair)
     with ExitStack() as stack:
-        for count in checking(study, "latency", pair):
-            draft, target = (model_checkpoint(study, name) for name in (names.draft, names.target))
-            rows = {each.configs()[0].get_text_config(decoder=True).vocab_size for each in (draft, target)}
-            if len(rows) > 1 or draft.tokenizer().get_vocab() != target.tokenizer().get_vocab():
-                break
+        for count in counts:
             told = speculative_config(draft, models[names.draft].vllm, models[names.target].vllm, count)
-            share = shares(study, "latency", pair)[checker(names.target, count)]
+            share = share_of[checker(names.target, count)]
             engines[count] = VllmGenerator(target, models[names.target], study.generation, share, told)
             stack.callback(engines[count].close)
         yield engines

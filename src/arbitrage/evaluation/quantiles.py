@@ -16,6 +16,7 @@ import pandas as pd
 from arbitrage.config.policies import POLICIES
 from arbitrage.evaluation.bootstrap import Floats
 from arbitrage.evaluation.curves import PAPER_GRID
+from arbitrage.evaluation.router_quality import trainings_of
 from arbitrage.io.tables import TableError, read_frame
 from arbitrage.runtime.provenance import write_json
 
@@ -61,15 +62,9 @@ def quantile_thresholds(
                 sorted(
                     {*even_thresholds(rows[entry.column].to_numpy(), _weights(rows), count, entry.lowest), *PAPER_GRID}
                 )
-                for rows in (_trainings(heldout, variant) if variant else [steps])
+                for rows in (trainings_of(heldout[heldout["variant"] == variant]) if variant else [steps])
             ]
     return results
-
-
-def _trainings(heldout: pd.DataFrame, variant: str) -> list[pd.DataFrame]:
-    """The held-out steps as each training of `variant` scored them."""
-    own = heldout[heldout["variant"] == variant]
-    return [rows for _, rows in own.groupby("router_seed", sort=True)]
 
 
 def _weights(rows: pd.DataFrame) -> Floats:

@@ -15,9 +15,9 @@ import pandas as pd
 from arbitrage.config.pipeline import Curves
 from arbitrage.config.study import Study
 from arbitrage.evaluation.bootstrap import interval, over_seeds
-from arbitrage.evaluation.router_quality import METRICS, UNTRAINED, step_metrics, trainings_of
+from arbitrage.evaluation.router_quality import METRICS, UNTRAINED, heldout_of, step_metrics, trainings_of, untrained
 from arbitrage.io.csv_tables import write_csv
-from arbitrage.io.tables import read_frame, read_table
+from arbitrage.io.tables import read_table
 from arbitrage.runtime.paths import StudyPaths
 
 FEWEST_STEPS = 100
@@ -50,9 +50,8 @@ def _rankings(steps: pd.DataFrame) -> Iterator[tuple[str, list[pd.DataFrame]]]:
     variants = {str(name): trainings_of(own) for name, own in steps.groupby("variant", sort=False)}
     for name, trainings in variants.items():
         yield name, [each.assign(score=each["router_score"]) for each in trainings]
-    first = next(iter(variants.values()))[0]
-    for name, column in UNTRAINED.items():
-        yield name, [first.assign(score=first[column] * (-1 if column == "draft_score" else 1))]
+    for name, ranked in untrained(next(iter(variants.values()))[0]):
+        yield name, [ranked]
 
 
 def _rho(trainings: list[pd.DataFrame], settings: Curves, seed: int) -> dict[str, Any]:
@@ -76,10 +75,4 @@ def families_of(study: Study) -> dict[str, str]:
 
 def write_rho_by_family(study: Study, out: Path) -> None:
     """Write `families.csv` of a study. Raises TableError."""
-    paths = StudyPaths.of(study)
-    tables = [
-        read_frame(paths.heldout(pair, variant), "heldout")
-        for pair in study.pairs
-        for variant in study.variants_of(pair)
-    ]
-    write_csv(out, rho_by_family(pd.concat(tables, ignore_index=True), families_of(study), study.curves, study.seed))
+    write_csv(out, rho_by_family(heldout_of(study), families_of(study), study.curves, study.seed))

@@ -14,10 +14,8 @@ import pandas as pd
 
 from arbitrage.config.study import Study
 from arbitrage.evaluation.rho_by_family import families_of
-from arbitrage.evaluation.router_quality import ESCALATE_ABOVE, STEP, trainings_of
+from arbitrage.evaluation.router_quality import ESCALATE_ABOVE, STEP, heldout_of
 from arbitrage.io.csv_tables import write_csv
-from arbitrage.io.tables import read_frame
-from arbitrage.runtime.paths import StudyPaths
 
 KINDS = ("wrong accept", "wrong escalation")
 SHOWN = 10  # of each kind
@@ -63,10 +61,5 @@ def mistakes(heldout: pd.DataFrame, families: Mapping[str, str]) -> pd.DataFrame
 
 def write_mistakes(study: Study, out: Path) -> None:
     """Write `mistakes.csv` of a study. Raises TableError."""
-    paths = StudyPaths.of(study)
-    tables = [
-        trainings_of(read_frame(paths.heldout(pair, variant), "heldout"))[0]
-        for pair in study.pairs
-        for variant in study.variants_of(pair)
-    ]
-    write_csv(out, mistakes(pd.concat(tables, ignore_index=True), families_of(study)))
+    heldout = heldout_of(study)
+    write_csv(out, mistakes(heldout[heldout["router_seed"] == 0], families_of(study)))

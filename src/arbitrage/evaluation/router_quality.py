@@ -10,7 +10,7 @@ over pairs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,12 @@ import numpy as np
 import pandas as pd
 
 from arbitrage.config.pipeline import Curves
+from arbitrage.config.study import Study
 from arbitrage.evaluation.bootstrap import Floats, interval, over_seeds, p_values, resample_weights, with_data
 from arbitrage.evaluation.estimates import ALL
 from arbitrage.io.csv_tables import write_csv
 from arbitrage.io.tables import TableError, read_frame
+from arbitrage.runtime.paths import StudyPaths
 
 ESCALATE_ABOVE = 0.5
 UNTRAINED = {"rsd (-sd)": "draft_score", "draft confidence": "draft_confidence"}  # columns of the table `heldout`
@@ -57,8 +59,7 @@ def quality(heldout: pd.DataFrame, resamples: int, confidence: float, seed: int)
             rows[-1] |= {"trainings": len(trainings), **_sizes(trainings[0])}
         if DEFAULT in variants:
             defaults.append(np.stack([step_metrics(steps, "router_score", resamples, seed) for steps in first]))
-        for name, column in UNTRAINED.items():
-            ranked = first[0].assign(score=first[0][column] * (-1 if column == "draft_score" else 1))
+        for name, ranked in untrained(first[0]):
             samples = step_metrics(ranked, "score", resamples, seed)[None]
             samples[:, :, METRICS.index("accuracy_0") :] = np.nan
             rows.append({"pair": pair, "ranking": name, "trained": False, **_summary(samples, "", confidence, seed)})
@@ -75,6 +76,19 @@ def quality(heldout: pd.DataFrame, resamples: int, confidence: float, seed: int)
 def trainings_of(steps: pd.DataFrame) -> list[pd.DataFrame]:
     """The steps as each training of a variant scored them."""
     return [own.reset_index(drop=True) for _, own in steps.groupby("router_seed", sort=True, dropna=False)]
+
+
+def untrained(steps: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each ranking that needs no training (UNTRAINED), with the steps and what it makes of them, the column `score`."""
+    for name, column in UNTRAINED.items():
+        yield name, steps.assign(score=steps[column] * (-1 if column == "draft_score" else 1))
+
+
+def heldout_of(study: Study) -> pd.DataFrame:
+    """The table `heldout` of all pairs, variants and trainings of a study. Raises TableError."""
+    paths = StudyPaths.of(study)
+    tables = [paths.heldout(pair, variant) for pair in study.pairs for variant in study.variants_of(pair)]
+    return pd.concat([read_frame(table, "heldout") for table in tables], ignore_index=True)
 
 
 def _sizes(steps: pd.DataFrame) -> dict[str, int]:

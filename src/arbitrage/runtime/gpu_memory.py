@@ -108,7 +108,7 @@ def parts(study: Study, stage: str, pair: str, shapes: Mapping[str, Shape]) -> I
                 found.weight_bytes(scorer.dtype),
                 ENGINE_BYTES if paged else SCORER_BYTES,
                 found.cached * BYTES[scorer.dtype] * longest,
-                share=room.memory_share if paged and room.memory_share else None,
+                share=room.memory_share if paged else None,
                 cached=int(room.cache_gib * GIB) if paged and room.cache_gib else None,
             )
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import uvicorn
 
-from arbitrage.config.devices import model_devices
 from arbitrage.config.policies import Need
 from arbitrage.config.study import Study
 from arbitrage.engines import factory
@@ -140,7 +139,8 @@ def serve(
     with listening.bound() as bound, as_interrupt(signal.SIGTERM), open_models(study, pair, needs, routers) as models:
         offered = offer(study, pair, models, policies[0], threshold)
         limits = Limits(listening.concurrency, listening.key, listening.names)
-        service = Service(ConcurrentDecoder(models, study.seed, in_turn=_on_cpu(study, pair)), offered, limits)
+        in_turn = all(each.device == "cpu" for each in study.loaded(pair))
+        service = Service(ConcurrentDecoder(models, study.seed, in_turn), offered, limits)
 
         def ready() -> None:
             at = "" if threshold is None else f" at threshold {threshold:g}"
@@ -166,10 +166,3 @@ def serve(
         with suppress(KeyboardInterrupt):  # uvicorn raises the signal that ended it again, when it has ended
             uvicorn.Server(config).run(sockets=[bound])
     print("stopped", file=sys.stderr)
-
-
-def _on_cpu(study: Study, pair: str) -> bool:
-    """Whether no model of the pair, and no scorer, is on a GPU of its own."""
-    models = (study.models[name] for name in (study.pairs[pair].draft, study.pairs[pair].target))
-    devices = [device for model in models for device in model_devices(model)]
-    return all(device == "cpu" for device in (*devices, study.prm.device, study.router.device))

@@ -34,10 +34,7 @@ SCHEMA = pa.schema(
         ("key", pa.binary(16)),
         ("text", pa.string()),  # null for a score or a reading, as are the other columns of a step
         ("finish", pa.int8()),  # why a step ended: index in step_store.FINISH_REASONS
-        (
-            "logprobs",
-            pa.list_(pa.float32()),
-        ),  # of the step's tokens; what was read (a state, too); null for a score
+        ("logprobs", pa.list_(pa.float32())),  # of the step's tokens; what was read (a state, too); null for a score
         ("entropies", pa.list_(pa.float32())),  # of the step's tokens, in nats; null where the engine reports none
         ("score", pa.float64()),  # null for a step or a reading
     ],

@@ -37,8 +37,12 @@ def other_series(build: str, version: str) -> str | None:
     """What is wrong with a version of vLLM, and what to do; None where it is of SERIES."""
     if version.split(".")[:2] == SERIES.split("."):
         return None
-    remedy = "pip install --editable '.[vllm]'" if build == "vllm" else "see docs/engines.md, vLLM on CPUs"
-    return f"{build} {version} is installed, and this works with vLLM {SERIES} alone: {remedy}"
+    return f"{build} {version} is installed, and this works with vLLM {SERIES} alone: {remedy(build)}"
+
+
+def remedy(build: str) -> str:
+    """How one of BUILDS is installed."""
+    return "pip install --editable '.[vllm]'" if build == "vllm" else "see docs/engines.md, vLLM on CPUs"
 
 
 def refuse_other_series(name: str) -> None:

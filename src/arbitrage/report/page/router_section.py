@@ -139,7 +139,8 @@ def _lengths(rows: pd.DataFrame) -> Iterator[Panel]:
 
 def _spread(rows: pd.DataFrame) -> list[str]:
     """How many there are, and quantiles of a distribution of `value` with `count`."""
-    values = rows.sort_values("value")["value"].repeat(rows.sort_values("value")["count"])
+    ordered = rows.sort_values("value")
+    values = ordered["value"].repeat(ordered["count"])
     at = [values.quantile(level, interpolation="higher") for level in (0.0, 0.5, 0.95, 1.0)]
     return [str(len(values)), *(number(value, 0) for value in at)]
 

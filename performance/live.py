@@ -25,8 +25,9 @@ from performance.conditions import Finding, conditions, report
 from performance.pairs import first_pair, lab_questions
 
 from arbitrage.config.load import load_study
-from arbitrage.engines.hf.incremental import CAPACITY, LiveGenerator, LiveScorer
+from arbitrage.engines.hf.incremental import LiveGenerator, LiveScorer
 from arbitrage.engines.hf.kv_cache import BufferCache
+from arbitrage.engines.hf.live_context import CAPACITY
 from arbitrage.speculation.decoder import LiveDecoder, LiveSolution, LiveStep
 from arbitrage.speculation.pair import PairModels
 from arbitrage.speculation.policies import POLICIES

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol, cast, runtime_checkable
 from uuid import uuid4
 
-from arbitrage.engines.hf.incremental import common_length
+from arbitrage.engines.hf.live_context import common_length
 from arbitrage.speculation.forwarding import ForwardingPrompter, ForwardingReader
 from arbitrage.speculation.protocols import IncrementalGenerator, Prompting
 from arbitrage.speculation.steps import AuthoredStep, CheckedStep, GeneratedStep, Ids, Logprobs

@@ -71,7 +71,7 @@ def test_a_state_is_that_of_the_batch_and_reads_one_token_which_an_accepted_step
 def test_a_cache_outgrown_in_the_middle_of_a_step_goes_on(causal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = load(causal)
     never_stop(generator)
-    monkeypatch.setattr("arbitrage.engines.hf.incremental.CAPACITY", 8)
+    monkeypatch.setattr("arbitrage.engines.hf.live_context.CAPACITY", 8)
     monkeypatch.setattr("arbitrage.engines.hf.kv_cache.GRAIN", 4)
     context = contexts_of(generator, 1)[0]
     live = LiveGenerator(generator).generate_one(context, 120)

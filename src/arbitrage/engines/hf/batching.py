@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from arbitrage.engines.hf.kv_cache import BLOCK, BufferCache, PrefixPool, block_keys
-from arbitrage.engines.hf.limits import OutOfMemoryError, memory_errors, raise_lost
+from arbitrage.engines.hf.limits import OutOfMemoryError, memory_errors, of_about_one_width, raise_lost
 from arbitrage.speculation.protocols import ContextMemoryError
 from arbitrage.speculation.steps import Ids
 
@@ -173,19 +173,19 @@ class BatchRunner:
         self.pool.clear()
         self.cache, self.spare = BufferCache(self._layers, 0), BufferCache(self._layers, 0)
 
-    def order(self, contexts: Sequence[Ids], fresh: Sequence[int] = ()) -> list[int]:
+    def order(self, contexts: Sequence[Ids]) -> list[int]:
         """Places in `contexts` in the order in which they are best read: those with about as much to read together.
 
         The longest first: a later one then fits where an earlier one ended, and buffers need not grow.
         """
-
-        def cost(index: int) -> tuple[int, int, int]:
-            ids = contexts[index]
-            cached = self.pool.cached_blocks(_held(ids, fresh[index] if fresh else 1))
-            return (len(ids) - cached * BLOCK) // (2 * BLOCK), len(ids), index
-
         self.pool.begin_call()
-        return sorted(range(len(contexts)), key=cost, reverse=True)
+        return self._falling(range(len(contexts)), contexts, (), 2 * BLOCK)
+
+    def _falling(self, places: Sequence[int], contexts: Sequence[Ids], fresh: Sequence[int], grain: int) -> list[int]:
+        """`places` by how much has to be read there, in grains of ids, then by length; the most first."""
+        widths = self.widths([contexts[place] for place in places], [fresh[place] for place in places] if fresh else ())
+        keys = [(width // grain, len(contexts[place]), place) for width, place in zip(widths, places, strict=True)]
+        return [place for _, _, place in sorted(keys, reverse=True)]
 
     def fitting(self, contexts: Sequence[Ids], fresh: Sequence[int] = (), positions: int | None = None) -> int:
         """How many of `contexts`, from the first on, one pass reads: `batch_size`, or what `positions` leaves.
@@ -196,12 +196,17 @@ class BatchRunner:
         if len(contexts) * max(map(len, contexts)) <= positions:  # nearly always; keys take time
             return len(contexts)
         count, widest = 0, 0
-        for ids, last in zip(contexts, fresh or [1] * len(contexts), strict=False):
-            widest = max(widest, len(ids) - self.pool.cached_blocks(_held(ids, last)) * BLOCK)
+        for width in self.widths(contexts, fresh[: len(contexts)]):
+            widest = max(widest, width)
             if count and (count + 1) * widest > positions:
                 break
             count += 1
         return count
+
+    def widths(self, contexts: Sequence[Ids], fresh: Sequence[int] = ()) -> Iterator[int]:
+        """How many ids of each context have to be read. fresh: as of `Batch`."""
+        for ids, last in zip(contexts, fresh or [1] * len(contexts), strict=True):
+            yield len(ids) - self.pool.cached_blocks(_held(ids, last)) * BLOCK
 
     def read(
         self, contexts: Sequence[Ids], room: int, fresh: Sequence[int] = (), forward: Forward | None = None
@@ -226,11 +231,15 @@ class BatchRunner:
         fresh, forward: as of `Batch`; positions: as of `fitting`. Raises ContextMemoryError, after all others, where
         the device has too little memory for some alone.
         """
-        waiting, lost = self.order(contexts, fresh), dict[Ids, ContextMemoryError]()
+        self.pool.begin_call()
+        waiting, lost = self._falling(range(len(contexts)), contexts, fresh, 1), dict[Ids, ContextMemoryError]()
         while waiting:
-            most = waiting[: self.batch_size]
+            most = self._falling(waiting[: self.batch_size], contexts, fresh, 1)  # a part of some was read since
+            waiting[: len(most)] = most
             last = [fresh[index] for index in most] if fresh else []
-            indices = most[: self.fitting([contexts[index] for index in most], last, positions)]
+            count = self.fitting([contexts[index] for index in most], last, positions)
+            widths = list(self.widths([contexts[index] for index in most[:count]], last[:count]))
+            indices = most[: of_about_one_width(widths, self.device)]
             try:
                 batch = self.read([contexts[index] for index in indices], 0, last[: len(indices)], forward)
             except OutOfMemoryError as error:

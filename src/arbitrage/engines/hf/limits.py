@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from arbitrage.speculation.protocols import ContextMemoryError, EngineError
 from arbitrage.speculation.steps import Ids
 
+PASS_POSITIONS = {"cpu": 48, "cuda": 8192}  # ids read in the time a pass takes by itself: of the lab's PRM, and a guess
 SCRATCH_BYTES = 3 * 2**29  # of what a layer computes on the way: 22,000 ids of a 1.5B model in bfloat16
 
 
@@ -51,6 +52,22 @@ def positions_at_once(model: Any) -> int:
     inner = int(getattr(config, "intermediate_size", None) or 4 * hidden)
     itemsize: int = model.dtype.itemsize
     return max(1, SCRATCH_BYTES // (itemsize * (3 * inner + 6 * hidden)))
+
+
+def of_about_one_width(widths: Sequence[int], device: torch.device) -> int:
+    """How many rows, from the first on, to read in a pass of their own (>= 1), so that little of it is padding.
+
+    widths: the ids each row has to read, falling; one or more. All rows, unless a cut saves more padding than another
+    pass costs.
+    """
+    pass_costs = PASS_POSITIONS.get(device.type, PASS_POSITIONS["cuda"])
+    rows = len(widths)
+    while rows > 1:
+        saved = [(rows - count) * (widths[0] - widths[count]) for count in range(1, rows)]
+        if max(saved) <= pass_costs:
+            break
+        rows = 1 + saved.index(max(saved))
+    return rows
 
 
 @contextmanager

@@ -3,12 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import FalconConfig, LlamaConfig, MistralConfig, Phi3Config, Qwen2Config
 
+from arbitrage.engines.hf.attention import logits_after
 from arbitrage.engines.hf.batching import Batch
 from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.hf.kv_cache import BLOCK
-from arbitrage.engines.hf.limits import context_limit
+from arbitrage.engines.hf.limits import PASS_POSITIONS, context_limit, of_about_one_width
 from arbitrage.speculation.protocols import EngineError
 from arbitrage.speculation.steps import Ids
 from tests.support.tiny_models import build_causal
@@ -117,6 +119,36 @@ def test_batches_are_of_the_size_asked_for_whatever_the_lengths(causal: Path, mo
     shapes = read_columns(generator, monkeypatch)
     generator.generate(contexts_of(generator, 8), [1] * 8)
     assert [rows for rows, _ in shapes] == [3, 3, 2]
+
+
+def test_contexts_of_very_different_widths_are_not_read_in_one_pass() -> None:
+    cpu = torch.device("cpu")
+    assert of_about_one_width([200, *[70] * 20, *[10] * 43], cpu) == 1
+    assert of_about_one_width([70] * 20 + [10] * 43, cpu) == 20
+    assert of_about_one_width([9, 8, 8, 7], cpu) == 4  # another pass would cost more than this padding
+    assert of_about_one_width([PASS_POSITIONS["cpu"] + 1, 0], cpu) == 1
+    assert of_about_one_width([PASS_POSITIONS["cpu"], 0], cpu) == 2
+    assert of_about_one_width([200, *[70] * 20, *[10] * 43], torch.device("cuda")) == 64
+    assert of_about_one_width([5], cpu) == 1
+
+
+def test_what_is_read_of_short_contexts_beside_long_ones_is_hardly_padded(
+    causal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = load(causal)
+    short, long = contexts_of(generator, 12)[0], (*contexts_of(generator, 12)[1], *range(5, 105))
+    contexts = [(*short, 5 + number) if number % 4 else (*long, 5 + number) for number in range(32)]
+    apart = [generator.read([ids], [len(ids) - 3])[0] for ids in contexts]
+    generator.forget()
+    shapes = read_columns(generator, monkeypatch)
+    monkeypatch.setattr(
+        "arbitrage.engines.hf.generator.logits_after",
+        lambda model, ids, *others: shapes.append(tuple(ids.shape)) or logits_after(model, ids, *others),
+    )
+    assert [pytest.approx(row, abs=1e-4) for row in apart] == generator.read(
+        contexts, [len(ids) - 3 for ids in contexts]
+    )
+    assert sum(rows * columns for rows, columns in shapes) <= 1.1 * sum(map(len, contexts))
 
 
 def test_a_model_whose_output_layer_is_its_embedding_is_loaded_whole(tmp_path: Path) -> None:

@@ -68,7 +68,8 @@ def plan(
 def _plan_on(study: Study, words: str) -> None:
     """Print the estimate for the GPUs in `words`, and what each of its numbers rests on."""
     from arbitrage.planning.estimates import sum_of
-    from arbitrage.planning.rates import FILE, Estimate, Machine, rates
+    from arbitrage.planning.machines import FILE, Machine, rates
+    from arbitrage.planning.rates import Estimate
 
     machine = Machine.named(words)
     costs = [cost for pair in study.pairs for cost in Estimate(study, pair, machine).costs()]

@@ -1,102 +1,25 @@
 """What a study will take on GPUs that are not at hand, by published rates: `arbitrage plan --on 4xH100`.
 
-A pass of decoding reads the weights once, and the keys and values of every row; a token that is read or scored takes
-two operations a parameter. The study says how many questions, jobs and rows there are, `rates.yaml` what GPUs and
-models are like, and what texts are assumed to be. Models of a job take turns, as they do on one GPU.
+The study says how many questions, jobs and rows there are, `machines` what a pass takes, and `rates.yaml` what texts
+are assumed to be. Models of a job take turns, as they do on one GPU.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
-from typing import Any
-
-import yaml
 
 from arbitrage.config.models import Model
 from arbitrage.config.policies import POLICIES, TIMED_POLICIES
 from arbitrage.config.study import Study
-from arbitrage.errors import UserError
 from arbitrage.planning.estimates import Cost, rule_of, size_of, thresholds_listed
+from arbitrage.planning.machines import FILE, Loaded, Machine, RatesError, rates
 from arbitrage.runtime import resources
 from arbitrage.runtime.gpu_memory import Portion, divided, local_shapes, parts, shortage
 from arbitrage.runtime.memory import GB, Shape
 from arbitrage.runtime.placement import STAGES, placed
 
-FILE = "src/arbitrage/planning/rates.yaml"
 READ_TOGETHER = 2048  # tokens that vLLM reads in a pass at most, unless it is told otherwise
-
-
-class RatesError(UserError, ValueError):
-    """A machine or a model of which no rates are known, or a study that does not fit; the message says the remedy."""
-
-
-@cache
-def rates() -> dict[str, Any]:
-    """`rates.yaml`."""
-    entries: dict[str, Any] = yaml.safe_load(files("arbitrage.planning").joinpath("rates.yaml").read_text("utf-8"))
-    return entries
-
-
-@dataclass(frozen=True)
-class Machine:
-    """`count` GPUs called `name`: bandwidth in bytes/s, dense bfloat16 peak in FLOP/s, memory in bytes, of each."""
-
-    name: str
-    count: int
-    bandwidth: float
-    peak: float
-    memory: float
-
-    @classmethod
-    def named(cls, words: str) -> Machine:
-        """The machine of words such as `4xH100`. Raises RatesError."""
-        names = {name.casefold(): name for name in rates()["gpus"]}
-        found = re.fullmatch(r"([1-9][0-9]*)x(.+)", words.casefold())
-        if found is None or found[2] not in names:
-            raise RatesError(
-                f"--on {words}: expected a number of GPUs and their name, such as 4xH100; known are "
-                f"{', '.join(names.values())} (for others add an entry to {FILE})"
-            )
-        name = names[found[2]]
-        gpu = rates()["gpus"][name]
-        return cls(name, int(found[1]), 1e12 * gpu["bandwidth_tb"], 1e12 * gpu["bf16_tflops"], GB * gpu["memory_gb"])
-
-    def wall_s(self, cost: Cost) -> tuple[float, float]:
-        """Seconds from the start of a stage's first job to the end of its last, low and high: as many run as fit."""
-        rounds = math.ceil(cost.jobs / (self.count // cost.gpus)) / cost.jobs
-        return rounds * cost.low_s, rounds * cost.high_s
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A model on GPUs: bytes of weights and of a position's keys and values, and parameters, on each of them.
-
-    engine: `vllm` or `transformers`.
-    """
-
-    machine: Machine
-    weights: float
-    position: float
-    parameters: float
-    engine: str
-
-    def pass_s(self, tokens: float) -> float:
-        """Seconds of a pass over `tokens` tokens, of one context or of many."""
-        told = rates()["assumed"][self.engine]
-        computing = 2 * self.parameters * tokens / (self.machine.peak * told["peak_share"])
-        return float(max(self._reading_s(self.weights), computing, told["pass_s"]))
-
-    def token_s(self, rows: float, context: float) -> float:
-        """Seconds a token where `rows` contexts of `context` tokens each are decoded together."""
-        return self.pass_s(rows) / rows + self._reading_s(context * self.position)
-
-    def _reading_s(self, size: float) -> float:
-        return float(size / (self.machine.bandwidth * rates()["decoding"]["bandwidth_share"]))
 
 
 class Estimate:

@@ -69,6 +69,46 @@ def test_labelling_writes_every_step_twice_and_starts_with_every_job() -> None:
     assert sixty.high_s > sixty.low_s + 60 * 4096 * eight.token_s(1, 0)  # a last question, and contexts anew
 
 
+def test_looking_ahead_the_target_goes_on_from_every_step_and_all_models_are_started() -> None:
+    ahead = {"variants": {"ahead": {"kind": "scalars", "labels": "lookahead"}}}
+    found, estimate = costs("4xH100", router=ahead), Estimate(study(), "1b-8b", Machine.named("4xH100"))
+    cost = found["lookahead"]
+    assert list(found)[:3] == ["label", "lookahead", "router"] and "lookahead" not in costs("4xH100")
+    # of 11 steps, and of the few as long as the study allows: sums of all that can follow
+    longest = math.ceil(4096 / estimate.step)
+    steps = 0.985 * 11 * 10 / 2 + 0.015 * longest * (longest - 1) / 2
+    assert cost.units == {"target": pytest.approx(30_000 * steps * estimate.step)}
+    assert (cost.jobs, cost.gpus) == (12, 1)
+    start_s = 30 + 2 * 60 + 2 * (1_235_814_400 + 8_030_261_248 + 1_543_714_304) / 2e9
+    assert cost.start_s == found["label"].start_s == pytest.approx(start_s)
+    target = Loaded(estimate.machine, 2 * 8_030_261_248, 131_072, 8_030_261_248, "vllm")
+    read = 30_000 * (150 + 2 * estimate.steps * estimate.step) * target.pass_s(2048) / 2048
+    written = cost.units["target"] * target.token_s(64, estimate.context)
+    assert cost.low_s == pytest.approx(12 * start_s + written + read)
+    assert cost.high_s == pytest.approx(cost.low_s + 12 * 4096 * target.token_s(1, 2048))
+
+
+def test_for_its_states_the_draft_alone_reads_every_labelled_step() -> None:
+    probe = {"router": {"variants": {"probe": {"kind": "probe"}}}, "models": {"draft": {"engine": "transformers"}}}
+    found, estimate = costs("4xH100", **probe), Estimate(study(), "1b-8b", Machine.named("4xH100"))
+    cost = found["states"]
+    assert list(found)[:3] == ["label", "states", "router"] and "states" not in costs("4xH100")
+    assert (cost.jobs, cost.gpus, cost.units) == (12, 1, {})
+    assert cost.start_s == pytest.approx(30 + 2 * 1_235_814_400 / 2e9)
+    draft = Loaded(estimate.machine, 2 * 1_235_814_400, 0, 1_235_814_400, "transformers")
+    low_s, high_s = (
+        30_000 * estimate.steps * draft.pass_s(64 * tokens) / 64 for tokens in (estimate.step, estimate.context)
+    )
+    assert cost.low_s == pytest.approx(12 * cost.start_s + low_s) and low_s < high_s
+    assert cost.high_s == pytest.approx(12 * cost.start_s + high_s)
+
+
+def test_every_engine_of_vllm_is_started_those_too_that_check_tokens() -> None:
+    eight_four = costs("4xH100", latency={"speculative_tokens": [8, 4]})["latency"].start_s
+    eight = costs("4xH100", latency={"speculative_tokens": [8]})["latency"].start_s
+    assert eight_four - eight == pytest.approx(60 + 2 * (1_235_814_400 + 8_030_261_248) / 2e9)
+
+
 def test_faster_gpus_and_larger_batches_are_sooner_done_and_more_trainings_later() -> None:
     base, swift = costs("4xH100"), costs("4xH200")
     assert all(swift[stage].low_s <= base[stage].low_s for stage in base)

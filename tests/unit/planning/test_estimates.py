@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from arbitrage.cli.plan import shown
+from arbitrage.cli.amounts import shown
 from arbitrage.config.study import Study
 from arbitrage.planning.estimates import Cost, Speeds, bounds, relative_error, scaled, seconds_at, sum_of
 from arbitrage.planning.pilot import Measured

@@ -89,12 +89,17 @@ def data_page(examples: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def with_estimates(page: str) -> str:
-    """docs/cluster.md with the table that each `arbitrage plan --on` in it prints now, below that command."""
+    """docs/cluster.md with what each `arbitrage plan --on` in it prints now, below that command.
+
+    That is the table of estimates, or with `--hours-per-job` the table of jobs and what follows it.
+    """
 
     def printed(block: re.Match[str]) -> str:
         output = CliRunner().invoke(app, block["words"].split(), catch_exceptions=False).output
-        table = output.partition("Cited: ")[0].rstrip().splitlines()
-        return "\n".join([f"```text\n$ arbitrage {block['words']}", *(line.rstrip() for line in table), "```\n"])
+        table, _, rest = output.partition("Cited: ")
+        told = rest.partition("quantisation.\n")[2] if "--hours-per-job" in block["words"] else table
+        lines = [line.rstrip() for line in told.rstrip().splitlines()]
+        return "\n".join([f"```text\n$ arbitrage {block['words']}", *lines, "```\n"])
 
     return re.sub(r"```text\n\$ arbitrage (?P<words>plan .* --on .*)\n[^`]*```\n", printed, page)
 

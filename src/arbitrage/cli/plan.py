@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from arbitrage.cli.amounts import UNITS, amounts_table, hours_range, shown, table_console
 from arbitrage.cli.common import StudyPath, load
+from arbitrage.cli.job_length import print_cuts
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from arbitrage.config.study import Study
     from arbitrage.planning.estimates import Cost
 
 app = typer.Typer()
-
-UNITS = {"draft": "draft\ntokens", "target": "target\ntokens", "prm": "PRM\ncalls", "router": "router\ncalls"}
-WIDTH = 120  # characters the table needs
 
 
 @app.command()
@@ -34,19 +31,27 @@ def plan(
         str | None,
         typer.Option(help="GPUs that need not be at hand, such as 4xH100: no pilot, an estimate by published rates"),
     ] = None,
+    hours_per_job: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001, max=10_000, help="Also say how to cut stages into jobs that take about so long, start included"
+        ),
+    ] = None,
 ) -> None:
     """Estimate what a study will take: tokens, scorer calls, hours and disk by stage, from a pilot on a few questions.
 
     Needs the study's models, but nothing it has computed. A bound comes first; Ctrl-C stops with what is known by then.
-    With --on nothing runs, and neither models nor GPUs need be there.
-    Example: `arbitrage plan --study studies/lab-full.yaml`
+    With --on nothing runs, and neither models nor GPUs need be there. --hours-per-job prints the lines that cut the
+    study into jobs of that length, to be pasted into it.
+    Examples: `arbitrage plan --study studies/lab-full.yaml`; jobs of two hours on a machine you do not have:
+    `arbitrage plan --study studies/llama3-1b-8b.yaml --on 4xH100 --hours-per-job 2`
     """
     from arbitrage.cli.stages import register_lab
     from arbitrage.planning.plan import Plan
     from arbitrage.runtime import locks
 
     if on is not None:
-        _plan_on(load(study, sources=False), on)
+        _plan_on(load(study, sources=False), on, hours_per_job)
         return
     loaded = load(study)
     register_lab()
@@ -59,29 +64,38 @@ def plan(
                 console.print(_plan_table(loaded, planned.costs(), title))
         except KeyboardInterrupt:
             console.print(_plan_table(loaded, planned.costs(), "stopped early"), NOTES)
+            if hours_per_job is not None:
+                print_cuts(console, loaded, planned.costs, hours_per_job)
             raise typer.Exit(130) from None
         for line in _too_little_memory(loaded, planned.costs()):
             console.print(line)
     console.print(NOTES)
+    if hours_per_job is not None:
+        print_cuts(console, loaded, planned.costs, hours_per_job)
 
 
-def _plan_on(study: Study, words: str) -> None:
+def _plan_on(study: Study, words: str, hours_per_job: float | None) -> None:
     """Print the estimate for the GPUs in `words`, and what each of its numbers rests on."""
     from arbitrage.planning.estimates import sum_of
-    from arbitrage.planning.rates import FILE, Estimate, Machine, rates
+    from arbitrage.planning.machines import FILE, Machine, rates
+    from arbitrage.planning.rates import Estimate
 
     machine = Machine.named(words)
-    costs = [cost for pair in study.pairs for cost in Estimate(study, pair, machine).costs()]
+
+    def costs_of(study: Study) -> list[Cost]:
+        return [cost for pair in study.pairs for cost in Estimate(study, pair, machine).costs()]
+
+    costs = costs_of(study)
     title = f"study {study.study}: estimate for {machine.count} x {machine.name}, by published rates"
     table = amounts_table(title, "stage", ("GPUs\na job", "hours\na job", "GPU\nhours", "hours\nfrom start\nto end"))
     for cost in costs:
         low_s, high_s = cost.low_s, cost.high_s
-        hours = (_range(low_s / cost.jobs, high_s / cost.jobs), _range(cost.gpus * low_s, cost.gpus * high_s))
-        table.add_row(*_amounts(cost), str(cost.gpus), *hours, _range(*machine.wall_s(cost)))
+        hours = (hours_range(low_s / cost.jobs, high_s / cost.jobs), hours_range(cost.gpus * low_s, cost.gpus * high_s))
+        table.add_row(*_amounts(cost), str(cost.gpus), *hours, hours_range(*machine.wall_s(cost)))
     table.add_section()
     gpu_s = ((cost.gpus * cost.low_s, cost.gpus * cost.high_s) for cost in costs)
     sums = ([sum(each) for each in zip(*pairs, strict=True)] for pairs in (gpu_s, map(machine.wall_s, costs)))
-    table.add_row(*_amounts(sum_of(costs)), "", "", *(_range(*each) for each in sums), style="bold")
+    table.add_row(*_amounts(sum_of(costs)), "", "", *(hours_range(*each) for each in sums), style="bold")
     console, told = table_console(), rates()["assumed"]
     console.print(table)
     console.print(
@@ -99,6 +113,8 @@ def _plan_on(study: Study, words: str) -> None:
         "runs no model; quantisation.",
         sep="\n",
     )
+    if hours_per_job is not None:
+        print_cuts(console, study, costs_of, hours_per_job)
 
 
 NOTES = (
@@ -127,27 +143,6 @@ def _too_little_memory(study: Study, costs: list[Cost]) -> list[str]:
     ]
 
 
-def table_console() -> Console:
-    """As wide as the tables need, also in a log."""
-    from rich.console import Console
-
-    console = Console()
-    console.width = max(console.width, WIDTH)
-    return console
-
-
-def amounts_table(title: str, first: str, columns: tuple[str, ...]) -> Table:
-    """A table of `UNITS` by stage or rule, with further columns."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column(first)
-    for column in ("jobs", *UNITS.values(), *columns):
-        table.add_column(column, justify="right", no_wrap=True)
-    return table
-
-
 def _plan_table(study: Study, costs: list[Cost], title: str) -> Table:
     from arbitrage.planning.estimates import sum_of
 
@@ -163,7 +158,7 @@ def _plan_table(study: Study, costs: list[Cost], title: str) -> Table:
 
 
 def _cells(cost: Cost, hours: str | None = None) -> list[str]:
-    a_job = _range(cost.low_s / cost.jobs, cost.high_s / cost.jobs)
+    a_job = hours_range(cost.low_s / cost.jobs, cost.high_s / cost.jobs)
     error = "" if not cost.questions else f"{cost.error:.0%}" if cost.error <= 1 else "> 100%"
     origin = str(cost.questions) if cost.questions else "bound"
     rest = (hours or _hours_in_all([cost]), shown(cost.disk / 1e6), error, origin)
@@ -183,20 +178,5 @@ def _hours_in_all(costs: list[Cost]) -> str:
                 sum((cost.gpus or cost.cores) * seconds for cost, seconds in zip(chosen, each, strict=True))
                 for each in ([cost.low_s for cost in chosen], [cost.high_s for cost in chosen])
             )
-            lines.append(f"{_range(low_s, high_s)} {word}")
+            lines.append(f"{hours_range(low_s, high_s)} {word}")
     return "\n".join(lines)
-
-
-def _range(low_s: float, high_s: float) -> str:
-    """Seconds as hours; one number where the two are within 10 %."""
-    low, high = shown(low_s / 3600, 2), shown(high_s / 3600, 2)
-    return high if high_s <= 1.1 * low_s else f"{low}-{high}"
-
-
-def shown(value: float, digits: int = 3) -> str:
-    """So many digits, and k, M or G; nothing for nothing."""
-    if not value:
-        return ""
-    power = min(int(math.log10(max(value, 1) * (1 + 0.51 / 10**digits)) / 3), 3)  # 999.6 is 1k
-    rounded = float(f"{value / 1000**power:.{digits}g}")
-    return f"{rounded:g}{('', 'k', 'M', 'G')[power]}"

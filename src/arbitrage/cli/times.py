@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from arbitrage.cli.amounts import UNITS, amounts_table, shown, table_console
 from arbitrage.cli.common import StudyPath, load
-from arbitrage.cli.plan import UNITS, amounts_table, shown, table_console
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -52,9 +52,10 @@ class Cost:
     """What a stage of the study takes.
 
     jobs: it is cut into; units: tokens by draft and target, inputs scored by PRM and router; low_s, high_s: seconds of
-    all jobs together, with full batches, and with batches as the pilot had them; gpus, cores: of one job; disk: bytes
-    that stay; error: half the 95 % interval that the choice of questions leaves, as a share of the amounts; memory:
-    most bytes a job of the pilot held; questions: of the pilot, 0 for a bound.
+    all jobs together, with full batches, and with batches as the pilot had them; start_s: of that, what each job takes
+    until its models are loaded, 0 where nobody knows; gpus, cores: of one job; disk: bytes that stay; error: half the
+    95 % interval that the choice of questions leaves, as a share of the amounts; memory: most bytes a job of the pilot
+    held; questions: of the pilot, 0 for a bound.
     """
 
     stage: str
@@ -68,6 +69,7 @@ class Cost:
     error: float = 0.0
     memory: int = 0
     questions: int = 0
+    start_s: float = 0.0
 
 
 def rule_of(stage: str) -> str:
@@ -80,7 +82,7 @@ def scaled(study: Study, pair: str, stage: str, job: Measured, speeds: Speeds) -
     jobs, questions = size_of(study, pair, stage)
     factor = questions / job.questions
     units = {name: factor * value for name, value in job.units.items()}
-    start_s = jobs * speeds.start_s
+    start_s = speeds.start_s
     high_s = factor * max(job.seconds - len(job.jobs) * speeds.start_s, sum(job.model_s.values()))
     if rule_of(stage) in OF_A_TRAINING:
         most = study.questions.sample
@@ -99,14 +101,15 @@ def scaled(study: Study, pair: str, stage: str, job: Measured, speeds: Speeds) -
         stage=f"{stage} {pair}",
         jobs=jobs,
         units=units,
-        low_s=low_s + start_s,
-        high_s=high_s + start_s,
+        low_s=low_s + jobs * start_s,
+        high_s=high_s + jobs * start_s,
         gpus=resources.gpus(study, rule_of(stage), pair),
         cores=study.threads,
         disk=job.disk * (jobs / len(job.jobs) if stage == "router" else factor),  # one model, of however many steps
         error=relative_error(job.lengths, questions),
         memory=job.memory,
         questions=job.questions,
+        start_s=start_s,
     )
 
 
@@ -136,8 +139,9 @@ def bounds(study: Study, pair: str, speeds: Speeds) -> Iterator[Cost]:
         units = {"draft": count * limits.max_tokens, "target": count * limits.max_tokens * targets}
         units["prm"] = count * limits.max_steps * (1 + targets)
         low_s, high_s = (sum(units[model] * each[model] for model in units) for each in (speeds.full, speeds.alone))
-        start_s, gpus = jobs * speeds.start_s, resources.gpus(study, rule_of(stage), pair)
-        yield Cost(f"{stage} {pair}", jobs, units, start_s + low_s, start_s + high_s, gpus, study.threads)
+        low_s, high_s = (jobs * speeds.start_s + each for each in (low_s, high_s))
+        gpus = resources.gpus(study, rule_of(stage), pair)
+        yield Cost(f"{stage} {pair}", jobs, units, low_s, high_s, gpus, study.threads, start_s=speeds.start_s)
 
 
 def thresholds_listed(study: Study) -> float:

@@ -56,12 +56,15 @@ class Plan:
                     self.say(f"{pair}: the stages on {stop - start} questions; done: {stage}")
             yield f"estimate from {stop} questions of each set"
 
-    def costs(self) -> list[Cost]:
-        """What is known by now of every stage that runs a model: estimates, and bounds where there is none yet."""
-        costs: dict[str, Cost] = {}
+    def costs(self, study: Study | None = None) -> list[Cost]:
+        """What is known by now of every stage that runs a model: estimates, and bounds where there is none yet.
+
+        study: the plan's own cut into other jobs; without, as it is.
+        """
+        study, costs = study or self.study, dict[str, Cost]()
         for pair, speeds in self._speeds.items():
-            costs |= {cost.stage: cost for cost in bounds(self.study, pair, speeds)}
-            estimates = (scaled(self.study, pair, stage, job, speeds) for stage, job in self._jobs[pair].items())
+            costs |= {cost.stage: cost for cost in bounds(study, pair, speeds)}
+            estimates = (scaled(study, pair, stage, job, speeds) for stage, job in self._jobs[pair].items())
             costs |= {cost.stage: cost for cost in estimates}
         return list(costs.values())
 

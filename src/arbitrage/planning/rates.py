@@ -1,102 +1,25 @@
 """What a study will take on GPUs that are not at hand, by published rates: `arbitrage plan --on 4xH100`.
 
-A pass of decoding reads the weights once, and the keys and values of every row; a token that is read or scored takes
-two operations a parameter. The study says how many questions, jobs and rows there are, `rates.yaml` what GPUs and
-models are like, and what texts are assumed to be. Models of a job take turns, as they do on one GPU.
+The study says how many questions, jobs and rows there are, `machines` what a pass takes, and `rates.yaml` what texts
+are assumed to be. Models of a job take turns, as they do on one GPU.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
-from typing import Any
-
-import yaml
 
 from arbitrage.config.models import Model
 from arbitrage.config.policies import POLICIES, TIMED_POLICIES
 from arbitrage.config.study import Study
-from arbitrage.errors import UserError
 from arbitrage.planning.estimates import Cost, rule_of, size_of, thresholds_listed
+from arbitrage.planning.machines import FILE, Loaded, Machine, RatesError, rates
 from arbitrage.runtime import resources
 from arbitrage.runtime.gpu_memory import Portion, divided, local_shapes, parts, shortage
 from arbitrage.runtime.memory import GB, Shape
 from arbitrage.runtime.placement import STAGES, placed
 
-FILE = "src/arbitrage/planning/rates.yaml"
 READ_TOGETHER = 2048  # tokens that vLLM reads in a pass at most, unless it is told otherwise
-
-
-class RatesError(UserError, ValueError):
-    """A machine or a model of which no rates are known, or a study that does not fit; the message says the remedy."""
-
-
-@cache
-def rates() -> dict[str, Any]:
-    """`rates.yaml`."""
-    entries: dict[str, Any] = yaml.safe_load(files("arbitrage.planning").joinpath("rates.yaml").read_text("utf-8"))
-    return entries
-
-
-@dataclass(frozen=True)
-class Machine:
-    """`count` GPUs called `name`: bandwidth in bytes/s, dense bfloat16 peak in FLOP/s, memory in bytes, of each."""
-
-    name: str
-    count: int
-    bandwidth: float
-    peak: float
-    memory: float
-
-    @classmethod
-    def named(cls, words: str) -> Machine:
-        """The machine of words such as `4xH100`. Raises RatesError."""
-        names = {name.casefold(): name for name in rates()["gpus"]}
-        found = re.fullmatch(r"([1-9][0-9]*)x(.+)", words.casefold())
-        if found is None or found[2] not in names:
-            raise RatesError(
-                f"--on {words}: expected a number of GPUs and their name, such as 4xH100; known are "
-                f"{', '.join(names.values())} (for others add an entry to {FILE})"
-            )
-        name = names[found[2]]
-        gpu = rates()["gpus"][name]
-        return cls(name, int(found[1]), 1e12 * gpu["bandwidth_tb"], 1e12 * gpu["bf16_tflops"], GB * gpu["memory_gb"])
-
-    def wall_s(self, cost: Cost) -> tuple[float, float]:
-        """Seconds from the start of a stage's first job to the end of its last, low and high: as many run as fit."""
-        rounds = math.ceil(cost.jobs / (self.count // cost.gpus)) / cost.jobs
-        return rounds * cost.low_s, rounds * cost.high_s
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A model on GPUs: bytes of weights and of a position's keys and values, and parameters, on each of them.
-
-    engine: `vllm` or `transformers`.
-    """
-
-    machine: Machine
-    weights: float
-    position: float
-    parameters: float
-    engine: str
-
-    def pass_s(self, tokens: float) -> float:
-        """Seconds of a pass over `tokens` tokens, of one context or of many."""
-        told = rates()["assumed"][self.engine]
-        computing = 2 * self.parameters * tokens / (self.machine.peak * told["peak_share"])
-        return float(max(self._reading_s(self.weights), computing, told["pass_s"]))
-
-    def token_s(self, rows: float, context: float) -> float:
-        """Seconds a token where `rows` contexts of `context` tokens each are decoded together."""
-        return self.pass_s(rows) / rows + self._reading_s(context * self.position)
-
-    def _reading_s(self, size: float) -> float:
-        return float(size / (self.machine.bandwidth * rates()["decoding"]["bandwidth_share"]))
 
 
 class Estimate:
@@ -118,15 +41,20 @@ class Estimate:
 
     def costs(self) -> Iterator[Cost]:
         """Stage by stage. Raises RatesError where a job does not fit."""
-        stages = ["label", "router", "heldout", *(f"sweep {name}" for name in self.study.benchmarks)]
-        for stage in [*stages, "latency"] if self.study.pairs[self.pair].latency else stages:
-            gpus = resources.gpus(self.study, rule_of(stage), self.pair)
+        study, pair = self.study, self.pair
+        stages = ["label", *["lookahead"] * study.looks_ahead(pair), *["states"] * study.reads_states(pair)]
+        stages += ["router", "heldout", *(f"sweep {name}" for name in study.benchmarks)]
+        for stage in [*stages, "latency"] if study.pairs[pair].latency else stages:
+            gpus = resources.gpus(study, rule_of(stage), pair)
             if not 1 <= gpus <= self.machine.count:
                 raise RatesError(
-                    f"{stage} {self.pair}: a job takes {gpus} GPUs, by `device` and `placement` of the study; expected "
+                    f"{stage} {pair}: a job takes {gpus} GPUs, by `device` and `placement` of the study; expected "
                     f"1 to {self.machine.count}, as --on says: change one of them"
                 )
-            yield self._with_pair(stage, gpus) if rule_of(stage) in STAGES else self._with_router(stage, gpus)
+            if rule_of(stage) in STAGES:
+                yield self._with_pair(stage, gpus)
+            else:
+                yield self._with_draft(gpus) if stage == "states" else self._with_router(stage, gpus)
 
     def nodes(self, policies: int, listed: float) -> float:
         """Contexts of a question's tree that so many policies come to, each at `listed` thresholds.
@@ -144,6 +72,8 @@ class Estimate:
         entries = {name: POLICIES[name] for name in study.sweep.policies if POLICIES[name].has_threshold}
         if rule == "label":
             steps = {"draft": self.steps, "target": samples * self.steps, "prm": (1 + samples) * self.steps}
+        elif rule == "lookahead":  # from one side of every step; from the other it is written, or a later step's
+            steps = {"target": sum(share * count * (count - 1) / 2 for count, share in self.lengths)}
         elif rule == "sweep":
             trainings = {name: study.router.seeds if entry.trained else 1 for name, entry in entries.items()}
             every, own = (self.nodes(count, thresholds_listed(study)) for count in (sum(trainings.values()), 1))
@@ -169,8 +99,8 @@ class Estimate:
         jobs, questions = size_of(study, self.pair, stage)
         portions = self._portions(study, stage)
         units = {role: questions * count for role, count in self.units(rule).items() if count}
-        loading_s = sum(portion.part.weights for portion in portions) / (GB * self.told["load_gb"])
-        low_s = high_s = jobs * (self.told["job_start_s"] + loading_s)
+        start_s = self._start_s(study, portions)
+        low_s = high_s = jobs * start_s
         for role, count in units.items():
             subject = f"models.{getattr(study.pairs[self.pair], role)}" if role in ("draft", "target") else role
             own = [portion for portion in portions if portion.part.subject == subject]
@@ -181,13 +111,38 @@ class Estimate:
                 least_s, most_s = self._written_s(model, own, rule, count, questions, jobs)
             else:
                 scorer = study.prm if role == "prm" else study.router
-                loaded = Loaded(self.machine, own[0].part.weights, 0, self.shapes[role].parameters, scorer.engine)
-                low_s, high_s = (each + jobs * self._start_s(scorer.engine) for each in (low_s, high_s))
                 rows = 1 if rule == "latency" else scorer.batch_size
-                least_s, most_s = (count * loaded.pass_s(rows * tokens) / rows for tokens in (self.step, self.context))
+                least_s, most_s = self._read_s(own[0], scorer.engine, rows, count)
                 most_s = least_s if rule == "latency" else most_s  # timing keeps what was read
             low_s, high_s = low_s + least_s, high_s + most_s
-        return Cost(f"{stage} {self.pair}", jobs, units, low_s, high_s, gpus)
+        return Cost(f"{stage} {self.pair}", jobs, units, low_s, high_s, gpus, start_s=start_s)
+
+    def _with_draft(self, gpus: int) -> Cost:
+        """The draft alone, as labelling has it, reads its labelled steps for the states behind them."""
+        study = placed(self.study, "label", self.pair)
+        jobs, questions = size_of(study, self.pair, "states")
+        name = study.pairs[self.pair].draft
+        own = [each for each in self._portions(study, "label") if each.part.subject == f"models.{name}"]
+        start_s, model = self._start_s(study, own), study.models[name]
+        read = self._read_s(own[0], model.engine, model.batch_size, questions * self.steps)
+        low_s, high_s = (jobs * start_s + seconds for seconds in read)
+        return Cost(f"states {self.pair}", jobs, {}, low_s, high_s, gpus, start_s=start_s)
+
+    def _start_s(self, study: Study, portions: Sequence[Portion]) -> float:
+        """Seconds until a job works: its own start, the models' weights read, each engine of vLLM started."""
+        engines = {f"models.{name}": model.engine for name, model in study.models.items()}
+        engines |= {"prm": study.prm.engine, "router": study.router.engine}
+        subjects = dict.fromkeys(portion.part.subject for portion in portions)
+        started = sum(engines.get(subject) != "transformers" for subject in subjects)  # what checks tokens is on vLLM
+        loading_s = sum(portion.part.weights for portion in portions) / (GB * self.told["load_gb"])
+        return float(self.told["job_start_s"] + loading_s + started * self.told["vllm_start_s"])
+
+    def _read_s(self, portion: Portion, engine: str, rows: int, count: float) -> tuple[float, float]:
+        """Seconds in which a model reads `count` steps, so many rows at once: new steps alone; whole contexts."""
+        parameters = self.shapes[portion.part.subject].parameters
+        loaded = Loaded(self.machine, portion.part.weights, 0, parameters, engine)
+        least_s, most_s = (count * loaded.pass_s(rows * tokens) / rows for tokens in (self.step, self.context))
+        return least_s, most_s
 
     def _portions(self, study: Study, stage: str) -> list[Portion]:
         """What a job puts on GPUs, by the devices in `study`. Raises RatesError where it does not fit."""
@@ -202,7 +157,7 @@ class Estimate:
     def _written_s(
         self, model: Model, own: Sequence[Portion], rule: str, tokens: float, questions: int, jobs: int
     ) -> tuple[float, float]:
-        """Seconds in which `model` starts in each job, writes so many tokens, and reads what others wrote."""
+        """Seconds in which `model` writes so many tokens, and reads what others, or other jobs, wrote."""
         part, shape = own[0].part, self.shapes[own[0].part.subject]
         engine, most = "transformers" if model.engine == "transformers" else "vllm", self.study.generation.max_tokens
         longest = min(model.vllm.longest(most), shape.positions)
@@ -210,13 +165,10 @@ class Estimate:
         fitting = min(portion.contexts for portion in own) * longest / self.tokens
         under_way = model.server.concurrency if model.engine == "openai" else model.batch_size
         rows = 1.0 if rule == "latency" else max(1.0, min(under_way, questions / jobs, fitting))
-        read = questions * self.told["prompt_tokens"] + tokens / 2
+        both_sides = 2 * questions * self.steps * self.step  # of labelled steps, which other jobs wrote
+        read = questions * self.told["prompt_tokens"] + (both_sides if rule == "lookahead" else tokens / 2)
         seconds = tokens * loaded.token_s(rows, self.context) + read * loaded.pass_s(READ_TOGETHER) / READ_TOGETHER
-        seconds += jobs * self._start_s(engine)
         return seconds, seconds + (0.0 if rule == "latency" else jobs * most * loaded.token_s(1, most / 2))
-
-    def _start_s(self, engine: str) -> float:
-        return float(self.told["vllm_start_s"]) * (engine == "vllm")
 
     def _with_router(self, stage: str, gpus: int) -> Cost:
         """Trainings of the text router, a question's steps read together; or the scores of its held-out steps."""
@@ -234,8 +186,9 @@ class Estimate:
         flops = questions * self.tokens * shape.parameters * operations
         seconds = flops / (self.machine.peak * self.told["transformers"]["peak_share"] * gpus)
         units = {"router": questions * held * self.steps} if stage == "heldout" else {}
-        seconds += jobs * self.told["job_start_s"]
-        return Cost(f"{stage} {self.pair}", jobs, units, seconds, seconds, gpus)
+        start_s = self.told["job_start_s"]
+        seconds += jobs * start_s
+        return Cost(f"{stage} {self.pair}", jobs, units, seconds, seconds, gpus, start_s=start_s)
 
 
 def known_shapes(study: Study, pair: str) -> dict[str, Shape]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from arbitrage.cli.plan import shown
+from arbitrage.cli.amounts import shown
 from arbitrage.config.study import Study
 from arbitrage.planning.estimates import Cost, Speeds, bounds, relative_error, scaled, seconds_at, sum_of
 from arbitrage.planning.pilot import Measured
@@ -38,7 +38,7 @@ def test_amounts_grow_with_the_questions_and_starting_with_the_jobs() -> None:
     cost = scaled(study(), "p", "label", job, SPEEDS)
     assert (cost.stage, cost.jobs, cost.gpus, cost.questions, cost.memory) == ("label p", 4, 1, 10, 7)
     assert cost.units == {"draft": 50_000, "prm": 2_000} and cost.disk == 10_000
-    assert cost.high_s == 100 * (60 - 10) + 4 * 10  # as the pilot, and four starts
+    assert cost.high_s == 100 * (60 - 10) + 4 * 10 and cost.start_s == 10  # as the pilot, and four starts
     assert cost.low_s == 0.01 * (50_000 + 2_000) + 4 * 10  # all batches full
     assert cost.error == 0.0  # every question took the same
 

@@ -1,4 +1,4 @@
-"""Estimates by published rates: by hand for the paper's sizes, and against the measurements they cite."""
+"""Estimates by published rates, by hand for the paper's sizes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 from arbitrage.config.load import read_study
 from arbitrage.config.study import Study
 from arbitrage.planning.estimates import Cost
-from arbitrage.planning.rates import Estimate, Loaded, Machine, RatesError, known_shapes, rates
+from arbitrage.planning.machines import Loaded, Machine, RatesError, rates
+from arbitrage.planning.rates import Estimate, known_shapes
 from arbitrage.runtime.memory import shape_in
 from tests.support.paper_shapes import write
 
@@ -31,30 +32,12 @@ def costs(on: str, name: str = "llama3-1b-8b", **changes: Any) -> dict[str, Cost
     return {cost.stage.removesuffix(f" {pair}"): cost for cost in Estimate(one, pair, Machine.named(on)).costs()}
 
 
-def eight(gpu: str) -> Loaded:
-    return Loaded(Machine.named(f"1x{gpu}"), 2 * 8_030_261_248, 131_072, 8_030_261_248, "vllm")
-
-
 @pytest.mark.parametrize("name", rates()["models"])
 def test_shapes_are_those_of_the_checkpoints_configuration(name: str, tmp_path: Path) -> None:
     one = study(models={"target": {"path": name}})
     directory = write(tmp_path, name)
     weights = (directory / "model.safetensors").stat().st_size
     assert known_shapes(one, "1b-8b")["models.target"] == shape_in(directory, weights)
-
-
-@pytest.mark.parametrize(("gpu", "measured_s"), [("H100", 0.00648), ("A100-40GB", 1 / 75)])
-def test_a_token_by_itself_takes_what_was_measured(gpu: str, measured_s: float) -> None:
-    assert eight(gpu).token_s(1, 512) == pytest.approx(measured_s, rel=0.05)
-
-
-def test_more_rows_share_the_reading_of_weights_until_computing_takes_longer() -> None:
-    model = eight("H100")
-    weights_s = 2 * 8_030_261_248 / (3.35e12 * 0.75)
-    assert model.token_s(64, 0) == pytest.approx(weights_s / 64)
-    assert model.token_s(64, 1000) - model.token_s(64, 0) == pytest.approx(1000 * 131_072 / (3.35e12 * 0.75))
-    assert model.token_s(1024, 0) == pytest.approx(2 * 8_030_261_248 / (989.5e12 * 0.4))
-    assert Loaded(model.machine, 1e6, 0, 1e6, "transformers").pass_s(1) == 0.02  # a small model: launching kernels
 
 
 def test_a_policys_paths_part_once_at_every_depth_where_scores_are_spread_evenly() -> None:
@@ -82,7 +65,48 @@ def test_labelling_writes_every_step_twice_and_starts_with_every_job() -> None:
     fifteen = costs("4xH100", steps={"questions_per_job": 2000})["label"]
     start_s = 30 + 2 * 60 + 2 * (1_235_814_400 + 8_030_261_248 + 1_543_714_304) / 2e9
     assert sixty.low_s - fifteen.low_s == pytest.approx(45 * start_s)
-    assert sixty.high_s > sixty.low_s + 60 * 4096 * eight("H100").token_s(1, 0)  # a last question, and contexts anew
+    eight = Loaded(estimate.machine, 2 * 8_030_261_248, 131_072, 8_030_261_248, "vllm")
+    assert sixty.high_s > sixty.low_s + 60 * 4096 * eight.token_s(1, 0)  # a last question, and contexts anew
+
+
+def test_looking_ahead_the_target_goes_on_from_every_step_and_all_models_are_started() -> None:
+    ahead = {"variants": {"ahead": {"kind": "scalars", "labels": "lookahead"}}}
+    found, estimate = costs("4xH100", router=ahead), Estimate(study(), "1b-8b", Machine.named("4xH100"))
+    cost = found["lookahead"]
+    assert list(found)[:3] == ["label", "lookahead", "router"] and "lookahead" not in costs("4xH100")
+    # of 11 steps, and of the few as long as the study allows: sums of all that can follow
+    longest = math.ceil(4096 / estimate.step)
+    steps = 0.985 * 11 * 10 / 2 + 0.015 * longest * (longest - 1) / 2
+    assert cost.units == {"target": pytest.approx(30_000 * steps * estimate.step)}
+    assert (cost.jobs, cost.gpus) == (12, 1)
+    start_s = 30 + 2 * 60 + 2 * (1_235_814_400 + 8_030_261_248 + 1_543_714_304) / 2e9
+    assert cost.start_s == found["label"].start_s == pytest.approx(start_s)
+    target = Loaded(estimate.machine, 2 * 8_030_261_248, 131_072, 8_030_261_248, "vllm")
+    read = 30_000 * (150 + 2 * estimate.steps * estimate.step) * target.pass_s(2048) / 2048
+    written = cost.units["target"] * target.token_s(64, estimate.context)
+    assert cost.low_s == pytest.approx(12 * start_s + written + read)
+    assert cost.high_s == pytest.approx(cost.low_s + 12 * 4096 * target.token_s(1, 2048))
+
+
+def test_for_its_states_the_draft_alone_reads_every_labelled_step() -> None:
+    probe = {"router": {"variants": {"probe": {"kind": "probe"}}}, "models": {"draft": {"engine": "transformers"}}}
+    found, estimate = costs("4xH100", **probe), Estimate(study(), "1b-8b", Machine.named("4xH100"))
+    cost = found["states"]
+    assert list(found)[:3] == ["label", "states", "router"] and "states" not in costs("4xH100")
+    assert (cost.jobs, cost.gpus, cost.units) == (12, 1, {})
+    assert cost.start_s == pytest.approx(30 + 2 * 1_235_814_400 / 2e9)
+    draft = Loaded(estimate.machine, 2 * 1_235_814_400, 0, 1_235_814_400, "transformers")
+    low_s, high_s = (
+        30_000 * estimate.steps * draft.pass_s(64 * tokens) / 64 for tokens in (estimate.step, estimate.context)
+    )
+    assert cost.low_s == pytest.approx(12 * cost.start_s + low_s) and low_s < high_s
+    assert cost.high_s == pytest.approx(12 * cost.start_s + high_s)
+
+
+def test_every_engine_of_vllm_is_started_those_too_that_check_tokens() -> None:
+    eight_four = costs("4xH100", latency={"speculative_tokens": [8, 4]})["latency"].start_s
+    eight = costs("4xH100", latency={"speculative_tokens": [8]})["latency"].start_s
+    assert eight_four - eight == pytest.approx(60 + 2 * (1_235_814_400 + 8_030_261_248) / 2e9)
 
 
 def test_faster_gpus_and_larger_batches_are_sooner_done_and_more_trainings_later() -> None:
@@ -116,19 +140,6 @@ def test_a_target_that_is_cut_over_four_reads_a_quarter_of_its_weights() -> None
     start_s = 30 + 2 * 60 + 2 * (8_030_261_248 + 70_553_706_496 + 1_543_714_304) / 2e9
     quarter_s = label.units["target"] * 2 * 70_553_706_496 / 4 / (3.35e12 * 0.75) / 64
     assert 0.3 < quarter_s / (label.low_s - 120 * start_s) < 0.6  # the draft, the PRM, and keys and values besides
-
-
-def test_jobs_go_side_by_side_as_far_as_there_are_gpus() -> None:
-    machine = Machine.named("4xH100")
-    assert machine.wall_s(Cost("a", 5, low_s=50.0, high_s=100.0, gpus=1)) == (20.0, 40.0)
-    assert machine.wall_s(Cost("a", 5, low_s=50.0, high_s=100.0, gpus=3)) == (50.0, 100.0)
-
-
-@pytest.mark.parametrize("words", ["4xB200", "H100", "0xH100", "4 x H100", ""])
-def test_a_machine_that_is_not_known_is_answered_by_those_that_are(words: str) -> None:
-    with pytest.raises(RatesError, match=r"such as 4xH100; known are H100, H200, A100-80GB, .* RTX-4090"):
-        Machine.named(words)
-    assert Machine.named("2xrtx-4090").name == "RTX-4090"
 
 
 def test_what_does_not_fit_or_is_not_known_is_refused_with_the_remedy() -> None:

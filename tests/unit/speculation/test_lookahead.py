@@ -24,9 +24,11 @@ class Writer(FakeGenerator):
     def __init__(self, name: str, word: str) -> None:
         super().__init__(name)
         self.word = word
+        self.asked: set[Ids] = set()
 
     def _step(self, ids: Ids, sampling: Sampling = GREEDY) -> GeneratedStep:
         self.calls += 1
+        self.asked.add(ids)
         lines = "".join(map(chr, ids)).split("\n", 1)[1].split("\n\n")[:-1]
         if len(lines) < LINES:
             return GeneratedStep(f"{self.word}\n\n", "separator", (-0.5,))
@@ -94,3 +96,15 @@ def test_what_follows_is_the_targets_and_a_step_that_has_ended_the_solution_is_n
     rest = "\n\nsound\n\nsound\n\n\\boxed{right}"
     assert solutions == [["harmless" + rest, "sound" + rest]] * len(QUESTIONS)
     assert draft.calls == 0 and target.calls == 2 * LINES * len(QUESTIONS)
+
+
+def test_of_both_sides_of_a_step_one_is_written_already_or_from_a_later_step() -> None:
+    """What `arbitrage plan --on` counts: one continuation to the end for each step of a solution."""
+    labelling, looking = models("harmless"), models("harmless")
+    rows = label(labelling, QUESTIONS, samples=1, temperature=0.0, seed=1)
+    looked_ahead(looking, rows, Lockstep)
+    known, target = labelling.target, looking.target
+    assert isinstance(known, Writer) and isinstance(target, Writer)
+    steps = LINES + 1
+    assert len(known.asked) == steps * len(QUESTIONS)
+    assert len(target.asked - known.asked) == steps * (steps - 1) / 2 * len(QUESTIONS)

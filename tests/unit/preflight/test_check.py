@@ -16,7 +16,7 @@ from arbitrage.config.load import validate_config
 from arbitrage.config.study import Study
 from arbitrage.preflight import check_engines, check_hub
 from arbitrage.preflight.check_data import data_findings, labelling_problems
-from arbitrage.preflight.check_engines import engine_findings
+from arbitrage.preflight.check_engines import engine_findings, timing_findings
 from arbitrage.preflight.check_models import model_findings
 from arbitrage.preflight.check_revisions import revision_findings
 from arbitrage.preflight.findings import Finding
@@ -358,6 +358,42 @@ def test_what_an_engine_needs_and_lacks_is_named(checkpoints: dict[str, str], mo
     assert tool.verdict == "warning" and "envs/gptq.yaml" in tool.detail
 
 
+def on_gpu(checkpoints: dict[str, str], engine: str, **sections: Any) -> Study:
+    own = {"device": "cuda:0", "engine": engine}
+    models = {name: own | {"path": checkpoints[name]} for name in ("draft", "target")}
+    return study_of(checkpoints, **{"models": models} | sections)
+
+
+def test_a_pair_is_not_timed_on_an_engine_that_hides_its_models(checkpoints: dict[str, str]) -> None:
+    faults = found(list(timing_findings(on_gpu(checkpoints, "transformers"))), "fault")
+    assert [fault.partition(":")[0] for fault in faults] == ["models.draft", "models.target"]
+    told = (
+        "pair pair",
+        "transformers on cuda:0",
+        "engine: vllm",
+        "pairs.pair.latency: false",
+        "latency.eager_cuda: true",
+    )
+    assert all(words in fault for fault in faults for words in told)
+    pairs = {"pair": {"draft": "draft", "target": "target", "latency": False}}
+    for timed_well in (
+        study_of(checkpoints),
+        on_gpu(checkpoints, "vllm"),
+        on_gpu(checkpoints, "transformers", pairs=pairs),
+        on_gpu(checkpoints, "transformers", latency={"eager_cuda": True}),
+    ):
+        assert list(timing_findings(timed_well)) == []
+
+
+def test_a_scorer_that_transformers_runs_on_a_gpu_is_warned_of_where_pairs_are_timed(
+    checkpoints: dict[str, str],
+) -> None:
+    scorers = {"prm": {"path": checkpoints["prm"], "device": "cuda"}, "router": {"device": "cuda:1"}}
+    findings = list(timing_findings(on_gpu(checkpoints, "vllm", **scorers)))
+    assert [(finding.subject, finding.verdict) for finding in findings] == [("prm", "warning"), ("router", "warning")]
+    assert "timed pairs (pair)" in findings[0].detail and "transformers on cuda:1" in findings[1].detail
+
+
 @pytest.mark.parametrize("version", ["0.26.0", "0.31.2", "0.33.0", "0.320.0"])
 def test_another_version_of_vllm_is_refused_by_name_for_scorers_too(
     version: str, checkpoints: dict[str, str], monkeypatch: pytest.MonkeyPatch
@@ -410,6 +446,7 @@ def test_the_command_prints_the_memory_of_gpus_and_refuses_what_does_not_fit(
         "questions": {"source": "lab", "sample": 5},
         "generation": {"max_tokens": 200},
         "resources": {"gpu_memory_gb": gigabytes},
+        "latency": {"eager_cuda": gigabytes > 5},
     }
     (tmp_path / "study.yaml").write_text(json.dumps(study))  # JSON is YAML
     result = CliRunner().invoke(app, ["check", "--study", str(tmp_path / "study.yaml")])
@@ -417,6 +454,7 @@ def test_the_command_prints_the_memory_of_gpus_and_refuses_what_does_not_fit(
     rows = [line.split() for line in result.output.splitlines()]
     assert ["label", "pair", "models.draft", "0", "0.0", "2.0"] in [row[:6] for row in rows]
     assert ("GPU 0 has 3.7 GiB" in result.output) == (not ready)
+    assert ("and its engine is transformers on cuda:0" in result.output) == (not ready)
 
 
 @pytest.mark.models

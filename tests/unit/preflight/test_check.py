@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from arbitrage.cli import app
 from arbitrage.config.load import validate_config
 from arbitrage.config.study import Study
+from arbitrage.engines.checkpoints import Checkpoint
 from arbitrage.preflight import check_engines, check_hub
 from arbitrage.preflight.check_data import data_findings, labelling_problems
 from arbitrage.preflight.check_engines import engine_findings, timing_findings
@@ -273,6 +274,19 @@ def test_prms_of_every_kind_pass(checkpoints: dict[str, str], tmp_path: Path) ->
         "auto": Path(checkpoints["prm"]),
     }
     assert [scored_by(checkpoints, path, kind=kind) for kind, path in built.items()] == [[]] * len(built)
+
+
+def test_no_tokenizer_is_loaded_twice(checkpoints: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    load = Checkpoint.tokenizer
+
+    def counted(self: Checkpoint, *, chat: bool = False) -> Any:
+        loaded.append(self.path)
+        return load(self, chat=chat)
+
+    monkeypatch.setattr(Checkpoint, "tokenizer", counted)
+    assert {finding.verdict for finding in model_findings(study_of(checkpoints), ["ab"], {})} == {"ok"}
+    assert sorted(loaded) == sorted(checkpoints.values())  # routers start from the PRM
 
 
 def test_a_router_start_without_padding_or_end_token_is_a_fault(checkpoints: dict[str, str], tmp_path: Path) -> None:

@@ -46,6 +46,28 @@ def test_an_environment_in_such_a_folder_finds_the_package_under_any_locale(tmp_
         subprocess.run(probe, env=environment, check=True)
 
 
+def test_a_locale_without_the_letters_of_a_study_is_named_with_its_remedy(tmp_path: Path) -> None:
+    study = tmp_path / "stüdy.yaml"
+    study.write_text(
+        """study: odd
+models: {draft: {path: modèles/draft}, target: {path: target}}
+pairs: {small: {draft: draft, target: target}}
+prm: {path: prm}
+questions: {source: lab, pool: 40, sample: 8}
+benchmarks: {lab500: {source: lab500, limit: 2}}
+""",
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-c", "from arbitrage.cli import main; main()", "check", "--study", str(study)]
+    narrow = PLAIN_LOCALE | {"PYTHONUTF8": "0"}
+    done = subprocess.run(command, cwd=ROOT, env=narrow, capture_output=True, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.decode("ascii").splitlines()
+    assert line.startswith(r"arbitrage: '\xe8' is not in ascii, the encoding of this locale: set PYTHONUTF8=1")
+    wide = subprocess.run(command, cwd=ROOT, env=narrow | {"PYTHONUTF8": "1"}, capture_output=True, check=False)
+    assert "modèles/draft" in wide.stdout.decode("utf-8") and not wide.stderr
+
+
 @pytest.mark.study
 @pytest.mark.timeout(600)
 def test_a_study_runs_there_on_a_benchmark_of_its_own(tmp_path: Path) -> None:

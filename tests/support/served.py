@@ -47,6 +47,11 @@ class Served:
             seconds,
         )
 
+    def at_rest(self) -> bool:
+        """Whether, once nothing is left under way, the engines end what they had taken for clients that have gone."""
+        lanes = self.service.decoder.lanes.values()
+        return self.idle() and wait(lambda: not any(lane._flying or lane._under_way for lane in lanes))
+
 
 def wait(condition: Callable[[], bool], seconds: float = 20) -> bool:
     """Whether `condition` comes true within `seconds`."""

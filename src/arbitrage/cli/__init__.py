@@ -51,6 +51,13 @@ def main() -> None:
     """Entry point: an error a user can mend is one line on stderr and exit status 1; others keep their traceback."""
     try:
         app()
+    except UnicodeEncodeError as error:
+        encoding, lacking = sys.getfilesystemencoding(), error.object[error.start]
+        if encoding == "utf-8":
+            raise
+        remedy = "set PYTHONUTF8=1, or a locale that has all characters, such as LC_ALL=C.UTF-8"
+        print(f"arbitrage: {lacking!a} is not in {encoding}, the encoding of this locale: {remedy}", file=sys.stderr)
+        sys.exit(1)
     except Exception as error:
         if not isinstance(error, (UserError, OSError)):
             raise

@@ -41,7 +41,7 @@ def check(
 
     from arbitrage.cli.stages import register_lab
     from arbitrage.preflight.check_data import data_findings, labelling_problems
-    from arbitrage.preflight.check_engines import engine_findings
+    from arbitrage.preflight.check_engines import engine_findings, timing_findings
     from arbitrage.preflight.check_memory import memory_findings, needs
     from arbitrage.preflight.check_models import model_findings
     from arbitrage.preflight.check_revisions import revision_findings
@@ -57,6 +57,7 @@ def check(
         problems = [row["problem"] for rows in questions.values() for row in rows] + labelling_problems(loaded)
         shapes: dict[str, Shape] = {}
         findings += [*revision_findings(loaded), *model_findings(loaded, problems, shapes), *engine_findings(loaded)]
+        findings += timing_findings(loaded)
         needed = list(needs(loaded, shapes))
         findings += memory_findings(loaded, needed)
     table = Table("subject", "", "finding", title=f"study {loaded.study}")

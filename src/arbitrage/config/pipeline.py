@@ -88,6 +88,11 @@ class Latency(Section):
         description="Policies that are also timed with their escalated steps written by token-level speculative "
         "decoding, the most of `speculative_tokens` a round",
     )
+    eager_cuda: bool = Field(
+        False,
+        description="Time models that transformers runs on a GPU all the same: a token's time is mostly starting "
+        "kernels there and follows the number of layers, not the size of the model, so no verdict on speed is given",
+    )
     heldout: float = Field(0.25, gt=0.0, lt=1.0, description="Share of timed questions kept from the cost model's fit")
 
 

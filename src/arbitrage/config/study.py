@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from arbitrage.config.devices import last_ordinal
 from arbitrage.config.models import Model, Pair
 from arbitrage.config.pipeline import Curves, Figures, Generation, Latency, Steps, Sweep
 from arbitrage.config.placement import Placement
@@ -118,6 +119,17 @@ class Study(Section):
     def timed_pairs(self) -> list[str]:
         """The pairs whose latency is measured."""
         return [name for name, pair in self.pairs.items() if pair.latency]
+
+    def eager_on_gpu(self, pair: str) -> list[str]:
+        """Names of a pair's models that transformers runs on a GPU.
+
+        Decoding alone, they take their time to start kernels: a token's follows the number of layers, not the size.
+        """
+        names = dict.fromkeys((self.pairs[pair].draft, self.pairs[pair].target))
+        models = {name: self.models[name] for name in names}
+        return [
+            name for name, each in models.items() if each.engine == "transformers" and last_ordinal(each.device) >= 0
+        ]
 
     def variant_of(self, policy: str) -> str | None:
         """The router variant that decides for `policy`: `default` where it is of its kind, or else the first that is.

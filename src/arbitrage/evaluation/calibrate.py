@@ -16,6 +16,7 @@ from arbitrage.config.pipeline import Curves
 from arbitrage.errors import UserError
 from arbitrage.evaluation.bootstrap import Floats, interval, resample_weights, resampled_means, with_data
 from arbitrage.evaluation.cost_model import ResampledModel, resampled_model
+from arbitrage.evaluation.curve_matching import GAP, NO_POINT
 from arbitrage.evaluation.curves import Curve, make_curve
 from arbitrage.evaluation.latency_curves import seconds
 from arbitrage.evaluation.trajectory_counts import trajectory_counts
@@ -77,9 +78,9 @@ def calibrate(
 ) -> Calibrated:
     """The threshold of `policy` (a router's first training) that reaches `target`, by the tables of a pair.
 
-    acceptance: the nearest; accuracy: the highest acceptance that is as accurate; latency: the most accurate that is
-    that many times as fast as the target alone, by the cost model. Raises CalibrationError where there is none, or
-    where too few questions are there; TableError where the policy was not swept.
+    acceptance: the nearest, where one is within GAP; accuracy: the highest acceptance that is as accurate; latency: the
+    most accurate that is that many times as fast as the target alone, by the cost model. Raises CalibrationError where
+    there is none, or where too few questions are there; TableError where the policy was not swept.
     """
     counts = trajectory_counts([trajectories])
     counts = counts[counts["router_seed"] <= 0]
@@ -123,8 +124,13 @@ def _choose(curves: dict[str, Curve], policy: str, target: Target, model: Resamp
     """The place of the threshold among the curve's."""
     acceptance, accuracy = (curves[policy].mean(name) for name in ("acceptance", "correct"))
     if target.aim == "acceptance":
-        return int(np.abs(acceptance - target.value).argmin())
-    if target.aim == "accuracy":
+        distance = np.abs(acceptance - target.value)
+        able, best = distance <= GAP, -distance
+        reachable = (
+            f"{NO_POINT}; they span {acceptance.min():.2f} to {acceptance.max():.2f}, the nearest accepts "
+            f"{acceptance[distance.argmin()]:.2f}: ask for one of these"
+        )
+    elif target.aim == "accuracy":
         level = target.value * (curves["target_only"].mean("correct")[0] if target.relative else 1.0)
         able, best = accuracy >= level - 1e-12, acceptance
         reachable = f"the most accurate has {accuracy.max():.1%}, {level:.1%} was asked for"

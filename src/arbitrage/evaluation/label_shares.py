@@ -16,9 +16,8 @@ import pandas as pd
 from arbitrage.config.study import Study
 from arbitrage.io.csv_tables import write_csv
 from arbitrage.io.tables import TableError
-from arbitrage.runtime.paths import StudyPaths
+from arbitrage.runtime.paths import REPORT, StudyPaths
 
-REPORT = "report.json"
 PARTS = {"train": "training", "validation": "held out"}
 
 

@@ -24,11 +24,10 @@ from arbitrage.evaluation.estimates import ALL
 from arbitrage.evaluation.router_quality import STEP, trainings_of
 from arbitrage.io.csv_tables import write_csv
 from arbitrage.io.tables import read_batches, read_frame
-from arbitrage.runtime.paths import StudyPaths
+from arbitrage.runtime.paths import VALIDATION, StudyPaths
 
 MOST_BINS = 10
 FEWEST_STEPS = 30  # of a bin
-VALIDATION = "validation.parquet"  # of a data set
 ESTIMATES: dict[Loss, str] = {
     "label": "P(escalating gains)",
     "weighted": "share of what is at stake that escalating wins",

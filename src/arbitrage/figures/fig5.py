@@ -27,9 +27,15 @@ OPEN: Any = {"color": "#444444", "marker": "^", "markerfacecolor": "white", "lin
 
 @style.styled
 def draw(
-    points: pd.DataFrame, speedup: pd.DataFrame, confidence: float, untimed: Sequence[str] = (), listed: bool = False
+    points: pd.DataFrame,
+    speedup: pd.DataFrame,
+    confidence: float,
+    untimed: Sequence[str] = (),
+    listed: bool = False,
+    eager: Sequence[str] = (),
 ) -> Figure:
-    """points: `accuracy_latency.csv`; speedup: `speedup.csv`; untimed: pairs of the study without a latency."""
+    """points: `accuracy_latency.csv`; speedup: `speedup.csv`; untimed: pairs of the study without a latency; eager:
+    timed pairs with a model that transformers ran on a GPU."""
     panels = style.panels_of(points)
     if not panels:
         return style.notice("No pair of this study was timed; its `latency` is false.")
@@ -45,7 +51,7 @@ def draw(
         text.set_in_layout(False)  # a line wider than its panel would squeeze all panels
     for ax in axes.flat[len(panels) :]:
         ax.set_visible(False)
-    style.legend_and_caption(figure, handles(points, POLICIES), _caption(points, confidence, untimed))
+    style.legend_and_caption(figure, handles(points, POLICIES), _caption(points, confidence, untimed, eager))
     return figure
 
 
@@ -129,7 +135,7 @@ def handles(points: pd.DataFrame, policies: Sequence[str]) -> list[Line2D]:
     ]
 
 
-def _caption(points: pd.DataFrame, confidence: float, untimed: Sequence[str]) -> str:
+def _caption(points: pd.DataFrame, confidence: float, untimed: Sequence[str], eager: Sequence[str]) -> str:
     caption = (
         "Wall-clock time of the live decoder at batch size 1, no other job of the study beside it. Markers: mean of "
         f"the timed questions, with {style.percent(confidence)} bootstrap intervals. Curves: a cost model fitted to "
@@ -147,6 +153,11 @@ def _caption(points: pd.DataFrame, confidence: float, untimed: Sequence[str]) ->
     trainings = points["router_seed"].nunique()
     if trainings > 1:
         caption += f" The router has a curve for each of its {trainings} trainings; the first was timed."
+    if eager:
+        caption += (
+            f" Times of {' and '.join(eager)} are mostly starts of kernels, as transformers ran its models on a GPU: "
+            "they follow the number of layers, not the size of the models."
+        )
     if untimed:
         caption += (
             f" No latency for {' and '.join(untimed)}: the draft's weights are only rounded in place there, and run at "
@@ -160,4 +171,6 @@ def from_study(study: Study) -> Figure:
     paths = StudyPaths.of(study)
     untimed = [name for name, pair in study.pairs.items() if not pair.latency]
     points = style.in_study_order(read_csv(paths.curves("accuracy_latency")), study)
-    return draw(points, read_csv(paths.curves("speedup")), study.curves.confidence, untimed, style.is_listed(study))
+    eager = [pair for pair in study.timed_pairs if study.eager_on_gpu(pair)]
+    listed, confidence = style.is_listed(study), study.curves.confidence
+    return draw(points, read_csv(paths.curves("speedup")), confidence, untimed, listed, eager)

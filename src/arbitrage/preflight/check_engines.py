@@ -7,6 +7,8 @@ from contextlib import closing
 from importlib.util import find_spec
 
 from arbitrage.config.backends import Server
+from arbitrage.config.devices import last_ordinal
+from arbitrage.config.messages import dotted
 from arbitrage.config.study import Study
 from arbitrage.engines.server.client import CompletionsClient
 from arbitrage.engines.vllm.start import BUILDS, build_version, other_series, remedy
@@ -37,6 +39,34 @@ def engine_findings(study: Study) -> Iterator[Finding]:
             )
         if model.quantise and model.quantise.method == "gguf":
             yield _gguf(subject)
+
+
+def timing_findings(study: Study) -> Iterator[Finding]:
+    """A fault for each model of a timed pair whose engine's work a token hides the model's own; warnings on scorers.
+
+    None where the study says that it times them all the same (`latency.eager_cuda`).
+    """
+    if study.latency.eager_cuda or not study.timed_pairs:
+        return
+    for pair in study.timed_pairs:
+        for name in study.eager_on_gpu(pair):
+            yield Finding(
+                f"models.{name}",
+                "fault",
+                f"pair {pair} is timed with it, and its engine is transformers on {study.models[name].device}, where a "
+                "token's time is mostly starting kernels: it follows the number of layers, not the size of the model. "
+                f"Set engine: vllm for it, or {dotted(('pairs', pair, 'latency'))}: false; with latency.eager_cuda: "
+                "true it is timed all the same, and no verdict on speed is given",
+            )
+    for subject, scorer in (("prm", study.prm), ("router", study.router)):
+        if scorer.engine == "transformers" and last_ordinal(scorer.device) >= 0:
+            yield Finding(
+                subject,
+                "warning",
+                f"timed pairs ({', '.join(study.timed_pairs)}) are scored by it, and its engine is transformers on "
+                f"{scorer.device}, where a score's time is mostly starting kernels: set engine: vllm if it can be run "
+                "there, or read the times with that in mind",
+            )
 
 
 def _vllm(subject: str, device: str) -> Finding:

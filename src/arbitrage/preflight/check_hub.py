@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from huggingface_hub.errors import (
 from arbitrage.config.messages import shown
 from arbitrage.config.revisions import HUB_ID
 from arbitrage.engines.checkpoints import PICKLED_FILES, SMALL_FILES, resolve
+from arbitrage.engines.checkpoints import Checkpoint as Files
 from arbitrage.engines.weight_files import weight_bytes
 from arbitrage.speculation.protocols import EngineError
 
@@ -38,6 +40,12 @@ class Checkpoint:
     directory: Path
     weights: int | None
     location: str
+
+    @cached_property
+    def read(self) -> tuple[Any, Any]:
+        """Configuration and tokenizer, which need no weights. Raises EngineError."""
+        files = Files(str(self.directory), self.directory)
+        return files.configs()[0], files.tokenizer()
 
 
 def checkpoint(path: str, revision: str | None, weights: bool = True, pickled: bool = False) -> Checkpoint:

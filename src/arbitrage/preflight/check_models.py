@@ -36,14 +36,14 @@ def model_findings(study: Study, problems: Sequence[str], shapes: dict[str, Shap
     prm = _checked_files("prm", study.prm.path, study.prm.revision, pickled=study.prm.kind == "value-head")
     yield prm[0]
     if prm[1]:
-        yield from prm_findings(study, prm[1].directory, problems)
+        yield from prm_findings(study, prm[1], problems)
         shapes["prm"] = shape_in(prm[1].directory, prm[1].weights or 0)
     start = prm
     if study.router.init:
         start = _checked_files("router.init", study.router.init, study.router.revision)
         yield start[0]
     if start[1]:
-        yield from router_start_findings(study, start[1].directory, problems)
+        yield from router_start_findings(study, start[1], problems)
         shapes["router"] = shape_in(start[1].directory, start[1].weights or 0)
 
 

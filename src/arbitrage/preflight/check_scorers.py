@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from arbitrage.config.study import Study
-from arbitrage.engines.checkpoints import Checkpoint, head_in
+from arbitrage.engines.checkpoints import head_in
 from arbitrage.engines.factory import kind_by_head, require_engine
 from arbitrage.engines.hf.limits import context_limit
 from arbitrage.engines.output_layer import require_output_layer
@@ -16,6 +15,7 @@ from arbitrage.engines.scoring.skywork import check_head
 from arbitrage.engines.scoring.step_format import encode
 from arbitrage.engines.scoring.templates import TemplateReader
 from arbitrage.engines.weight_files import weight_bytes, weight_files
+from arbitrage.preflight.check_hub import Checkpoint
 from arbitrage.preflight.check_text import text_findings
 from arbitrage.preflight.findings import Finding
 from arbitrage.speculation.protocols import EngineError
@@ -28,35 +28,35 @@ HEADS: dict[str, tuple[str, ...]] = {
 }
 
 
-def prm_findings(study: Study, directory: Path, problems: Sequence[str]) -> Iterator[Finding]:
+def prm_findings(study: Study, checkpoint: Checkpoint, problems: Sequence[str]) -> Iterator[Finding]:
     """What the PRM's configuration, tokenizer and, where they are here, weight files tell.
 
     problems: questions as they will be asked.
     """
     try:
-        yield Finding("prm", "ok", _prm(study, directory))
-        yield from _reach("prm", study, directory)
-        yield from text_findings("prm", _read(directory)[1], problems)
+        yield Finding("prm", "ok", _prm(study, checkpoint))
+        yield from _reach("prm", study, checkpoint)
+        yield from text_findings("prm", checkpoint.read[1], problems)
     except (EngineError, ValueError) as error:
         yield Finding("prm", "fault", str(error))
 
 
-def router_start_findings(study: Study, directory: Path, problems: Sequence[str]) -> Iterator[Finding]:
-    """Whether routers can start from the checkpoint in `directory`."""
+def router_start_findings(study: Study, checkpoint: Checkpoint, problems: Sequence[str]) -> Iterator[Finding]:
+    """Whether routers can start from `checkpoint`."""
     subject = "router.init" if study.router.init else "prm"
     try:
-        _router_start(study, directory)
+        _router_start(study, checkpoint)
         yield Finding(subject, "ok", "routers can start from it")
         if study.router.init:
-            yield from _reach(subject, study, directory)
-            yield from text_findings(subject, _read(directory)[1], problems)
+            yield from _reach(subject, study, checkpoint)
+            yield from text_findings(subject, checkpoint.read[1], problems)
     except EngineError as error:
         yield Finding(subject, "fault", str(error))
 
 
-def _prm(study: Study, directory: Path) -> str:
-    prm = study.prm
-    config, tokenizer = _read(directory)
+def _prm(study: Study, checkpoint: Checkpoint) -> str:
+    prm, directory = study.prm, checkpoint.directory
+    config, tokenizer = checkpoint.read
     head = head_in(config)
     kind = kind_by_head(prm.path, head) if prm.kind == "auto" else prm.kind
     require_engine(prm, kind)
@@ -84,12 +84,12 @@ def _prm(study: Study, directory: Path) -> str:
     return f"kind {kind}; its tokenizer has the tokens it needs"
 
 
-def _router_start(study: Study, directory: Path) -> None:
+def _router_start(study: Study, checkpoint: Checkpoint) -> None:
     import torch
     from transformers import AutoModelForSequenceClassification
 
     path, _ = study.router_init
-    config, tokenizer = _read(directory)
+    config, tokenizer = checkpoint.read
     last = _separator(path, tokenizer, study.generation.separator)
     pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     if pad is None:
@@ -110,9 +110,9 @@ def _router_start(study: Study, directory: Path) -> None:
         )
 
 
-def _reach(subject: str, study: Study, directory: Path) -> Iterator[Finding]:
+def _reach(subject: str, study: Study, checkpoint: Checkpoint) -> Iterator[Finding]:
     """A warning where solutions may have more ids than a scorer has positions."""
-    limit, longest = context_limit(_read(directory)[0]), study.generation.max_tokens
+    limit, longest = context_limit(checkpoint.read[0]), study.generation.max_tokens
     if longest >= limit:
         yield Finding(
             subject,
@@ -121,12 +121,6 @@ def _reach(subject: str, study: Study, directory: Path) -> Iterator[Finding]:
             "what is longer are not read (the provenance records count such inputs as `shortened`); lower "
             "generation.max_tokens, or name another checkpoint, if that matters",
         )
-
-
-def _read(directory: Path) -> tuple[Any, Any]:
-    """Configuration and tokenizer of a checkpoint whose weights need not be here. Raises EngineError."""
-    checkpoint = Checkpoint(str(directory), directory)
-    return checkpoint.configs()[0], checkpoint.tokenizer()
 
 
 def _separator(path: str, tokenizer: Any, separator: str) -> int:

@@ -8,8 +8,7 @@ from pathlib import Path
 from arbitrage.io.tables import TableError, read_batches
 from arbitrage.publishing.mismatches import Finding
 from arbitrage.runtime.outputs import Result
-
-EXAMPLES = ("train.parquet", "validation.parquet")  # the tables in a router's data set
+from arbitrage.runtime.paths import TRAIN, VALIDATION
 
 
 def schema_findings(folder: Path, results: Iterable[Result]) -> Iterator[Finding]:
@@ -26,5 +25,5 @@ def schema_findings(folder: Path, results: Iterable[Result]) -> Iterator[Finding
 def tables_in(result: Result) -> list[tuple[str, str]]:
     """The Parquet tables that a result is or holds: path in the study's folder, and schema."""
     if result.path.endswith("/dataset"):
-        return [(f"{result.path}/{name}", "examples") for name in EXAMPLES]
+        return [(f"{result.path}/{name}", "examples") for name in (TRAIN, VALIDATION)]
     return [(result.path, result.table)] if result.table else []

@@ -14,7 +14,7 @@ from arbitrage.config.router import Labels
 from arbitrage.config.study import Study
 from arbitrage.io.csv_tables import read_csv
 from arbitrage.publishing.check_records import named_code
-from arbitrage.runtime.paths import StudyPaths
+from arbitrage.runtime.paths import REPORT, StudyPaths
 
 FORESEEN: dict[Labels, str] = {
     "advantage": "would be scored higher",
@@ -169,7 +169,7 @@ def _of_scalars(name: str, training: Mapping[str, Any], form: Mapping[str, Any],
 
 def _data(folder: Path, study: Study, name: str, labels: Labels) -> list[str]:
     """What the router was trained and held out on."""
-    report = json.loads((folder / name).parents[1].joinpath("dataset", "report.json").read_text(encoding="utf-8"))
+    report = json.loads((folder / name).parents[1].joinpath("dataset", REPORT).read_text(encoding="utf-8"))
     questions = study.questions
     source = questions.path or questions.hub
     train, validation = report["train"], report["validation"]

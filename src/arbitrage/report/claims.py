@@ -31,13 +31,13 @@ def claims(
     speedup: pd.DataFrame,
     quality: pd.DataFrame,
     models: Sequence[CostModel] = (),
-    busy: Sequence[str] = (),
+    doubts: Sequence[str] = (),
 ) -> list[Evidence]:
     """All claims that the study's results speak to; the frames are its CSV files, empty where there is none.
 
-    busy: why the timing of a pair cannot be trusted, a sentence each.
+    doubts: why the timing of a pair cannot be trusted, a sentence each.
     """
-    evidence = [*_curves(comparison), *_speed(speedup, models, busy), *_ranking(quality), *_variants(study, quality)]
+    evidence = [*_curves(comparison), *_speed(speedup, models, doubts), *_ranking(quality), *_variants(study, quality)]
     return sorted(evidence, key=lambda one: one.text)
 
 
@@ -78,13 +78,13 @@ def _curves(comparison: pd.DataFrame) -> Iterator[Evidence]:
         yield from _pooled(rows, text, words, 1, 100, COMPARISON)
 
 
-def _speed(speedup: pd.DataFrame, models: Sequence[CostModel], busy: Sequence[str]) -> Iterator[Evidence]:
+def _speed(speedup: pd.DataFrame, models: Sequence[CostModel], doubts: Sequence[str]) -> Iterator[Evidence]:
     """Judged by the average over common accuracies: the largest ratio is picked by its size, so it flatters."""
     if speedup.empty:
         return
     rows = speedup[(speedup["policy"] == "router") & (speedup["against"] == "rsd") & (speedup["metric"] == "typical")]
     text = f"Fig. 5: the router is faster than RSD at matched accuracy (paper: up to {paper.SPEEDUPS})"
-    obstacle = "; ".join(busy)
+    obstacle = "; ".join(doubts)
     for model in models:
         errors = [abs(setting["error"]) for setting in model.setting_errors]
         mean = sum(errors) / len(errors) if errors else NAN

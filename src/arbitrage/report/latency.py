@@ -30,13 +30,24 @@ def busy_lines(pair: str, conditions: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def latency_section(study: Study, speedup: pd.DataFrame, models: Sequence[CostModel], busy: Sequence[str]) -> str:
-    """Markdown; speedup: `speedup.csv`, empty where no pair is timed."""
+def eager_lines(study: Study, pair: str) -> list[str]:
+    """Why the timing of a pair says little of its models' sizes, where transformers ran them on a GPU."""
+    names = study.eager_on_gpu(pair)
+    if not names:
+        return []
+    return [
+        f"transformers ran {' and '.join(names)} of pair {pair} on a GPU, where a token's time is mostly starting "
+        "kernels and follows the number of layers, not the size of the model"
+    ]
+
+
+def latency_section(study: Study, speedup: pd.DataFrame, models: Sequence[CostModel], doubts: Sequence[str]) -> str:
+    """Markdown; speedup: `speedup.csv`, empty where no pair is timed; doubts: why times cannot be trusted."""
     text = "## Latency\n\n"
     if not models:
         return text + "No pair of this study is timed.\n"
-    for line in busy:
-        text += f"**The machine was busy:** {line}. Nothing is concluded from its times.\n\n"
+    for line in doubts:
+        text += f"**Nothing is concluded from these times:** {line}.\n\n"
     for model in models:
         text += _model(model)
     untimed = [name for name, pair in study.pairs.items() if not pair.latency]

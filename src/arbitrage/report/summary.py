@@ -20,7 +20,7 @@ from arbitrage.io.csv_tables import read_csv
 from arbitrage.report import paper
 from arbitrage.report.accuracy import accuracy_table, level_cells, sizes
 from arbitrage.report.claims import claims
-from arbitrage.report.latency import busy_lines, latency_section
+from arbitrage.report.latency import busy_lines, eager_lines, latency_section
 from arbitrage.report.verdicts import AGREES, DIFFERS, INCONCLUSIVE, Verdict, verdicts
 from arbitrage.runtime.paths import StudyPaths
 from arbitrage.runtime.provenance import record_of
@@ -29,7 +29,7 @@ from arbitrage.runtime.provenance import record_of
 def write_summary(study: Study, out: Path) -> None:
     """Write the summary of a finished study from the files in its folder; FileNotFoundError where one is missing."""
     paths = StudyPaths.of(study)
-    speedup, models, busy = _timing(study, paths)
+    speedup, models, doubts = _timing(study, paths)
     comparison, accuracy = _curves(study, paths, "comparison"), _curves(study, paths, "accuracy_acceptance")
     parts = [
         _head(study, accuracy),
@@ -38,7 +38,7 @@ def write_summary(study: Study, out: Path) -> None:
         _gains(comparison),
         _kept(comparison),
         _wasted(comparison),
-        latency_section(study, speedup, models, busy),
+        latency_section(study, speedup, models, doubts),
         _router(read_csv(paths.router_quality)),
         _provenance(paths),
     ]
@@ -50,9 +50,9 @@ def verdicts_of(study: Study, paths: StudyPaths) -> list[Verdict]:
 
     Raises FileNotFoundError where a file of the results is missing.
     """
-    speedup, models, busy = _timing(study, paths)
+    speedup, models, doubts = _timing(study, paths)
     comparison, quality = _curves(study, paths, "comparison"), read_csv(paths.router_quality)
-    return verdicts(claims(study, comparison, speedup, quality, models, busy), study.curves.confidence)
+    return verdicts(claims(study, comparison, speedup, quality, models, doubts), study.curves.confidence)
 
 
 def _timing(study: Study, paths: StudyPaths) -> tuple[pd.DataFrame, list[CostModel], list[str]]:
@@ -60,7 +60,10 @@ def _timing(study: Study, paths: StudyPaths) -> tuple[pd.DataFrame, list[CostMod
     timed = study.timed_pairs
     speedup = _curves(study, paths, "speedup") if timed else pd.DataFrame()
     models = [read_cost_model(paths.cost_model(pair)) for pair in timed]
-    return speedup, models, [line for pair in timed for line in busy_lines(pair, _conditions(paths, pair))]
+    doubts = [
+        line for pair in timed for line in (*eager_lines(study, pair), *busy_lines(pair, _conditions(paths, pair)))
+    ]
+    return speedup, models, doubts
 
 
 def _curves(study: Study, paths: StudyPaths, name: str) -> pd.DataFrame:

@@ -22,8 +22,8 @@ from arbitrage.io.tables import SCHEMAS, read_batches, read_table, table_writer
 from arbitrage.questions.normal_form import digest
 from arbitrage.routing.inputs import ORDER, Encoding
 from arbitrage.routing.label_classes import Classes, RoutingError, fit_classes
+from arbitrage.runtime.paths import REPORT, TRAIN, VALIDATION
 
-TRAIN, VALIDATION, REPORT = "train.parquet", "validation.parquet", "report.json"
 KEPT = ("study", "pair", *ORDER, "advantage", "draft_score", "draft_confidence")  # of a step, in its example
 
 

@@ -10,7 +10,7 @@ import torch
 from arbitrage.engines.hf.packed import Integers, batch_of, last_states, pack_questions, passes
 from arbitrage.engines.scoring.scorers import RouterScorer
 from arbitrage.io.tables import read_table
-from arbitrage.routing.dataset import VALIDATION
+from arbitrage.runtime.paths import VALIDATION
 from arbitrage.runtime.progress import Progress
 
 COLUMNS = 4096  # ids read in one pass, or one input where it is longer: a training reads as many, and keeps gradients

@@ -22,9 +22,9 @@ from arbitrage.engines.scoring.scalar_router import ROUTER_FILE, ScalarFormat
 from arbitrage.engines.weight_files import SINGLE
 from arbitrage.io.atomic import whole_directory
 from arbitrage.io.tables import read_frame
-from arbitrage.routing.dataset import REPORT, TRAIN
 from arbitrage.routing.label_classes import RoutingError
 from arbitrage.routing.losses import loss_function, targets_of
+from arbitrage.runtime.paths import REPORT, TRAIN
 
 WIDTH = 32  # of the hidden layer
 ROUNDS = 300

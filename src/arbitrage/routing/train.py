@@ -26,7 +26,6 @@ from arbitrage.engines.hf.limits import context_limit
 from arbitrage.engines.hf.packed import pack_questions
 from arbitrage.io.atomic import whole_directory
 from arbitrage.io.tables import read_frame
-from arbitrage.routing.dataset import REPORT, TRAIN
 from arbitrage.routing.frozen_layers import computed_once
 from arbitrage.routing.head import fit_head
 from arbitrage.routing.hf_trainer import (
@@ -43,6 +42,7 @@ from arbitrage.routing.processes import run_processes
 from arbitrage.routing.router_model import freeze_below, new_model
 from arbitrage.routing.sharded import AS_THEY_ARE, FSDP, whole_weights
 from arbitrage.runtime import gpus
+from arbitrage.runtime.paths import REPORT, TRAIN
 from arbitrage.runtime.provenance import digest
 from arbitrage.speculation.protocols import EngineError
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from arbitrage.config.study import Study
 
+TRAIN, VALIDATION, REPORT = "train.parquet", "validation.parquet", "report.json"  # in a router's data set
+
 
 class StudyPaths:
     """Paths of the results in `folder`, relative where it is."""
@@ -68,7 +70,7 @@ class StudyPaths:
         return self.folder / "states" / pair / f"shard-{shard}.parquet"
 
     def dataset(self, pair: str, variant: str) -> Path:
-        """A router's training and validation data."""
+        """A router's training and validation data: a folder with TRAIN, VALIDATION and REPORT."""
         return self.folder / "router" / pair / variant / "dataset"
 
     def router(self, pair: str, variant: str = "default", seed: str | int = 0) -> Path:

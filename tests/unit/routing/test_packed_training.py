@@ -13,11 +13,12 @@ from arbitrage.config.router import Dataset, RouterTraining, Variant
 from arbitrage.engines.checkpoints import resolve
 from arbitrage.io.tables import read_frame, write_table
 from arbitrage.lab.question_stream import draw_questions
-from arbitrage.routing.dataset import TRAIN, build_dataset
+from arbitrage.routing.dataset import build_dataset
 from arbitrage.routing.hf_trainer import RouterTrainer
 from arbitrage.routing.inputs import TextEncoding
 from arbitrage.routing.losses import class_loss, ordinal_loss
 from arbitrage.routing.train import _arguments, judged_rows
+from arbitrage.runtime.paths import TRAIN
 from tests.support.tiny_models import TokenizerKind, build_classifier, build_tokenizer
 from tests.unit.routing.conftest import path_rows
 

@@ -10,8 +10,7 @@ import hashlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from itertools import islice
 
 import torch
@@ -24,6 +23,7 @@ from arbitrage.engines.hf.attention import engine_name, last_logits, last_states
 from arbitrage.engines.hf.batching import Batch, BatchRunner
 from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.engines.hf.limits import SCRATCH_BYTES, OutOfMemoryError, context_limit, positions_at_once, raise_lost
+from arbitrage.engines.hf.next_tokens import Job, next_tokens
 from arbitrage.engines.prompting import Prompter
 from arbitrage.engines.step_boundary import (
     StepWriter,
@@ -43,25 +43,6 @@ FREE_SHARE = 0.25  # ended rows are refilled, or leave the batch, once they are 
 # busy are passes saved. On a CPU a row costs what it costs, wherever it stands, and the columns that ended rows leave
 # behind come on top: the lab's target was 7 to 15 % slower with refilling.
 REFILLED_COLUMNS = {"cpu": 0, "cuda": 512}
-
-
-@dataclass
-class Job:
-    """A context, and the step in the making that continues it."""
-
-    context: Ids
-    writer: StepWriter
-    sampling: Sampling
-
-    @property
-    def uniform(self) -> float:
-        """The random number of the next token, the same whatever is decoded beside it."""
-        return self._uniforms[min(len(self.writer.ids), self.writer.limit - 1)]
-
-    @cached_property
-    def _uniforms(self) -> list[float]:
-        generator = torch.Generator().manual_seed(self.sampling.seed_of(self.context))
-        return torch.rand(self.writer.limit, generator=generator, dtype=torch.float64).tolist()
 
 
 class TransformersGenerator:
@@ -218,7 +199,7 @@ class TransformersGenerator:
         """Write the steps of `rows`, the jobs of `batch`, to their ends; those that end make room for `waiting`."""
         last = batch.length + self.refilled_columns
         while True:
-            tokens = _next_tokens(batch.output, rows)
+            tokens = next_tokens(batch.output, rows)
             free = [row for row, job in enumerate(rows) if job.writer.ended]
             if len(free) >= FREE_SHARE * len(rows):
                 batch.remember({row: rows[row].writer.ids[:-1] for row in free})  # the last token was not fed
@@ -233,7 +214,7 @@ class TransformersGenerator:
                     batch.refill(filled, [job.context for job in taken])
                     for row, job in zip(filled, taken, strict=True):
                         rows[row] = job
-                    tokens[filled] = _next_tokens(batch.output[filled], taken)
+                    tokens[filled] = next_tokens(batch.output[filled], taken)
                 if free:
                     alive = _alive(len(rows), free)
                     batch.keep(alive)
@@ -253,36 +234,6 @@ class TransformersGenerator:
         except EngineError:
             self.forget()
             raise
-
-
-def choose(logits: Tensor, temperature: float, uniforms: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """The next token of each row of `logits` [rows, vocabulary], its log-probability, and the entropy in nats.
-
-    The last two are of the distribution at temperature 1, in fp32. uniforms: one number in [0, 1) a row for sampling by
-    inversion; None for the most likely token.
-    """
-    logits = logits.float()
-    logprobs = logits.log_softmax(dim=-1)
-    entropies = (logprobs.exp() * -logprobs).nansum(dim=-1)  # 0 * inf counts 0
-    if uniforms is None:
-        return logits.argmax(dim=-1), logprobs.amax(dim=-1), entropies
-    cumulative = (logits.double() / temperature).softmax(dim=-1).cumsum(dim=-1)
-    at = uniforms.to(logits.device)[:, None] * cumulative[:, -1:]
-    tokens = torch.searchsorted(cumulative, at, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
-    return tokens, logprobs.gather(1, tokens[:, None])[:, 0], entropies
-
-
-def _next_tokens(output: Tensor, rows: Sequence[Job]) -> Tensor:
-    """The next token [rows] after each row of `output`, handed to the writers that have not ended."""
-    uniforms = None
-    if rows[0].sampling.temperature > 0:
-        uniforms = torch.tensor([job.uniform for job in rows], dtype=torch.float64)
-    tokens, *reported = choose(output, rows[0].sampling.temperature, uniforms)
-    logprobs, entropies = torch.stack(reported).tolist()
-    for job, token, logprob, entropy in zip(rows, tokens.tolist(), logprobs, entropies, strict=True):
-        if not job.writer.ended:
-            job.writer.push(token, logprob, entropy)
-    return tokens
 
 
 def _alive(count: int, ended: Sequence[int]) -> list[int]:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from arbitrage.engines.hf.attention import last_logits_and_states, logprobs_of
-from arbitrage.engines.hf.generator import TransformersGenerator, choose
+from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.engines.hf.live_context import LiveContext
+from arbitrage.engines.hf.next_tokens import choose
 from arbitrage.engines.scoring.scorers import TransformersScorer
 from arbitrage.engines.step_boundary import StepWriter, StopRule
 from arbitrage.speculation.forwarding import ForwardingPrompter, ForwardingReader

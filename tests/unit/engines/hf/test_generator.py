@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from arbitrage.engines.checkpoints import resolve
-from arbitrage.engines.hf.generator import TransformersGenerator, choose
+from arbitrage.engines.hf.generator import TransformersGenerator
 from arbitrage.engines.hf.kv_cache import BufferCache
 from arbitrage.speculation.protocols import ContextMemoryError, EngineError
 from arbitrage.speculation.steps import GeneratedStep, Ids, Sampling
@@ -104,15 +104,6 @@ def test_sampled_steps_depend_on_seed_sample_and_context_but_not_on_the_batch(ca
     texts = [step.text for step in drawn]
     assert [step.text for step in generator.generate(contexts, [20] * 12, Sampling(1.0, seed=4, sample=2))] != texts
     assert [step.text for step in generator.generate(contexts, [20] * 12, Sampling(1.0, seed=5, sample=1))] != texts
-
-
-def test_sampling_draws_tokens_as_often_as_the_softmax_says() -> None:
-    logits = torch.tensor([[0.0, 1.0, -float("inf"), 2.0]])
-    uniforms = (torch.arange(4000, dtype=torch.float64) + 0.5) / 4000
-    tokens, logprobs, _ = choose(logits.expand(4000, 4), 0.5, uniforms)
-    shares = torch.bincount(tokens, minlength=4) / 4000
-    assert torch.allclose(shares, (logits[0] / 0.5).softmax(-1), atol=1e-3)
-    assert torch.allclose(logprobs, logits[0].log_softmax(-1)[tokens])  # at temperature 1, whatever the sampling
 
 
 @pytest.mark.parametrize("system_prompt", [None, "Think."])

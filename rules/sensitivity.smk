@@ -75,7 +75,7 @@ rule seed_zoo:
         "Train a small zoo from seed {wildcards.seed}"
     shell:
         "snakemake --cores {threads} --snakefile rules/zoo.smk --configfile {input.study:q}"
-        " --config {params.changes} 2>&1 | tee {log:q}"
+        " --config {params.changes} -- models 2>&1 | tee {log:q}"
 
 
 rule seed_study:

@@ -32,6 +32,7 @@ class Gains:
 def lowest_gains(gains: Sequence[Gains], confidence: float, seed: int) -> list[dict[str, Any]]:
     """Rows of `lowest_gain`: for each panel, and for the router over RSD over the curves of all panels together.
 
+    Over the points that `band` has: not where the gain is the same in all resamples, as where both accept every step.
     Without `low` and `high`, and with a reason, where the band is wider than any gain could be (TOO_WIDE).
     """
     groups: list[tuple[str, str, list[Gains]]] = [(one.panel.pair, one.panel.benchmark, [one]) for one in gains]
@@ -56,7 +57,7 @@ def lowest_gains(gains: Sequence[Gains], confidence: float, seed: int) -> list[d
                 "metric": LOWEST,
                 "policy": group[0].policy,
                 "against": group[0].against,
-                "value": np.nanmin(samples[0]) if known else NOWHERE,
+                "value": samples[0][~np.isnan(low)].min() if known else NOWHERE,
                 "low": ends[0],
                 "high": ends[1],
                 "covered": float((~np.isnan(samples[0])).mean()),

@@ -221,6 +221,15 @@ def test_a_band_wider_than_any_gain_is_left_out_with_the_reason() -> None:
     assert "wider than any gain could be" in row["reason"]
 
 
+def test_the_smallest_gain_is_of_the_rates_that_its_band_has() -> None:
+    """Where both accept every step the gain is 0 in every resample: it says nothing, and has no band."""
+    generator = np.random.default_rng(4)
+    samples = generator.normal([0.05, 0.1, 0.0], [0.01, 0.01, 0.0], (1, 401, 3))
+    panel = simulated.panel(simulated.questions(12, generator), {}, 400, 0)
+    (row,) = lowest_gains([Gains(panel, "oracle", "rsd", samples, 0)], 0.95, 0)
+    assert row["value"] == samples[0, 0, 0] and row["low"] < row["value"] < row["high"]
+
+
 @pytest.mark.parametrize(("metric", "bounds"), [("mean_gain", (-1, 1)), ("accuracy", (0, 1)), ("typical", None)])
 def test_an_interval_ends_where_a_number_can_be(metric: str, bounds: tuple[float, float] | None) -> None:
     """Three trainings far apart: the t variable of two degrees of freedom has long tails."""

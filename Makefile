@@ -30,11 +30,13 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce smoke figures zoo sensitivity docs docs-site test test-all faults test-cluster slurm-daemons browser bench lint clean
+.PHONY: help setup reproduce smoke figures zoo sensitivity docs docs-site test test-all faults test-cluster slurm-daemons browser bench lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "Variables: PYTHON=$(PYTHON) CORES=$(CORES) PIP_ARGS= SNAKEMAKE_ARGS= PYTEST_ARGS="
+
+setup: $(READY) ## Make .venv, with everything that the lab and the tests need
 
 reproduce: $(READY) ## Run the lab study: every figure and table, in results/lab
 	$(SNAKEMAKE)

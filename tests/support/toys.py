@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from tests.support.tiny_models import build_causal, build_classifier
 from tests.support.tiny_prms import build_answering, build_marked, build_value_head, prm_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
-STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
+# The shipped ones, not a user's beside them; without git, all.
+_TRACKED = subprocess.run(["git", "ls-files", "studies/*.yaml"], cwd=ROOT, capture_output=True, text=True, check=False)
+STUDIES = [ROOT / path for path in _TRACKED.stdout.splitlines()] or sorted((ROOT / "studies").glob("*.yaml"))
 QUESTIONS = 8  # labelled; some are held out from the router's training
 PROBLEMS = [f"What is {number} + {number + 1}?" for number in range(QUESTIONS)]
 

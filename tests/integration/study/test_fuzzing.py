@@ -26,9 +26,10 @@ from arbitrage.config.schema import ANY_NAME, keys
 from arbitrage.config.study import Study
 from arbitrage.runtime import resources
 from arbitrage.runtime.dependencies import READS
+from tests.support.toys import STUDIES
 
 ROOT = Path(__file__).resolve().parents[3]
-STUDIES = [ROOT / "config.yaml", *sorted((ROOT / "studies").glob("*.yaml"))]
+FILES = [ROOT / "config.yaml", *STUDIES]
 PATHS = [path for path in keys() if path[-1] != ANY_NAME]
 KNOWN = sorted({part for key in keys() for part in key})
 LONG = "a" * 5000
@@ -58,7 +59,7 @@ ODD = st.one_of(
 @cache
 def _studies() -> list[dict[str, Any]]:
     """The studies that come with the project."""
-    return [yaml.safe_load(path.read_text()) for path in STUDIES]
+    return [yaml.safe_load(path.read_text()) for path in FILES]
 
 
 def sections(config: Any) -> Iterator[dict[Any, Any]]:
@@ -189,7 +190,7 @@ def test_a_mutated_configuration_is_usable_or_refused_in_words(
 @st.composite
 def mutated_text(draw: st.DrawFn) -> bytes:
     """The text of a study with one to three pieces cut out, put in, or moved."""
-    text = draw(st.sampled_from(STUDIES)).read_bytes()
+    text = draw(st.sampled_from(FILES)).read_bytes()
     for _ in range(draw(st.integers(1, 3))):
         start, end = sorted(draw(st.integers(0, len(text))) for _ in range(2))
         piece = draw(st.sampled_from(TEXTS) | st.just(text[start : start + 20]) | st.binary(max_size=3))

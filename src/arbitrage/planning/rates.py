@@ -171,13 +171,18 @@ class Estimate:
         return seconds, seconds + (0.0 if rule == "latency" else jobs * most * loaded.token_s(1, most / 2))
 
     def _with_router(self, stage: str, gpus: int) -> Cost:
-        """Trainings of the text router, a question's steps read together; or the scores of its held-out steps."""
+        """Trainings of the text router, a question's steps read together; or the scores of its held-out steps.
+
+        A router that reads numbers takes no time worth counting but that of its jobs to start.
+        """
         jobs, questions = size_of(self.study, self.pair, stage)
         training, shape, held = self.study.router.training, self.shapes["router"], self.study.dataset.validation
         cap = self.study.dataset.max_examples
         share = min(training.top_layers or shape.layers, shape.layers) / shape.layers
         passes = 2 + 4 * share + (2 * share if training.recompute else 0)  # operations a parameter and token
-        if stage == "router":
+        if self.study.router.variants["default"].kind != "classifier":
+            operations = 0.0
+        elif stage == "router":
             self._portions(self.study, stage)
             operations = (1 - held) * (training.epochs * passes + (2 if training.head_first else 0))
             operations *= min(1.0, cap * jobs / ((1 - held) * questions * self.steps)) if cap else 1.0

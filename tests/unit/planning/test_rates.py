@@ -127,6 +127,12 @@ def test_a_training_is_two_operations_forward_four_back_and_two_to_recompute() -
     assert costs("4xH100")["router"].low_s == pytest.approx(operations / (989.5e12 * 0.2) + 18 * 30)
 
 
+def test_a_router_that_reads_numbers_takes_the_time_of_its_jobs_to_start() -> None:
+    numbers = costs("4xH100", router={"variants": {"default": {"kind": "scalars"}}})
+    for stage in ("router", "heldout"):
+        assert numbers[stage].high_s == numbers[stage].jobs * rates()["assumed"]["job_start_s"]
+
+
 def test_a_router_too_large_for_one_gpu_is_trained_on_several() -> None:
     seven = {"router": {"init": "Qwen/Qwen2.5-Math-7B-Instruct"}}
     assert costs("4xH100", resources={"router": {"gpus": 4}}, **seven)["router"].gpus == 4

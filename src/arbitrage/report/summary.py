@@ -140,8 +140,8 @@ def _gains(comparison: pd.DataFrame) -> str:
         "## Gains in accuracy at the same acceptance (points)\n\n"
         "Mean over all rates at which both have operating points (`covered`: of the range both span), and the smallest "
         "gain at any rate where it varies between resamples (not where both accept every step), with the lowest ends "
-        "of a band that holds the whole curve; without them where that band is wider than any gain could be, for want of "
-        "questions or trainings.\n\n" + table(head, rows)
+        "of a band that holds the whole curve; without them where that band is wider than any gain could be, for want "
+        "of questions or trainings.\n\n" + table(head, rows)
     )
 
 

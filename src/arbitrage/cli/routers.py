@@ -49,7 +49,7 @@ def router(
 ) -> None:
     """Fine-tune a router from its starting checkpoint, or fit one that reads numbers.
 
-    Fine-tuning goes on where a killed training stopped.
+    Fine-tuning goes on where a killed training stopped, and takes a process for each GPU that the job asks for.
     """
     with stage("router", study, [dataset], [out], models=True, variant=variant) as run:
         settings, begin = run.study.router, run.study.seed + seed
@@ -60,7 +60,7 @@ def router(
             from arbitrage.runtime.memory import shape
 
             device, start = devices.alone(settings.device), router_start(run.study)
-            cards = resources.gpus(run.study, "router", None, variant) if device != "cpu" else 1
+            cards = resources.gpus(run.study, "router", None, variant)
             report = train_router(
                 dataset,
                 start,
@@ -69,7 +69,7 @@ def router(
                 device=device,
                 out_dir=out,
                 processes=max(1, cards),
-                sharded=cards > 1 and training(run.study, shape(*run.study.router_init)).sharded,
+                sharded=cards > 1 and device != "cpu" and training(run.study, shape(*run.study.router_init)).sharded,
             )
         else:
             from arbitrage.routing.scalars import fit_scalars

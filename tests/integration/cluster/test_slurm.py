@@ -73,7 +73,7 @@ def test_as_many_jobs_as_questions_per_job_make(submitted: Path) -> None:
     [
         ("steps/small/shard-*.parquet", ("gpu", "gres:gpu:fake:1", "00:12:00")),
         ("trajectories/small/*/shard-*.parquet", ("gpu", "gres:gpu:fake:1", "00:12:00")),
-        ("router/small/default/seed-0/model", ("gpu", "gres:gpu:fake:1", "00:12:00")),
+        ("router/small/default/seed-0/model", ("gpu", "gres:gpu:fake:2", "00:12:00")),
         ("latency/small.parquet", ("gpu", "gres:gpu:fake:2", "00:12:00")),
         ("router/small/default/dataset", ("cpu", None, "00:06:00")),
         ("curves/accuracy_latency.csv", ("cpu", None, "00:06:00")),
@@ -85,6 +85,11 @@ def test_jobs_asked_for_what_the_study_says(
     found = [slurm.job(number) for number in jobs(submitted, pattern)]
     assert found
     assert {(job["Partition"], job.get("TresPerJob"), job["TimeLimit"]) for job in found} == {asked}
+
+
+def test_a_training_has_a_process_for_each_gpu_it_asks_for(submitted: Path) -> None:
+    told = [json.loads(path.read_text()) for path in submitted.glob("router/small/default/seed-*/model/training.json")]
+    assert [one["processes"] for one in told] == [2, 2, 2]
 
 
 def test_latency_had_its_node_alone(slurm: Slurm, submitted: Path) -> None:

@@ -110,10 +110,12 @@ rule side_by_side:
         "../envs/analysis.yaml"
     params:
         studies=lambda w: STUDIES[w.kind],
+        over=lambda w: {"prms": "prm", "seeds": "training"}[w.kind],
     message:
         "Set the {wildcards.kind} side by side"
     shell:
-        "arbitrage sensitivity {params.studies:q} --out results/sensitivity/{wildcards.kind} 2>&1 | tee {log:q}"
+        "arbitrage sensitivity {params.studies:q} --over {params.over} --out results/sensitivity/{wildcards.kind}"
+        " 2>&1 | tee {log:q}"
 
 
 rule seeds:

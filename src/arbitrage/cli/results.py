@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -150,12 +150,19 @@ def page(study: StudyPath, out: Out) -> None:
 @app.command()
 def sensitivity(
     results: Annotated[
-        list[Path], typer.Argument(help="Results of studies that differ in their PRM (results/<study>)")
+        list[Path],
+        typer.Argument(help="Results of studies that differ in their PRM, or in all models (results/<study>)"),
     ],
     out: Annotated[Path, typer.Option(help="Where the table and the figure go; .csv, .md, .pdf and .png are added")],
+    over: Annotated[
+        Literal["prm", "training"], typer.Option(help="What they differ in: `prm`, or the `training` of all models")
+    ] = "prm",
 ) -> None:
-    """Set studies with other PRMs side by side: accuracy at the same acceptance over the PRM's AUROC (docs/lab.md)."""
+    """Set studies of the lab side by side: accuracy at the same acceptance over the PRM's AUROC, or by training.
+
+    Example: `arbitrage sensitivity results/sensitivity-prm_weak results/sensitivity-prm --out results/sensitivity/prms`
+    """
     from arbitrage.figures.sensitivity import write
     from arbitrage.publishing.check_records import read_records, study_of
 
-    write([study_of(folder, read_records(folder)) for folder in results], out)
+    write([study_of(folder, read_records(folder)) for folder in results], out, over)

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from arbitrage.config.study import Study
@@ -53,6 +54,16 @@ def test_a_policy_without_an_operating_point_has_no_point(world: World, tmp_path
     figure = sensitivity.draw(rows)
     assert len(figure.axes) == 4 * len(sensitivity.LEVELS)
     assert "| oracle | 80% | – |" in sensitivity.as_markdown(rows)
+
+
+def test_trainings_have_a_place_each_and_no_line_between_them(world: World, tmp_path: Path) -> None:
+    studies = [with_prm(world, tmp_path / f"seed-{seed}", 0.98 - seed / 1000) for seed in (1, 2, 3)]
+    figure = sensitivity.draw(pd.concat(map(rows_of, studies), ignore_index=True), "training")
+    for ax in figure.axes:
+        assert [label.get_text() for label in ax.get_xticklabels()] == ["seed-1", "seed-2", "seed-3"]
+        assert all(line.get_linestyle() == "None" for line in ax.get_lines())
+    points = [round(x) for line in figure.axes[0].get_lines() for x in line.get_xdata()]
+    assert points.count(0) == points.count(1) == points.count(2) > 0
 
 
 def test_a_prm_without_a_measured_auroc_is_refused(world: World, tmp_path: Path) -> None:

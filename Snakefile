@@ -19,6 +19,7 @@ if not workflow.config_settings.configfiles:  # a study stands alone; this one i
 
 
 STUDY = study_workflow.open_study(config, workflow)
+study_workflow.count_gpus(STUDY, workflow)
 
 
 include: "rules/common.smk"

@@ -15,7 +15,7 @@ from typing import Any
 from arbitrage.config import load
 from arbitrage.config.study import Study
 from arbitrage.errors import UserError
-from arbitrage.runtime import locks
+from arbitrage.runtime import gpus, locks
 from arbitrage.runtime.paths import StudyPaths
 
 AFTER_ERROR = (
@@ -41,6 +41,18 @@ def open_study(config: Mapping[str, Any], workflow: Any, models_exist: bool = Tr
             load.require_sources(study)
         load.announce(study)
         return study
+
+
+def count_gpus(study: Study, workflow: Any) -> None:
+    """Tell Snakemake how many GPUs this machine has, so that no job starts only to wait for one.
+
+    Not where `--resources gpu=2` says it, where a cluster's scheduler hands them out, or where jobs share them.
+    """
+    on_this_machine = workflow.is_main_process and workflow.resource_settings.nodes is None
+    if on_this_machine and not study.resources.share_gpus and "gpu" not in workflow.resource_settings.resources:
+        present = gpus.visible()
+        if present:
+            workflow.register_resource("gpu", len(present))
 
 
 def lock(study: Study) -> None:

@@ -94,3 +94,35 @@ def test_where_nothing_can_be_checked_a_branch_does_not_run(
         workflow.start(open_study(config(tmp_path, prm={"path": "some/prm", "revision": "main"})))
     workflow.start(open_study(config(tmp_path, prm={"path": "some/prm", "revision": COMMIT})))
     assert not checks and "Not checked: transformers is not installed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("said", "nodes", "shared", "told"),
+    [
+        ({}, None, False, {"gpu": 2}),
+        ({"gpu": 1}, None, False, {}),  # --resources gpu=1
+        ({}, 40, False, {}),  # a cluster's jobs
+        ({}, None, True, {}),
+    ],
+)
+def test_snakemake_is_told_how_many_gpus_this_machine_has(
+    said: dict[str, int],
+    nodes: int | None,
+    shared: bool,
+    told: dict[str, int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study = open_study(config(tmp_path, resources={"share_gpus": shared}))
+    registered: dict[str, int] = {}
+    settings = SimpleNamespace(nodes=nodes, resources=said)
+    snakemake = SimpleNamespace(
+        is_main_process=True, resource_settings=settings, register_resource=registered.__setitem__
+    )
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    workflow.count_gpus(study, snakemake)
+    assert registered == told
+    registered.clear()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    workflow.count_gpus(study, snakemake)
+    assert registered == {}

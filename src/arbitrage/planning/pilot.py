@@ -265,5 +265,6 @@ def _finished(command: list[str], out: Path) -> int:
             raise
     if status:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no message"]
-        raise PlanError(f"the pilot failed: {lines[-1].removeprefix('arbitrage: ')}")
+        own = [line for line in lines if line.startswith("arbitrage: ")]  # what is buffered may come after it
+        raise PlanError(f"the pilot failed: {(own or lines)[-1].removeprefix('arbitrage: ')}")
     return int(usage.ru_maxrss) * KIB

@@ -71,11 +71,13 @@ def draw(rows: pd.DataFrame, over: Over = "prm") -> Figure:
             (_over_auroc if over == "prm" else _by_training)(ax, style.of_panel(rows, *panel), level)
             ax.set_title(f"{panel[0]}, {panel[1]}, {level:.0%} accepted", loc="left", fontsize=8)
         line[0].set_ylabel("accuracy (%)")
-    for ax in axes[-1] if over == "prm" else []:
-        ax.set_xlabel("AUROC of the PRM")
-    for ax in axes.flat if over == "training" else []:
-        ax.set_xticks(range(len(names)), names, fontsize=7)
-        ax.set_xlim(-0.5, len(names) - 0.5)
+    if over == "prm":
+        for ax in axes[-1]:
+            ax.set_xlabel("AUROC of the PRM")
+    else:
+        for ax in axes.flat:
+            ax.set_xticks(range(len(names)), names, fontsize=7)
+            ax.set_xlim(-0.5, len(names) - 0.5)
     places = {
         "prm": "over the AUROC of the PRM for the exact checker's labels. Horizontal lines",
         "training": "for each training of all models. Dashes",

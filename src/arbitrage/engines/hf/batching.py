@@ -179,34 +179,27 @@ class BatchRunner:
         The longest first: a later one then fits where an earlier one ended, and buffers need not grow.
         """
         self.pool.begin_call()
-        return self._falling(range(len(contexts)), contexts, (), 2 * BLOCK)
+        grains = [self._width(ids) // (2 * BLOCK) for ids in contexts]
+        return sorted(
+            range(len(contexts)), key=lambda place: (grains[place], len(contexts[place]), place), reverse=True
+        )
 
-    def _falling(self, places: Sequence[int], contexts: Sequence[Ids], fresh: Sequence[int], grain: int) -> list[int]:
-        """`places` by how much has to be read there, in grains of ids, then by length; the most first."""
-        widths = self.widths([contexts[place] for place in places], [fresh[place] for place in places] if fresh else ())
-        keys = [(width // grain, len(contexts[place]), place) for width, place in zip(widths, places, strict=True)]
-        return [place for _, _, place in sorted(keys, reverse=True)]
+    def _width(self, ids: Ids, fresh: int = 1) -> int:
+        """How many of a context's ids have to be read; fresh: as of `Batch`."""
+        return len(ids) - self.pool.cached_blocks(_held(ids, fresh)) * BLOCK
 
-    def fitting(self, contexts: Sequence[Ids], fresh: Sequence[int] = (), positions: int | None = None) -> int:
-        """How many of `contexts`, from the first on, one pass reads: `batch_size`, or what `positions` leaves.
-
-        fresh: as of `Batch`. positions: instead of the runner's.
-        """
-        contexts, positions = contexts[: self.batch_size], self.positions if positions is None else positions
-        if len(contexts) * max(map(len, contexts)) <= positions:  # nearly always; keys take time
+    def fitting(self, contexts: Sequence[Ids]) -> int:
+        """How many of `contexts`, from the first on, one pass reads: `batch_size`, or what `positions` leaves."""
+        contexts = contexts[: self.batch_size]
+        if len(contexts) * max(map(len, contexts)) <= self.positions:  # nearly always; keys take time
             return len(contexts)
         count, widest = 0, 0
-        for width in self.widths(contexts, fresh[: len(contexts)]):
-            widest = max(widest, width)
-            if count and (count + 1) * widest > positions:
+        for ids in contexts:
+            widest = max(widest, self._width(ids))
+            if count and (count + 1) * widest > self.positions:
                 break
             count += 1
         return count
-
-    def widths(self, contexts: Sequence[Ids], fresh: Sequence[int] = ()) -> Iterator[int]:
-        """How many ids of each context have to be read. fresh: as of `Batch`."""
-        for ids, last in zip(contexts, fresh or [1] * len(contexts), strict=True):
-            yield len(ids) - self.pool.cached_blocks(_held(ids, last)) * BLOCK
 
     def read(
         self, contexts: Sequence[Ids], room: int, fresh: Sequence[int] = (), forward: Forward | None = None
@@ -228,20 +221,27 @@ class BatchRunner:
     ) -> Iterator[tuple[list[int], Batch]]:
         """All contexts, read and not continued, as (indices in `contexts`, the batch just read).
 
-        fresh, forward: as of `Batch`; positions: as of `fitting`. Raises ContextMemoryError, after all others, where
-        the device has too little memory for some alone.
+        fresh, forward: as of `Batch`; positions: instead of the runner's. Raises ContextMemoryError, after all others,
+        where the device has too little memory for some alone.
         """
+        fresh, positions = fresh or [1] * len(contexts), self.positions if positions is None else positions
+
+        def falling(places: Sequence[int]) -> list[tuple[int, int, int]]:
+            """How much has to be read, of how long a context, and where it is; the most first."""
+            sizes = ((self._width(contexts[place], fresh[place]), len(contexts[place]), place) for place in places)
+            return sorted(sizes, reverse=True)
+
         self.pool.begin_call()
-        waiting, lost = self._falling(range(len(contexts)), contexts, fresh, 1), dict[Ids, ContextMemoryError]()
+        waiting, lost = [place for _, _, place in falling(range(len(contexts)))], dict[Ids, ContextMemoryError]()
         while waiting:
-            most = self._falling(waiting[: self.batch_size], contexts, fresh, 1)  # a part of some was read since
-            waiting[: len(most)] = most
-            last = [fresh[index] for index in most] if fresh else []
-            count = self.fitting([contexts[index] for index in most], last, positions)
-            widths = list(self.widths([contexts[index] for index in most[:count]], last[:count]))
-            indices = most[: of_about_one_width(widths, self.device)]
+            most = falling(waiting[: self.batch_size])  # a part of some was read since
+            waiting[: len(most)] = [place for _, _, place in most]
+            widths = [width for width, _, _ in most]
+            indices = waiting[: of_about_one_width(widths[: max(1, positions // widths[0])], self.device)]
             try:
-                batch = self.read([contexts[index] for index in indices], 0, last[: len(indices)], forward)
+                batch = self.read(
+                    [contexts[index] for index in indices], 0, [fresh[index] for index in indices], forward
+                )
             except OutOfMemoryError as error:
                 try:
                     self.shrink(len(indices), error)
